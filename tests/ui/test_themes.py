@@ -53,7 +53,7 @@ async def test_a_highlighted_row_and_a_placeholder_are_readable_as_they_are_draw
     made = chat.store.create_conversation(title="one")
     chat.store.add_user_message(made.id, None, "Hi")
     async with running(chat, (80, 24)) as pilot:
-        for theme in ("paper", "ansi-16-light", DEFAULT_THEME):
+        for theme in ("paper", "ansi-16-light"):
             chat.app.theme = theme
             await pilot.press("ctrl+f")
             field = chat.screen.query_one("FilterInput")

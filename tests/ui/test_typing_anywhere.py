@@ -35,17 +35,12 @@ async def test_a_paste_goes_to_the_prompt_too(tmp_path: Path) -> None:
             assert chat.screen.prompt.text == "two\nlines", place
 
 
-async def test_digits_still_type_a_value_on_a_slider(tmp_path: Path) -> None:
+async def test_digits_type_a_value_and_a_letter_after_them_begins_a_message(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
     async with running(chat) as pilot:
         await pilot.press("f5", "1", ".", "2", "enter")
         assert chat.session.sampling.temperature == 1.2
         assert chat.screen.prompt.text == ""
-
-
-async def test_a_letter_after_a_number_keeps_the_number_and_begins_a_message(tmp_path: Path) -> None:
-    chat = ChatApp(tmp_path)
-    async with running(chat) as pilot:
         for row, typed in (("Slider", "1.5"), ("NumberField", "77")):
             chat.app.set_focus(chat.screen.query(row).first())
             await pilot.press(*typed, "h", "i")

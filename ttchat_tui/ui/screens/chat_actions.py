@@ -229,13 +229,8 @@ class ChatActions(SidebarScreen):
         self.keep_draft()
         if self.attempt(lambda: self.session.delete(*ids)):
             self.session.presets.forget()
-            several = len(ids) > 1
-            what = (
-                f"{len(ids):,} conversations deleted. /undo brings them"
-                if several
-                else "Deleted. /undo brings it"
-            )
-            self.notify(f"{what} back.", markup=False)
+            several = f"{len(ids):,} conversations deleted. /undo brings them back."
+            self.notify(several if len(ids) > 1 else "Deleted. /undo brings it back.", markup=False)
 
     def action_undo_delete(self) -> None:
         """Take back the preset that was applied last, else restore what was deleted last, in an earlier session too; each

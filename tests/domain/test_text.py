@@ -169,7 +169,7 @@ def test_the_piece_of_a_token_is_shown_unmistakably(piece: bytes, shown: str) ->
 
 
 def bytes_shown(shown: str) -> bytes:
-    symbols: dict[str, bytes] = {"␣": b" ", "⏎": b"\n", "⇥": b"\t", "␡": b"\x7f"}
+    symbols = {"␣": b" ", "⏎": b"\n", "⇥": b"\t", "␡": b"\x7f"}
     found = b""
     for part in re.findall("⟨[0-9A-F ]+⟩|.", shown):
         if part.startswith("⟨"):
@@ -177,7 +177,7 @@ def bytes_shown(shown: str) -> bytes:
         elif 0x2400 <= ord(part) < 0x2420:
             found += bytes([ord(part) - 0x2400])
         else:
-            found += symbols.get(part, part.encode())
+            found += symbols[part] if part in symbols else part.encode()
     return found
 
 

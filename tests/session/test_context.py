@@ -332,8 +332,8 @@ def test_a_long_conversation_is_read_when_it_is_wanted_and_sent_whole(start: Cal
     assert session.path[-1].content == f"message {count - 1}"
     assert not session.path.is_read
     assert (session.context.marks(), session.count("draft")) == ({}, [])
-    session.context.mark([first], "pinned")
-    assert store.message(first).context == "pinned", "also what is not read yet"
+    session.context.mark([first], "kept")
+    assert store.message(first).context == "kept", "also what is not read yet"
     pieces = []
     while not session.path.is_read:
         pieces.append(session.context.read_on()[1])

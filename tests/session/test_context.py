@@ -339,7 +339,7 @@ def test_a_long_conversation_is_read_when_it_is_wanted_and_sent_whole(start: Cal
         pieces.append(session.context.read_on()[1])
     assert pieces[-1] == [ContextChanged()]
     assert pieces[:-1] == [[]] * (len(pieces) - 1)
-    assert session.context.marks() == {first: "pinned"}
+    assert session.context.marks() == {first: "kept"}
     assert session.context.read_on() == (True, [])
     session.open(home)
     assert not session.path.is_read

@@ -13,6 +13,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from ttchat_tui.domain.conversation import Conversation, Edit, ListedConversation
+from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.tags import tags_in
@@ -239,7 +240,7 @@ class ConversationStore(Messages):
         """The edit that was not sent; None if there is none, or if it cannot be read."""
         row = self._database.row("SELECT value FROM app_state WHERE key = ?", f"{_EDIT}{conversation_id}")
         try:
-            return None if row is None else msgspec.json.decode(text_from(row["value"]), type=Edit)
+            return None if row is None else msgspec.json.decode(text_from(row["value"]), type=decodable(Edit))
         except (msgspec.DecodeError, RecursionError):
             return None
 

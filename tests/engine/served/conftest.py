@@ -52,8 +52,12 @@ class NumberedTokens:
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
         for event in self._engine.generate(request, control):
             if isinstance(event, TokenEvent):
-                number = crc32(event.text.encode()) & 0xFFFF
-                event = msgspec.structs.replace(event, token_ids=(number,) * len(event.times_s))
+                piece = event.text.encode()
+                number = crc32(piece) & 0xFFFF
+                pieces = event.pieces or ({number: piece} if request.record == "full" else {})
+                event = msgspec.structs.replace(
+                    event, token_ids=(number,) * len(event.times_s), pieces=pieces
+                )
             yield event
 
     def unload(self) -> None:

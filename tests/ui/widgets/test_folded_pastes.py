@@ -62,6 +62,19 @@ async def test_a_long_paste_is_one_label_and_is_sent_as_it_is() -> None:
         assert shown() == "[pasted 2: 1 line, 5.0 kB]\nshort", "a long line of any origin delays no key"
 
 
+async def test_every_key_that_deletes_may_be_pressed_in_an_empty_last_line() -> None:
+    prompt = Prompt()
+    bindings = [each for found in prompt._bindings.key_to_bindings.values() for each in found]
+    deleting = {each.key for each in bindings if each.action.startswith("delete")}
+    assert {"ctrl+k", "ctrl+u", "delete"} <= deleting
+    async with ShellApp(prompt).run_test(size=(60, 20)) as pilot:
+        prompt.focus()
+        for key in sorted(deleting):
+            prompt.set_draft("one\n")
+            await pilot.press(key)
+            assert prompt.text in ("one\n", "one"), key
+
+
 async def test_vi_deletes_a_label_as_a_whole() -> None:
     prompt = Prompt(UiSettings(editing="vi"))
     async with ShellApp(prompt).run_test(size=(60, 20)) as pilot:

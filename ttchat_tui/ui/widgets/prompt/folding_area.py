@@ -10,7 +10,7 @@ from textual.widgets.text_area import Edit, EditResult, Location
 
 from ttchat_tui.config.schema import EditingStyle
 from ttchat_tui.ui.widgets.prompt.edited_area import EditedArea
-from ttchat_tui.ui.widgets.prompt.folded_pastes import FoldedPastes
+from ttchat_tui.ui.widgets.prompt.folded_pastes import FoldedPastes, Span
 
 
 class FoldingArea(EditedArea):
@@ -44,13 +44,17 @@ class FoldingArea(EditedArea):
         """An edit that begins or ends inside a label is one of the whole label; what is written there comes behind it."""
         (top, left), (bottom, right) = edit.top, edit.bottom
         is_insertion = edit.top == edit.bottom
-        for start, end in self._pastes.spans(self.document[bottom]):
+        for start, end in self._spans(bottom):
             right = end if start < right < end else right
-        for start, end in self._pastes.spans(self.document[top]):
+        for start, end in self._spans(top):
             left = (end if is_insertion else start) if start < left < end else left
         if ((top, left), (bottom, right)) != (edit.top, edit.bottom):
             edit = Edit(edit.text, (top, left), (bottom, right), edit.maintain_selection_offset)
         return super().edit(edit)
+
+    def _spans(self, row: int) -> list[Span]:
+        """The labels in a line. An edit may also begin or end in the row below the last line, which has none."""
+        return self._pastes.spans(self.document[row] if row < self.document.line_count else "")
 
     def unfold(self, location: Location, *, from_behind: bool) -> bool:
         """Show the text of the paste whose label is at this place, or `from_behind` ends there, as one edit. Returns whether

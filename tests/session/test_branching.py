@@ -13,7 +13,15 @@ from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import EngineFailed, EngineLoaded, GenerationFinished, TokenEvent
 from ttchat_tui.domain.reply_settings import ReplySettings
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.domain.updates import BranchShown, DraftReturned, Notice
+from ttchat_tui.domain.updates import (
+    BranchShown,
+    DraftReturned,
+    MessageAdded,
+    MessageRemoved,
+    Notice,
+    ReplyBegan,
+    Update,
+)
 from ttchat_tui.storage.errors import StorageError
 
 TWO_TURNS = ["one", "A", "two", "B"]
@@ -72,6 +80,41 @@ def test_any_reply_is_generated_again(start: Callable[..., Chat], at: int, left:
     chat.until(GenerationFinished)
     assert said(chat) == left
     assert len(chat.session.tree()) == 5
+
+
+def screen_after(shown: list[int], updates: list[Update]) -> list[int]:
+    """The ids of the messages on a screen that showed `shown`."""
+    for update in updates:
+        match update:
+            case BranchShown(kept, messages, _):
+                shown = [*shown[:kept], *(message.id for message in messages)]
+            case MessageAdded(message) | ReplyBegan(message):
+                shown = [*(each for each in shown if each != message.id), message.id]
+            case MessageRemoved(message_id):
+                shown = [each for each in shown if each != message_id]
+            case _:
+                pass
+    return shown
+
+
+@pytest.mark.parametrize("at", range(4))
+@pytest.mark.parametrize("action", ["regenerate", "edit", "write", "continue_reply"])
+def test_the_screen_shows_the_path_after_every_new_version(
+    start: Callable[..., Chat], action: str, at: int
+) -> None:
+    chat = two_turns(start)
+    branching, message = chat.session.branching, chat.session.path[at]
+    shown = [each.id for each in chat.session.path]
+    changes: dict[str, Callable[[], list[Update]]] = {
+        "regenerate": lambda: branching.regenerate(message.id),
+        "edit": lambda: branching.edit(message.id, "other words"),
+        "write": lambda: branching.write(message.id, "my words", to_continue=True),
+        "continue_reply": lambda: branching.continue_reply(message.id),
+    }
+    began = changes[action]()
+    if chat.session.is_busy:
+        began += chat.until(GenerationFinished)
+    assert screen_after(shown, began) == [each.id for each in chat.session.path]
 
 
 def test_a_reply_that_fails_returns_everything_it_replaced(start: Callable[..., Chat]) -> None:

@@ -132,6 +132,7 @@ async def test_a_selected_message_names_its_keys_and_obeys_them(tmp_path: Path) 
         await pilot.press("ctrl+r")
         await reply_ended(pilot, chat)
         assert said(chat) == ["one", "an answer"]
+        assert on_screen(chat).count("an answer") == 1, "the replaced reply has left the screen"
         assert len(chat.session.tree()) == 6
 
         chat.screen.transcript.select(chat.session.path[1].id)

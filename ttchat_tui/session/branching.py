@@ -84,6 +84,7 @@ class Branching:
         """Answer the path `asked` in place of `replaced`."""
         home, session, before = self._home(), self._session, self._session.path
         session.load_if_none()
+        removed = _removed(len(asked), replaced)  # now: the reply that begins joins `asked`
         home.path = asked
         updates = self._runner.begin(
             home, session.sampling, session.model, replaced=replaced, settings=settings
@@ -91,7 +92,7 @@ class Branching:
         if not session.is_busy:
             home.path = before
             return updates
-        return [*_removed(len(asked), replaced), *updates, ConversationsChanged()]
+        return [*removed, *updates, ConversationsChanged()]
 
     def continue_reply(self, message_id: int | None = None) -> list[Update]:
         """Continue the reply `message_id`, by default the last one, where it ended: after an interruption, a stop, or

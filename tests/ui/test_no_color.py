@@ -38,6 +38,12 @@ def test_in_every_theme_cursors_and_selections_stand_out_and_surfaces_do_not(the
         first, second = luminance(Color.parse(variables[name].split()[0])), luminance(ground)
         return (max(first, second) + 0.05) / (min(first, second) + 0.05) >= STANDS_OUT
 
-    shown = ("block-cursor-background", "input-cursor-background", "input-selection-background", "scrollbar")
+    shown = (
+        "block-cursor-background",
+        "block-cursor-blurred-background",
+        "input-cursor-background",
+        "input-selection-background",
+        "scrollbar",
+    )
     assert [name for name in shown if not stands_out(name)] == []
     assert [name for name in ("surface", "panel", "scrollbar-background") if stands_out(name)] == []

@@ -20,6 +20,7 @@ from ttchat_tui.ui.no_color import without_colours
 from ttchat_tui.ui.screens.tree_list import TreeList
 from ttchat_tui.ui.themes import load_themes
 from ttchat_tui.ui.widgets.history.conversation_list import ConversationList
+from ttchat_tui.ui.widgets.history.panel import FilterInput
 from ttchat_tui.ui.widgets.ledger_rows import LedgerRows
 from ttchat_tui.ui.widgets.prompt.completion_list import CompletionList
 from ttchat_tui.ui.widgets.prompt_search import PromptSearch
@@ -34,14 +35,13 @@ async def test_the_row_under_the_cursor_is_legible_in_every_list_and_theme(tmp_p
     poor: dict[tuple[str, str, str], float | str] = {}
     async with running(chat) as pilot:
         lists = await open_every_list(pilot, chat, gate)
-        assert len(lists) == 7
         for theme in load_themes([])[0]:
             chat.app.theme = theme.name
             await pilot.pause()
             ground = Color.parse(theme.background or "") if not theme.ansi else paper_of(theme)
-            for shown in lists:
-                if shown.can_focus and isinstance(shown, ConversationList | QueuePanel):
-                    shown.focus()  # the two are on one screen
+            for focused, shown in lists:
+                if chat.screen is shown.screen:  # which has several
+                    focused.focus()
                     await pilot.pause()
                 for text, style, _ in cursor_row(shown):
                     assert style is not None
@@ -54,8 +54,9 @@ async def test_the_row_under_the_cursor_is_legible_in_every_list_and_theme(tmp_p
     assert poor == {}
 
 
-async def open_every_list(pilot: Pilot[None], chat: ChatApp, gate: Gate) -> list[Widget]:
-    """Every list with a cursor, on screens on top of each other. Lists of dialogs look as the one of the models does."""
+async def open_every_list(pilot: Pilot[None], chat: ChatApp, gate: Gate) -> list[tuple[Widget, Widget]]:
+    """Every list with a cursor, on screens on top of each other, after what has the focus beside it. Lists of dialogs look
+    as the one of the models does."""
     gate.open()
     await pilot.press(*"first", "enter")
     await reply_ended(pilot, chat)
@@ -67,16 +68,19 @@ async def open_every_list(pilot: Pilot[None], chat: ChatApp, gate: Gate) -> list
     screen.prompt.focus()
     await pilot.press("slash")
     await settle(pilot, chat)
-    lists: list[Widget] = [
-        earlier,
-        screen.query_one(ConversationList),
-        screen.query_one(QueuePanel),
-        screen.query_one(CompletionList),
+    names, queue = screen.query_one(ConversationList), screen.query_one(QueuePanel)
+    lists: list[tuple[Widget, Widget]] = [
+        (screen.prompt, earlier),
+        (names, names),
+        (screen.query_one(FilterInput), names),
+        (queue, queue),
+        (screen.prompt, screen.query_one(CompletionList)),
     ]
     for action, kind in (("tree", TreeList), ("context", LedgerRows), ("model", OptionList)):
         await screen.run_action(action)
         await settle(pilot, chat)
-        lists.append(chat.app.screen.query_one(kind))
+        shown = chat.app.screen.query_one(kind)
+        lists.append((shown, shown))
     return lists
 
 

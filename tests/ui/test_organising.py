@@ -42,16 +42,23 @@ async def test_conversations_are_kept_in_order_with_the_keyboard(tmp_path: Path)
         assert chat.app.screen.query_one(Input).value == "new rust "
         await pilot.press("enter")
         assert rows(chat) == ["Today", "three new rust", "two new rust", "one rust"]
-        assert panel.border_subtitle == ""
+        assert chat.toasts()[-1] == "2 conversations are tagged new, rust."
 
-        # What they share is offered and can be taken away.
-        await pilot.press("home", "shift+down", "alt+g")
+        # They stay chosen, also in another order: what they share is offered and can be taken away.
+        await pilot.press("alt+p")
+        assert rows(chat) == ["Pinned", "three new rust", "two new rust", "Today", "one rust"]
+        assert panel.border_subtitle == "2 chosen"
+        await pilot.press("alt+g")
         await pilot.press("ctrl+u", *"new", "enter")
-        assert rows(chat) == ["Today", "three new", "two new", "one rust"]
+        assert rows(chat) == ["Pinned", "three new", "two new", "Today", "one rust"]
+        assert chat.toasts()[-1] == "2 conversations are no longer tagged rust."
+        await pilot.press("alt+p", "escape")
 
-        # One is pinned, another archived and found again.
+        # One is pinned, and the cursor goes with it; another archived and found again.
         await pilot.press("end", "alt+p")
         assert rows(chat) == ["Pinned", "one rust", "Today", "three new", "two new"]
+        assert panel.conversations.highlighted_id == 1
+        assert chat.toasts()[-1] == "“one” is pinned."
         await pilot.press("end", "alt+z")
         await chat.screen.run_command(BY_NAME["show_archived"], "")
         await pilot.pause()
@@ -67,11 +74,13 @@ async def test_conversations_are_kept_in_order_with_the_keyboard(tmp_path: Path)
         await pilot.press("enter")
         folder = chat.paths.exports_dir
         await until(pilot, lambda: len(list(folder.glob("*.md"))) == 2)
-        await until(pilot, lambda: panel.border_subtitle == "")
-        await pilot.press("asterisk", "delete", "delete")
+        await until(pilot, lambda: "saved in" in chat.toasts()[-1])
+        assert panel.border_subtitle == "2 chosen"
+        await pilot.press("delete", "delete")
         assert rows(chat) == []
         await chat.screen.run_command(BY_NAME["undo_delete"], "")
         await pilot.pause()
+        assert chat.toasts()[-1] == "2 conversations are back."
         panel.clear_filter()
         await pilot.pause()
         assert rows(chat) == ["Pinned", "one rust", "Today", "three new", "two new"]

@@ -178,8 +178,6 @@ class FileActions(ChatActions):
                 return
             done += 1
         self.notify(f"{done:,} conversation{'s' * (done != 1)} saved in {folder}", markup=False)
-        if self.history_panel is not None:
-            self.history_panel.choose_none()
 
     # --- from files
 

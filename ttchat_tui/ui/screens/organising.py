@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ttchat_tui.domain.tags import tags_in
 from ttchat_tui.domain.updates import Update
+from ttchat_tui.session import name_of
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.screens.chat_actions import ChatActions
 
@@ -41,12 +42,19 @@ class OrganisingActions(ChatActions):
 
         def act() -> list[Update]:
             is_on, updates = change(ids)
-            subject = "1 conversation is" if len(ids) == 1 else f"{len(ids):,} conversations are"
-            self.notify(f"{subject} {done if is_on else undone}.", markup=False)
+            self._say(ids, done if is_on else undone)
             return updates
 
         if ids:
-            self.attempt_for_chosen(act)
+            self.attempt(act)
+
+    def _say(self, ids: tuple[int, ...], what: str) -> None:
+        """A toast that names the conversation, or counts several. Raises StorageError."""
+        if len(ids) == 1:
+            subject = f"{name_of(self.session.organising.conversation(ids[0]))} is"
+        else:
+            subject = f"{len(ids):,} conversations are"
+        self.notify(f"{subject} {what}.", markup=False)
 
     def action_show_archived(self) -> None:
         """The list, with the archived conversations in place of the others."""
@@ -66,8 +74,11 @@ class OrganisingActions(ChatActions):
             def keep(tags: tuple[str, ...] | None) -> None:
                 if tags is None:
                     return
-                removed = [tag for tag in before if tag not in tags]
-                self.attempt_for_chosen(lambda: organising.tag(ids, add=tags, remove=removed))
+                self._tag(
+                    ids,
+                    [tag for tag in tags if tag not in before],
+                    [tag for tag in before if tag not in tags],
+                )
 
             dialog = deferred.tags.TagDialog(before, organising.known_tags(), count=len(ids))
             self.app.push_screen(dialog, keep)
@@ -78,7 +89,19 @@ class OrganisingActions(ChatActions):
     def command_tags(self, typed: str) -> None:
         """`/tag work rust`: give the open conversation these tags."""
         if ids := self._acted_on():
-            self.attempt_for_chosen(lambda: self.session.organising.tag(ids, add=tags_in(typed)))
+            self._tag(ids, tags_in(typed))
+
+    def _tag(self, ids: tuple[int, ...], add: Sequence[str], remove: Sequence[str] = ()) -> None:
+        words = [f"tagged {', '.join(add)}"] if add else []
+        words += [f"no longer tagged {', '.join(remove)}"] if remove else []
+
+        def act() -> list[Update]:
+            updates = self.session.organising.tag(ids, add=add, remove=remove)
+            self._say(ids, " and ".join(words))
+            return updates
+
+        if words:
+            self.attempt(act)
 
     def choices_tags(self) -> list[tuple[str, str]]:
         """Every tag in use, the most frequent first."""
@@ -92,15 +115,11 @@ class OrganisingActions(ChatActions):
     def action_untag(self) -> None:
         """`/untag` alone: take away all tags."""
         if ids := self._acted_on():
-            self._untag(ids, self.session.organising.common_tags(ids))
+            self._tag(ids, (), self.session.organising.common_tags(ids))
 
     def command_untag(self, typed: str) -> None:
         if ids := self._acted_on():
-            self._untag(ids, tags_in(typed))
-
-    def _untag(self, ids: tuple[int, ...], tags: tuple[str, ...]) -> None:
-        if self.attempt_for_chosen(lambda: self.session.organising.tag(ids, remove=tags)) and tags:
-            self.notify(f"Removed. /tag {' '.join(tags)} brings them back.", markup=False)
+            self._tag(ids, (), tags_in(typed))
 
     # --- a title by the model
 

@@ -40,7 +40,13 @@ class TagDialog(Dialog[tuple[str, ...]]):
     def body(self) -> ComposeResult:
         # With a blank at the end the next letter begins another tag.
         text = "".join(f"{tag} " for tag in self._tags)
-        yield LineField(text, placeholder="Words", max_length=MAX_LENGTH, compact=True, select_on_focus=False)
+        yield LineField(
+            text,
+            placeholder="Tags, with blanks or commas between",
+            max_length=MAX_LENGTH,
+            compact=True,
+            select_on_focus=False,
+        )
         yield OptionList(markup=False, compact=True)
         yield Static("enter saves   ↑↓ choose   tab accepts a known tag", classes="hint", markup=False)
 

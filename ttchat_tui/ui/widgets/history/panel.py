@@ -138,7 +138,7 @@ class HistoryPanel(Vertical):
     def show(self, items: Sequence[ListedConversation], current: int | None) -> None:
         """Show `items`, newest first, with `current` marked. Highlight and scroll position stay.
 
-        A filter that would hide a newly opened conversation is cleared.
+        A newly opened conversation is highlighted, and a filter that would hide it is cleared.
         """
         is_another = current is not None and current != self._current
         self._items = items
@@ -148,6 +148,8 @@ class HistoryPanel(Vertical):
         if is_another and current not in [each.id for each in matching(items, self.filter_input.value)]:
             self.clear_filter()
         self._draw()
+        if is_another and (place := self.conversations.place_of(current)) is not None:
+            self.conversations.highlight_near(place)
 
     def follow(self, items: Sequence[ListedConversation]) -> None:
         """`show`, if `items` are others, or if an age or a group on screen is another by now."""
@@ -181,10 +183,6 @@ class HistoryPanel(Vertical):
         """What a key is for while the list has the focus: the chosen conversations, or the highlighted one, in their order."""
         ids = self.conversations.acted_on if self.has_focus_within else frozenset[int]()
         return tuple(each.id for each in self._items if each.id in ids)
-
-    def choose_none(self) -> None:
-        """A command was carried out for the chosen conversations: the next one is not for them."""
-        self.conversations.action_choose_none()
 
     # --- drawing
 

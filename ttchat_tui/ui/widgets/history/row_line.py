@@ -84,10 +84,10 @@ def row_line(row: ListedConversation, state: RowState, now: float, width: int, s
 
 
 def _tags(row: ListedConversation, room: int) -> str:
-    """As many tags as fit behind the title, with a blank before each."""
+    """As many tags as fit behind the title, with a blank before each; if not even one does, their number."""
     shown = ""
     for tag in row.tags:
         if cell_len(shown) + cell_len(tag) + 2 > room:
             break
         shown += f" #{tag}"
-    return shown
+    return shown or (f" #{len(row.tags)}" if row.tags else "")

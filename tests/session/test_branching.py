@@ -236,7 +236,7 @@ def test_a_branch_becomes_a_conversation_of_its_own(start: Callable[..., Chat]) 
     assert chat.session.conversation is not None
     assert before is not None
     assert chat.session.conversation.id != before.id
-    assert chat.session.conversation.title == "Branch of one"
+    assert chat.session.conversation.title == "↳ one"
     assert chat.session.system_prompt == "Be brief."
     chat.session.open(before.id)
     assert said(chat) == TWO_TURNS

@@ -143,6 +143,7 @@ async def test_a_selected_message_names_its_keys_and_obeys_them(tmp_path: Path) 
         assert last_toast(chat) == "Deleted, with the 3 messages that followed. /undo brings it back."
         assert said(chat) == ["one"]
         await type_and_send(pilot, chat, "/undo")
+        assert last_toast(chat) == "The messages are back in “one”."
         assert len(said(chat)) == 4
 
         chat.screen.transcript.select(chat.session.path[1].id)

@@ -138,13 +138,13 @@ class Branches:
         return message_id
 
     def copy_path(self, path: list[Message]) -> int:
-        """Store a copy of this path, from a first message on, as a conversation of its own with the same settings. Returns
-        its id."""
+        """Store a copy of this path, from a first message on, as a conversation of its own with the same settings, and a mark
+        before its title: a list has room for little more than its beginning. Returns its id."""
         now, source = self._clock(), path[0].conversation_id
         with self._database.transaction(is_durable=True) as transaction:
             target = transaction.insert(
                 "INSERT INTO conversations (created_at, updated_at, title, model, sampling, system_prompt)"
-                " SELECT ?, ?, CASE title WHEN '' THEN '' ELSE 'Branch of ' || title END, model, sampling, system_prompt"
+                " SELECT ?, ?, CASE title WHEN '' THEN '' ELSE '↳ ' || ltrim(title, '↳ ') END, model, sampling, system_prompt"
                 " FROM conversations WHERE id = ?",
                 (now, now, source),
             )

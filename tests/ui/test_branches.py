@@ -65,6 +65,13 @@ async def test_messages_are_edited_in_the_prompt(tmp_path: Path) -> None:
         assert prompt.text == "draft"
         assert chat.store.edit(1) is None, "it was sent"
 
+        await pilot.press("alt+h")
+        assert said(chat) == ["one", "an answer"], "the last message with versions is the edited one"
+        await pilot.press("alt+h")
+        assert last_toast(chat) == "This is the oldest version."
+        await pilot.press("alt+l")
+        assert said(chat) == ["one more", "an answer"]
+
         await pilot.press("alt+k", "alt+e")
         assert prompt.text == "an answer"
         chat.screen.prompt.set_draft("My words.")

@@ -154,4 +154,4 @@ async def test_a_single_version_is_reported(tmp_path: Path) -> None:
         await pilot.press(*"count", "enter")
         await reply_ended(pilot, chat)
         await pilot.press("alt+h")
-        assert "There is only one version. /retry generates another for the last reply." in chat.toasts()
+        assert "No message here has another version. /retry or an edit makes one." in chat.toasts()

@@ -115,17 +115,18 @@ class TranscriptActions(ChatActions):
         self._show_version(event.step, event.key)
 
     def _show_version(self, step: int, key: int | None = None) -> None:
-        """Show another version of the message `key`, the selected one, or the last reply. It stays in view, and selected."""
+        """Show another version of the message `key`, the selected one, or the last one that has versions: after an edit that
+        is the user's message. It stays in view, and selected."""
         selected, last = self.transcript.selected, self.session.last_reply
-        wanted = key or selected or (last.id if last else None)
+        turned = next((each for each in reversed(self.session.path) if each.sibling_count > 1), last)
+        wanted = key or selected or (turned.id if turned else None)
         at = self.session.path.place_of(wanted)
         if wanted is None or at is None:
             self.notify("There is no reply yet.", markup=False)
             return
         if self.session.path[at].sibling_count < 2:
-            self.notify(
-                "There is only one version. /retry generates another for the last reply.", markup=False
-            )
+            none = "This message has no other version" if selected else "No message here has another version"
+            self.notify(f"{none}. /retry or an edit makes one.", markup=False)
             return
         self.keep_draft()
         after = len(self.session.path) - at - 1
@@ -133,6 +134,7 @@ class TranscriptActions(ChatActions):
             return
         path = self.session.path
         if path[at].id == wanted:
+            self.notify(f"This is the {'oldest' if step < 0 else 'newest'} version.", markup=False)
             return
         if after:
             self._report_hidden(after, back="newer_version" if step < 0 else "older_version")

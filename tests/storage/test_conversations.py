@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,7 @@ from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.opening import open_scratch_store, open_store
 from ttchat_tui.storage.titles import TITLE_LENGTH, title_from
+from ttchat_tui.storage.writers import this_process
 
 
 def test_a_conversation_survives_a_restart_unchanged(store: ConversationStore, path: Path) -> None:
@@ -208,6 +210,29 @@ def test_the_draft_of_a_new_conversation_survives_a_restart(store: ConversationS
     again = open_store(path)
     assert again.new_draft() == "two\nlines"
     again.close()
+
+
+def test_a_new_conversations_draft_belongs_to_its_window_until_that_has_ended(
+    store: ConversationStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = this_process()
+    other = open_store(path)
+    with monkeypatch.context() as patch:  # a process that lives: the one that started this one
+        patch.setattr(os, "getpid", os.getppid)
+        store.set_new_draft("theirs")
+        assert store.new_draft() == "theirs"
+    assert other.new_draft() == ""
+    other.set_new_draft("mine")
+    assert other.new_draft() == "mine"
+    monkeypatch.setattr("ttchat_tui.storage.writers._exists", lambda pid: pid == here.pid)
+    assert other.new_draft() == "mine", "the window of the other draft has ended now"
+    other.set_new_draft("")
+    assert other.new_draft(adopts=False) == ""
+    assert other.new_draft() == "theirs"
+    other.set_new_draft("taken over")
+    other.set_new_draft("")
+    assert other.new_draft() == ""
+    other.close()
 
 
 @given(st.text(alphabet=st.characters()))

@@ -15,6 +15,8 @@ class Drafts:
     def __init__(self, store: ConversationStore) -> None:
         self._store = store
         self._unstored: dict[int | None, tuple[str, Edit | None]] = {}
+        self._has_begun = False
+        """The new conversation was shown: one that is begun now is empty."""
         self._fault = ""
         """The kind of the last reported error that kept a draft from being stored."""
 
@@ -23,7 +25,10 @@ class Drafts:
         key = None if conversation is None else conversation.id
         if key in self._unstored:
             return self._unstored[key][0]
-        return self._store.new_draft() if conversation is None else conversation.draft
+        if conversation is not None:
+            return conversation.draft
+        is_first, self._has_begun = not self._has_begun, True
+        return self._store.new_draft(adopts=is_first)
 
     def edit_in(self, conversation_id: int | None) -> Edit | None:
         """The edit in this conversation that was not sent. Raises StorageError."""

@@ -27,6 +27,7 @@ from ttchat_tui.storage.presence import Presence
 from ttchat_tui.storage.queue import StoredQueue
 from ttchat_tui.storage.recordings import Recordings
 from ttchat_tui.storage.rows import CONVERSATION_COLUMNS, conversation_from, encoded_sampling, text_from
+from ttchat_tui.storage.writers import SILENCE_S, has_writer_ended, this_process
 
 StoreMode: TypeAlias = Literal["read-write", "read-only", "memory"]
 """read-only: the file can be read, additions live in memory. memory: nothing is kept on disk."""
@@ -51,6 +52,14 @@ _EDIT: Final = "edit "
 """The key in `app_state` of the edit in a conversation: this and the conversation's id."""
 
 
+NEW_DRAFT: Final = "new_draft"
+"""The key in `app_state` of a new conversation's draft begins so; its process follows, as `Writer` encodes it."""
+
+
+def _new_draft_key() -> str:
+    return f"{NEW_DRAFT}{this_process().encoded()}"
+
+
 class ConversationStore(Messages):
     """The conversations of one database. Other processes may use the same file."""
 
@@ -68,6 +77,8 @@ class ConversationStore(Messages):
         self.presence = Presence(database, clock)
         self.branches = Branches(database, clock)
         self.listing = Listing(database)
+        self._new_draft_from = ""
+        """The key of the draft that was read last: when another is stored, it has gone."""
         self.context = ContextMarks(database)
         self.recordings = Recordings(database)
         self.mode: StoreMode = mode
@@ -244,14 +255,23 @@ class ConversationStore(Messages):
         except (msgspec.DecodeError, RecursionError):
             return None
 
-    def new_draft(self) -> str:
-        """The draft of a conversation that is not created yet."""
-        row = self._database.row("SELECT value FROM app_state WHERE key = 'new_draft'")
-        return "" if row is None else text_from(row["value"])
+    def new_draft(self, *, adopts: bool = True) -> str:
+        """The draft of this process's new conversation; else, with `adopts`, one that a process left which has ended. Never
+        that of another window."""
+        own = _new_draft_key()
+        rows = self._database.rows("SELECT key, value FROM app_state WHERE key GLOB ?", f"{NEW_DRAFT}*")
+        drafts = {row["key"]: text_from(row["value"]) for row in rows}
+        left = [key for key in drafts if adopts and has_writer_ended(key[len(NEW_DRAFT) :], SILENCE_S + 1)]
+        self._new_draft_from = own if own in drafts or not left else left[-1]
+        return drafts.get(self._new_draft_from, "")
 
     def set_new_draft(self, text: str) -> None:
+        own = _new_draft_key()
         with self._database.transaction() as transaction:
-            transaction.execute("REPLACE INTO app_state (key, value) VALUES ('new_draft', ?)", (text,))
+            transaction.execute("DELETE FROM app_state WHERE key IN (?, ?)", (own, self._new_draft_from))
+            if text:
+                transaction.execute("INSERT INTO app_state (key, value) VALUES (?, ?)", (own, text))
+        self._new_draft_from = own
 
     def purge_deleted(self) -> None:
         """Delete for good what was deleted 30 days ago or earlier, and all but the newest changes."""

@@ -110,8 +110,8 @@ def read_rows(select: Select) -> SavedRows:
         for row in select("SELECT message_id, first, tokens, data FROM recordings")
         if is_id(row["message_id"]) and isinstance(row["first"], int)
     }
-    for row in select("SELECT value FROM app_state WHERE key = 'new_draft'"):
-        found.draft = row["value"] if isinstance(row["value"], str) else None
+    for row in select("SELECT value FROM app_state WHERE key GLOB 'new_draft*'"):
+        found.draft = row["value"] if isinstance(row["value"], str) else found.draft
     return found
 
 

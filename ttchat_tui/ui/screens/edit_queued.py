@@ -19,6 +19,7 @@ class EditQueued(Dialog[str]):
     """Result: the new text, which is not blank. Files that are attached already stay as they were read."""
 
     heading = "Edit the waiting message"
+    keys = ""  # escape is in the hint
     AUTO_FOCUS = "Prompt"
 
     def __init__(

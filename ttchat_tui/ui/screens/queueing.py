@@ -117,6 +117,9 @@ class Queueing(ChatActions):
         queue = self.session.queue
 
         def keep(text: str | None) -> None:
+            if text is not None:
+                before, after = map(without_mentioned_blocks, (message.content, text))
+                self.prompt.remember_change(before, after)
             self.show_updates(queue.end_edit(text))
 
         try:

@@ -25,6 +25,14 @@ class PromptHistory:
         if not self._entries or self._entries[-1] != entry:
             self._entries.append(entry)
 
+    def change(self, entry: str, changed: str) -> None:
+        """A prompt that was sent has another text by now."""
+        places = [place for place, each in enumerate(self._entries) if each == entry]
+        if places:
+            self._entries[places[-1]] = changed
+        else:
+            self.add(changed)
+
     def leave(self) -> None:
         """Return to the draft and discard edits of entries."""
         self._place = None

@@ -185,6 +185,10 @@ class Prompt(FoldingArea):
         """Add a prompt to those that up and down browse, as the last one."""
         self._recall.add(prompt)
 
+    def remember_change(self, prompt: str, changed: str) -> None:
+        """Of a prompt that waited, what is sent is another text."""
+        self._recall.change(prompt, changed)
+
     def set_busy(self, is_busy: bool) -> None:
         """Show that a reply is running. Typing and sending still work; the screen decides what sending does."""
         self.set_class(is_busy, "-busy")

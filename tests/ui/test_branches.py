@@ -12,6 +12,7 @@ from tests.ui.chat_app import ChatApp, reply_ended, running, settle, until
 from tests.ui.test_versions import on_screen, said
 from ttchat_tui.domain.conversation import Edit
 from ttchat_tui.ui.screens.edited_reply import EditedReply
+from ttchat_tui.ui.screens.help import HelpScreen
 from ttchat_tui.ui.screens.tree import TreeScreen
 from ttchat_tui.ui.screens.tree_list import TreeList
 from ttchat_tui.ui.widgets.edit_bar import EditBar
@@ -174,10 +175,10 @@ async def test_the_tree_shows_jumps_names_and_deletes(
         lines = [line.strip(" │") for line in on_screen_of(chat) if "●" in line or "○" in line]
         assert [" ".join(line.split()[:-1]) for line in lines] == [
             "● You one",
-            "├─○ scripted · temperature 0.6 an answer",
-            "● scripted · temperature 2 AN ANSWER",
+            "├─○ Reply · temperature 0.6 an answer",
+            "● Reply · temperature 2 AN ANSWER",
             "● You two",
-            "● scripted what follows",
+            "● Reply what follows",
         ]
         assert tree.query_one(TreeList).highlighted == 4
         await pilot.click(TreeList, offset=(5, 0))
@@ -200,7 +201,7 @@ async def test_the_tree_shows_jumps_names_and_deletes(
         await pilot.press("alt+t")
         await pilot.press("right", "delete", "up", "down", "delete")
         assert len(chat.session.tree()) == 5, "another key in between"
-        await pilot.press("escape", "alt+t", "home", "down")
+        await pilot.press("escape", "alt+t", "home", "down", "down")
         assert tree_of(chat)._chosen.entry.id == loud.id
         assert loud.reply is not None
         chat.store.resume_reply(loud.id)
@@ -208,7 +209,7 @@ async def test_the_tree_shows_jumps_names_and_deletes(
         assert last_toast(chat).startswith("This reply is being written already."), "nothing is deleted"
         chat.store.finish_reply(loud.id, loud.content, "complete", loud.reply)
         await pilot.press("delete", "delete")
-        assert last_toast(chat) == "Deleted, with the 2 messages that followed. /undo brings it back."
+        assert last_toast(chat) == "Deleted, with the 2 messages that followed. ctrl+z brings it back."
         assert [message.id for message in chat.session.tree()] == [1, first.id]
         with monkeypatch.context() as other_window:
             other_window.setattr(chat.store.branches, "outline", lambda _: [])
@@ -223,6 +224,53 @@ async def test_the_tree_shows_jumps_names_and_deletes(
         await pilot.press("alt+t", "home", "delete", "delete")
         assert chat.session.conversation is None
         assert chat.app.screen is chat.screen, "nothing is left to show"
+
+
+async def test_the_tree_is_filtered_and_obeys_the_keys_of_the_chat(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path, Script(replies=REPLIES))
+    async with running(chat, (80, 24)) as pilot:
+        await type_and_send(pilot, chat, "one")
+        await type_and_send(pilot, chat, "two")
+        one, answer, _, follows = chat.session.path
+        await type_and_send(pilot, chat, "/retry")
+
+        # Letters filter, `/` begins to; the arrows lead to the rows, enter opens.
+        await pilot.press("alt+t", "slash", *"ANSWER")
+        assert [row.entry.id for row in tree_of(chat)._rows] == [answer.id]
+        assert "1 of 5 messages" in "\n".join(on_screen_of(chat))
+        await pilot.press(*"x")
+        assert "No message has these words" in "\n".join(on_screen_of(chat))
+        await pilot.press("delete", "f2", "alt+w", "enter", "escape")  # there is nothing to act on
+        assert tree_of(chat)._chosen_id == answer.id, "escape clears the filter first"
+        assert not tree_of(chat)._filter.display
+        await pilot.press(*"follows", "up", "enter")
+        assert chat.session.path[-1].id == follows.id
+
+        # A message off the screen is branched from, and what is on screen stays there.
+        await type_and_send(pilot, chat, "three")
+        await pilot.press("alt+t", *"follows", "down", "alt+w")
+        await settle(pilot, chat)
+        assert said(chat) == ["one", "an answer", "two", "what follows"]
+        assert len(chat.session.conversations()) == 2
+        chat.screen.open_conversation(one.conversation_id)
+        assert said(chat)[-2] == "three"
+
+        # Deleted at once by the chat's key, and brought back by ctrl+z.
+        await pilot.press("alt+t", "ctrl+z")
+        assert last_toast(chat).startswith("Nothing was deleted in this tree")
+        await pilot.press("shift+delete", "alt+k")
+        assert last_toast(chat) == "Deleted. ctrl+z brings it back."
+        await pilot.press("ctrl+z")
+        assert len(tree_of(chat)._rows) == 7
+
+        # Another key is for the message under the cursor, in the chat, or for the chat itself.
+        await pilot.press("home", "alt+e")
+        await settle(pilot, chat)
+        assert chat.screen.prompt.text == "one"
+        await pilot.press("escape", "alt+t", "alt+t")
+        assert chat.app.screen is chat.screen
+        await pilot.press("alt+t", "f1")
+        await until(pilot, lambda: isinstance(chat.app.screen, HelpScreen))
 
 
 def tree_of(chat: ChatApp) -> TreeScreen:

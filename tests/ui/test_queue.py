@@ -49,7 +49,9 @@ async def test_waiting_messages_are_changed_held_and_released_in_a_panel(tmp_pat
         await settle(pilot, chat)
         assert texts() == ["alphabet", "gamma"]
         recalled = [chat.screen.prompt._recall.older("") for _ in range(5)]
-        assert recalled == ["[b]eta", "gamma", "[b]eta", "alphabet", "one"], "what is sent, not what was typed"
+        assert recalled == ["[b]eta", "gamma", "[b]eta", "alphabet", "one"], (
+            "what is sent, not what was typed"
+        )
         chat.screen.prompt._recall.leave()
 
         await pilot.press("escape")

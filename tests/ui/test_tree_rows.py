@@ -1,10 +1,11 @@
-"""The rows of the tree: every message once, the open branch straight, whatever the shape."""
+"""The rows of the tree: every message once, versions in order of creation, whatever the shape."""
 
 from __future__ import annotations
 
 import time
 from typing import Any
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
@@ -19,6 +20,7 @@ from ttchat_tui.ui.screens.tree_rows import (
     beginning_of,
     guides_of,
     marks_of,
+    matching,
     rows_of,
     strip_of,
 )
@@ -32,10 +34,9 @@ def shape(rows: list[TreeRow]) -> list[tuple[int, int]]:
     return [(row.entry.id, row.depth) for row in rows]
 
 
-def test_the_open_branch_comes_last_and_straight() -> None:
-    entries = [entry(1, None), entry(2, 1), entry(3, 1), entry(4, 2), entry(5, 3), entry(6, 1)]
-    assert shape(rows_of(entries, [1, 2, 4])) == [(1, 0), (3, 1), (5, 1), (6, 1), (2, 0), (4, 0)]
-    assert shape(rows_of(entries, [])) == [(1, 0), (2, 1), (4, 1), (3, 1), (5, 1), (6, 0)]
+def test_the_newest_version_comes_last_and_straight() -> None:
+    entries = [entry(1, None), entry(2, 1), entry(3, 1), entry(4, 2), entry(5, 3), entry(6, 1), entry(7, 6)]
+    assert shape(rows_of(entries, [])) == [(1, 0), (2, 1), (4, 1), (3, 1), (5, 1), (6, 0), (7, 0)]
 
 
 @given(st.lists(st.integers(0, 30), max_size=40), st.integers(0, 40))
@@ -56,7 +57,10 @@ def test_each_message_has_one_row_below_its_parent(choices: list[int], opened: i
     assert sorted(places) == sorted(parents)
     for child, parent in parents.items():
         assert parent is None or places[parent] < places[child]
-    assert all(row.depth == 0 for row in rows if row.is_open)
+    assert shape(rows) == shape(rows_of(entries, [])), "the same map, whichever branch is on screen"
+    for number in range(len(entries) + 1):
+        versions = [row.entry.id for row in rows if row.entry.parent_id == (number or None)]
+        assert versions == sorted(versions)
     assert sum(row.is_open for row in rows) == len(path)
 
 
@@ -74,6 +78,23 @@ def test_versions_say_in_what_they_differ() -> None:
         ["temperature 0.9", "top-k 0"],
         ["stopped"],
     ]
+
+
+def test_rows_are_filtered_by_what_they_show() -> None:
+    entries = [entry(1, None, model="Qwen"), entry(2, 1, branch_name="Calm sea"), entry(3, 1, is_edited=True)]
+    rows = rows_of(entries, [])
+    found = {
+        typed: [row.entry.id for row in matching(rows, typed)] for typed in ("", "TEXT sea", "qwen", "edited")
+    }
+    assert found == {"": [1, 2, 3], "TEXT sea": [2], "qwen": [1], "edited": [3]}
+
+
+def test_a_narrow_row_has_words_whatever_is_special_about_it() -> None:
+    style = Style()
+    settings = ("temperature 1.9", "top-k 40", "stopped early")
+    said = msgspec.structs.replace(entry(1, None), beginning="**42** is it", model="m" * 40)
+    row = TreeRow(said, 1, is_fork=True, is_open=True, settings=settings, author="")
+    assert "42 is it" in strip_of(row, 56, RowStyles(style, style, style, style)).text
 
 
 def test_deep_branches_leave_room_for_their_words() -> None:

@@ -224,8 +224,8 @@ class Branching:
         return [BranchShown(kept, home.path[kept:], at)]
 
     def branch_off(self, message_id: int) -> list[Update]:
-        """Copy the path up to this message into a new conversation, and open that."""
-        copied = self._store.branches.copy_path(list(self._session.path[: self._place(message_id) + 1]))
+        """Copy the path up to this message, of any branch, into a new conversation, and open that."""
+        copied = self._store.branches.copy_path(list(self._store.path(message_id)))
         return [*self._session.open(copied), ConversationsChanged()]
 
     def delete(self, message_id: int) -> tuple[int, list[Update]]:

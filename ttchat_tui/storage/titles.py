@@ -40,6 +40,12 @@ def title_from(content: str) -> str:
     return (words if len(words) >= TITLE_LENGTH // 2 else cut).rstrip() + "…"
 
 
+def plain_words(text: str) -> str:
+    """`text` on one line, without Markdown markers and lines that are only markup, such as those around code."""
+    lines = (" ".join(line.split())[:_LONGEST_LINE] for line in text.splitlines())
+    return " ".join(words for line in lines if (words := _words_of(line))) or " ".join(text.split())
+
+
 def _words_of(line: str) -> str:
     """`line` without its markers; empty if it has nothing else."""
     if _FENCE.fullmatch(line) or _TAGS.fullmatch(line):

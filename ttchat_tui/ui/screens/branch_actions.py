@@ -18,6 +18,7 @@ from ttchat_tui.ui.screens.chat_actions import ChatActions
 from ttchat_tui.ui.widgets.key_line import ShownKey
 
 if TYPE_CHECKING:
+    from ttchat_tui.ui.screens.tree import TreeChoice
     from ttchat_tui.ui.setting_choices import SettingValues
     from ttchat_tui.ui.widgets.edit_bar import EditBar
 
@@ -32,6 +33,9 @@ ON_SELECTED: Final = {
     "tree": "tree",
 }
 """Action → its word in the key line while a message is selected, the most important first."""
+
+ON_MESSAGE: Final = {*ON_SELECTED, "copy_code", "pin_message", "leave_out", "toggle_thoughts", "select_text"}
+"""Actions on the selected message."""
 
 
 class BranchActions(ChatActions):
@@ -194,10 +198,13 @@ class BranchActions(ChatActions):
         message = self._selected_or(lambda each: True)
         if message is None:
             self.notify("There is no message to branch from yet.", markup=False)
-            return
+        else:
+            self._branch(message.id)
+
+    def _branch(self, message_id: int) -> None:
         self.apply_typed_settings()
         self.keep_draft()
-        if self.attempt(lambda: self.session.branching.branch_off(message.id)):
+        if self.attempt(lambda: self.session.branching.branch_off(message_id)):
             self.notify("This is a copy; the conversation it comes from is unchanged.", markup=False)
 
     def action_delete_message(self) -> None:
@@ -208,7 +215,7 @@ class BranchActions(ChatActions):
         else:
             self._delete(message.id)
 
-    def _delete(self, message_id: int) -> bool:
+    def _delete(self, message_id: int, undo: str = "/undo") -> bool:
         """Returns whether it is deleted; otherwise a notice says why not."""
         self.keep_draft()
         count = 0
@@ -224,7 +231,7 @@ class BranchActions(ChatActions):
         self.session.presets.forget()
         followed = f", with the {counted(count - 1, 'message')} that followed" if count > 1 else ""
         what = "The conversation is deleted" if self.session.conversation is None else f"Deleted{followed}"
-        self.notify(f"{what}. /undo brings it back.", markup=False)
+        self.notify(f"{what}. {undo} brings it back.", markup=False)
         return True
 
     # --- the tree
@@ -241,23 +248,40 @@ class BranchActions(ChatActions):
                 lambda: self.session.path.ids,
                 self.transcript.selected or path.ids[-1],
                 lambda message_id, name: self.attempt(lambda: self.session.branching.name(message_id, name)),
-                self._delete,
+                lambda message_id: self._delete(message_id, "ctrl+z"),
+                self.action_undo_delete,
+                self.services.config.keys,
             )
-            self.app.push_screen(tree, self._jump)
+            self.app.push_screen(tree, self._leave_tree)
 
         self.attempt(ask)
 
-    def _jump(self, message_id: int | None) -> None:
-        """Show the branch with this message, select it and bring it into view."""
-        if message_id is None:
+    async def _leave_tree(self, chosen: TreeChoice | None) -> None:
+        """Do what the tree was left for with the message under its cursor."""
+        if chosen is None:
             return
-        if message_id not in self.session.path.ids:
+        message_id, action = chosen
+        if action == "branch":  # what is on screen stays there
+            self._branch(message_id)
+            return
+        is_ready = (action and action not in ON_MESSAGE) or self._jump(message_id)
+        if is_ready and action:
+            await self.run_action(action)
+
+    def _jump(self, message_id: int) -> bool:
+        """Show the branch with this message, select it and bring it into view. Returns whether it is on screen."""
+        if not self._is_on_screen(message_id):
             self.keep_draft()
             if not self.attempt(lambda: self.session.open_at(message_id)):
-                return
-        if message_id in self.session.path.ids:
+                return False
+        is_there = self._is_on_screen(message_id)
+        if is_there:
             self.transcript.select(message_id)
             self.transcript.bring_into_view(message_id)
+        return is_there
+
+    def _is_on_screen(self, message_id: int) -> bool:
+        return message_id in self.session.path.ids
 
     # --- the selected message
 

@@ -19,6 +19,7 @@ class Rename(Dialog[str]):
 
     heading = "Rename the conversation"
     placeholder = "Title"
+    accept = "Rename"
     may_be_blank = False
 
     def __init__(self, title: str) -> None:
@@ -31,7 +32,7 @@ class Rename(Dialog[str]):
             yield Button("Cancel", id="cancel", compact=True)
             if not self.may_be_blank:
                 yield Button("Let the model", id="ask", compact=True)
-            yield Button("Rename", id="rename", variant="primary", compact=True)
+            yield Button(self.accept, id="rename", variant="primary", compact=True)
 
     @on(Input.Submitted)
     @on(Button.Pressed, "#rename")
@@ -56,4 +57,5 @@ class NameBranch(Rename):
 
     heading = "Name this branch"
     placeholder = "Name; empty for none"
+    accept = "Name"
     may_be_blank = True

@@ -18,6 +18,7 @@ from ttchat_tui.domain.reply_settings import differing, setting_words
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.text import visible
 from ttchat_tui.domain.thoughts import extract_answer, extract_thoughts
+from ttchat_tui.storage.titles import plain_words
 from ttchat_tui.ui.widgets.cells import cut_to_cells, pad_to_cells
 from ttchat_tui.ui.widgets.transcript.message_format import clock_time
 
@@ -32,29 +33,28 @@ class TreeRow(msgspec.Struct, frozen=True, gc=False):
 
     entry: OutlineEntry
     depth: int
-    """0: the trunk, which is the open branch as far as it goes."""
+    """0: the trunk, which is the newest version at each fork."""
     is_fork: bool
     """It begins a branch: it has siblings."""
     is_open: bool
     """It is on screen."""
     settings: tuple[str, ...] = ()
     """What differs from its siblings: `temperature 0.2`."""
+    author: str = ""
+    """A short name for who wrote it; empty: `author_of`. Of a tree with one model, each row need not have its name."""
 
 
 def rows_of(entries: Sequence[OutlineEntry], open_ids: Collection[int]) -> list[TreeRow]:
-    """The rows in the order of the tree. At a fork the other branches come first, each one level deeper, and then the open
-    one (else the newest) at the same level: however long a conversation is, its trunk is straight.
+    """The rows in the order of the tree. The versions of a message are in order of creation, whichever is on screen: the map
+    stays as it is between two looks. The last one is at the level of what comes before it, the others one level deeper.
 
-    `entries`: parents before children.
+    `entries`: in order of creation, parents before children.
     """
     known, opened = {entry.id for entry in entries}, set(open_ids)
     children: dict[int | None, list[OutlineEntry]] = defaultdict(list)
     for entry in entries:
         children[entry.parent_id if entry.parent_id in known else None].append(entry)
-    newest = {entry.id: entry.id for entry in entries}
-    for entry in reversed(entries):
-        if entry.parent_id in newest:
-            newest[entry.parent_id] = max(newest[entry.parent_id], newest[entry.id])
+    is_one_model = len({entry.model for entry in entries if entry.role != "user"}) == 1
     rows: list[TreeRow] = []
     waiting: list[tuple[OutlineEntry, int, bool, tuple[str, ...]]] = []
 
@@ -64,21 +64,30 @@ def rows_of(entries: Sequence[OutlineEntry], open_ids: Collection[int]) -> list[
             waiting.append((below[0], depth, False, ()))
             return
         names = _differing(tuple(each.sampling for each in below if each.sampling is not None))
-        in_order = sorted(below, key=lambda each: (each.id in opened, newest[each.id]))
-        trunk = in_order[-1:]
-        for each in (
-            *trunk,
-            *reversed([each for each in below if each not in trunk]),
-        ):  # a stack: the last comes first
+        for each in reversed(below):  # a stack: the last comes first
             words = tuple(setting_words(each.sampling, names)) if each.sampling is not None else ()
-            waiting.append((each, depth + (each not in trunk), True, words))
+            waiting.append((each, depth + (each is not below[-1]), True, words))
 
     push(None, 0)
     while waiting:
         entry, depth, is_fork, settings = waiting.pop()
-        rows.append(TreeRow(entry, depth, is_fork, entry.id in opened, settings))
+        author = "Reply" if is_one_model and entry.role != "user" else ""
+        rows.append(TreeRow(entry, depth, is_fork, entry.id in opened, settings, author))
         push(entry.id, depth)
     return rows
+
+
+def matching(rows: Sequence[TreeRow], typed: str) -> list[TreeRow]:
+    """The rows with every word of `typed`, in any order and case: in the beginning of the message, its branch's name, who
+    wrote it, or what is special about it."""
+    words = typed.casefold().split()
+    return [row for row in rows if not words or _has_words(row, words)]
+
+
+def _has_words(row: TreeRow, words: Sequence[str]) -> bool:
+    entry = row.entry
+    text = " ".join((entry.branch_name, author_of(entry), *marks_of(row), entry.beginning)).casefold()
+    return all(word in text for word in words)
 
 
 @lru_cache(maxsize=256)
@@ -92,12 +101,12 @@ def author_of(entry: OutlineEntry) -> str:
 
 
 def beginning_of(entry: OutlineEntry) -> str:
-    """The beginning of the message on one line; of a reply that of the answer, or of its thoughts if they are longer than what
+    """The beginning of the message on one line without markers; of a reply that of the answer, or of its thoughts if they are longer than what
     the outline has."""
     text = entry.beginning
     if entry.role == "assistant":
         text = extract_answer(text) or extract_thoughts(text)
-    return " ".join(visible(text).split())
+    return " ".join(visible(plain_words(text)).split())
 
 
 def marks_of(row: TreeRow) -> list[str]:
@@ -128,10 +137,10 @@ def strip_of(row: TreeRow, width: int, styles: RowStyles) -> Strip:
         ("● " if row.is_open else "○ ", styles.accent if row.is_open else styles.muted),
         (f"“{name}” " if name else "", styles.name),
         (
-            cut_to_cells(author_of(entry), min(_WIDEST_AUTHOR, width // 4)),
+            cut_to_cells(row.author or author_of(entry), min(_WIDEST_AUTHOR, width // 5)),
             styles.plain if entry.role == "user" else styles.accent,
         ),
-        ("".join(f" · {mark}" for mark in marks_of(row)), styles.muted),
+        (cut_to_cells("".join(f" · {mark}" for mark in marks_of(row)), width // 3), styles.muted),
         (f"  {beginning_of(entry)}", styles.plain if row.is_open else styles.muted),
     ]
     room = width - cell_len(when)

@@ -91,10 +91,10 @@ async def test_a_click_on_the_arrows_shows_another_version(tmp_path: Path) -> No
     chat = ChatApp(tmp_path, Script(replies=REPLIES))
     async with running(chat) as pilot:
         await ask_twice(pilot, chat)
-        for wanted, arrow in ((OLDER, "‹"), (NEWER, "›")):
+        for wanted, arrow, beside in ((OLDER, "‹", -2), (NEWER, "›", 2), (OLDER, "‹", 0), (NEWER, "›", 0)):
             lines = on_screen(chat).splitlines()
             y = next(y for y, line in enumerate(lines) if "‹ " in line and "/2 ›" in line)
-            await pilot.click(offset=(lines[y].index(arrow), y))
+            await pilot.click(offset=(lines[y].index(arrow) + beside, y))
             await settle(pilot, chat)
             assert said(chat) == ["count", wanted]
             assert chat.screen.transcript.selected is None

@@ -29,6 +29,8 @@ from ttchat_tui.ui.widgets.transcript.message_data import SEPARATOR, MessageView
 from ttchat_tui.ui.widgets.transcript.reply_document import ReplyDocument
 
 _WIDEST_BRANCH: Final = 24
+BESIDE_ARROWS: Final = 2
+"""Cells on both sides of `‹ 2/3 ›` that belong to its arrows: one cell is hard to hit."""
 _EMPTY_ROW: Final = TextRow(Content(""))
 
 
@@ -145,7 +147,7 @@ class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):
         if event.button != 1 or event.screen_y != header.y:
             return
         column = event.screen_x - header.right + cell_len(_from_versions_on(self.view, self._mark))
-        if 0 <= column < width:
+        if width and -BESIDE_ARROWS <= column < width + BESIDE_ARROWS:
             event.stop()
             self.post_message(self.VersionRequested(self.view.key, -1 if column < width // 2 else 1))
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
+from tests.storage.examples import HandClock, ask
 from ttchat_tui.domain.conversation import ContextMark, Edit, ReplyRecord
 from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.export import export_json
 from ttchat_tui.storage.imports.importing import import_files
 from ttchat_tui.storage.opening import open_store
@@ -81,3 +83,11 @@ def test_a_file_keeps_marks_and_names(tmp_path: Path) -> None:
             assert (read.content, read.is_edited, read.branch_name) == ("quinces", True, "in autumn")
             assert (read.context, read.summary) == ("kept", "fruit")
         other.close()
+
+
+def test_a_copied_branch_was_not_said_now(store: ConversationStore, clock: HandClock) -> None:
+    first = ask(store, "first")
+    clock.now += 10
+    ask(store, "second")
+    store.branches.copy_path([first])
+    assert store.recent_prompts() == ["first", "second"]

@@ -158,10 +158,11 @@ class Messages:
     def recent_prompts(self, limit: int = 200) -> list[str]:
         """The user's latest messages in all conversations that are not deleted, oldest first, without repetitions."""
         rows = self._database.rows(
-            "SELECT content FROM messages m JOIN conversations c ON c.id = m.conversation_id"
+            "SELECT content, m.created_at FROM messages m JOIN conversations c ON c.id = m.conversation_id"
             " WHERE m.role = 'user' AND c.deleted_at IS NULL ORDER BY m.id DESC LIMIT ?",
             limit,
         )
+        rows.sort(key=lambda row: -time_from(row["created_at"]))  # a copied branch has new ids and old times
         return list(dict.fromkeys(text_from(row["content"]) for row in rows))[::-1]
 
     # --- writing

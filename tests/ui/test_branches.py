@@ -86,6 +86,21 @@ async def test_messages_are_edited_in_the_prompt(tmp_path: Path) -> None:
         assert "scripted · edited" in on_screen(chat)
         assert prompt.text == "draft"
 
+        # The message that is edited leaves the screen.
+        await pilot.press("alt+e", *"lost")
+        assert chat.screen.is_editing
+        chat.screen.transcript.select(chat.session.path[0].id)
+        await pilot.press("alt+h")
+        assert not chat.screen.is_editing
+        assert (
+            "The message that you were editing is not on this branch. ↑ brings the text back."
+            in chat.toasts()
+        )
+        assert prompt.text == "draft"
+        await pilot.press("up")
+        assert prompt.text == "one morelost"
+        await pilot.press("down", "alt+l")
+
         await pilot.press("alt+e")
         chat.screen.action_new()
         assert not chat.screen.is_editing, "another conversation has its own draft"

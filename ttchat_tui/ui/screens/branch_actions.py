@@ -161,6 +161,8 @@ class BranchActions(ChatActions):
         super().show_updates(updates)  # pyright: ignore[reportArgumentType]
         if is_opened:
             self._resume_edit()
+        else:
+            self._leave_lost_edit()
 
     def _resume_edit(self) -> None:
         try:
@@ -174,11 +176,23 @@ class BranchActions(ChatActions):
         if message is not None:
             self._begin_edit(message, edit.text)
         else:  # another window has deleted it, or shows another branch
-            self.prompt.remember(edit.text)
-            self.notify(
-                "The message that you were editing is not on this branch. ↑ brings the text back.",
-                markup=False,
-            )
+            self._give_back(edit.text)
+
+    def _give_back(self, text: str) -> None:
+        self.prompt.remember(text)
+        self.notify(
+            "The message that you were editing is not on this branch. ↑ brings the text back.", markup=False
+        )
+
+    def _leave_lost_edit(self) -> None:
+        """The edited message may have left the screen: deleted, or another branch is shown. ↑ brings back a text that was not
+        sent."""
+        edited, text = self._edited, self.prompt.text
+        if edited is None or self._is_on_screen(edited.id):
+            return
+        if text not in (edited.content, *(message.content for message in self.session.path[-2:])):
+            self._give_back(text)
+        self._leave_edit()
 
     def action_stop(self) -> None:
         """Esc: first leave the edit, unless a reply is to be stopped."""

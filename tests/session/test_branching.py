@@ -17,11 +17,13 @@ from ttchat_tui.domain.updates import (
     BranchShown,
     DraftReturned,
     MessageAdded,
+    MessageChanged,
     MessageRemoved,
     Notice,
     ReplyBegan,
     Update,
 )
+from ttchat_tui.session.notices import WRITTEN_BESIDE
 from ttchat_tui.storage.errors import StorageError
 
 TWO_TURNS = ["one", "A", "two", "B"]
@@ -225,6 +227,25 @@ def test_what_the_user_wrote_stays_if_nothing_is_added(start: Callable[..., Chat
     chat.session.interrupt()
     chat.until(GenerationFinished)
     assert said(chat) == ["one", "Mine"]
+
+
+def test_what_another_window_writes_beside_is_counted_and_reported_once(start: Callable[..., Chat]) -> None:
+    here, there = two_turns(start), start(Script(replies=("C",)))
+    home = here.session.path[0].conversation_id
+    there.session.open(home)
+    assert here.session.branching.follow() == there.session.branching.follow() == []
+    there.ask("three")
+    assert here.session.branching.follow() == [Notice(WRITTEN_BESIDE)], "it continues what is on screen"
+    here.ask("mine")
+    assert here.session.branching.follow() == []
+    updates = there.session.branching.follow()
+    assert [type(each) for each in updates] == [MessageChanged, Notice]
+    asked = there.session.path[-2]
+    assert (asked.content, asked.sibling_index, asked.sibling_count) == ("three", 0, 2)
+    assert there.session.branching.follow() == []
+    here.session.branching.delete(here.session.path[-2].id)
+    assert [type(each) for each in there.session.branching.follow()] == [MessageChanged]
+    assert there.session.path[-2].sibling_count == 1
 
 
 def test_a_branch_becomes_a_conversation_of_its_own(start: Callable[..., Chat]) -> None:

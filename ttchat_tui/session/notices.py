@@ -22,6 +22,11 @@ ASKED_IN_WORDS = ErrorInfo(
     "may be visible.",
 )
 NOTHING_TO_DO = ErrorInfo(kind="nothing_to_do", message="There is no reply yet.")
+WRITTEN_BESIDE = ErrorInfo(
+    kind=NOTE,
+    message="Another window has written in this conversation, in a branch of its own.",
+    cure="/tree shows all branches.",
+)
 STILL_LOADING = ErrorInfo(
     kind=NOTE, message="The model is still loading.", cure="Press Esc again to cancel the load."
 )

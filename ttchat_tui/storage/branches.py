@@ -35,6 +35,14 @@ _OUTLINE: Final = f"""
 """
 
 # As in `messages.py`: UNION ends also where a damaged row is its own ancestor.
+_VERSIONS: Final = """
+    WITH forks AS (
+        SELECT parent_id, count(*) AS versions FROM messages WHERE conversation_id = ?1
+        GROUP BY parent_id HAVING versions > 1
+    )
+    SELECT id, versions FROM forks f JOIN messages m ON m.conversation_id = ?1 AND m.parent_id IS f.parent_id
+"""
+
 _BELOW: Final = """
     WITH RECURSIVE below (id, conversation_id) AS (
         SELECT id, conversation_id FROM messages WHERE id = ?1
@@ -136,6 +144,10 @@ class Branches:
                 transaction, conversation_id, "head_id = ?, updated_at = ?", *(message_id, now)
             )
         return message_id
+
+    def version_counts(self, conversation_id: int) -> dict[int, int]:
+        """The number of versions of each message that has others."""
+        return {row["id"]: row["versions"] for row in self._database.rows(_VERSIONS, conversation_id)}
 
     def copy_path(self, path: list[Message]) -> int:
         """Store a copy of this path, from a first message on, as a conversation of its own with the same settings, and a mark

@@ -72,6 +72,10 @@ class MessagePath(Sequence[Message]):
         place = self.place_of(message_id)
         return None if place is None else self[place]
 
+    def already_read(self) -> list[Message]:
+        """Those that somebody has asked for, in order."""
+        return [self._known[each] for each in self.ids if each in self._known]
+
     @property
     def is_read(self) -> bool:
         return len(self._known) >= len(self.ids) and all(each in self._known for each in self.ids)

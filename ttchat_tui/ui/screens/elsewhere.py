@@ -140,11 +140,13 @@ class Elsewhere(ChatActions):
         try:
             self.session.organising.adopt(await in_daemon_thread(read))
             listed = self.session.organising.listed()
+            updates = self.session.branching.follow()
         except StorageError as error:
             log.warning("the list of conversations could not be read: %s", error)
             return
         if self.history_panel is not None:
             self.history_panel.follow(listed)
+        self.show_updates(updates)
 
     def announce_reply(self, conversation: Conversation | None, reply: str, error: ErrorInfo | None) -> None:
         """Report the end of a reply, by the conversation's name and the reply's first words."""

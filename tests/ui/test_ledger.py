@@ -112,6 +112,16 @@ async def test_its_keys_pin_leave_out_summarise_and_go_to_a_message(
         assert not chat.screen.transcript._widgets[second].has_class("-unsent")
         await pilot.press("alt+u", "escape")
 
+        # The chat's keys are for the row under the cursor.
+        await pilot.press("alt+c", "home", "alt+u")
+        await settle(pilot, chat)
+        assert chat.session.path[0].context == "pinned"
+        await pilot.press("alt+u", "alt+j", "alt+j", "alt+e")
+        await pilot.pause()
+        assert chat.screen.prompt.text == long + "b"
+        await pilot.press("escape", "alt+c", "alt+c")
+        assert chat.app.screen is chat.screen
+
         await pilot.press("alt+c", "home", "down", "s")
         await until(pilot, lambda: isinstance(chat.app.screen, SummaryDialog))
         assert chat.app.screen.query_one(TextArea).text == "one two"

@@ -10,6 +10,7 @@ from ttchat_tui.session.running_reply import CHECKPOINT_S
 from ttchat_tui.session.summary import Summary
 from ttchat_tui.storage.listing import ReadList
 from ttchat_tui.storage.message_path import MessagePath
+from ttchat_tui.storage.titles import plain_words
 
 __all__ = [
     "CHECKPOINT_S",
@@ -23,4 +24,5 @@ __all__ = [
     "first_words",
     "left_out",
     "name_of",
+    "plain_words",
 ]

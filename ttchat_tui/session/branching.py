@@ -15,6 +15,7 @@ from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.outline import OutlineEntry
 from ttchat_tui.domain.reply_settings import NO_SETTINGS, ReplySettings, differing
 from ttchat_tui.domain.updates import (
+    NOTE,
     BranchShown,
     ConversationsChanged,
     MessageChanged,
@@ -291,9 +292,18 @@ class Branching:
         """Bring back what was deleted last, in this session or an earlier one: a conversation, or a branch of one. It is
         opened. The next call brings back what was deleted before. Does nothing if there is nothing."""
         last = self._store.last_deleted()
-        if not last or not self._store.branches.is_cut(last[0]):
-            return self._session.undelete()
-        return self._session.open_at(self._store.branches.put_back(last[0]))
+        if not last:
+            return []
+        if self._store.branches.is_cut(last[0]):
+            updates = self._session.open_at(self._store.branches.put_back(last[0]))
+            words = f"The messages are back in {self._home().name}."
+        else:
+            updates = self._session.undelete()
+            if self._home().id != last[0]:  # it cannot be read, which the updates report
+                return updates
+            several = f"{len(last):,} conversations are back."
+            words = several if len(last) > 1 else f"{self._home().name} is back."
+        return [*updates, Notice(ErrorInfo(kind=NOTE, message=words))]
 
     # --- inside
 

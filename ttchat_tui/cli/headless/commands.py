@@ -19,7 +19,7 @@ from ttchat_tui.domain.preset import Preset
 from ttchat_tui.domain.prompt_template import PromptTemplate
 from ttchat_tui.domain.reply_settings import ReplySettings, parse_reply_settings
 from ttchat_tui.domain.text import counted, visible_line
-from ttchat_tui.domain.updates import Notice, Update
+from ttchat_tui.domain.updates import NOTE, Notice, Update
 from ttchat_tui.domain.user_paths import current_folder, expanded, unquoted
 from ttchat_tui.engine.base import require_rows
 from ttchat_tui.session import name_of
@@ -186,11 +186,14 @@ class Commands:
 
     def undo(self, _: str) -> None:
         updates = self._session.branching.undo()
-        self._show(updates)
-        restored = self._session.conversation
-        self._say(
-            f"{name_of(restored)} is back." if updates and restored is not None else "Nothing is deleted."
-        )
+        notices = [update.error for update in updates if isinstance(update, Notice)]
+        for each in notices:
+            if each.kind == NOTE:  # what is back
+                self._say(each.message)
+            else:
+                show_error(each)
+        if not updates:
+            self._say("Nothing is deleted.")
 
     def _open_id(self) -> int:
         """Raises AppError: the conversation has no message yet."""

@@ -18,7 +18,7 @@ from ttchat_tui.ui.screens.chat_actions import ChatActions
 from ttchat_tui.ui.widgets.key_line import ShownKey
 
 if TYPE_CHECKING:
-    from ttchat_tui.ui.screens.tree import TreeChoice
+    from ttchat_tui.ui.screens.message_keys import MessageChoice
     from ttchat_tui.ui.setting_choices import SettingValues
     from ttchat_tui.ui.widgets.edit_bar import EditBar
 
@@ -266,15 +266,18 @@ class BranchActions(ChatActions):
                 self.action_undo_delete,
                 self.services.config.keys,
             )
-            self.app.push_screen(tree, self._leave_tree)
+            self.app.push_screen(tree, self.obey)
 
         self.attempt(ask)
 
-    async def _leave_tree(self, chosen: TreeChoice | None) -> None:
-        """Do what the tree was left for with the message under its cursor."""
+    async def obey(self, chosen: MessageChoice | None) -> None:
+        """Do what a list of messages was left for."""
         if chosen is None:
             return
         message_id, action = chosen
+        if not message_id and action in ON_MESSAGE:
+            self.notify("There is no message in that row.", markup=False)
+            return
         if action == "branch":  # what is on screen stays there
             self._branch(message_id)
             return

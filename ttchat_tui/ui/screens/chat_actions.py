@@ -15,7 +15,6 @@ from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.updates import NOTE, Update
 from ttchat_tui.domain.user_paths import expanded
 from ttchat_tui.models.errors import ModelError
-from ttchat_tui.session import name_of
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.commands import Action
@@ -234,17 +233,12 @@ class ChatActions(SidebarScreen):
 
         def undo() -> list[Update]:
             self.keep_draft()
-            before = {each.id for each in self.session.conversations()}
             updates = self.session.branching.undo()
-            count = sum(each.id not in before for each in self.session.conversations())
-            open_one = self.session.conversation
-            name = name_of(open_one) if open_one is not None else ""
-            words = "There is no deleted conversation or message. They are kept for 30 days."
-            if updates:
-                several = f"{count:,} conversations are back."
-                words = f"The messages are back in {name}." if not count else f"{name} is back."
-                words = several if count > 1 else words
-            self.notify(words, markup=False)
+            if not updates:
+                self.notify(
+                    "There is no deleted conversation or message. They are kept for 30 days.",
+                    markup=False,
+                )
             return updates
 
         self.attempt(undo)

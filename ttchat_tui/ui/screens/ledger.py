@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from msgspec import structs
@@ -19,6 +19,8 @@ from ttchat_tui.domain.updates import Update
 from ttchat_tui.session import Context, Summary
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui.screens.dialog import Dialog
+from ttchat_tui.ui.screens.message_keys import MessageChoice, chat_bindings
+from ttchat_tui.ui.textual_patches.privates import add_bindings
 from ttchat_tui.ui.widgets.ledger_rows import LedgerRows
 from ttchat_tui.ui.widgets.metrics.figures import bar_text, count_text, share
 from ttchat_tui.ui.widgets.visible_area import VisibleArea
@@ -28,8 +30,18 @@ UNASKED: Final = "↑↓ look at it   any letter goes to the prompt   esc closes
 _METER_CELLS: Final = 20
 
 
-class LedgerDialog(Dialog[int | str]):
-    """Result: the message to go to, or what was typed for the prompt.
+IN_THE_LEDGER: Final = {
+    "context": "cancel",
+    "pin_message": "mark('pinned')",
+    "leave_out": "mark('left out')",
+    "select_previous": "move(-1)",
+    "select_next": "move(1)",
+}
+"""What the keys of these actions of the chat do here; those of others are obeyed by the chat."""
+
+
+class LedgerDialog(Dialog[MessageChoice | str]):
+    """Result: the message to go to or to act on, or what was typed for the prompt.
 
     A ledger that has opened by itself takes no letters: what is being typed goes to the prompt.
     """
@@ -45,10 +57,16 @@ class LedgerDialog(Dialog[int | str]):
     ]
 
     def __init__(
-        self, context: Context, decide: Callable[[list[Update]], None], *, is_asked: bool = True
+        self,
+        context: Context,
+        decide: Callable[[list[Update]], None],
+        keys: Mapping[str, str],
+        *,
+        is_asked: bool = True,
     ) -> None:
-        """`decide` draws what a decision here has changed."""
+        """`decide` draws what a decision here has changed. `keys`: config's."""
         super().__init__()
+        add_bindings(self, chat_bindings(keys, IN_THE_LEDGER))
         self._chat_context = context
         self._decide = decide
         self._is_asked = is_asked
@@ -98,6 +116,14 @@ class LedgerDialog(Dialog[int | str]):
         if not self._is_asked:
             self._is_asked = True
             self._show_hint()
+
+    def action_move(self, step: int) -> None:
+        self._rows.action_move(step)
+
+    def action_leave(self, action: str) -> None:
+        """Let the chat do what this key is for."""
+        row = self._rows.chosen
+        self.dismiss(MessageChoice(row.message_id if row is not None else 0, action))
 
     def action_mark(self, mark: ContextMark) -> None:
         row = self._rows.chosen
@@ -160,7 +186,7 @@ class LedgerDialog(Dialog[int | str]):
         if row is not None and row.kind == "summary" and summary is not None:
             self._edit_summary(summary, is_new=False)
         else:
-            self.dismiss(row.message_id if row is not None and row.message_id else None)
+            self.dismiss(MessageChoice(row.message_id) if row is not None and row.message_id else None)
 
 
 class SummaryDialog(Dialog[str]):

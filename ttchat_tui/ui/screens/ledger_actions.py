@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 from ttchat_tui.domain.conversation import ContextMark
@@ -13,6 +14,7 @@ from ttchat_tui.ui.screens.chat_actions import ChatActions
 
 if TYPE_CHECKING:
     from ttchat_tui.ui.screens.ledger import LedgerDialog
+    from ttchat_tui.ui.screens.message_keys import MessageChoice
 
 FULL: Final = 0.8
 """Share of the context from which the ledger opens by itself."""
@@ -21,6 +23,7 @@ FULL: Final = 0.8
 class LedgerActions(ChatActions):
     """One method for each action."""
 
+    obey: Callable[[MessageChoice | None], Awaitable[None]]
     _ledger: LedgerDialog | None = None
     """The ledger while it is open."""
     has_answered = False
@@ -32,16 +35,17 @@ class LedgerActions(ChatActions):
         self.open_ledger(is_asked=True)
 
     def open_ledger(self, *, is_asked: bool) -> None:
-        def close(chosen: int | str | None) -> None:
+        async def close(chosen: MessageChoice | str | None) -> None:
             self._ledger = None
             if isinstance(chosen, str):
                 self.prompt.write(chosen)
             elif chosen is not None:
                 self.close_overlay()
-                self.transcript.select(chosen)
-                self.transcript.bring_into_view(chosen)
+                await self.obey(chosen)
 
-        self._ledger = deferred.ledger.LedgerDialog(self.session.context, self._decide, is_asked=is_asked)
+        self._ledger = deferred.ledger.LedgerDialog(
+            self.session.context, self._decide, self.services.config.keys, is_asked=is_asked
+        )
         self.app.push_screen(self._ledger, close)
 
     def _decide(self, updates: list[Update]) -> None:

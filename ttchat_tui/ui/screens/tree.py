@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -14,8 +14,8 @@ from textual.widgets import Input, Static
 
 from ttchat_tui.domain.outline import OutlineEntry
 from ttchat_tui.storage.errors import StorageError
-from ttchat_tui.ui.commands import TABLE, keys_of
 from ttchat_tui.ui.screens.dialog import Dialog
+from ttchat_tui.ui.screens.message_keys import MessageChoice, chat_bindings
 from ttchat_tui.ui.screens.rename import NameBranch
 from ttchat_tui.ui.screens.tree_list import TreeList
 from ttchat_tui.ui.screens.tree_rows import (
@@ -41,16 +41,6 @@ IN_THE_TREE: Final = {
     "delete_message": "delete_now",
 }
 """What the keys of these actions of the chat do here; those of others are obeyed by the chat."""
-NOT_HERE: Final = ("stop", "extend_up", "extend_down")
-
-
-class TreeChoice(NamedTuple):
-    """How the tree was left."""
-
-    message_id: int
-    """The message under the cursor."""
-    action: str = ""
-    """What the chat is to do with it; empty: show it."""
 
 
 class FilterField(LineField):
@@ -72,7 +62,7 @@ class FilterField(LineField):
         self.post_message(self.Left())
 
 
-class TreeScreen(Dialog[TreeChoice]):
+class TreeScreen(Dialog[MessageChoice]):
     """Letters filter. The keys that act on a message in the chat act on the one under the cursor."""
 
     heading = "Tree"
@@ -98,7 +88,7 @@ class TreeScreen(Dialog[TreeChoice]):
         """`outline` and `open_ids` read the tree and the branch on screen, now and after each change: StorageError. `name`
         and `delete` return whether they have changed anything. `current`: the message to begin at. `keys`: config's."""
         super().__init__()
-        add_bindings(self, _bindings(keys))
+        add_bindings(self, chat_bindings(keys, IN_THE_TREE))
         self._undo = undo
         self._deleted = 0
         """Deletions here that can be undone here."""
@@ -259,19 +249,8 @@ class TreeScreen(Dialog[TreeChoice]):
     def action_leave(self, action: str) -> None:
         """Let the chat do what this key is for."""
         if (message_id := self._chosen_id) is not None:
-            self.dismiss(TreeChoice(message_id, action))
+            self.dismiss(MessageChoice(message_id, action))
 
     @on(TreeList.Chosen)
     def _selected(self) -> None:
         self.action_leave("")
-
-
-def _bindings(keys: Mapping[str, str]) -> list[Binding]:
-    """The keys of the chat: what they act on there is the message under the cursor here."""
-    return [
-        Binding(
-            ",".join(pressed), IN_THE_TREE.get(each.name, f"leave('{each.name}')"), each.title, show=False
-        )
-        for each in TABLE
-        if each.scope == "screen" and each.name not in NOT_HERE and (pressed := keys_of(each, keys))
-    ]

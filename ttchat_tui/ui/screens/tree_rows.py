@@ -18,7 +18,7 @@ from ttchat_tui.domain.reply_settings import differing, setting_words
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.text import visible
 from ttchat_tui.domain.thoughts import extract_answer, extract_thoughts
-from ttchat_tui.storage.titles import plain_words
+from ttchat_tui.session import plain_words
 from ttchat_tui.ui.widgets.cells import cut_to_cells, pad_to_cells
 from ttchat_tui.ui.widgets.transcript.message_format import clock_time
 

@@ -59,7 +59,7 @@ def rows_of(entries: Sequence[OutlineEntry], open_ids: Collection[int]) -> list[
     waiting: list[tuple[OutlineEntry, int, bool, tuple[str, ...]]] = []
 
     def push(parent_id: int | None, depth: int) -> None:
-        below = children.get(parent_id, ())
+        below = children.get(parent_id, [])
         if len(below) == 1:
             waiting.append((below[0], depth, False, ()))
             return

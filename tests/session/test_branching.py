@@ -100,8 +100,8 @@ def screen_after(shown: list[int], updates: list[Update]) -> list[int]:
 
 
 @pytest.mark.parametrize("at", range(4))
-@pytest.mark.parametrize("action", ["regenerate", "edit", "write", "continue_reply"])
-def test_the_screen_shows_the_path_after_every_new_version(
+@pytest.mark.parametrize("action", ["regenerate", "edit", "write", "continue_reply", "delete"])
+def test_the_screen_shows_the_path_after_every_change_of_the_tree(
     start: Callable[..., Chat], action: str, at: int
 ) -> None:
     chat = two_turns(start)
@@ -112,6 +112,7 @@ def test_the_screen_shows_the_path_after_every_new_version(
         "edit": lambda: branching.edit(message.id, "other words"),
         "write": lambda: branching.write(message.id, "my words", to_continue=True),
         "continue_reply": lambda: branching.continue_reply(message.id),
+        "delete": lambda: branching.delete(message.id)[1] if at else [],
     }
     began = changes[action]()
     if chat.session.is_busy:

@@ -98,7 +98,7 @@ TABLE: Final[tuple[Action, ...]] = (
     Action("edit_message", "Edit a message", "Transcript", "Edit the selected message (a reply too), or your last one, in the prompt; what you send becomes another version.", "alt+e", "/edit-message"),
     Action("branch", "Branch into a new conversation", "Transcript", "Copy everything up to the selected message, or the last one, into a new conversation.", "alt+w", "/fork"),
     Action("delete_message", "Delete a message", "Transcript", "Delete the selected message with all that follows it; /undo brings it back.", "shift+delete", "/delete-message"),
-    Action("tree", "Show the tree", "Transcript", "Show all branches of the conversation, and jump to a message.", "alt+t", "/tree"),
+    Action("tree", "Show the tree", "Transcript", "Show all branches of the conversation; letters filter, enter jumps, and the keys for a selected message work there too.", "alt+t", "/tree"),
     Action("keep_message", "Keep the selected messages", "Transcript", "Keep the selected messages in the context when older ones fall out; again to keep them no longer.", "alt+u", "/keep"),
     Action("leave_out", "Leave out the selected messages", "Transcript", "Do not send the selected messages to the model; they stay in the conversation. Again to send them.", "alt+minus", "/leave-out"),
     Action("copy_message", "Copy the selected messages", "Transcript", "Copy the Markdown source of the selected messages; without one, the last reply's.", "f8", "/copy"),

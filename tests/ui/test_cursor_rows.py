@@ -33,7 +33,8 @@ async def test_the_row_under_the_cursor_is_legible_in_every_list_and_theme(tmp_p
     gate = Gate()
     chat = ChatApp(tmp_path, Script(replies=("an answer",), stepped=True), gate)
     poor: dict[tuple[str, str, str], float | str] = {}
-    async with running(chat) as pilot:
+    async with running(chat, (80, 24)) as pilot:
+        await chat.screen.query("#side, Transcript > *").remove()  # each theme styles every widget
         lists = await open_every_list(pilot, chat, gate)
         for theme in load_themes([])[0]:
             chat.app.theme = theme.name

@@ -237,6 +237,7 @@ def test_what_another_window_writes_beside_is_counted_and_reported_once(start: C
     assert here.session.branching.follow() == there.session.branching.follow() == []
     there.ask("three")
     assert here.session.branching.follow() == [Notice(WRITTEN_BESIDE)], "it continues what is on screen"
+    assert here.session.branching.follow() == []
     here.ask("mine")
     assert here.session.branching.follow() == []
     updates = there.session.branching.follow()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from textual.app import App
 from textual.pilot import Pilot
+from textual.style import Style
 
 from tests.ui.shell_app import ShellApp, screen_text
 from ttchat_tui.domain.conversation import ListedConversation
@@ -18,6 +19,7 @@ from ttchat_tui.domain.tags import tags_in
 from ttchat_tui.ui.widgets.cells import cut_to_cells, pad_to_cells
 from ttchat_tui.ui.widgets.history.groups import GroupRow, age_of, matching, rows_of
 from ttchat_tui.ui.widgets.history.panel import FilterInput, HistoryPanel
+from ttchat_tui.ui.widgets.history.row_line import RowState, row_line
 
 NOW = datetime(2026, 3, 18, 15, 0).timestamp()
 HOUR, DAY = 3600, 86_400
@@ -183,6 +185,33 @@ async def test_highlight_and_scroll_stay_when_the_list_changes() -> None:
         assert chosen is not None
 
     await with_panel(act, many)
+
+
+async def test_a_conversation_that_is_opened_is_highlighted_and_one_that_stays_open_is_not() -> None:
+    async def act(pilot: Pilot[None], panel: HistoryPanel) -> None:
+        panel.show(ITEMS, 3)
+        assert panel.conversations.highlighted_id == 3
+        await pilot.press("down")
+        panel.show(ITEMS[:4], 3)
+        assert panel.conversations.highlighted_id == 4
+
+    await with_panel(act)
+
+
+def test_tags_that_have_no_room_are_counted() -> None:
+    tagged = ListedConversation(1, "A title that needs all of the room", NOW, tags=("animals", "plants"))
+    state = RowState(False, False, False, False, "")
+    style = Style()
+    shown = {
+        width: "".join(text for text, _ in row_line(tagged, state, NOW, width, lambda *_: style))
+        for width in (22, 38, 60)
+    }
+    assert [("#2" in line, "#animals" in line, "#plants" in line) for line in shown.values()] == [
+        (True, False, False),
+        (False, True, False),
+        (False, True, True),
+    ]
+    assert {width: cell_len(line) for width, line in shown.items()} == {22: 22, 38: 38, 60: 60}
 
 
 async def test_when_the_highlighted_one_goes_its_neighbour_is_highlighted() -> None:

@@ -86,7 +86,8 @@ def matching(rows: Sequence[TreeRow], typed: str) -> list[TreeRow]:
 
 def _has_words(row: TreeRow, words: Sequence[str]) -> bool:
     entry = row.entry
-    text = " ".join((entry.branch_name, author_of(entry), *marks_of(row), entry.beginning)).casefold()
+    who = "You" if entry.role == "user" else entry.model
+    text = " ".join((entry.beginning, who, entry.branch_name, *marks_of(row))).casefold()
     return all(word in text for word in words)
 
 

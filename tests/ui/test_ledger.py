@@ -115,7 +115,7 @@ async def test_its_keys_pin_leave_out_summarise_and_go_to_a_message(
         # The chat's keys are for the row under the cursor.
         await pilot.press("alt+c", "home", "alt+u")
         await settle(pilot, chat)
-        assert chat.session.path[0].context == "pinned"
+        assert chat.session.path[0].context == "kept"
         await pilot.press("alt+u", "alt+j", "alt+j", "alt+e")
         await pilot.pause()
         assert chat.screen.prompt.text == long + "b"

@@ -226,6 +226,12 @@ class Branching:
         self._runner.overlay(home)
         return [BranchShown(kept, home.path[kept:], at)]
 
+    def turned(self) -> int | None:
+        """The id of the last message on screen that has other versions."""
+        home = self._home()
+        counts = {} if home.id is None else self._store.branches.version_counts(home.id)
+        return next((each for each in reversed(home.path.ids) if each in counts), None)
+
     def follow(self) -> list[Update]:
         """Show how many versions the messages on screen have by now, and say once if another window has added one or has
         continued the conversation."""

@@ -34,7 +34,7 @@ ON_SELECTED: Final = {
 }
 """Action → its word in the key line while a message is selected, the most important first."""
 
-ON_MESSAGE: Final = {*ON_SELECTED, "copy_code", "pin_message", "leave_out", "toggle_thoughts", "select_text"}
+ON_MESSAGE: Final = {*ON_SELECTED, "copy_code", "keep_message", "leave_out", "toggle_thoughts", "select_text"}
 """Actions on the selected message."""
 
 

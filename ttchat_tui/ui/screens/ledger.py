@@ -32,7 +32,7 @@ _METER_CELLS: Final = 20
 
 IN_THE_LEDGER: Final = {
     "context": "cancel",
-    "pin_message": "mark('pinned')",
+    "keep_message": "mark('kept')",
     "leave_out": "mark('left out')",
     "select_previous": "move(-1)",
     "select_next": "move(1)",

@@ -106,10 +106,10 @@ class TranscriptActions(ChatActions):
         self.prompt.focus()
 
     def action_older_version(self) -> None:
-        self._show_version(-1)
+        self.attempt(lambda: self._show_version(-1))
 
     def action_newer_version(self) -> None:
-        self._show_version(1)
+        self.attempt(lambda: self._show_version(1))
 
     def on_message_widget_version_requested(self, event: MessageWidget.VersionRequested) -> None:
         self._show_version(event.step, event.key)
@@ -118,8 +118,7 @@ class TranscriptActions(ChatActions):
         """Show another version of the message `key`, the selected one, or the last one that has versions: after an edit that
         is the user's message. It stays in view, and selected."""
         selected, last = self.transcript.selected, self.session.last_reply
-        turned = next((each for each in reversed(self.session.path) if each.sibling_count > 1), last)
-        wanted = key or selected or (turned.id if turned else None)
+        wanted = key or selected or self.session.branching.turned() or (last.id if last else None)
         at = self.session.path.place_of(wanted)
         if wanted is None or at is None:
             self.notify("There is no reply yet.", markup=False)

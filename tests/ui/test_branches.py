@@ -220,7 +220,8 @@ async def test_the_tree_shows_jumps_names_and_deletes(
         await pilot.press("right", "delete", "up", "down", "delete")
         assert len(chat.session.tree()) == 5, "another key in between"
         await pilot.press("escape", "alt+t", "home", "down", "down")
-        assert tree_of(chat)._chosen.entry.id == loud.id
+        assert (chosen := tree_of(chat)._chosen) is not None
+        assert chosen.entry.id == loud.id
         assert loud.reply is not None
         chat.store.resume_reply(loud.id)
         await pilot.press("delete", "delete")

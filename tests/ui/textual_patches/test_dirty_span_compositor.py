@@ -17,7 +17,7 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
-from textual.widgets import Label, Static
+from textual.widgets import Label, Static, TextArea
 
 from tests.size import sized
 from tests.ui.chat_app import ChatApp, running
@@ -141,3 +141,22 @@ async def test_the_chat_screen_has_it(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
     async with running(chat):
         assert isinstance(chat.screen._compositor, DirtySpanCompositor)
+
+
+class OneArea(App[None]):
+    def get_default_screen(self) -> DirtySpanScreen[None]:
+        return DirtySpanScreen()
+
+    def compose(self) -> ComposeResult:
+        yield TextArea("text")
+
+
+async def test_a_widget_that_was_removed_is_blank_until_the_next_layout() -> None:
+    app = OneArea()
+    async with app.run_test(size=(COLUMNS, ROWS)) as pilot:
+        await pilot.pause()
+        area, compositor = app.query_one(TextArea), app.screen._compositor
+        await area.remove()
+        assert area in compositor.visible_widgets
+        update = compositor.render_full_update()
+        assert "text" not in "".join(strip.text for line in update.strips for strip in line)

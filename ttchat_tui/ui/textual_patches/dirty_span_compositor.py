@@ -84,7 +84,10 @@ class DirtySpanCompositor(Compositor):
             if not lines:
                 continue
             top, bottom = lines[0], lines[-1] + 1
-            strips = widget.render_lines(Region(x1 - region.x, top - region.y, shown.width, bottom - top))
+            if widget.parent is None:  # removed since the last layout: it has no styles any more
+                strips = [Strip.blank(shown.width)] * (bottom - top)
+            else:
+                strips = widget.render_lines(Region(x1 - region.x, top - region.y, shown.width, bottom - top))
             for y in lines:
                 own_cuts = [cut for cut in cuts[y] if x1 <= cut <= x2]
                 parts = strips[y - top].divide([cut - x1 for cut in own_cuts[1:]])

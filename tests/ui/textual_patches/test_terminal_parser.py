@@ -20,9 +20,18 @@ from ttchat_tui.ui.textual_patches.paste_parser import PasteSafeParser
 from ttchat_tui.ui.widgets.transcript.transcript import Transcript
 
 
+class Clock:
+    """Seconds, as the parser reads them."""
+
+    now = 1.0
+
+
 @pytest.fixture(autouse=True)
-def installed() -> None:
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(terminal_parser, "get_time", lambda: clock.now)
     terminal_parser.install()
+    return clock
 
 
 def keys(data: str) -> list[tuple[str, str | None]]:
@@ -184,6 +193,43 @@ def test_any_text_is_parsed_and_what_is_typed_after_it_arrives(data: str) -> Non
     parser = PasteSafeParser()
     events_of = list(parser.feed(f"{data}\x1b[201~\x11"))
     assert [e.key for e in events_of if isinstance(e, events.Key)][-1:] == ["ctrl+q"]
+
+
+def read_apart(clock: Clock, pieces: list[str], apart_s: float) -> list[str]:
+    """The keys of what is read with that time between two reads."""
+    parser = PasteSafeParser()
+    found: list[events.Key] = []
+    for piece in pieces:
+        found += [event for event in parser.feed(piece) if isinstance(event, events.Key)]
+        clock.now += apart_s
+    return [key.key for key in found]
+
+
+@pytest.mark.parametrize(
+    ("after", "wanted"),
+    [
+        ("kdd", ["k", "d", "d"]),
+        ("/", ["slash"]),
+        ("O", ["O"]),
+        ("[", ["left_square_bracket"]),
+        ("\r", ["enter"]),
+        ("é", ["é"]),
+        ("\x1b[A", ["up"]),
+        ("\x1bk", ["alt+k"]),
+    ],
+)
+def test_esc_and_a_key_soon_after_it_are_two_keys(clock: Clock, after: str, wanted: list[str]) -> None:
+    assert read_apart(clock, ["x\x1b", after, ""], 0.03)[1:] == ["escape", *wanted]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "apart_s"),
+    [(["\x1bk"], 1), (["\x1b", "k"], 0.002), (["\x1b[107", ";3u"], 0.05), (["\x1b", "[107;3u"], 0.05)],
+)
+def test_alt_and_a_key_is_one_key_also_where_the_link_splits_it(
+    clock: Clock, pieces: list[str], apart_s: float
+) -> None:
+    assert read_apart(clock, pieces, apart_s) == ["alt+k"]
 
 
 WORDS = [

@@ -29,9 +29,9 @@ resize and all later ones |
 a second input thread; a terminal that has gone is a crash with a traceback |
 | `screen_writer` | `WriterThread` | the 31st waiting write stops the event loop; a terminal that has gone hangs the exit; \
 a suspension during a write hangs the app |
-| `terminal_parser`, `key_reports`, `terminal_replies` | `XTermParser._sequence_to_key_events`, \
+| `terminal_parser`, `key_reports`, `terminal_replies` | `XTermParser._sequence_to_key_events`, `_timeout_time`, \
 `_MAX_SEQUENCE_SEARCH_THRESHOLD`, `ANSI_SEQUENCES_KEYS` | late answers of the terminal are typed into the prompt; keys of \
-other layouts, of modifyOtherKeys and alt+enter are misread |
+other layouts, of modifyOtherKeys and alt+enter are misread; Esc and a key soon after it are alt and that key |
 | `paste_parser` | `XTermParser` in the drivers' modules | escape sequences inside a paste are taken for keys |
 | `browser_driver` | `WebDriver.on_meta` | in a browser, focus events bypass the key gate, and may come \
 before there is a screen |

@@ -2,7 +2,7 @@
 
 Overrides `XTermParser._sequence_to_key_events` of Textual 8.2.8, and sets `_MAX_SEQUENCE_SEARCH_THRESHOLD`,
 `KITTY_DISAMBIGUATE_ESCAPE_CODES` and `ANSI_SEQUENCES_KEYS`. Textual's parser types unknown and incomplete sequences into the
-prompt, and raises on unexpected codes.
+prompt, raises on unexpected codes, and reads Esc and a key that follows within 0.1 s as alt and that key.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Final, cast
 
 from textual import _xterm_parser, events
 from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
+from textual._time import get_time
 from textual._xterm_parser import XTermParser
 from textual.drivers import linux_driver
 from textual.keys import Keys, _character_to_key
@@ -31,6 +32,12 @@ _LONGEST_KEY: Final = 64
 """Characters. Textual's pattern for keys takes quadratic time."""
 _LARGEST: Final = 10_000
 """The most columns or rows that a terminal reports."""
+_APART_S: Final = 0.015
+"""Seconds from which two reads are two keys: a terminal writes alt and a key at once, ssh sends that in one packet, and a
+hand is slower. crossterm (helix) takes any two reads for two keys; vim and Textual wait for a time, within which Esc, k is
+alt+k."""
+_SEQUENCE_STARTS: Final = ("[", "O", *terminal_replies.STRINGS)
+"""After ESC; a link may split what follows."""
 
 
 def alt_key(character: str) -> events.Key:
@@ -55,10 +62,13 @@ class TerminalParser(XTermParser):
         """The beginning of an answer that is too long; its rest is being dropped."""
         self._is_stalled = False
         """No input since the last tick."""
+        self._escape_at = 0.0
+        """When a read ended with ESC; 0: the last one did not."""
 
     def feed(self, data: str) -> Iterator[Message]:
         """Parse input. ESC ends the sequence before it, as in a terminal; Textual types such a sequence."""
         self._is_stalled = False
+        yield from self._escape_before(data)
         before_esc, *parts = data.split(_ESC)
         if before_esc or not parts:  # an empty text means end of input
             yield from super().feed(before_esc)
@@ -69,6 +79,15 @@ class TerminalParser(XTermParser):
                 yield from super().feed(terminal_replies.BEL if self._ends_string else _CUT)
             self._sequence = self._dropped = ""
             yield from super().feed(_ESC + part)
+
+    def _escape_before(self, data: str) -> Iterator[Message]:
+        """The key Esc, if the last read ended with it and `data` is typed after it."""
+        at, self._escape_at = self._escape_at, get_time() if data.endswith(_ESC) else 0.0
+        is_waiting = self._timeout_time is not None and not self._ends_string
+        is_typed = data[:1] not in _SEQUENCE_STARTS or len(data) == 1
+        if data and at and is_waiting and is_typed and get_time() - at >= _APART_S:
+            self._timeout_time = 0.0
+            yield from super().tick()
 
     def tick(self) -> Iterable[Message]:
         """The driver calls it after each input and after each time-out. A time-out ends an unfinished answer, as it ends a

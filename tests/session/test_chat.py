@@ -561,8 +561,8 @@ def test_an_empty_conversation_costs_nothing(start: Callable[..., Chat]) -> None
 
 
 def test_one_dropped_message_is_reported_in_the_singular() -> None:
-    assert left_out(1) == ("The oldest message did not fit into the context, so the model does not see it.")
-    assert left_out(1200).startswith("The 1,200 oldest messages did not fit")
+    assert left_out(1) == "1 message was not sent: it did not fit into the context."
+    assert left_out(1200) == "1,200 messages were not sent: they did not fit into the context."
 
 
 def test_dropped_messages_are_reported_and_stay_stored(start: Callable[..., Chat]) -> None:

@@ -18,7 +18,14 @@ from ttchat_tui.domain.conversation import ContextMark, Message
 from ttchat_tui.domain.events import EngineStateChanged, GenerationFinished, PromptCounted
 from ttchat_tui.domain.ledger import Fate, Ledger, LedgerRow
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.domain.updates import ContextChanged, Notice, PromptCost, ReplyEnded, SummaryWritten
+from ttchat_tui.domain.updates import (
+    ContextChanged,
+    Notice,
+    PromptCost,
+    ReplyEnded,
+    ReplyStarted,
+    SummaryWritten,
+)
 from ttchat_tui.session.outgoing import SUMMARY_HEADING, Outgoing, as_said, outgoing
 from ttchat_tui.session.summary import asked_of, parts_of
 from ttchat_tui.storage.errors import StorageError
@@ -201,6 +208,42 @@ def test_the_ledger_says_before_sending_what_a_reply_then_has(start: Callable[[S
     assert end.reply.stats.prompt_tokens == ledger.prompt_tokens
 
 
+@pytest.mark.parametrize("marks", [{}, {1: LEFT}, {0: PIN, 3: LEFT}, {1: LEFT, 3: LEFT}])
+def test_ledger_hint_and_figures_count_the_same_messages_as_not_sent(
+    start: Callable[[Script], Chat], marks: dict[int, ContextMark]
+) -> None:
+    chat = start(Script(replies=("one two three",), context_length=30))
+    for text in ("a b", "c d", "e f", "g h"):
+        say(chat, text)
+    for at, mark in marks.items():  # without a reply, two of the user's messages are one in the prompt
+        chat.session.context.mark([chat.session.path[at].id], mark)
+    cost = counted(chat, "i j k l m n o p")
+    fallen = [row for row in chat.session.context.ledger().rows if row.fate == "falls out"]
+    chat.session.submit("i j k l m n o p")
+    updates = chat.until(GenerationFinished)
+    (started,) = (each.dropped_messages for each in updates if isinstance(each, ReplyStarted))
+    (end,) = (each.message.reply for each in updates if isinstance(each, ReplyEnded))
+    assert end is not None
+    assert end.stats is not None
+    assert len(fallen) > 1
+    assert [cost.dropped_messages, started, end.stats.dropped_messages] == [len(fallen)] * 3
+
+
+def test_the_ledger_says_when_its_count_is_of_an_earlier_prompt(start: Callable[[Script], Chat]) -> None:
+    chat = start(Script(replies=("one two three",)))
+    counted(chat, "a b")
+    assert chat.session.context.ledger().is_current
+    chat.session.submit("a b")
+    during = chat.session.context.ledger()
+    assert not during.is_current
+    assert [(row.kind, row.text) for row in during.rows] == [("message", "a b"), ("draft", "")], (
+        "what was sent is no draft"
+    )
+    chat.until(GenerationFinished)
+    counted(chat)
+    assert chat.session.context.ledger().is_current
+
+
 def test_a_pin_and_a_message_left_out_are_kept_and_change_what_is_sent(
     start: Callable[[Script], Chat], tmp_path: Path
 ) -> None:
@@ -250,6 +293,7 @@ def test_what_falls_out_is_summarised_aside_and_the_summary_is_sent_once_it_is_a
     counted(chat, long + "g h")
     assert context.summarise() == []
     assert context.is_summarising
+    assert context.would_summarise(0) == 2
     assert any(isinstance(each, Notice) for each in context.summarise()), "one at a time"
     assert SummaryWritten() in chat.until(GenerationFinished)
     asked = chat.engine.requests[-1].messages[0].content
@@ -257,7 +301,8 @@ def test_what_falls_out_is_summarised_aside_and_the_summary_is_sent_once_it_is_a
     assert context.proposal is not None
     assert context.summary is None, "nothing is sent before the user accepts it"
     covered = chat.session.path[1].id
-    assert context.proposal.message_id == covered
+    assert (context.proposal.message_id, context.proposal.messages) == (covered, 2)
+    assert context.proposal.tokens == 52 + 3
     context.set_summary(covered, "They counted.")
     assert context.proposal is None
     counted(chat, "g h")

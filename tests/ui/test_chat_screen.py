@@ -149,7 +149,7 @@ async def test_messages_that_no_longer_fit_are_named_without_a_draft_too(tmp_pat
             assert not chat.screen.prompt.border_subtitle, "everything fits so far"
             await pilot.press(*message, "enter")
             await reply_ended(pilot, chat)
-        await until(pilot, lambda: "oldest will not be sent" in str(chat.screen.prompt.border_subtitle or ""))
+        await until(pilot, lambda: "will not be sent" in str(chat.screen.prompt.border_subtitle or ""))
 
 
 async def test_the_token_hint_of_a_sent_draft_disappears(tmp_path: Path) -> None:

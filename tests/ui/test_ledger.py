@@ -49,7 +49,9 @@ async def test_it_opens_by_itself_once_and_gives_letters_to_the_prompt(tmp_path:
         await say(pilot, chat, "a b")
         await pilot.press(*"x y")
         await say(pilot, chat, "c d")
-        await until(pilot, lambda: any("alt+c shows what it holds" in toast for toast in chat.toasts()))
+        await until(
+            pilot, lambda: any("alt+c shows what the context holds" in toast for toast in chat.toasts())
+        )
         assert chat.app.screen is chat.screen
         assert chat.screen.prompt.text == "x y"
 

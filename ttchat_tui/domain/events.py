@@ -64,7 +64,7 @@ class GenerationStarted(msgspec.Struct, frozen=True, tag=True):
     cached_tokens: int
     context_length: int
     dropped_messages: int = 0
-    """Number of oldest messages that did not fit and were left out."""
+    """Number of the prompt's messages that did not fit and were left out."""
     time_s: float | None = None
     """Start of prefill, in seconds since the engine received the request. None: the engine does not know."""
     is_estimate: bool = False
@@ -176,7 +176,7 @@ class PromptCounted(msgspec.Struct, frozen=True, tag=True):
     prompt_tokens: int
     context_length: int
     dropped_messages: int = 0
-    """Number of oldest messages that would not fit."""
+    """Number of the prompt's messages that would not fit."""
     is_estimate: bool = False
     """`prompt_tokens` is estimated from the length of the text, because there is no tokenizer for it."""
     message_tokens: tuple[int, ...] = ()

@@ -102,7 +102,8 @@ class GenerationStats(msgspec.Struct, frozen=True, kw_only=True):
     forwards."""
     total_s: float | None = None
     dropped_messages: int = 0
-    """Number of oldest messages that did not fit and were left out of the prompt. They are not deleted."""
+    """Number of messages that did not fit and were left out of the prompt. They are not deleted. From the engine: messages of
+    the prompt; stored: messages of the conversation."""
     decode_forwards: int | None = None
     """Forwards for the tokens after the first. Fewer than tokens if drafts were accepted. None: not counted."""
     chunks: int | None = None

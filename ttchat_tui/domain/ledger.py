@@ -39,6 +39,8 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     """0: unknown."""
     max_tokens: int = 0
     """The longest reply that the settings allow."""
+    is_current: bool = True
+    """False: something has changed since the tokens were counted, such as a message that was sent."""
     is_estimate: bool = False
     """`prompt_tokens` is an estimate."""
     is_split_estimated: bool = False

@@ -52,7 +52,7 @@ class ReplyBegan(msgspec.Struct, frozen=True):
 
 
 class ReplyStarted(msgspec.Struct, frozen=True):
-    """The prompt is built. The oldest `dropped_messages` messages did not fit and were left out."""
+    """The prompt is built. `dropped_messages` of the conversation's messages did not fit and were left out."""
 
     message_id: int
     dropped_messages: int
@@ -131,6 +131,7 @@ class PromptCost(msgspec.Struct, frozen=True):
     context_length: int
     """0: unknown."""
     dropped_messages: int
+    """Messages of the conversation that would not fit."""
     is_estimate: bool = False
     """`prompt_tokens` is estimated from the length of the text."""
 

@@ -129,6 +129,7 @@ class ChatSession(Conversations):
             with suppress(StorageError):  # a later call stores it
                 self._drafts.keep(None, "")
         self.load_if_none()
+        self.context.draft = ""
         if message is None:
             return [*updates, *self._begin_next()]
         began = self._runner.begin(self._opened, self.sampling, self.model, asked=message, rows=candidates)

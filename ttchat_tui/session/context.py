@@ -19,7 +19,7 @@ from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.session.conversation import OpenConversation
 from ttchat_tui.session.outgoing import SUMMARY_HEADING, Outgoing, OutgoingPart, as_said
 from ttchat_tui.session.side_request import SideAnswer, SideRequest, SideRequests
-from ttchat_tui.session.summary import Summary, asked_of, parts_of
+from ttchat_tui.session.summary import Summary, asked_of, covered_parts, parts_of
 from ttchat_tui.storage.conversations import ConversationStore
 
 _SHOWN: Final = 200
@@ -127,9 +127,8 @@ class Context:
         if self._asked is None or event.count_id != self._asked[0]:
             return []
         self._counted = _Counted(self._asked[1], self._asked[2], event)
-        return [
-            PromptCost(event.prompt_tokens, event.context_length, event.dropped_messages, event.is_estimate)
-        ]
+        fallen = len(self._counted.fallen)
+        return [PromptCost(event.prompt_tokens, event.context_length, fallen, event.is_estimate)]
 
     @property
     def _counts(self) -> _Counted | None:
@@ -156,6 +155,7 @@ class Context:
             template_tokens=counted.template_tokens if counted else None,
             context_length=count.context_length if count else info.context_length if info else 0,
             max_tokens=self._sampling().max_tokens,
+            is_current=counted is None or counted.outgoing.messages == prompt.messages,
             is_estimate=count is not None and count.is_estimate,
             is_split_estimated=count is not None and count.is_split_estimated,
         )
@@ -213,8 +213,14 @@ class Context:
     def summary(self) -> Summary | None:
         """The summary that is sent, or None."""
         home = self._home()
-        found = home.path.message(home.next_prompt(self.draft).summary_of)
-        return Summary(found.id, found.summary) if found is not None else None
+        prompt = home.next_prompt(self.draft)
+        found = home.path.message(prompt.summary_of)
+        return Summary(found.id, found.summary, _summarised(prompt)) if found is not None else None
+
+    @property
+    def has_fallen(self) -> bool:
+        """Something falls out, which is what `summarise` would summarise."""
+        return self._home().path.message(_last_fallen(self._counts)) is not None
 
     def summarise(self, through: int = 0) -> list[Update]:
         """Let the model summarise what falls out; if nothing does, everything up to the turn of the message `through`. Ends
@@ -223,11 +229,7 @@ class Context:
             return [Notice(BEING_WRITTEN)]
         home = self._home()
         counted = self._counts
-        fallen = _last_fallen(
-            counted
-        )  # perhaps of another branch, if the engine has not counted this one yet
-        is_here = any(each.id == fallen for each in home.path)
-        covered = fallen if is_here else _end_of_turn(home.path, through)
+        covered = self._end_of_summary(through)
         if not covered:
             return [Notice(NOTHING_FALLS_OUT)]
         prompt = home.next_prompt(self.draft)
@@ -239,6 +241,25 @@ class Context:
         )
         self.is_summarising, self._proposal = True, None
         return self._ask(home, covered, parts, before="")
+
+    def _end_of_summary(self, through: int) -> int:
+        """The last message that `summarise` covers; 0: none."""
+        # What falls out is perhaps of another branch, if this one has not been counted yet.
+        return _last_fallen(self._counts) if self.has_fallen else _end_of_turn(self._home().path, through)
+
+    def _proposed(self, home: OpenConversation, covered: int, answer: SideAnswer) -> Summary:
+        prompt, tokens = home.next_prompt(""), self._counted.tokens if self._counted is not None else {}
+        parts = covered_parts(prompt, covered)
+        sizes = [tokens.get((part.kind, part.message_id)) for part in parts]
+        known = [size for size in sizes if size is not None]
+        new = sum(part.kind == "message" for part in parts)
+        return Summary(
+            covered,
+            answer.text,
+            _summarised(prompt) + new,
+            sum(known) if len(known) == len(sizes) else None,
+            answer.is_cut,
+        )
 
     def _ask(self, home: OpenConversation, covered: int, parts: list[str], before: str) -> list[Update]:
         """Ask for a summary of the first part after `before`, the summary of those before it."""
@@ -252,7 +273,7 @@ class Context:
             if len(parts) > 1:
                 return self._ask(home, covered, parts[1:], answer.text)
             self.is_summarising = False
-            self._proposal = Summary(covered, answer.text, answer.is_cut)
+            self._proposal = self._proposed(home, covered, answer)
             return [SummaryWritten()]
 
         return self._side_requests.ask(SideRequest("summary", messages, sampling, on_end))
@@ -294,6 +315,11 @@ def _with_unsent(rows: list[LedgerRow], path: Sequence[Message], prompt: Outgoin
                 )
             )
     return [*head, *said, *draft]
+
+
+def _summarised(prompt: Outgoing) -> int:
+    """Messages in whose place a summary is sent."""
+    return sum(fate == "summarised" for fate in prompt.unsent.values())
 
 
 def _last_fallen(counted: _Counted | None) -> int:

@@ -8,7 +8,7 @@ import msgspec
 
 from ttchat_tui.domain.conversation import QueuedMessage
 from ttchat_tui.domain.errors import ErrorInfo
-from ttchat_tui.domain.text import visible
+from ttchat_tui.domain.text import counted, visible
 from ttchat_tui.domain.updates import NOTE
 from ttchat_tui.engine.base import not_loaded
 
@@ -101,6 +101,6 @@ def not_kept(queued: QueuedMessage) -> Unsaved:
 
 
 def left_out(count: int) -> str:
-    """The oldest `count` messages did not fit into the context."""
-    what, them = ("oldest message", "it") if count == 1 else (f"{count:,} oldest messages", "them")
-    return f"The {what} did not fit into the context, so the model does not see {them}."
+    """`count` messages did not fit into the context."""
+    were, they = ("was", "it") if count == 1 else ("were", "they")
+    return f"{counted(count, 'message')} {were} not sent: {they} did not fit into the context."

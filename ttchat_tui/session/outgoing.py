@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import groupby
+from itertools import chain, groupby, islice
 from operator import attrgetter
 
 import msgspec
 
-from ttchat_tui.domain.chat import ChatMessage, Role
+from ttchat_tui.domain.chat import ChatMessage, Role, loose_turns
 from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.ledger import Fate, RowKind
 from ttchat_tui.domain.thoughts import extract_answer, extract_thoughts
@@ -50,6 +50,11 @@ class Outgoing(msgspec.Struct, frozen=True):
     """The message whose summary is sent; 0: none."""
     keep: tuple[int, ...] = ()
     """Positions in `messages` of those that are kept when others fall out."""
+
+    def messages_in(self, dropped: int) -> int:
+        """How many messages of the conversation are in the `dropped` messages that the engine dropped."""
+        turns = loose_turns(self.messages, self.keep) if dropped else []
+        return sum(len(self.parts[at]) for at in islice(chain.from_iterable(turns), dropped))
 
     def with_draft(self, draft: str) -> Outgoing:
         """The same with the user's `draft` at the end."""

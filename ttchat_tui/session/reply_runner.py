@@ -174,6 +174,7 @@ class ReplyRunner:
         self.running = RunningReply(
             home,
             message,
+            outgoing,
             request,
             self._host.generate(request),
             uses_defaults=home.sampling is None,
@@ -210,7 +211,7 @@ class ReplyRunner:
         running = self.running
         if running is None or event.request_id != running.request.id:
             return []
-        return self._for_screen(running.home, self._apply_to(running, event))
+        return self._for_screen(running.home, self._apply_to(running, running.in_messages(event)))
 
     def _apply_to(self, running: RunningReply, event: GenerationEvent) -> list[Update]:
         self.meter.observe(event)

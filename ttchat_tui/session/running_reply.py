@@ -8,13 +8,20 @@ from typing import Final
 import msgspec
 
 from ttchat_tui.domain.conversation import Message, MessageStatus, ReplyRecord
-from ttchat_tui.domain.events import TokenEvent
+from ttchat_tui.domain.events import (
+    GenerationEvent,
+    GenerationFinished,
+    GenerationStarted,
+    RowFinished,
+    TokenEvent,
+)
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.reply_settings import NO_SETTINGS, ReplySettings
 from ttchat_tui.domain.sampling import TEMPLATE_FIELDS, SamplingParams
 from ttchat_tui.domain.thoughts import OPENING, normalised
 from ttchat_tui.session.candidates import CandidateRows
 from ttchat_tui.session.conversation import OpenConversation
+from ttchat_tui.session.outgoing import Outgoing
 from ttchat_tui.session.recorder import Recorder
 from ttchat_tui.session.thought_meter import ThoughtMeter
 from ttchat_tui.storage.conversations import ConversationStore
@@ -36,6 +43,7 @@ class RunningReply:
         self,
         home: OpenConversation,
         message: Message,
+        outgoing: Outgoing,
         request: GenerationRequest,
         control: GenerationControl,
         *,
@@ -51,6 +59,7 @@ class RunningReply:
         Args:
             home: its conversation, on screen or not.
             message: the stored row, status `streaming`.
+            outgoing: what `request` is made of.
             uses_defaults: the conversation has no parameters of its own, so the model's defaults apply.
             asked: the user's message that was stored with it; withdrawn if the prompt is rejected.
             replaced: what was on screen in the place of this request; shown again if this one fails.
@@ -63,6 +72,7 @@ class RunningReply:
         self.home = home
         self.uses_defaults = uses_defaults
         self.message = message
+        self._outgoing = outgoing
         self.request = request
         self.control = control
         self.asked = asked
@@ -83,6 +93,20 @@ class RunningReply:
     @property
     def text(self) -> str:
         return "".join(self._parts)
+
+    def in_messages(self, event: GenerationEvent) -> GenerationEvent:
+        """`event` with the number of the conversation's messages that were not sent. The engine counts those of the prompt,
+        where neighbours of one role are one."""
+        match event:
+            case GenerationStarted():
+                dropped = self._outgoing.messages_in(event.dropped_messages)
+                return msgspec.structs.replace(event, dropped_messages=dropped)
+            case RowFinished() | GenerationFinished():
+                dropped = self._outgoing.messages_in(event.stats.dropped_messages)
+                stats = msgspec.structs.replace(event.stats, dropped_messages=dropped)
+                return msgspec.structs.replace(event, stats=stats)
+            case _:
+                return event
 
     def added_nothing(self, held_back: str = "") -> bool:
         """True for a continued reply without new text, `held_back` (text that comes with the end) included."""

@@ -32,6 +32,10 @@ class Summary(msgspec.Struct, frozen=True):
     message_id: int
     """The last message that it stands for."""
     text: str
+    messages: int
+    """How many messages it stands for."""
+    tokens: int | None = None
+    """What is sent in its place without it; None: not counted."""
     is_cut: bool = False
     """The model reached its limit of tokens."""
 
@@ -44,7 +48,7 @@ def parts_of(
     most = max((context_length or _UNKNOWN_CONTEXT) // 2, 1)
     parts: list[str] = []
     room = 0
-    for part in _covered(prompt, covered):
+    for part in covered_parts(prompt, covered):
         text = _said(part)
         size = tokens.get((part.kind, part.message_id)) or len(text) // _CHARACTERS_A_TOKEN + 1
         pieces = -(-size // most)
@@ -73,7 +77,8 @@ def asked_of(
     return (ChatMessage("user", task),), chosen
 
 
-def _covered(prompt: Outgoing, covered: int) -> list[OutgoingPart]:
+def covered_parts(prompt: Outgoing, covered: int) -> list[OutgoingPart]:
+    """What is sent now and would be summarised up to the turn of the message `covered`."""
     found: list[OutgoingPart] = []
     turns: list[list[OutgoingPart]] = []
     for part in (part for parts in prompt.parts for part in parts):

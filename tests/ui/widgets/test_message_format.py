@@ -36,8 +36,8 @@ def test_figures_over_a_network_say_so_and_mark_estimates() -> None:
 
 def test_a_token_count_has_a_limit_if_it_is_known() -> None:
     assert cost_hint(PromptCost(612, 8192, 0)) == "612 / 8,192 tok"
-    assert cost_hint(PromptCost(612, 8192, 2)) == "612 / 8,192 tok · 2 oldest will not be sent"
-    assert cost_hint(PromptCost(8191, 8192, 2)) == "8,191 / 8,192 tok · 2 oldest will not be sent"
+    assert cost_hint(PromptCost(612, 8192, 2)) == "612 / 8,192 tok · 2 messages will not be sent"
+    assert cost_hint(PromptCost(8191, 8192, 2)) == "8,191 / 8,192 tok · 2 messages will not be sent"
     assert cost_hint(PromptCost(8192, 8192, 2)) == "8,192 / 8,192 tok · too long to send"
     assert cost_hint(PromptCost(612, 0, 0, is_estimate=True)) == "~612 tok"
 
@@ -67,10 +67,10 @@ def test_figures_that_do_not_fit_in_one_line_continue_in_the_next(width: int, sh
     assert [piece.content.plain for line in lines for piece in line] == shown
 
 
-@pytest.mark.parametrize(("count", "words"), [(1, "oldest message"), (4, "4 oldest messages")])
+@pytest.mark.parametrize(("count", "words"), [(1, "1 message was"), (4, "4 messages were")])
 def test_the_figures_include_dropped_messages(count: int, words: str) -> None:
     stats = GenerationStats(completion_tokens=3, dropped_messages=count)
-    assert figures_of(stats) == f"3 tok · without the {words}"
+    assert figures_of(stats) == f"3 tok · {words} not sent"
 
 
 def test_the_figures_show_that_sampling_changed_during_the_reply() -> None:

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.chat import ChatMessage, loose_turns
 from ttchat_tui.domain.sampling import Thinking
 from ttchat_tui.engine.base import PromptTooLong
 from ttchat_tui.engine.text.template_process import TemplateError, TemplateRefusal, render, variables_of
@@ -260,7 +260,7 @@ def shorten(
     keep = frozenset(keep)
     total = count(messages)
     everything = FittedMessages(tuple(messages), total, keep=tuple(sorted(keep)))
-    loose = _loose_turns(messages, keep) if total > budget else []
+    loose = loose_turns(messages, keep) if total > budget else []
     if not loose:
         return everything
 
@@ -281,14 +281,6 @@ def shorten(
         else:
             low = middle + 1
     return without(low)
-
-
-def _loose_turns(messages: Sequence[ChatMessage], keep: Collection[int]) -> list[range]:
-    """The positions of each turn that may be dropped, oldest first."""
-    head = 1 if messages and messages[0].role == "system" else 0
-    users = [index for index, message in enumerate(messages) if index > head and message.role == "user"]
-    turns = [range(start, end) for start, end in zip([head, *users], users, strict=False)]
-    return [turn for turn in turns if not any(position in turn for position in keep)]
 
 
 def _cut_at(text: str, mark: str) -> str:

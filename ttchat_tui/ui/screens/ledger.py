@@ -15,6 +15,7 @@ from textual.widgets import Button, Static, TextArea
 
 from ttchat_tui.domain.conversation import ContextMark
 from ttchat_tui.domain.ledger import Ledger
+from ttchat_tui.domain.text import counted
 from ttchat_tui.domain.updates import Update
 from ttchat_tui.session import Context, Summary
 from ttchat_tui.storage.errors import StorageError
@@ -23,6 +24,7 @@ from ttchat_tui.ui.screens.message_keys import MessageChoice, chat_bindings
 from ttchat_tui.ui.textual_patches.privates import add_bindings
 from ttchat_tui.ui.widgets.ledger_rows import LedgerRows
 from ttchat_tui.ui.widgets.metrics.figures import bar_text, count_text, share
+from ttchat_tui.ui.widgets.transcript.message_format import will_not_be_sent
 from ttchat_tui.ui.widgets.visible_area import VisibleArea
 
 KEYS: Final = "↑↓ choose   enter go there   k keep   x leave out   s summarise"
@@ -96,6 +98,12 @@ class LedgerDialog(Dialog[MessageChoice | str]):
             hint = "s shows the summary that is written   " + hint.removesuffix("   s summarise")
         elif self._is_asked and row is not None and row.kind == "summary":
             hint = "enter read and edit the summary   delete take it back"
+        elif (
+            self._is_asked
+            and row is not None
+            and (count := self._chat_context.would_summarise(row.message_id))
+        ):
+            hint = f"{hint} {counted(count, 'message')}"
         self.query_one(".hint", Static).update(hint)
 
     # --- keys
@@ -164,7 +172,7 @@ class LedgerDialog(Dialog[MessageChoice | str]):
                     structs.replace(summary, text=text), is_new=is_new
                 )  # it cannot be stored now
 
-        self.app.push_screen(SummaryDialog(summary.text, is_new=is_new, is_cut=summary.is_cut), end)
+        self.app.push_screen(SummaryDialog(summary, is_new=is_new), end)
 
     def _attempt(self, action: Callable[[], list[Update]]) -> bool:
         """Returns whether it succeeded; otherwise a toast says why not."""
@@ -195,23 +203,25 @@ class SummaryDialog(Dialog[str]):
     AUTO_FOCUS = "TextArea"
     BINDINGS = [Binding("ctrl+s", "send", "Send it", show=False)]
 
-    def __init__(self, text: str, *, is_new: bool, is_cut: bool = False) -> None:
-        """`is_new`: it was just written, and is not sent yet. `is_cut`: it ends where the tokens did."""
+    def __init__(self, summary: Summary, *, is_new: bool) -> None:
+        """`is_new`: it was just written, and is not sent yet."""
         super().__init__()
         self.heading = "Summary by the model" if is_new else "Summary"
-        self._text = text
+        self._summary = summary
         self._is_new = is_new
-        self._is_cut = is_cut
 
     def body(self) -> ComposeResult:
+        summary = self._summary
+        size = f" ({summary.tokens:,} tok)" if summary.tokens is not None else ""
         yield Static(
-            "Sent with the system prompt, in the place of the older messages. They stay in the conversation, and "
-            f"kept ones are sent as they are.{' It was cut off at the limit of tokens.' * self._is_cut}",
+            f"Sent with the system prompt, in the place of {counted(summary.messages, 'message')}{size}. They stay in the "
+            "conversation, and kept ones are sent as they are."
+            f"{' It was cut off at the limit of tokens.' * summary.is_cut}",
             classes="about",
             markup=False,
         )
         yield VisibleArea(
-            self._text, soft_wrap=True, compact=True, tab_behavior="focus", show_line_numbers=False
+            summary.text, soft_wrap=True, compact=True, tab_behavior="focus", show_line_numbers=False
         )
         yield Static("ctrl+s sends it from now on   esc decides later", classes="hint", markup=False)
         with Horizontal(classes="buttons"):
@@ -241,9 +251,10 @@ def _sums(ledger: Ledger) -> Content:
     gone = [row for row in ledger.rows if row.fate == "falls out"]
     parts = [f"template {count_text(ledger.template_tokens)}"]
     if gone:
-        parts.append(f"{len(gone):,} fall out ({sum(row.tokens or 0 for row in gone):,})")
+        parts.append(f"{will_not_be_sent(len(gone))} ({sum(row.tokens or 0 for row in gone):,})")
     left = f"left for the reply {count_text(ledger.left_for_reply)} of max {ledger.max_tokens:,}"
+    when = "sent" if ledger.is_current else "at the last count: it has changed since"
     first = Content.assemble(
-        (full, "$primary"), (rest, "$text-muted"), "  " * bool(length), f"{about}{used:,}{whole} tok sent"
+        (full, "$primary"), (rest, "$text-muted"), "  " * bool(length), f"{about}{used:,}{whole} tok {when}"
     )
     return Content("\n").join([first, Content.styled(" · ".join([*parts, left]), "$text-muted")])

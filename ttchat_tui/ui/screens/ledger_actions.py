@@ -11,6 +11,7 @@ from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.commands import BY_NAME, keys_label
 from ttchat_tui.ui.screens.chat_actions import ChatActions
+from ttchat_tui.ui.widgets.transcript.message_format import will_not_be_sent
 
 if TYPE_CHECKING:
     from ttchat_tui.ui.screens.ledger import LedgerDialog
@@ -85,10 +86,10 @@ class LedgerActions(ChatActions):
         action = BY_NAME["context"]
         how = keys_label(action, self.services.config.keys) or action.slash
         if cost.dropped_messages:
-            what = "Older messages fall out of the context"
+            what = will_not_be_sent(cost.dropped_messages)
         else:
             what = f"The context is {min(cost.prompt_tokens / cost.context_length, 1):.0%} full"
-        self.notify(f"{what}: {how} shows what it holds.", markup=False)
+        self.notify(f"{what}: {how} shows what the context holds.", markup=False)
 
     def show_summary_end(self) -> None:
         """Show the summary that was asked for in the ledger; a toast says where it is if that has been closed."""

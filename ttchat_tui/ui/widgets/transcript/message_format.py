@@ -11,6 +11,7 @@ from ttchat_tui.domain.conversation import Message, ReplyRecord
 from ttchat_tui.domain.errors import LOAD_AGAIN, ErrorInfo
 from ttchat_tui.domain.generation import END_NOTES, GenerationStats
 from ttchat_tui.domain.reply_settings import setting_words
+from ttchat_tui.domain.text import counted
 from ttchat_tui.domain.thoughts import normalised
 from ttchat_tui.domain.updates import PromptCost
 from ttchat_tui.ui.widgets.transcript.message_data import SEPARATOR, MessageView
@@ -89,8 +90,8 @@ def figures_of(stats: GenerationStats) -> str:
     if stats.decode_tps is not None:
         parts.append(f"{about}{stats.decode_tps:.1f} tok/s")
     if stats.dropped_messages:
-        count = stats.dropped_messages
-        parts.append("without the oldest message" if count == 1 else f"without the {count:,} oldest messages")
+        were = "was" if stats.dropped_messages == 1 else "were"
+        parts.append(f"{counted(stats.dropped_messages, 'message')} {were} not sent")
     if stats.sampling_changes:
         parts.append("sampling changed midway")
     if stats.cached_tokens:
@@ -105,8 +106,13 @@ def cost_hint(cost: PromptCost) -> str:
     limit = f" / {cost.context_length:,}" if cost.context_length else ""
     if not cost.is_estimate and 0 < cost.context_length <= cost.prompt_tokens:
         return f"{tokens}{limit} tok · too long to send"
-    dropped = f" · {cost.dropped_messages} oldest will not be sent" if cost.dropped_messages else ""
+    dropped = f" · {will_not_be_sent(cost.dropped_messages)}" if cost.dropped_messages else ""
     return f"{tokens}{limit} tok{dropped}"
+
+
+def will_not_be_sent(count: int) -> str:
+    """`2 messages will not be sent`: they do not fit into the context."""
+    return f"{counted(count, 'message')} will not be sent"
 
 
 def note_of(message: Message, error_cure: str = "") -> str:

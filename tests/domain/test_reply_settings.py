@@ -30,21 +30,40 @@ def test_pairs_are_settings(typed: str, settings: ReplySettings) -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "problem"),
+    ("typed", "problem", "cure"),
     [
-        ("temperature", "'temperature' is no setting."),
-        ("heat=1", "'heat=1' is no setting."),
-        ("model=", "'model=' is no setting."),
-        ("temperature=9", "temperature: Expected `float` <= 2.0."),
-        ("top-k=many", "top_k: Expected `int`, got `str`."),
-        ("model='a", "A quotation mark has no partner."),
+        ("temperature", "'temperature' has no value.", "Write temperature=VALUE."),
+        ("heat=1", "'heat=1' is no setting.", "The settings are model, temperature, top-k, top-p, min-p, "),
+        ("temp=0.1", "'temp=0.1' is no setting.", "Did you mean temperature?"),
+        ("top_kk=1", "'top_kk=1' is no setting.", "Did you mean top-k?"),
+        ("modle=x", "'modle=x' is no setting.", "Did you mean model?"),
+        ("model=", "'model=' has no value.", "Write model=VALUE."),
+        ("model='a", "A quotation mark has no partner.", ""),
     ],
 )
-def test_anything_else_is_named(typed: str, problem: str) -> None:
+def test_anything_else_is_named(typed: str, problem: str, cure: str) -> None:
     refused = parse_reply_settings(typed)
     assert isinstance(refused, ErrorInfo)
     assert refused.message == problem
-    assert "temperature" in refused.cure
+    assert refused.cure.startswith(cure)
+
+
+@pytest.mark.parametrize("name", SamplingParams.__struct_fields__)
+def test_a_value_that_is_refused_is_answered_with_what_the_setting_takes(name: str) -> None:
+    value = "x" * 257 if name == "stop" else "-9"
+    refused = parse_reply_settings(f"{name}={value}")
+    assert isinstance(refused, ErrorInfo)
+    label, _, takes = refused.message.partition(": ")
+    assert label == name.replace("_", "-")
+    assert takes.startswith("give ")
+    assert "`" not in refused.message
+    assert not refused.cure
+
+
+def test_the_range_of_a_number_is_named() -> None:
+    refused = parse_reply_settings("temperature=9 top-k=many")
+    assert isinstance(refused, ErrorInfo)
+    assert refused.message == "temperature: give a number from 0 to 2."
 
 
 def test_settings_lie_over_others() -> None:

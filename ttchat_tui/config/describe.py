@@ -13,6 +13,7 @@ from msgspec import inspect
 from ttchat_tui.config.old_places import old_names
 from ttchat_tui.config.schema import config_type, engine_choices
 from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.value_words import bare_type, wanted_value
 
 _TYPES: Final = {
     "str": "text",
@@ -64,13 +65,6 @@ def expectation(path: Sequence[str], schema: type | None = None) -> str:
         return f"give one of {', '.join(sorted(engine_choices()))}"
     info = _find(path, schema)
     match info:
-        case inspect.FloatType() | inspect.IntType():
-            what = "a number" if isinstance(info, inspect.FloatType) else "a whole number"
-            return f"give {what}{_range(info)}"
-        case inspect.BoolType():
-            return "give true or false"
-        case inspect.LiteralType():
-            return f"give one of {', '.join(str(value) for value in info.values)}"
         case inspect.StrType():
             return 'give a string in "quotes"'
         case inspect.VarTupleType():
@@ -81,8 +75,10 @@ def expectation(path: Sequence[str], schema: type | None = None) -> str:
             return f"give a section for each name: [{'.'.join(path)}.NAME]"
         case inspect.DictType():
             return 'give each action its keys, separated by commas: stop = "escape,ctrl+x"'
-        case _:
+        case None:
             return ""
+        case _:
+            return wanted_value(info)
 
 
 def known_names(section: Sequence[str], name: str, schema: type | None = None) -> str:
@@ -130,30 +126,10 @@ def _find(path: Sequence[str], schema: type | None = None) -> inspect.Type | Non
         field = next((field for field in info.fields if field.name == name), None)
         if field is None:
             return None
-        info = inspect.type_info(SamplingParams) if (depth, name) == (0, "sampling") else _bare(field.type)
-    return info
-
-
-def _bare(info: inspect.Type) -> inspect.Type:
-    """The type without its `Metadata`; of a union, the member that is not None."""
-    if isinstance(info, inspect.Metadata):
-        return _bare(info.type)
-    if isinstance(info, inspect.UnionType):
-        return next(_bare(kind) for kind in info.types if not isinstance(kind, inspect.NoneType))
-    return info
-
-
-def _range(info: inspect.FloatType | inspect.IntType) -> str:
-    low, high = info.ge, info.le
-    if low is not None and high is not None:
-        return (
-            f" from {low:g} to {high:,}"
-            if isinstance(info, inspect.IntType)
-            else f" from {low:g} to {high:g}"
+        info = (
+            inspect.type_info(SamplingParams) if (depth, name) == (0, "sampling") else bare_type(field.type)
         )
-    if low is not None:
-        return f" of at least {low:g}"
-    return " above 0" if info.gt == 0 else ""
+    return info
 
 
 def error_path(error: msgspec.ValidationError) -> tuple[str, str]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, Final
 
 import msgspec
+from msgspec import inspect
 
 from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.sampling import SamplingParams, shown_value
+from ttchat_tui.domain.value_words import bare_type, near_name, wanted_value
 
 _NO_SEED: Final = ("none", "random")
 
@@ -30,18 +33,20 @@ NO_SETTINGS: Final = ReplySettings()
 
 
 def parse_reply_settings(text: str) -> ReplySettings | ErrorInfo:
-    """Parse `name=value` pairs; a value with spaces is quoted. A hyphen in a name is an underscore. An error names the pair
-    and what is possible."""
+    """Parse `name=value` pairs; a value with spaces is quoted. A hyphen in a name is an underscore. An error names the pair,
+    and what it takes or which name was probably meant."""
     try:
         words = shlex.split(text)
     except ValueError:
-        return _usage("A quotation mark has no partner.")
+        return ErrorInfo(kind="usage", message="A quotation mark has no partner.")
     model, typed = "", dict[str, Any]()
     for word in words:
         name, equals, value = word.partition("=")
         name = name.lower().replace("-", "_")
-        if not equals or not value or (name != "model" and name not in SamplingParams.__struct_fields__):
-            return _usage(f"{word!r} is no setting.")
+        if name != "model" and name not in SamplingParams.__struct_fields__:
+            return ErrorInfo(kind="usage", message=f"{word!r} is no setting.", cure=names_near(name))
+        if not equals or not value:
+            return ErrorInfo(kind="usage", message=f"{word!r} has no value.", cure=f"Write {name}=VALUE.")
         if name == "model":
             model = value
         elif name == "stop":
@@ -51,8 +56,9 @@ def parse_reply_settings(text: str) -> ReplySettings | ErrorInfo:
     try:
         valid = msgspec.convert(typed, decodable(SamplingParams), strict=False)
     except msgspec.ValidationError as error:
-        reason, _, where = str(error).partition(" - at `$.")
-        return _usage(f"{where.rstrip('`')}: {reason}.")
+        _, _, where = str(error).partition(" - at `$.")
+        name = where.rstrip("`").partition("[")[0]
+        return ErrorInfo(kind="usage", message=f"{name.replace('_', '-')}: {wanted_for(name)}.")
     return ReplySettings(model, {name: getattr(valid, name) for name in typed})
 
 
@@ -77,10 +83,21 @@ def setting_words(sampling: SamplingParams, names: Iterable[str]) -> list[str]:
     return words
 
 
-def _usage(problem: str) -> ErrorInfo:
-    names = ", ".join(name.replace("_", "-") for name in SamplingParams.__struct_fields__)
-    return ErrorInfo(
-        kind="usage",
-        message=problem,
-        cure=f"Write for example: /retry model=NAME temperature=0.2. The names are model, {names}.",
-    )
+def wanted_for(name: str) -> str:
+    """What a field of `SamplingParams` takes: `give a number from 0 to 2`."""
+    info = next(each for each in _fields() if each.name == name)
+    return wanted_value(bare_type(info.type)) or "give texts of at most 256 characters, at most 16 of them"
+
+
+@cache
+def _fields() -> tuple[inspect.Field, ...]:
+    info = inspect.type_info(SamplingParams)
+    assert isinstance(info, inspect.StructType)
+    return info.fields
+
+
+def names_near(name: str) -> str:
+    """The cure for an unknown name of a setting."""
+    names = ["model", *(each.replace("_", "-") for each in SamplingParams.__struct_fields__)]
+    near = near_name(name.replace("_", "-"), names)
+    return f"Did you mean {near}?" if near else f"The settings are {', '.join(names)}."

@@ -111,7 +111,7 @@ def test_settings_belong_to_the_conversation_and_several_replies_are_read_in_tur
         assert session.path[-1].sibling_count == 2
     shown = capsys.readouterr()
     assert "temperature: give a number from 0 to 2. Usage: /set [name=value ...]" in shown.out
-    assert "There is no parameter warmth: give temperature," in shown.out
+    assert "There is no parameter warmth. The settings are model, temperature," in shown.out
     assert "Candidate 2:\n" in shown.out
     assert "3 candidates were asked for" in shown.err
 

@@ -8,8 +8,8 @@ from typing import Any, Final
 import msgspec
 
 from ttchat_tui.cli.headless.listing import UsageError
-from ttchat_tui.config.describe import expectation
 from ttchat_tui.domain.decoding import decodable
+from ttchat_tui.domain.reply_settings import names_near, wanted_for
 from ttchat_tui.domain.sampling import SamplingParams
 
 _NONE: Final = frozenset({"none", "random", ""})
@@ -39,12 +39,12 @@ def changed(params: SamplingParams, words: str) -> SamplingParams:
 
 def _with(params: SamplingParams, name: str, value: Any) -> SamplingParams:
     if name not in SamplingParams.__struct_fields__:
-        raise UsageError(f"There is no parameter {name}: give {', '.join(SamplingParams.__struct_fields__)}.")
+        raise UsageError(f"There is no parameter {name}. {names_near(name)}")
     values = {**msgspec.to_builtins(params), name: value}
     try:
         return msgspec.convert(values, decodable(SamplingParams), strict=False)
     except msgspec.ValidationError as error:
-        raise UsageError(f"{name}: {expectation(['sampling', name]) or error}.") from error
+        raise UsageError(f"{name}: {wanted_for(name)}.") from error
 
 
 def described(params: SamplingParams) -> str:

@@ -11,8 +11,10 @@ from textual.pilot import Pilot
 from tests.fakes import Script
 from tests.ui.chat_app import ChatApp, running
 from ttchat_tui.config.schema import Config
+from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.model_spec import EngineInfo, RemoteEndpoint, RemoteOptions
 from ttchat_tui.models.library import ModelRow
+from ttchat_tui.session import with_served_name
 from ttchat_tui.ui.model_rows import loaded, offered
 from ttchat_tui.ui.screens.model_picker import ModelPicker
 
@@ -100,3 +102,20 @@ async def test_an_endpoint_of_the_config_is_chosen_in_the_picker_and_loaded(tmp_
         await choose(pilot)
         assert chat.session.model == "remote:lab/"
         assert not chat.toasts(), "no model of this machine was looked for"
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("qwen3", "remote:lab/qwen3"),
+        ("qwen", "remote:lab/qwen3"),
+        ("qwne3", "remote:lab/qwen3"),
+        ("meta/llama-3", "remote:lab/meta/llama-3"),
+        ("smollm2", ""),
+    ],
+)
+def test_a_served_name_without_its_server_is_recognised(typed: str, meant: str) -> None:
+    refused = ErrorInfo(kind="model_unknown", message=f"No model is called {typed!r}.", cure="List them.")
+    known = with_served_name(refused, typed, SERVED)
+    assert known.cure == (f"Did you mean {meant}?" if meant else "List them.")
+    assert with_served_name(refused, typed, None) is refused

@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.sampling import TEMPLATE_FIELDS, SamplingParams, Thinking
+from ttchat_tui.domain.value_words import near_name
 
 EngineKind: TypeAlias = str
 """The name of an engine: a key of `engine.factory.ENGINES`. Settings, flags and model names are checked against it."""
@@ -208,3 +209,8 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Remote engine: other servers on this machine, by name (`remote:127.0.0.1:8080/` loads one)."""
     notes: tuple[str, ...] = ()
     """What a user should know about this load, a line each: a fallback, a missing template."""
+
+    def served_like(self, name: str) -> str:
+        """The served model that `name` probably means, as a load takes it; empty: none."""
+        names = {each.removeprefix("remote:").removeprefix(f"{self.endpoint}/"): each for each in self.served}
+        return names.get(near_name(name, names), "")

@@ -4,7 +4,7 @@ from ttchat_tui.session.chat import ChatSession
 from ttchat_tui.session.context import Context
 from ttchat_tui.session.conversation import first_words, name_of
 from ttchat_tui.session.marks import Mark
-from ttchat_tui.session.notices import left_out
+from ttchat_tui.session.notices import left_out, with_served_name
 from ttchat_tui.session.past_prompts import PastPrompts
 from ttchat_tui.session.running_reply import CHECKPOINT_S
 from ttchat_tui.session.summary import Summary
@@ -25,4 +25,5 @@ __all__ = [
     "left_out",
     "name_of",
     "plain_words",
+    "with_served_name",
 ]

@@ -57,6 +57,7 @@ from ttchat_tui.session.notices import (
     not_kept,
     runs_elsewhere,
     still_running,
+    with_served_name,
 )
 from ttchat_tui.session.presets import Presets
 from ttchat_tui.storage.errors import StorageError, not_found
@@ -329,6 +330,8 @@ class ChatSession(Conversations):
     def _load_failed(self, error: ErrorInfo, before: PreviousModel) -> Update:
         """After a failed load the previous model is the current one again, unless another load was requested meanwhile."""
         is_cancelled = error.kind == "load_cancelled"
+        if error.kind == "model_unknown":
+            error = with_served_name(error, self._loading_model, self._host.info)
         if before == "none":
             return Notice(error) if is_cancelled else EngineFault(error)
         if self._loading_model != self.model:

@@ -8,6 +8,7 @@ import msgspec
 
 from ttchat_tui.domain.conversation import QueuedMessage
 from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.model_spec import EngineInfo
 from ttchat_tui.domain.text import counted, visible
 from ttchat_tui.domain.updates import NOTE
 from ttchat_tui.engine.base import not_loaded
@@ -98,6 +99,12 @@ def not_kept(queued: QueuedMessage) -> Unsaved:
     """The app ends, and nothing of this session is kept."""
     name = quoted(queued.title or "Untitled")
     return Unsaved(f"The queued message in {name} was not sent, and is not kept:", queued.content)
+
+
+def with_served_name(error: ErrorInfo, name: str, info: EngineInfo | None) -> ErrorInfo:
+    """`error` about the name of a model, with that of the connected server that is probably meant."""
+    meant = info.served_like(name) if info is not None else ""
+    return msgspec.structs.replace(error, cure=f"Did you mean {visible(meant)}?") if meant else error
 
 
 def left_out(count: int) -> str:

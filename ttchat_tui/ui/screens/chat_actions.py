@@ -15,6 +15,7 @@ from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.updates import NOTE, Update
 from ttchat_tui.domain.user_paths import expanded
 from ttchat_tui.models.errors import ModelError
+from ttchat_tui.session import with_served_name
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.commands import Action
@@ -272,7 +273,7 @@ class ChatActions(SidebarScreen):
             if not name.startswith(deferred.model_rows.REMOTE_PREFIX):  # only the server can check it
                 deferred.local.resolve(name, self.services.paths.models_dir, os.environ)
         except ModelError as error:
-            return error.info
+            return with_served_name(error.info, name, self.session.info)
         return None
 
     def choices_model(self) -> list[tuple[str, str]]:

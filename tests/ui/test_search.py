@@ -72,9 +72,33 @@ async def test_enter_opens_a_hit_in_its_branch_and_marks_it(tmp_path: Path) -> N
         assert [message.id for message in chat.session.path] == [shown.parent_id, wanted.id]
         assert chat.screen.transcript.selected == wanted.id
         assert isinstance(chat.app.focused, FindBar)
+        await until(pilot, lambda: "alt+e edit" in screen_text(chat.app)[-1])
+        assert screen_text(chat.app)[-1].split()[:2] == ["n", "next"]
         await pilot.press("alt+slash")  # the same words find the same
         assert chat.screen.query_one(FindBar).text == 'zebra "of course"'
         assert marked(chat) == ["zebra", "of course"]
+
+
+async def test_a_selection_goes_along_with_the_walk_and_each_hit_has_its_place(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    first = said(chat.store, "Which mesh?", "A mesh, or a mesh of a mesh.")
+    asked = chat.store.add_user_message(first.conversation_id, first.id, "And a mesh then?")
+    async with running(chat) as pilot:
+        await searched(pilot, chat, "role:user And")
+        await pilot.press("enter")
+        await until(pilot, lambda: chat.screen.transcript.selected == asked.id)
+        bar = chat.screen.query_one(FindBar)
+        bar.open("mesh", to_walk=True)
+        chat.screen.on_find_bar_changed(FindBar.Changed("mesh"))
+        for key, selected, place in (
+            ("N", first.id, "hit 3 of 3 · 2 of 3 messages"),
+            ("N", first.id, "hit 2 of 3 · 2 of 3 messages"),
+            ("n", first.id, "hit 3 of 3 · 2 of 3 messages"),
+            ("n", asked.id, "3 of 3 messages"),
+        ):
+            await pilot.press(key)
+            await until(pilot, lambda place=place: str(bar._count.content) == place)
+            assert chat.screen.transcript.selected == selected
 
 
 async def test_the_list_follows_the_keys_and_a_newer_query(tmp_path: Path) -> None:

@@ -143,11 +143,14 @@ class Finding(ChatActions):
         self.transcript.find(Matcher(needles_in(event.text)), self.transcript.selected)
 
     def on_find_bar_stepped(self, event: FindBar.Stepped) -> None:
+        """A selection goes along: keys act on the message in view."""
         self.transcript.step_hit(event.step)
+        if self.transcript.selected is not None:
+            self.transcript.select(self.transcript.hit_message)
 
     def on_find_bar_closed(self) -> None:
         self.stop_finding()
 
     def on_message_hits_hits_changed(self, event: Transcript.HitsChanged) -> None:
         if self._find_bar is not None:
-            self._find_bar.show_count(event.at, event.count)
+            self._find_bar.show_count(event)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -12,7 +12,11 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Input, Static
 
+from ttchat_tui.domain.text import counted
 from ttchat_tui.ui.widgets.line_field import LineField
+
+if TYPE_CHECKING:
+    from ttchat_tui.ui.widgets.transcript.hits import MessageHits
 
 
 class FindBar(Horizontal, can_focus=True):
@@ -66,11 +70,11 @@ class FindBar(Horizontal, can_focus=True):
     def text(self) -> str:
         return self._field.value
 
-    def show_count(self, at: int, count: int) -> None:
-        """`at` is 0 if no hit is the current one."""
-        place = f"{at:,} of " if at else ""
-        messages = f"{place}{count:,} message{'s' * (count != 1)}" if count else "not found"
-        self._count.update(messages if self.text.strip() else "")
+    def show_count(self, found: MessageHits.HitsChanged) -> None:
+        place = f"{found.at:,} of " if found.at else ""
+        hit = f"hit {found.hit:,} of {found.hits:,} · " if found.hits > 1 else ""
+        words = f"{hit}{place}{counted(found.count, 'message')}" if found.count else "not found"
+        self._count.update(words if self.text.strip() else "")
 
     @on(Input.Changed)
     def _changed(self, event: Input.Changed) -> None:

@@ -28,6 +28,8 @@ class ShownKey(NamedTuple):
     description: str
     is_enabled: bool
     tooltip: str
+    is_own: bool = False
+    """Of the focused widget or one around it, not of the screen."""
 
     @property
     def cells(self) -> int:
@@ -86,13 +88,14 @@ class KeyLine(Widget, can_focus=False):
         if not screen.app.app_focus:  # the row of a terminal without the focus stays as it is
             return
         keys: dict[str, ShownKey] = {}
-        for _, binding, is_enabled, tooltip in screen.active_bindings.values():
+        for node, binding, is_enabled, tooltip in screen.active_bindings.values():
             if binding.show and binding.action not in keys:
                 name = binding.action.rpartition(".")[2].partition("(")[0]
                 label, tip = screen.app.get_key_display(binding), tooltip or binding.description
                 about = binding.description
                 about = about[:1].lower() + about[1:]  # Textual's own, such as that of an open menu
-                keys[binding.action] = ShownKey(name, binding.key, label, about, is_enabled, tip)
+                is_own = node not in (screen, screen.app)
+                keys[binding.action] = ShownKey(name, binding.key, label, about, is_enabled, tip, is_own)
         if self._keys != (found := list(keys.values())):
             self._keys = found
             self.refresh()
@@ -104,8 +107,8 @@ class KeyLine(Widget, can_focus=False):
             self.refresh()
 
     def set_selection(self, keys: Sequence[ShownKey]) -> None:
-        """What can be done with the selected message, the most important first; these replace the other keys. Empty: no
-        message is selected."""
+        """What can be done with the selected message, the most important first; these follow those of the focused widget, and
+        replace the other keys. Empty: no message is selected."""
         if list(keys) != list(self._selection):
             self._selection = keys
             self.refresh()
@@ -118,8 +121,9 @@ class KeyLine(Widget, can_focus=False):
             if room < self._narrower_than.get(key.action, room + 1) and (self._escape or key.action != "stop")
         ]
         if self._selection:
+            own = [key for key in keys if key.is_own and key.action not in DISPENSABLE]
             escape = [key for key in keys if key.action == "stop"]
-            return beginning([*escape, *self._selection], room)
+            return beginning([*own, *escape, *self._selection], room)
         return fitting(keys, room)
 
     def render(self) -> Content:

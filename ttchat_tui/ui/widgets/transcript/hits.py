@@ -29,6 +29,15 @@ class MessageHits(MessageSelection):
         """1-based place of the current hit's message among those with hits; 0: none is current."""
         count: int
         """Messages with hits."""
+        hit: int
+        """1-based place of the current hit in its message."""
+        hits: int
+        """Hits in that message; 0: none is current."""
+
+    @property
+    def hit_message(self) -> int | None:
+        """The key of the message with the current hit."""
+        return self._at_hit[0] if self._at_hit is not None else None
 
     def find(self, matcher: Matcher | None, key: int | None = None) -> None:
         """Mark what `matcher` finds, and show the first hit: of the message `key`, else of the newest message. None: mark
@@ -83,8 +92,9 @@ class MessageHits(MessageSelection):
         return widget.hit_count if widget is not None else 0
 
     def _announce_hits(self, keys: list[int]) -> None:
-        at = keys.index(self._at_hit[0]) + 1 if self._at_hit and self._at_hit[0] in keys else 0
-        self.post_message(self.HitsChanged(at, len(keys)))
+        key, hit = self._at_hit if self._at_hit and self._at_hit[0] in keys else (None, 0)
+        at, hits = (keys.index(key) + 1, self._hits_of(key)) if key is not None else (0, 0)
+        self.post_message(self.HitsChanged(at, len(keys), hit + 1, hits))
 
     def _go_to(self, key: int, index: int) -> None:
         """Make hit `index` of a message the current one (-1: the last), and bring it into view."""

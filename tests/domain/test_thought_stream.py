@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from tests.domain.test_thoughts import DIALECTS
 from tests.size import sized
-from ttchat_tui.domain.thought_stream import ThoughtStream
-from ttchat_tui.domain.thoughts import split_thoughts
+from ttchat_tui.domain.thought_stream import AnswerStream, ThoughtStream
+from ttchat_tui.domain.thoughts import extract_answer, split_thoughts
 
 SHAPES = (
     "{open}\nHm.\n\n1. a `{close}` is named\n{close}\n\nYes.",
@@ -42,6 +42,37 @@ def test_a_text_in_pieces_has_the_parts_of_the_whole(
     assert stream.parts == split_thoughts(text, is_growing=True)
     stream.finish()
     assert stream.parts == split_thoughts(text)
+
+
+@settings(max_examples=sized(60, 5_000), deadline=None)
+@given(
+    st.sampled_from(sorted(DIALECTS)),
+    st.lists(st.sampled_from(SHAPES), min_size=1, max_size=2),
+    st.lists(st.integers(1, 9), min_size=1, max_size=5),
+)
+def test_the_answer_of_a_reply_in_pieces_is_that_of_the_whole(
+    name: str, shapes: list[str], lengths: list[int]
+) -> None:
+    opening, closing = DIALECTS[name]
+    text = "\n".join(shapes).replace("{open}", opening).replace("{close}", closing)
+    stream, at, given_text = AnswerStream(), 0, ""
+    while at < len(text):
+        length = lengths[at % len(lengths)]
+        given_text += stream.feed(text[at : at + length])
+        at += length
+    words, whole = (given_text + stream.finish()).split(), extract_answer(text).split()
+    if stream.has_given_thought:  # what was printed stays
+        words = words[-len(whole) :] if whole else []
+    assert words == whole
+
+
+def test_no_piece_of_a_tag_and_no_thought_is_given() -> None:
+    stream, given_text = AnswerStream(), ""
+    for character in "<think>\nA\n</think>\n\nOne <b>two</b>.":
+        given_text += stream.feed(character)
+        assert "One <b>two</b>.".startswith(given_text)
+    assert given_text + stream.finish() == "One <b>two</b>."
+    assert not stream.has_given_thought
 
 
 def test_a_later_thought_is_one_from_its_opening_tag_on() -> None:

@@ -639,6 +639,20 @@ async def test_the_selected_message_is_copied_as_markdown_without_its_figures(tm
         assert copied[-1] == "second reply"
 
 
+async def test_thoughts_are_copied_only_where_they_are_open(tmp_path: Path) -> None:
+    thought = "<think>\nHm.\n</think>\n\n"
+    chat = ChatApp(tmp_path, Script(replies=(f"{thought}Yes.",)))
+    async with running(chat) as pilot:
+        copied: list[str] = []
+        chat.screen.copy = copied.append  # type: ignore[method-assign]
+        await pilot.press(*"one", "enter")
+        await reply_ended(pilot, chat)
+        for keys in (("f8",), ("ctrl+up", "f8"), ("ctrl+shift+up", "f8"), ("escape", "alt+o", "f8")):
+            await pilot.press(*keys)
+        heading = "## You\n\none\n\n## Assistant (scripted)\n\nYes.\n"
+        assert copied == ["Yes.", "Yes.", heading, f"{thought}Yes."]
+
+
 async def test_the_status_line_and_the_metrics_show_the_same_context(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path, Script(replies=("one two three",)))
     async with running(chat) as pilot:

@@ -73,6 +73,9 @@ Think: TypeAlias = Annotated[
     typer.Option(help="Whether, or how long, the model thinks, if its chat template understands it."),
 ]
 Output: TypeAlias = Annotated[OutputFormat, typer.Option(help="With -p: what goes to stdout.")]
+Thoughts: TypeAlias = Annotated[
+    bool, typer.Option("--thoughts", help="With -p: print the model's thoughts too, before its answer.")
+]
 Candidates: TypeAlias = Annotated[
     int, typer.Option(min=1, help="With -p: this many replies at once, each with its own seed.")
 ]

@@ -24,6 +24,8 @@ class Invocation(msgspec.Struct, frozen=True, kw_only=True):
     attached: tuple[str, ...] = ()
     """Files that go with the prompt."""
     output: str
+    thoughts: bool = False
+    """The text on stdout has the model's thoughts too."""
     candidates: int = 1
     """Number of replies to `prompt`."""
     alternatives: int | None = None

@@ -118,6 +118,7 @@ def start(
     stop: flags.Stop = None,
     think: flags.Think = None,
     output: flags.Output = "text",
+    thoughts: flags.Thoughts = False,
     candidates: flags.Candidates = 1,
     logprobs: flags.Logprobs = None,
     no_save: flags.NoSave = False,
@@ -173,6 +174,7 @@ def _invocation(given: dict[str, Any]) -> Invocation:
     prompt = prompt_text(given["prompt"], template.get("prompt", ""))
     for name, usual in (
         ("output", "text"),
+        ("thoughts", False),
         ("candidates", 1),
         ("attach", None),
         ("logprobs", None),
@@ -189,6 +191,7 @@ def _invocation(given: dict[str, Any]) -> Invocation:
         prompt=prompt,
         attached=tuple(given["attach"] or ()),
         output=given["output"],
+        thoughts=given["thoughts"],
         candidates=given["candidates"],
         alternatives=given["logprobs"],
         save=not given["no_save"],

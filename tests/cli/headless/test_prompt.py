@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -409,10 +410,7 @@ def test_line_ends_around_a_piped_prompt_are_the_shells(
         ("", "The reply is empty."),
         ("\n", "The reply is empty."),
         ("<think>Hm", "The reply contains only thoughts and no answer."),
-        (
-            "Hm</think>\n\nHi.",
-            "The text before the first closing tag is the model's thinking, not its answer.",
-        ),
+        ("Hm</think>\n\nHi.", "The text above is the model's thinking; its answer follows."),
     ],
 )
 def test_a_reply_without_an_answer_is_reported(
@@ -429,16 +427,43 @@ def test_an_answer_after_a_thought_is_not_reported(
     assert "ttchat-tui:" not in capsys.readouterr().err
 
 
+def test_json_has_the_answer_and_the_thoughts_apart(
+    store: ConversationStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert answer(store, Script(replies=(THOUGHT,)), output="json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["text"], found["thoughts"]) == ("Yes.", "Hm.")
+
+
+THOUGHT = "<think>\nHm.\n</think>\n\nYes."
+
+
+@pytest.mark.parametrize(
+    ("more", "printed"),
+    [
+        ({}, "Yes.\n"),
+        ({"thoughts": True}, f"{THOUGHT}\n"),
+        ({"candidates": 2}, "[1/2, seed 1]\nYes.\n\n[2/2, seed 1]\nYes. (seed 1)\n"),
+    ],
+)
+def test_thoughts_are_printed_only_if_they_are_asked_for(
+    more: dict[str, Any], printed: str, store: ConversationStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert answer(store, Script(replies=(THOUGHT,), batch_sizes=(1, 2)), **more) == 0
+    assert re.sub(r"seed \d+", "seed 1", capsys.readouterr().out) == printed
+
+
+@pytest.mark.parametrize("has_thoughts", [True, False])
 def test_the_end_of_an_unopened_thought_is_reported_and_its_tag_not_printed(
-    capsys: pytest.CaptureFixture[str],
+    has_thoughts: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stdout = io.StringIO()
-    output = TextOutput(stdout, is_kept=True)
+    output = TextOutput(stdout, has_thoughts=has_thoughts)
     thought = TokenEvent(1, (), "Hm.", (0.1,))
     answer = TokenEvent(1, (), "\n</think>\n\nYes.", (0.2,), ends_thought=True)
     for event in (thought, answer):
         output.streamed(event, event.text)
-    assert stdout.getvalue() == "Hm.\nYes."
+    assert stdout.getvalue() == ("Hm.\nYes." if has_thoughts else "Hm.\n\nYes.")
     assert "The text above is the model's thinking" in capsys.readouterr().err
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol, TextIO
+from collections.abc import Mapping
+from typing import Any, Protocol, TextIO
 
 import msgspec
 
@@ -17,7 +17,8 @@ from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.domain.model_spec import EngineInfo
 from ttchat_tui.domain.recording import alternatives_of
 from ttchat_tui.domain.text import VisibleReply, json_escaped
-from ttchat_tui.domain.thoughts import find_unopened_end
+from ttchat_tui.domain.thought_stream import AnswerStream
+from ttchat_tui.domain.thoughts import extract_answer, extract_thoughts, find_unopened_end
 from ttchat_tui.session.recorder import tokens_of
 
 
@@ -42,12 +43,17 @@ class Output(Protocol):
 
 
 class TextOutput:
-    """The reply's text as it streams, with control characters made visible (`--output json` has them exactly), and one newline."""
+    """The answer as it streams, with control characters made visible (`--output json` has them exactly), and one newline."""
 
-    def __init__(self, stdout: TextIO, is_kept: bool) -> None:
+    def __init__(self, stdout: TextIO, *, has_thoughts: bool = False) -> None:
+        """`has_thoughts`: the whole reply, as it streams."""
         self._stdout = stdout
+        self._has_thoughts = has_thoughts
         self._visible = VisibleReply()
+        self._answer = AnswerStream()
+        self._is_noted = False
         self._text = ""
+        """What was written."""
 
     def load(self, progress: LoadProgress) -> None:
         """Nothing: it is on stderr."""
@@ -59,19 +65,27 @@ class TextOutput:
         """Nothing: it is on stderr."""
 
     def streamed(self, event: TextEvent, text: str) -> None:
-        write_text(event, text, self._write)
+        if self._has_thoughts:
+            write_text(event, text, self._write)
+        else:
+            self._write(self._answer.feed(text))
 
     def _write(self, text: str) -> None:
+        if self._answer.has_given_thought and not self._is_noted:
+            self._is_noted = True
+            notify("The text above is the model's thinking; its answer follows.")
         self._text += text
         self._stdout.write(self._visible.feed(text))
         self._stdout.flush()
 
     def done(self, message: Message, info: EngineInfo, replied: Replied) -> None:
+        if not self._has_thoughts:
+            self._write(self._answer.finish())
         self._stdout.write(self._visible.end())
         if self._text and not self._text.endswith(("\n", "\r")):
             self._stdout.write("\n")
             self._stdout.flush()
-        if find_unopened_end(self._text):  # too late to print the missing tag
+        if self._has_thoughts and find_unopened_end(self._text):  # too late to print the missing tag
             notify("The text before the first closing tag is the model's thinking, not its answer.")
 
 
@@ -86,7 +100,8 @@ class CandidatesTextOutput(TextOutput):
         for number, candidate in enumerate(candidates, start=1):
             assert candidate.reply is not None
             shown = VisibleReply()
-            text = (shown.feed(candidate.content) + shown.end()).rstrip("\n")
+            content = candidate.content if self._has_thoughts else extract_answer(candidate.content)
+            text = (shown.feed(content) + shown.end()).rstrip("\n")
             self._stdout.write(f"[{number}/{len(candidates)}, seed {candidate.reply.seed}]\n{text}\n")
             self._stdout.write("\n" if number < len(candidates) else "")
         self._stdout.flush()
@@ -186,23 +201,25 @@ class JsonLinesOutput:
         _write_object(self._stdout, {"event": "done", **result(message, info, replied, self._is_kept)})
 
 
-OUTPUTS: Final[dict[str, Callable[[TextIO, bool], Output]]] = {
-    "text": TextOutput,
-    "json": JsonOutput,
-    "jsonl": JsonLinesOutput,
-}
-"""Classes by the value of `--output`, called with stdout and whether the conversation is stored."""
-
-
 def output_for(
-    choice: str, stdout: TextIO, *, is_kept: bool, candidates: int, alternatives: int | None = None
+    choice: str,
+    stdout: TextIO,
+    *,
+    is_kept: bool,
+    candidates: int,
+    alternatives: int | None = None,
+    has_thoughts: bool = False,
 ) -> Output:
-    """The output for a value of `--output`. `is_kept`: the conversation is stored on disk."""
-    if choice == "text" and candidates > 1:
-        return CandidatesTextOutput(stdout, is_kept)
-    if alternatives is not None:
-        return JsonLinesOutput(stdout, is_kept, alternatives)
-    return OUTPUTS[choice](stdout, is_kept)
+    """The output for a value of `--output`. `is_kept`: the conversation is stored on disk. `has_thoughts`: text has the thoughts
+    too, as the others have anyway."""
+    match choice:
+        case "json":
+            return JsonOutput(stdout, is_kept)
+        case "jsonl":
+            return JsonLinesOutput(stdout, is_kept, alternatives)
+        case _:
+            output = CandidatesTextOutput if candidates > 1 else TextOutput
+            return output(stdout, has_thoughts=has_thoughts)
 
 
 def result(message: Message, info: EngineInfo, replied: Replied, is_kept: bool) -> dict[str, Any]:
@@ -216,7 +233,7 @@ def result(message: Message, info: EngineInfo, replied: Replied, is_kept: bool) 
     assert record is not None
     stats = record.stats or GenerationStats()
     found: dict[str, Any] = {
-        "text": message.content,
+        **_text_and_thoughts(message),
         "finish_reason": record.finish_reason,
         "model": record.model,
         "engine": record.engine,
@@ -259,12 +276,18 @@ def _named(token_id: int, pieces: Mapping[int, bytes]) -> dict[str, Any]:
 def _candidate(message: Message, record: ReplyRecord, is_kept: bool) -> dict[str, Any]:
     stats = record.stats or GenerationStats()
     return {
-        "text": message.content,
+        **_text_and_thoughts(message),
         "finish_reason": record.finish_reason,
         "seed": record.seed,
         "completion_tokens": stats.completion_tokens,
         "message_id": message.id if is_kept else None,
     }
+
+
+def _text_and_thoughts(message: Message) -> dict[str, str]:
+    """`thoughts` is present only if there are some."""
+    thoughts = extract_thoughts(message.content)
+    return {"text": extract_answer(message.content), **({"thoughts": thoughts} if thoughts else {})}
 
 
 def _usage(stats: GenerationStats) -> dict[str, int | None]:

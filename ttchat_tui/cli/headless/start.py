@@ -54,6 +54,7 @@ def run(session: ChatSession, invocation: Invocation) -> int:
             is_kept=is_kept,
             candidates=invocation.candidates,
             alternatives=invocation.alternatives,
+            has_thoughts=invocation.thoughts,
         )
         return run_prompt(driver, invocation.prompt, output, invocation.candidates)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from msgspec import structs
@@ -58,14 +59,15 @@ class TranscriptActions(ChatActions):
         if not keys:
             self.action_copy_reply()
         elif len(keys) == 1:
-            self.copy(self.transcript.source_of(keys[0]))
+            self.copy(self.transcript.shown_source(keys[0]))
         else:
-            self.copy(deferred.export.excerpt(self.selected_messages()))
+            self.copy(deferred.export.excerpt(self.selected_messages(self.transcript.shown_source)))
 
-    def selected_messages(self) -> list[Message]:
-        """The selected messages, with the text that is on screen."""
+    def selected_messages(self, text_of: Callable[[int], str] | None = None) -> list[Message]:
+        """The selected messages with their `text_of`, by default the whole source that the transcript has."""
+        text_of = text_of or self.transcript.source_of
         return [
-            structs.replace(self.session.message(key), content=self.transcript.source_of(key))
+            structs.replace(self.session.message(key), content=text_of(key))
             for key in self.transcript.selected_keys
         ]
 

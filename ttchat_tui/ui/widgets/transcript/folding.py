@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from textual.binding import Binding
 
 from ttchat_tui.domain.generation import ThoughtFigures
-from ttchat_tui.domain.thoughts import split_thoughts
+from ttchat_tui.domain.thoughts import extract_answer, split_thoughts
 from ttchat_tui.ui.widgets.transcript.hits import MessageHits
 from ttchat_tui.ui.widgets.transcript.place import Place
 
@@ -51,6 +51,21 @@ class MessageThoughts(MessageHits):
         widget = self._widgets.get(key)
         if widget is not None:
             widget.view = replace(widget.view, thoughts=tuple(figures))
+
+    def shown_source(self, key: int) -> str:
+        """The message's source, of a reply without its thoughts while all of them are folded. Raises KeyError: no such
+        message."""
+        source = self.source_of(key)
+        view = next(view for view in self._views if view.key == key)
+        if view.role != "assistant":
+            return source
+        thoughts = sum(part.is_thought for part in split_thoughts(source))
+        if any(self.folding.is_open(key, number) for number in range(thoughts)):
+            return source
+        return extract_answer(source) or source
+
+    def source_of(self, key: int) -> str:
+        raise NotImplementedError
 
     def action_toggle_selected_thoughts(self) -> None:
         if self.selected is not None:

@@ -226,8 +226,8 @@ class Transcript(NoSecondLayout, MessageThoughts, TextSelection):
         return self._views[index].text + self._fed.get(key, "")
 
     def last_reply_source(self) -> str:
-        """The source of the newest reply with text; empty if there is none."""
-        replies = (self.source_of(view.key) for view in reversed(self._views) if view.role == "assistant")
+        """The `shown_source` of the newest reply with text; empty if there is none."""
+        replies = (self.shown_source(view.key) for view in reversed(self._views) if view.role == "assistant")
         return next(filter(None, replies), "")
 
     def on_message_chunk_code_header_clicked(self, event: MessageChunk.CodeHeaderClicked) -> None:

@@ -208,7 +208,7 @@ def test_the_ledger_says_before_sending_what_a_reply_then_has(start: Callable[[S
     assert end.reply.stats.prompt_tokens == ledger.prompt_tokens
 
 
-@pytest.mark.parametrize("marks", [{}, {1: LEFT}, {0: PIN, 3: LEFT}, {1: LEFT, 3: LEFT}])
+@pytest.mark.parametrize("marks", [{}, {1: LEFT}, {0: KEEP, 3: LEFT}, {1: LEFT, 3: LEFT}])
 def test_ledger_hint_and_figures_count_the_same_messages_as_not_sent(
     start: Callable[[Script], Chat], marks: dict[int, ContextMark]
 ) -> None:
@@ -293,7 +293,7 @@ def test_what_falls_out_is_summarised_aside_and_the_summary_is_sent_once_it_is_a
     counted(chat, long + "g h")
     assert context.summarise() == []
     assert context.is_summarising
-    assert context.would_summarise(0) == 2
+    assert context.has_fallen
     assert any(isinstance(each, Notice) for each in context.summarise()), "one at a time"
     assert SummaryWritten() in chat.until(GenerationFinished)
     asked = chat.engine.requests[-1].messages[0].content

@@ -98,12 +98,8 @@ class LedgerDialog(Dialog[MessageChoice | str]):
             hint = "s shows the summary that is written   " + hint.removesuffix("   s summarise")
         elif self._is_asked and row is not None and row.kind == "summary":
             hint = "enter read and edit the summary   delete take it back"
-        elif (
-            self._is_asked
-            and row is not None
-            and (count := self._chat_context.would_summarise(row.message_id))
-        ):
-            hint = f"{hint} {counted(count, 'message')}"
+        elif self._is_asked:
+            hint = f"{hint} {'what falls out' if self._chat_context.has_fallen else 'to here'}"
         self.query_one(".hint", Static).update(hint)
 
     # --- keys

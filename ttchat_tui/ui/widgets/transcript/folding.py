@@ -56,8 +56,8 @@ class MessageThoughts(MessageHits):
         """The message's source, of a reply without its thoughts while all of them are folded. Raises KeyError: no such
         message."""
         source = self.source_of(key)
-        view = next(view for view in self._views if view.key == key)
-        if view.role != "assistant":
+        place = self._views.place_of(key)
+        if place is None or self._views[place].role != "assistant":
             return source
         thoughts = sum(part.is_thought for part in split_thoughts(source))
         if any(self.folding.is_open(key, number) for number in range(thoughts)):

@@ -70,15 +70,20 @@ async def test_a_filled_template_joins_the_draft_and_a_system_one_becomes_the_sy
         form = chat.app.screen
         assert isinstance(form, TemplateForm)
         assert "\n".join(screen_text(chat.app)).count("[b]kind[/b]") == 2  # in its menu and in the preview
-        await pilot.press("tab", "tab", "enter")
+        await pilot.press("ctrl+s")
         assert "code is empty." in "\n".join(screen_text(chat.app))
         assert form.focused is form.query(ValueField).first()
         await pilot.press("a", "ctrl+j", *"{{tone}}")
         form.query_one(Select).value = "harsh"
         await pilot.press("enter")
         assert form.focused is form.query_one(Select)
-        await pilot.press("tab", "enter")
+        await pilot.press("space", "up", "enter")
         await pilot.pause()
+        assert chat.app.screen is form, "enter in the open list chooses"
+        form.query_one(Select).value = "harsh"
+        await pilot.pause()
+        await pilot.press("enter", "enter")
+        await until(pilot, lambda: chat.app.screen is chat.screen)
         assert chat.screen.prompt.text == "Look:\n\nIn a harsh tone:\na\n{{tone}}"
         assert chat.session.path == []
         await command(pilot, chat, "/template pirate")

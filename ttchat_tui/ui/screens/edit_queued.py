@@ -36,7 +36,7 @@ class EditQueued(Dialog[str]):
         keep = key_label(canonical_key(self._settings.submit_keys[0]))
         count = len(find_blocks(self._text)) - len(find_blocks(self._draft))
         files = f"{'the file stays' if count == 1 else f'the {count} files stay'} as read   " if count else ""
-        yield Static(f"{keep} keeps it   esc leaves it as it was   {files}", classes="hint", markup=False)
+        yield Static(f"{keep} keeps it   {files}", classes="hint", markup=False)
 
     @property
     def _draft(self) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from textual import events, on
 from textual.app import ComposeResult
+from textual.binding import Binding
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.message import Message
@@ -55,10 +56,32 @@ class ValueField(VisibleArea):
         event.prevent_default()
 
 
+class ChoiceField(Select[str]):
+    """One of several values. The keys that send a message leave it too, while its list is closed."""
+
+    @dataclass
+    class Entered(Message):
+        """A key that sends was pressed."""
+
+        field: ChoiceField
+
+    def __init__(self, variable: Variable, *, submit_keys: Iterable[str], name: str) -> None:
+        options = [(Content(visible_line(choice)), choice) for choice in variable.choices]
+        chosen = variable.choices[0] if variable.default is None else variable.default
+        super().__init__(options, value=chosen, allow_blank=False, compact=True, name=name)
+        self._submit_keys = [canonical_key(key) for key in submit_keys]
+
+    def on_key(self, event: events.Key) -> None:
+        if not self.expanded and canonical_key(event.key) in self._submit_keys:
+            event.stop().prevent_default()
+            self.post_message(self.Entered(self))
+
+
 class TemplateForm(Dialog[str]):
     """Result: the text with the values in it."""
 
-    AUTO_FOCUS = "ValueField, Select"
+    AUTO_FOCUS = "ValueField, ChoiceField"
+    BINDINGS = [Binding("ctrl+s", "accept", "Use", show=False, priority=True)]
 
     def __init__(
         self,
@@ -86,13 +109,12 @@ class TemplateForm(Dialog[str]):
 
     def _keys(self) -> str:
         send, newline = key_label(self._submit_keys[0]), key_label(self._newline_keys[0])
-        return f"{send} next   {newline} new line   tab between fields"
+        opens = "   space opens choices" * any(each.choices for each in self._template.variables.values())
+        return f"{send} next   ctrl+s uses it   {newline} new line{opens}"
 
-    def _field(self, name: str, variable: Variable) -> Select[str] | ValueField:
+    def _field(self, name: str, variable: Variable) -> ChoiceField | ValueField:
         if variable.choices:
-            options = [(Content(visible_line(choice)), choice) for choice in variable.choices]
-            chosen = variable.choices[0] if variable.default is None else variable.default
-            return Select(options, value=chosen, allow_blank=False, compact=True, name=name)
+            return ChoiceField(variable, submit_keys=self._submit_keys, name=name)
         return ValueField(
             as_draft(variable.default or ""),
             submit_keys=self._submit_keys,
@@ -107,7 +129,7 @@ class TemplateForm(Dialog[str]):
     def _values(self) -> dict[str, str]:
         values: dict[str, str] = {}
         for field in self.query_one("#fields").children:
-            if isinstance(field, Select):
+            if isinstance(field, ChoiceField):
                 values[str(field.name)] = str(field.value)
             elif isinstance(field, ValueField):
                 values[str(field.name)] = field.text
@@ -121,16 +143,17 @@ class TemplateForm(Dialog[str]):
         self.query_one(".preview", Static).update(self.first_lines(text))
 
     @on(ValueField.Entered)
-    def _leave_field(self, event: ValueField.Entered) -> None:
-        fields = list(self.query("ValueField, Select").results())
+    @on(ChoiceField.Entered)
+    def _leave_field(self, event: ValueField.Entered | ChoiceField.Entered) -> None:
+        fields = list(self.query("ValueField, ChoiceField").results())
         at = fields.index(event.field)
         if at + 1 < len(fields):
             fields[at + 1].focus()
         else:
-            self._accept()
+            self.action_accept()
 
     @on(Button.Pressed, "#use")
-    def _accept(self) -> None:
+    def action_accept(self) -> None:
         values = self._values
         for name, variable in self._template.variables.items():
             if not values[name] and variable.default is None and "" not in variable.choices:

@@ -45,7 +45,9 @@ async def test_an_import_is_tried_made_and_listed(tmp_path: Path) -> None:
         hint = chat.app.screen.query_one(".hint", Static)
         await until(pilot, lambda: "1 conversation added, 1 skipped" in str(hint.render()))
         assert "my export.json, entry 2: it is not a conversation" in str(hint.render())
-        assert "Nothing is changed yet" in str(hint.render()), "it is checked without a key"
+        assert "Nothing is changed yet. Enter imports it, with this result" in str(hint.render()), (
+            "it is checked without a key"
+        )
         assert chat.session.conversations() == []
         await pilot.click("#check")
         await until(pilot, lambda: "Enter imports" in str(hint.render()))
@@ -58,6 +60,14 @@ async def test_an_import_is_tried_made_and_listed(tmp_path: Path) -> None:
         assert chat.session.search is not None
         index = index_file(chat.store._database.path)
         await until(pilot, lambda: words_in(index) == 2)
+        chat.screen.prompt.text = f'/import "{file}"'
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(chat.app.screen, ImportFiles))
+        await pilot.pause()
+        button = chat.app.screen.query_one("#import")
+        await until(pilot, lambda: button.disabled)  # it is all here already
+        await pilot.press("x")
+        await until(pilot, lambda: not button.disabled)
 
 
 @pytest.mark.usefixtures("keys_while_a_thread_works")

@@ -119,3 +119,9 @@ def test_a_served_name_without_its_server_is_recognised(typed: str, meant: str) 
     known = with_served_name(refused, typed, SERVED)
     assert known.cure == (f"Did you mean {meant}?" if meant else "List them.")
     assert with_served_name(refused, typed, None) is refused
+
+
+def test_only_a_model_whose_template_is_known_is_said_not_to_understand_a_choice() -> None:
+    local = msgspec.structs.replace(SERVED, endpoint="", served=())
+    assert "chat template of llama-3 does not understand it" in local.why_not_thinking("Thinking “off”")
+    assert "template" not in SERVED.why_not_thinking("Thinking “off”")

@@ -21,6 +21,7 @@ from ttchat_tui.ui.screens.search import SearchDialog
 from ttchat_tui.ui.widgets.find_bar import FindBar
 from ttchat_tui.ui.widgets.prompt.prompt import Prompt
 from ttchat_tui.ui.widgets.transcript.chunk import MessageChunk
+from ttchat_tui.ui.widgets.transcript.message_format import clock_time
 
 
 def said(store: ConversationStore, text: str, reply: str = "I see.") -> Message:
@@ -66,6 +67,7 @@ async def test_enter_opens_a_hit_in_its_branch_and_marks_it(tmp_path: Path) -> N
         text = "\n".join(screen_text(chat.app))
         assert "1 found" in text
         assert "A **zebra**, of course." in text
+        assert clock_time(chat.session.message(wanted.id).created_at) in text
         await pilot.press("enter")
         await until(pilot, lambda: chat.app.screen is chat.screen and not dialog.is_attached)
         await until(pilot, lambda: marked(chat) == ["zebra", "of course"])

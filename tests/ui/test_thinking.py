@@ -74,7 +74,7 @@ async def test_a_template_without_thinking_offers_no_choice(tmp_path: Path) -> N
         await pilot.press(*"/think low", "enter")
         await pilot.press("alt+o")
         assert chat.toasts() == [
-            "The chat template of scripted does not understand any choice about thinking.",
+            "A choice about thinking has no effect: the chat template of scripted does not understand it.",
             "The last reply has no thoughts.",
         ]
         assert chat.session.sampling.thinking == "auto"

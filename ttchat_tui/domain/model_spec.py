@@ -210,6 +210,12 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     """What a user should know about this load, a line each: a fallback, a missing template."""
 
+    def why_not_thinking(self, what: str) -> str:
+        """Why `what`, a choice about thinking, has no effect: a sentence."""
+        if self.endpoint:  # the server has the template
+            return f"{what} has no effect: the server of {self.model} does not report how it is set."
+        return f"{what} has no effect: the chat template of {self.model} does not understand it."
+
     def served_like(self, name: str) -> str:
         """The served model that `name` probably means, as a load takes it; empty: none."""
         names = {each.removeprefix("remote:").removeprefix(f"{self.endpoint}/"): each for each in self.served}

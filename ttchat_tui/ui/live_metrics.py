@@ -65,7 +65,9 @@ class LiveMetrics:
             model=info.model if info else "",
             engine_label=info.label if info else "",
             threads=info.threads if info else 0,
-            is_over_network=stats.chunks is not None or (info is not None and bool(info.endpoint)),
+            is_over_network=stats.chunks is not None
+            if is_known
+            else info is not None and bool(info.endpoint),
             is_estimate=stats.is_estimate,
             history=tuple(self._rates),
         )

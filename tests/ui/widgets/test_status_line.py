@@ -130,7 +130,7 @@ async def test_states_differ_in_colour() -> None:
             "● downloading ━───────   7 %  1.2 / 16.0 GB",
         ),
         (LoadProgress("download", 12_000_000, 0, "bytes"), "● downloading 12 MB"),
-        (LoadProgress("convert", 12, 30, "layers"), "● converting ━━━─────  40 % 12 / 30 layers"),
+        (LoadProgress("convert", 12, 30, "layers"), "● preparing ━━━─────  40 % 12 / 30 layers"),
         (LoadProgress("warm up"), "● warming up"),
         (LoadProgress("verify", detail="model.gguf"), "● verifying model.gguf"),
         (LoadProgress("read", 100, 100, "tensors"), "● reading ━━━━━━━━ 100 % 100 / 100 tensors"),
@@ -150,7 +150,7 @@ async def test_the_model_that_is_being_loaded_is_named(wanted: str) -> None:
     status = running()
     status.set_state("loading", wanted)
     status.set_progress(LoadProgress("convert", 12, 30, "layers"))
-    assert (await shown(status, 110)).startswith("ttchat   qwen3-0.6b · ● converting ━━━─────  40 %")
+    assert (await shown(status, 110)).startswith("ttchat   qwen3-0.6b · ● preparing ━━━─────  40 %")
 
 
 async def test_progress_ends_with_the_loading() -> None:

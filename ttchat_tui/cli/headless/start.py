@@ -135,9 +135,7 @@ def _unheeded(thinking: Thinking, info: EngineInfo) -> tuple[str, ...]:
     """That a choice has no effect."""
     if thinking in ("auto", *info.capabilities.thinking):
         return ()
-    return (
-        f"Thinking “{thinking}” has no effect: the chat template of {info.model} does not understand it.",
-    )
+    return (info.why_not_thinking(f"Thinking “{thinking}”"),)
 
 
 def _fail(output: Output, error: ErrorInfo) -> int:

@@ -66,6 +66,10 @@ class ImportFiles(Dialog[ImportReport]):
         if self._typed:
             self.call_after_refresh(self._check)  # the fields inside the box may not be mounted yet
 
+    @on(Input.Changed)
+    def _file_changed(self) -> None:
+        self.query_one("#import", Button).disabled = False
+
     @on(Input.Submitted)
     @on(Button.Pressed, "#import")
     def _import(self) -> None:
@@ -114,6 +118,7 @@ class ImportFiles(Dialog[ImportReport]):
         else:
             problems = [f"Skipped {each}" for each in report.problems[:3]]
             self._say("\n".join(map(visible_line, [_words(report, is_dry_run), *report.notes, *problems])))
+            self.query_one("#import", Button).disabled = is_dry_run and not report.has_changes
 
     def action_cancel(self) -> None:
         if self._is_running and not self._stop.is_set():
@@ -156,7 +161,7 @@ def _words(report: ImportReport, is_dry_run: bool) -> str:
     if not is_dry_run:
         return f"{report}."
     return (
-        f"Nothing is changed yet: {report}. Enter imports it."
+        f"Nothing is changed yet. Enter imports it, with this result: {report}."
         if report.has_changes
         else f"Nothing to import: {report}."
     )

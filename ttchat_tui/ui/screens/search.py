@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,7 +20,9 @@ from ttchat_tui.domain.text import visible
 from ttchat_tui.ui.screens.dialog import Dialog
 from ttchat_tui.ui.widgets.cells import cut_to_cells
 from ttchat_tui.ui.widgets.line_field import LineField
+from ttchat_tui.ui.widgets.transcript.message_format import clock_time
 
+_WHO_CELLS: Final = 8
 HIT: Final = "bold $text-accent"
 """The style of hits."""
 
@@ -113,7 +114,7 @@ class SearchDialog(Dialog[SearchHit]):
     def _line(self, hit: SearchHit) -> Content:
         """Two lines: where and when; the words."""
         room = max(1, self.query_one(OptionList).scrollable_content_region.width - 2)
-        when = time.strftime("%d %b %Y", time.localtime(hit.created_at))
+        when = clock_time(hit.created_at)
         who = (
             "title"
             if hit.message_id is None
@@ -121,6 +122,7 @@ class SearchDialog(Dialog[SearchHit]):
             if hit.role == "user"
             else visible(hit.model) or hit.role
         )
+        who = cut_to_cells(who, max(_WHO_CELLS, room // 4))
         archived = "archived · " if hit.is_archived else ""
         about = cut_to_cells(f"{archived}{who} · {when}", room)
         title = visible(hit.title) or "Untitled"

@@ -45,8 +45,8 @@ class ThinkingActions(ChatActions):
         info = self.session.info
         if info is None:
             return "What can be chosen is known once a model is loaded."
-        what = f"“{level}”" if level and self._levels() else "any choice about thinking"
-        return f"The chat template of {info.model} does not understand {what}."
+        what = f"Thinking “{level}”" if level and self._levels() else "A choice about thinking"
+        return info.why_not_thinking(what)
 
     def _refuse(self, message: str, cure: str) -> None:
         self.show_error(ErrorInfo(kind="usage", message=message, cure=cure))

@@ -32,7 +32,7 @@ _DOING: Final[dict[LoadPhase, str]] = {
     "verify": "verifying",
     "start": "starting",
     "read": "reading",
-    "convert": "converting",
+    "convert": "preparing",
     "compile": "compiling",
     "warm up": "warming up",
 }

@@ -61,19 +61,17 @@ def convert_weights(
         ModelLoadError: a weight is missing or cannot be read.
     """
     config = checkpoint.config
-    total = config.layers + 1
-    report(0, total)
+    report(0, config.layers)
     # Before the layers: the float32 embedding is the memory peak of a small model.
     build = MatrixBuilder(checkpoint, plan, library)
     embed, head = _convert_ends(checkpoint, plan, build)
-    report(1, total)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # Applies to the pool's threads too.
     pool = ThreadPoolExecutor(threads, thread_name_prefix="convert")
     try:
         layers = [pool.submit(_convert_layer, checkpoint, index, build) for index in range(config.layers)]
-        for done, _ in enumerate(as_completed(layers), start=2):
-            report(done, total)
+        for done, _ in enumerate(as_completed(layers), start=1):
+            report(done, config.layers)
         return Weights(embed, [layer.result() for layer in layers], head)
     finally:
         pool.shutdown(cancel_futures=True)

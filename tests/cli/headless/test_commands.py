@@ -56,6 +56,22 @@ def test_versions_are_made_listed_and_shown(
     ]
 
 
+def test_the_context_is_listed_message_by_message(
+    store: ConversationStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with scripted_session(Script(replies=("one two three",), context_length=20), store=store) as session:
+        chat(session, "/context", "a b", "c d", "e f", "/context")
+    said = lines_of(capsys)
+    assert said[0] == "Not counted: no model is loaded, or the conversation is empty."
+    at = next(at for at, line in enumerate(said) if line.startswith("The next prompt has "))
+    assert "of 20 tokens before your message" in said[at]
+    assert said[at + 1 :][:2] == [
+        "1, you, falls out, 2 tokens: a b",
+        "2, reply, falls out, 3 tokens: one two three",
+    ]
+    assert said[-1] == "6, reply, sent, 3 tokens: one two three"
+
+
 def test_conversations_are_found_opened_renamed_deleted_and_brought_back(
     store: ConversationStore, capsys: pytest.CaptureFixture[str]
 ) -> None:

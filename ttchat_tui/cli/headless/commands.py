@@ -204,6 +204,10 @@ class Commands:
     def show(self, count: str) -> None:
         self._listing.messages(count)
 
+    def context(self, _: str) -> None:
+        self._answers.driver.wait_for_count()
+        self._listing.context()
+
     def branch(self, numbers: str) -> None:
         self._listing.versions(numbers)
 
@@ -287,6 +291,7 @@ COMMANDS: Final[dict[str, _Command]] = {
     "template": _Command("[template] [name=value ...]", "List the prompt templates, or fill one in and send it (or make it the system prompt).", Commands.template),
     "system": _Command("[text]", "Show the system prompt, or set it.", Commands.system),
     "show": _Command("[n]", "Read the conversation again, or its last n messages.", Commands.show),
+    "context": _Command("", "Show what the next prompt holds: tokens, what is sent, and what falls out.", Commands.context),
     "new": _Command("[preset]", "Start an empty conversation, also with a preset; the current one is kept.", Commands.new),
     "find": _Command("[words]", "List the conversations, with these words in their title.", Commands.find),
     "search": _Command("words", "Search all messages and titles of all conversations.", Commands.search),

@@ -18,6 +18,7 @@ from ttchat_tui.domain.events import (
     EngineLoaded,
     GenerationFinished,
     LoadProgress,
+    PromptCounted,
     RowFinished,
     TokenEvent,
 )
@@ -159,6 +160,17 @@ class Driver:
                         pass
                 self.session.apply(event)
         raise AssertionError("the stream of events does not end")
+
+    def wait_for_count(self, draft: str = "") -> None:
+        """Wait until the tokens of the next prompt are counted, or the engine cannot count."""
+        if self.session.info is None or not self.session.path:
+            return
+        self.session.count(draft)
+        for event in self._events():
+            if event is not None:
+                self.session.apply(event)
+            if isinstance(event, PromptCounted) or not self.session.is_engine_alive:
+                return
 
     def wait_for_reply(self, begun: Sequence[Update], show: ShowText) -> Replied:
         """Wait for the end of a reply and show its text as it streams. `begun`: the updates that `submit` returned.

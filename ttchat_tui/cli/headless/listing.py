@@ -40,6 +40,26 @@ class PlainListing:
         for number, message in list(enumerate(path, start=1))[-_number(count, len(path) or 1) :]:
             self._say(f"{_heading(number, message)}:\n{message.content}")
 
+    def context(self) -> None:
+        """What the next prompt holds, message by message."""
+        ledger = self._session.context.ledger()
+        about = "about " if ledger.is_estimate else ""
+        of = f" of {ledger.context_length:,}" if ledger.context_length else ""
+        if ledger.prompt_tokens is None:
+            self._say("Not counted: no model is loaded, or the conversation is empty.")
+        else:
+            self._say(f"The next prompt has {about}{ledger.prompt_tokens:,}{of} tokens before your message.")
+        numbers = {each.id: number for number, each in enumerate(self._session.path, start=1)}
+        for row in ledger.rows:
+            if row.kind == "draft":
+                continue
+            who = row.kind
+            if row.kind == "message":
+                who = f"{numbers[row.message_id]}, {_speaker(row.role)}"
+            tokens = f", {counted(row.tokens, 'token')}" if row.tokens is not None else ""
+            fate = "kept" if row.is_kept and row.fate == "sent" else row.fate
+            self._say(f"{who}, {fate}{tokens}: {visible_line(row.text)[:_SNIPPET]}")
+
     # --- versions
 
     def versions(self, numbers: str) -> None:

@@ -11,6 +11,12 @@ def expanded(path: str | Path) -> Path:
     return Path(os.path.expanduser(path))
 
 
+def shortened(path: str) -> str:
+    """`path` with `~` in the place of the home folder."""
+    folder = os.path.join(home(), "")
+    return f"~{os.sep}{path.removeprefix(folder)}" if path.startswith(folder) and len(folder) > 2 else path
+
+
 def unquoted(typed: str) -> str:
     """`typed` without the quotes around all of it, which a shell would take away."""
     is_quoted = len(typed) > 2 and typed[0] == typed[-1] in "'\""

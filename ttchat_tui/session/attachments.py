@@ -29,7 +29,7 @@ from ttchat_tui.domain.attachments import (
 from ttchat_tui.domain.errors import ErrorKind
 from ttchat_tui.domain.special_files import special_file
 from ttchat_tui.domain.text import visible_line
-from ttchat_tui.domain.user_paths import expanded
+from ttchat_tui.domain.user_paths import expanded, shortened
 
 MOST_BYTES: Final = 1 << 20
 """Of all files of a message together: about 300,000 tokens, more than most contexts hold."""
@@ -219,4 +219,4 @@ def _language(file_name: str) -> str:
 
 
 def _refused(name: str, reason: str, cure: str = "", kind: ErrorKind = "not_a_file") -> AttachmentError:
-    return AttachmentError(f"{visible_line(name)} cannot be attached: {reason}.", cure, kind)
+    return AttachmentError(f"{shortened(visible_line(name))} cannot be attached: {reason}.", cure, kind)

@@ -15,6 +15,7 @@ from textual.content import Content
 from textual.widgets import Button, Input, RadioButton, RadioSet, Static
 
 from ttchat_tui.domain.text import visible
+from ttchat_tui.domain.user_paths import shortened
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.export import ENDINGS, file_path, missing_folder
 from ttchat_tui.ui.screens.dialog import Dialog
@@ -79,7 +80,7 @@ class SaveTranscript(Dialog[Saving]):
         super().__init__()
         self._format = "markdown"
         self._part = "branch"
-        self._suggested = str(folder / f"{name}.md")
+        self._suggested = shortened(str(folder / f"{name}.md"))
         self._preview = preview
         self._selected = selected
         self._code_suffix = code_suffix

@@ -11,6 +11,7 @@ from textual.widgets import TextArea
 
 from tests.fakes import Gate, Script
 from tests.ui.chat_app import ChatApp, reply_ended, running, settle, until
+from tests.ui.shell_app import screen_text
 from ttchat_tui.domain.ledger import LedgerRow
 from ttchat_tui.storage.errors import not_found
 from ttchat_tui.ui.screens.ledger import LedgerDialog, SummaryDialog
@@ -67,8 +68,12 @@ async def test_while_a_reply_runs_what_was_sent_is_no_draft_any_more(tmp_path: P
         chat.screen.prompt.set_draft("a b")
         chat.screen.count()
         assert [row.text for row in chat.session.context.ledger().rows] == ["a b"]
+        await counted(pilot, chat)
         await pilot.press("enter")
         await until(pilot, lambda: chat.session.is_answering)
+        await pilot.press("alt+c")
+        await until(pilot, lambda: "tok at the last count" in "\n".join(screen_text(chat.app)))
+        await pilot.press("escape")
         chat.screen.count()  # after a pause in typing
         assert [row.text for row in chat.session.context.ledger().rows] == ["a b", ""]
         await pilot.press("c")

@@ -249,7 +249,7 @@ def _sums(ledger: Ledger) -> Content:
     if gone:
         parts.append(f"{will_not_be_sent(len(gone))} ({sum(row.tokens or 0 for row in gone):,})")
     left = f"left for the reply {count_text(ledger.left_for_reply)} of max {ledger.max_tokens:,}"
-    when = "sent" if ledger.is_current else "at the last count: it has changed since"
+    when = "sent" if ledger.is_current else "at the last count"
     first = Content.assemble(
         (full, "$primary"), (rest, "$text-muted"), "  " * bool(length), f"{about}{used:,}{whole} tok {when}"
     )

@@ -36,7 +36,7 @@ def test_pairs_are_settings(typed: str, settings: ReplySettings) -> None:
         ("heat=1", "'heat=1' is no setting.", "The settings are model, temperature, top-k, top-p, min-p, "),
         ("temp=0.1", "'temp=0.1' is no setting.", "Did you mean temperature?"),
         ("top_kk=1", "'top_kk=1' is no setting.", "Did you mean top-k?"),
-        ("modle=x", "'modle=x' is no setting.", "Did you mean model?"),
+        ("modl=x", "'modl=x' is no setting.", "Did you mean model?"),
         ("model=", "'model=' has no value.", "Write model=VALUE."),
         ("model='a", "A quotation mark has no partner.", ""),
     ],

@@ -186,7 +186,7 @@ async def test_existing_names_and_folders_are_announced_and_a_blank_is_not_accep
         field = pilot.app.screen.query_one(Input)
         field.value = "  "
         await pilot.press("enter")
-        assert any("Enter the name" in line for line in screen_text(pilot.app))
+        await until(pilot, lambda: any("Enter the name" in line for line in screen_text(pilot.app)))
         field.value = str(tmp_path)
         await pilot.pause()
         assert any("Saves into this folder" in line for line in screen_text(pilot.app))

@@ -58,7 +58,7 @@ class AnswerStream:
 
     def __init__(self) -> None:
         self._stream = ThoughtStream()
-        self._given = ""
+        self._given: str = ""
 
     def feed(self, text: str) -> str:
         """Add text; returns what it adds to the answer."""

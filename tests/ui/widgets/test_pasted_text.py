@@ -10,6 +10,7 @@ from textual.widgets import Input
 
 from tests.ui.chat_app import ChatApp, running
 from tests.ui.test_branches import on_screen_of
+from ttchat_tui.session import Summary
 from ttchat_tui.ui.screens.ledger import SummaryDialog
 from ttchat_tui.ui.textual_patches.paste_parser import PASTED_ESCAPE
 from ttchat_tui.ui.widgets.sampling.system_prompt import SystemPrompt
@@ -63,7 +64,7 @@ async def test_stored_text_is_drawn_without_control_characters(tmp_path: Path) -
         assert chat.screen.prompt.text == "said\x1b[2J"
         assert drawn.count("said␛[2J") == 2, "the message and the recalled prompt"
         assert "sys␛[2J" in drawn
-        chat.app.push_screen(SummaryDialog("summary\x1b[2J", is_new=True))
+        chat.app.push_screen(SummaryDialog(Summary(1, "summary\x1b[2J", 2), is_new=True))
         await pilot.pause()
         drawn += "\n".join(on_screen_of(chat))
         assert "summary␛[2J" in drawn

@@ -52,7 +52,9 @@ def test_whatever_is_done_to_a_path_it_is_the_list_of_its_messages(data: st.Data
     for _ in range(data.draw(st.integers(1, 14))):
         place = data.draw(st.integers(0, max(0, len(model) - 1)))
         match data.draw(
-            st.sampled_from(["at", "end", "slice", "append", "add", "replace", "drop", "more", "back"])
+            st.sampled_from(
+                ["at", "end", "slice", "append", "add", "replace", "drop", "more", "back", "joined"]
+            )
         ):
             case "at" if model:
                 assert path[place] == model[place] == path.message(model[place].id)
@@ -76,6 +78,11 @@ def test_whatever_is_done_to_a_path_it_is_the_list_of_its_messages(data: st.Data
                 model[place] = newer
                 assert path is not before
                 assert before[place] == old, "what others hold stays"
+            case "joined" if model:
+                path, rest = path[: place + 1], path[place + 1 :]
+                model[place] = replace(path[place], content="newest")
+                path = path.with_messages(model[place])
+                path += rest
             case "drop" if model:
                 path, model = path.without({model[place].id}), model[:place] + model[place + 1 :]
             case "more":

@@ -112,6 +112,7 @@ class Branching:
         if at == len(before) - 1:
             return self._continue(())
         assert message.reply is not None
+        before.read()  # before a copy is stored: the prompt needs all of it
         shown = self._add_reply(
             at, message.content, message.reply, is_edited=message.is_edited, recorded_in=message.id
         )
@@ -160,6 +161,8 @@ class Branching:
             model="", engine="", sampling=self._session.sampling, seed=self._session.sampling.seed or 0
         )
         record = structs.replace(record, token_ids=())
+        if to_continue:
+            self._session.path.read()
         shown = self._add_reply(at + (message.role == "user"), text, record, is_edited=True)
         return [*shown, *self._continue(())] if to_continue else [*shown, ConversationsChanged()]
 

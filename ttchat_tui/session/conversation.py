@@ -85,8 +85,9 @@ class OpenConversation:
         `queued_id`.
 
         Raises:
-            StorageError: nothing has changed.
+            StorageError: nothing has changed. Also if the path cannot be read, since a reply needs all of it.
         """
+        self.path.read()
         with self._stored(model) as conversation:
             parent_id = self.path.ids[-1] if self.path else None
             message = self._store.add_user_message(conversation.id, parent_id, text, queued_id=queued_id)

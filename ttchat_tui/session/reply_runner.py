@@ -46,6 +46,7 @@ from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.session.candidates import draw_candidates, fresh_seed
 from ttchat_tui.session.conversation import OpenConversation
 from ttchat_tui.session.elsewhere import out_of_sight
+from ttchat_tui.session.recorder import Recorder
 from ttchat_tui.session.recordings import RecordedReplies
 from ttchat_tui.session.reply_writer import ReplyWriter
 from ttchat_tui.session.running_reply import RunningReply
@@ -118,15 +119,22 @@ class ReplyRunner:
             sampling=sampling,
             seed=sampling.seed if sampling.seed is not None else fresh_seed(),
         )
-        parent = home.path[-1]
         try:
+            home.path.read()  # before anything is stored: the prompt needs all of it
+            parent = home.path[-1]
             message = self._store.begin_reply(parent.conversation_id, parent.id, record)
         except StorageError as error:
             return self._for_screen(home, [Notice(error.info)])
         home.path.append(message)
-        candidates = draw_candidates(sampling, rows)
         return self._generate(
-            home, message, sampling, asked=asked, replaced=replaced, settings=settings, candidates=candidates
+            home,
+            message,
+            sampling,
+            self._recordings.new_recorder(None),
+            asked=asked,
+            replaced=replaced,
+            settings=settings,
+            candidates=draw_candidates(sampling, rows),
         )
 
     def continue_reply(
@@ -134,20 +142,23 @@ class ReplyRunner:
     ) -> list[Update]:
         """Continue the last reply of `home` where it ended. With `replaced` it is a copy, which is removed if nothing is
         added."""
-        last = home.path[-1]
         try:
+            home.path.read()
             self._writer.retry(at_once=True)
+            last = self._store.message(home.path.ids[-1])  # another window may have continued it
+            recorder = self._recordings.new_recorder(last)
             message = self._store.resume_reply(last.id)
         except StorageError as error:
             return [Notice(error.info)]
         home.replace(message)
-        return self._generate(home, message, sampling, replaced=replaced, continued=last)
+        return self._generate(home, message, sampling, recorder, replaced=replaced, continued=last)
 
     def _generate(
         self,
         home: OpenConversation,
         message: Message,
         sampling: SamplingParams,
+        recorder: Recorder | None,
         *,
         asked: Message | None = None,
         replaced: Sequence[Message] = (),
@@ -183,7 +194,7 @@ class ReplyRunner:
             settings=settings,
             continued=continued,
             now=self._clock(),
-            recorder=self._recordings.new_recorder(continued),
+            recorder=recorder,
         )
         return self._for_screen(home, [ReplyBegan(message)])
 

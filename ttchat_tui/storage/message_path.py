@@ -50,7 +50,7 @@ class MessagePath(Sequence[Message]):
         return self._known[wanted]
 
     def __iter__(self) -> Iterator[Message]:
-        self._require(self.ids)
+        self.read()
         return iter([self._known[each] for each in self.ids])
 
     def __eq__(self, other: object) -> bool:
@@ -80,6 +80,10 @@ class MessagePath(Sequence[Message]):
     def is_read(self) -> bool:
         return len(self._known) >= len(self.ids) and all(each in self._known for each in self.ids)
 
+    def read(self) -> None:
+        """Read all messages that are not read yet."""
+        self._require(self.ids)
+
     def read_some(self) -> None:
         """Read the last `2 * PAGE` messages that are not read yet."""
         unread = [each for each in self.ids if each not in self._known]
@@ -100,10 +104,13 @@ class MessagePath(Sequence[Message]):
         self._known[message.id] = message
 
     def __iadd__(self, messages: Sequence[Message]) -> MessagePath:
-        ids = messages.ids if isinstance(messages, MessagePath) else [each.id for each in messages]
-        known = messages._known if isinstance(messages, MessagePath) else {each.id: each for each in messages}
-        self.ids += ids
-        self._known |= known
+        """Of messages that were on the path already, its own copies stay: those in what `messages` was cut from may be older."""
+        if isinstance(messages, MessagePath):
+            self._known |= {each: messages._known[each] for each in messages.ids if each in messages._known}
+            self.ids += messages.ids
+        else:
+            for each in messages:
+                self.append(each)
         return self
 
     def with_messages(self, *newer: Message) -> MessagePath:

@@ -126,3 +126,12 @@ def test_a_message_that_is_gone_is_an_error_with_a_sentence(store: ConversationS
     with pytest.raises(StorageError, match="This message no longer exists"):
         path[0]
     assert not path.is_read
+
+
+def test_beside_a_message_that_cannot_be_read_the_others_are() -> None:
+    stored = Stored(PAGE)
+    del stored.all[5]
+    path = MessagePath(lambda ids: [] if 5 in ids else stored(ids), range(1, PAGE + 1))
+    assert [path[at].id for at in (3, 5)] == [4, 6]
+    with pytest.raises(StorageError):
+        path[4]

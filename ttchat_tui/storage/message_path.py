@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Final, cast, overload
 
 from ttchat_tui.domain.conversation import Message
-from ttchat_tui.storage.errors import not_found
+from ttchat_tui.storage.errors import StorageError, not_found
 
 PAGE: Final = 64
 """Messages that are read at once around one that is asked for: 1.5 ms."""
@@ -46,7 +46,10 @@ class MessagePath(Sequence[Message]):
         if wanted not in self._known:
             count = len(self.ids)
             first = max(0, min(place % count - PAGE // 2, count - PAGE))
-            self._require(self.ids[first : first + PAGE])
+            try:
+                self._require(self.ids[first : first + PAGE])
+            except StorageError:  # perhaps one of its neighbours cannot be read
+                self._require([wanted])
         return self._known[wanted]
 
     def __iter__(self) -> Iterator[Message]:

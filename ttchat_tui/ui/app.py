@@ -8,16 +8,19 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from textual.actions import ActionParseResult
 from textual.binding import Binding
+from textual.dom import DOMNode
 from textual.driver import Driver
 from textual.events import Event, Paste
 from textual.notifications import Notify, SeverityLevel
 from textual.theme import Theme
 
 from ttchat_tui.signals import ENDING, STACKS_SIGNAL
+from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui import deferred, style_sheets, toasts
 from ttchat_tui.ui.commands import BY_NAME, TABLE, bindings, keys_label
 from ttchat_tui.ui.last_resort import LastResort
@@ -131,6 +134,19 @@ class TtchatApp(PatchedApp, inherit_bindings=False):
                 what = "1 invisible character was" if hidden == 1 else f"{hidden:,} invisible characters were"
                 self.notify(f"{what} removed from the paste.", severity="warning", markup=False)
         await super().on_event(event)
+
+    async def run_action(
+        self,
+        action: str | ActionParseResult,
+        default_namespace: DOMNode | None = None,
+        namespaces: Mapping[str, DOMNode] | None = None,
+    ) -> bool:
+        """Report what an action cannot read: messages are read when they are wanted."""
+        try:
+            return await super().run_action(action, default_namespace, namespaces)
+        except StorageError as error:
+            self.chat.show_error(error.info)
+            return True
 
     def copy_to_clipboard(self, text: str) -> None:
         """Copy by every available way. Textual's fields and ctrl+c call this; Textual itself only sends OSC 52."""

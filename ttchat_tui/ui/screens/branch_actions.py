@@ -172,7 +172,11 @@ class BranchActions(ChatActions):
             return
         if edit is None:
             return
-        message = next((each for each in self.session.path if each.id == edit.message_id), None)
+        try:
+            message = self.session.path.message(edit.message_id)
+        except StorageError as error:
+            self.show_error(error.info)
+            message = None
         if message is not None:
             self._begin_edit(message, edit.text)
         else:  # another window has deleted it, or shows another branch
@@ -304,7 +308,10 @@ class BranchActions(ChatActions):
 
     def selection_keys(self) -> list[ShownKey]:
         """The keys for what can be done with the selected message, the most important first."""
-        message = self._selected_message
+        try:
+            message = self._selected_message
+        except StorageError:  # the message on screen says so
+            return []
         if message is None or self.is_editing:
             return []
         names = dict(ON_SELECTED)

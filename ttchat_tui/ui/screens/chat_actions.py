@@ -91,9 +91,12 @@ class ChatActions(SidebarScreen):
         if command is None:
             await self.run_action(action.name)
         else:
-            result = command(argument)
-            if inspect.isawaitable(result):
-                await result
+            try:
+                result = command(argument)
+                if inspect.isawaitable(result):
+                    await result
+            except StorageError as error:
+                self.show_error(error.info)
         return not self._has_failed
 
     # --- replies

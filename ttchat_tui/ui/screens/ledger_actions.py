@@ -36,6 +36,9 @@ class LedgerActions(ChatActions):
         self.open_ledger(is_asked=True)
 
     def open_ledger(self, *, is_asked: bool) -> None:
+        """Raises StorageError: the conversation cannot be read, of which perhaps only the end was."""
+        self.session.path.read()
+
         async def close(chosen: MessageChoice | str | None) -> None:
             self._ledger = None
             if isinstance(chosen, str):

@@ -59,7 +59,7 @@ class TranscriptActions(ChatActions):
         if not keys:
             self.action_copy_reply()
         elif len(keys) == 1:
-            self.copy(self.transcript.shown_source(keys[0]))
+            self.copy(self.selected_messages(self.transcript.shown_source)[0].content)
         else:
             self.copy(deferred.export.excerpt(self.selected_messages(self.transcript.shown_source)))
 

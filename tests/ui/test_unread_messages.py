@@ -1,0 +1,56 @@
+"""Messages of a long conversation that cannot be read when they are wanted: each action says so, and the app goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.storage.examples import answer
+from tests.ui.chat_app import ChatApp, running, settle
+from ttchat_tui.domain.conversation import Edit, Message
+from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.storage.conversations import ConversationStore
+from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.storage.message_path import PAGE
+
+READ_ALL = ("save", "context", "show_files", "save_template")
+"""These need the whole conversation."""
+
+
+async def test_an_unreadable_message_ends_no_action(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chat = ChatApp(tmp_path)
+    home, parent = chat.store.create_conversation(), None
+    for number in range(PAGE):
+        parent = answer(chat.store, chat.store.add_user_message(home.id, parent, f"question {number}")).id
+    first = chat.store.path(parent or 0).ids[0]
+    chat.store.set_draft(home.id, "a draft", Edit(first, "an edit"))
+    whole = ConversationStore.messages
+
+    def refuse(store: ConversationStore, ids: Sequence[int]) -> list[Message]:
+        if first in ids:
+            raise StorageError(ErrorInfo(kind="database_corrupt", message="It cannot be read."))
+        return whole(store, ids)
+
+    monkeypatch.setattr(ConversationStore, "messages", refuse)
+    async with running(chat, (80, 24)) as pilot:
+        chat.screen.open_conversation(home.id)
+        await settle(pilot, chat)
+        assert "It cannot be read." in chat.toasts(), "its edit cannot be resumed"
+        await pilot.press("up")
+        assert chat.screen.prompt.text == "an edit", "and its text is not lost"
+        for name in READ_ALL:
+            chat.app.clear_notifications()
+            await chat.screen.run_action(name)
+            await settle(pilot, chat)
+            assert chat.app.screen is chat.screen
+            assert "It cannot be read." in chat.toasts(), name
+        chat.screen.transcript.action_scroll_home()
+        await settle(pilot, chat)
+        chat.screen.transcript.select(first)
+        await settle(pilot, chat)
+        chat.app.clear_notifications()
+        await pilot.press("f8")
+        await settle(pilot, chat)
+        assert chat.toasts() == ["It cannot be read."]

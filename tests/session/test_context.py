@@ -385,7 +385,6 @@ def test_a_long_conversation_is_read_when_it_is_wanted_and_sent_whole(start: Cal
     assert pieces[-1] == [ContextChanged()]
     assert pieces[:-1] == [[]] * (len(pieces) - 1)
     assert session.context.marks() == {first: "kept"}
-    assert session.context.read_on() == (True, [])
     session.open(home)
     assert not session.path.is_read
     rows = session.context.ledger().rows

@@ -12,7 +12,7 @@ from tests.storage.examples import answer
 from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import GenerationFinished
-from ttchat_tui.domain.updates import DraftReturned, Notice, Update
+from ttchat_tui.domain.updates import ContextChanged, DraftReturned, Notice, Update
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.message_path import PAGE, MessagePath
 
@@ -72,6 +72,15 @@ def test_what_cannot_be_read_is_said_before_anything_is_stored(
     assert chat.session.path.ids == ids
     assert chat.store.tree(1) == rows
     assert not chat.session.is_busy
+
+
+def test_what_reads_all_of_a_conversation_leaves_its_count_to_be_made(start: Callable[..., Chat]) -> None:
+    chat = start()
+    asked = chat.store.add_user_message(chat.store.create_conversation().id, None, "hello")
+    chat.session.open(asked.conversation_id)
+    assert chat.session.count("") == []
+    chat.session.path.read()  # as the ledger does
+    assert chat.session.context.read_on() == (True, [ContextChanged()])
 
 
 def test_a_reply_that_another_window_has_continued_is_continued_from_there(

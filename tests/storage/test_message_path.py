@@ -92,6 +92,8 @@ def test_whatever_is_done_to_a_path_it_is_the_list_of_its_messages(data: st.Data
             case _:
                 pass
         assert (len(path), bool(path), path.ids) == (len(model), bool(model), [each.id for each in model])
+    for gone in (None, 0, newest + 2, *(each.id + 1 for each in model if each.id + 1 not in path.ids)):
+        assert path.place_of(gone) is None
     assert path == model
     assert path.is_read
 

@@ -103,11 +103,10 @@ class Context:
 
     def read_on(self) -> tuple[bool, list[Update]]:
         """Read some more of a long conversation on screen, of which only a part was read when it was opened: 3 ms. Returns
-        whether all is read now, and what has changed. Raises StorageError."""
+        whether all is read now, perhaps by something else, and what has changed then. Raises StorageError."""
         path = self._home().path
-        was_read = path.is_read
         path.read_some()
-        return path.is_read, [ContextChanged()] if path.is_read and not was_read else []
+        return (True, [ContextChanged()]) if path.is_read else (False, [])
 
     def count(self, draft: str) -> list[Update]:
         """Count the tokens of the conversation with `draft`. Only the newest request is answered, with `PromptCost`. None is

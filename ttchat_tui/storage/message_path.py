@@ -5,6 +5,7 @@ A branch of 10,000 messages is on screen with some thirty of them. Ids are cheap
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Final, cast, overload
 
@@ -27,7 +28,7 @@ class MessagePath(Sequence[Message]):
         """`read` reads the messages of these ids that are there, in any order."""
         self._read = read
         self.ids = list(ids)
-        """The ids of all messages, in order."""
+        """The ids of all messages, in order. They grow: a message is older than those that follow it."""
         self._known: dict[int, Message] = {} if known is None else known
 
     # --- reading
@@ -65,10 +66,8 @@ class MessagePath(Sequence[Message]):
 
     def place_of(self, message_id: int | None) -> int | None:
         """The place of a message; None: it is not on this path."""
-        try:
-            return self.ids.index(message_id) if message_id is not None else None
-        except ValueError:
-            return None
+        place = len(self.ids) if message_id is None else bisect_left(self.ids, message_id)
+        return place if self.ids[place : place + 1] == [message_id] else None
 
     def message(self, message_id: int | None) -> Message | None:
         """The message of this id; None: it is not on this path."""

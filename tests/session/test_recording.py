@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.fakes import Gate, Script
 from tests.session.test_chat import Chat
@@ -86,6 +87,41 @@ def test_a_continued_reply_keeps_its_recording_and_adds_to_it(start: Callable[..
     recording = chat.session.recordings.of(reply.id)
     assert tuple(token.token_id for token in recording.tokens) == reply.reply.token_ids
     assert len(recording.tokens) == 4
+
+
+def test_parameters_that_changed_before_a_reply_was_continued_apply_from_there(
+    start: Callable[..., Chat],
+) -> None:
+    chat = start(KNOWN)
+    first, then, last = (SamplingParams(max_tokens=n, temperature=n / 10) for n in (1, 2, 9))
+    for each in (first, then, last):
+        chat.session.set_sampling(each)
+        chat.session.branching.continue_reply() if chat.session.path else chat.session.submit("Count.")
+        chat.until(GenerationFinished)
+    reply = chat.session.path[-1]
+    assert reply.reply is not None
+    assert reply.reply.sampling == first
+    recording = chat.session.recordings.of(reply.id)
+    drawn_with = [recording.sampling_at(at, first) for at in range(len(recording.tokens))]
+    assert drawn_with[0] == first
+    assert drawn_with[-1] == last
+    assert drawn_with == sorted(drawn_with, key=lambda each: each.max_tokens)
+    assert then in drawn_with
+
+
+def test_parameters_that_change_before_the_engine_begins_are_those_of_the_reply(tmp_path: Path) -> None:
+    gate = Gate()
+    script = replace(KNOWN, stepped_load=True)
+    chat = Chat(tmp_path / "conversations.db", script, gate, is_loaded=False)
+    chat.session.set_sampling(SamplingParams(temperature=0.1))
+    chat.session.submit("Count.")
+    chat.session.set_sampling(SamplingParams(temperature=0.2))
+    gate.open()
+    chat.until(GenerationFinished)
+    record = chat.session.path[-1].reply
+    assert record is not None
+    assert record.sampling == SamplingParams(temperature=0.2)
+    chat.close()
 
 
 def test_a_copy_of_a_reply_has_its_recording_and_a_deleted_one_takes_it_along(

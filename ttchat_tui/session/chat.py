@@ -298,7 +298,8 @@ class ChatSession(Conversations):
                 return [EngineProgress(event)]
             case EngineLoaded(info):
                 self.loaded_model = self._loading_model
-                self._runner.adopt_defaults(self.default_sampling)
+                if self.running is not None:
+                    self.running.adopt_defaults(self.default_sampling)
                 return [EngineReady(info), *self._begin_next()]
             case EngineFailed(error, before):
                 failed = [self._load_failed(error, before), *self._runner.miss(self._loading_model)]

@@ -318,7 +318,7 @@ class Conversations:
             StorageError: they apply to this session only.
         """
         if self.running is not None and self.is_answering:
-            self.running.set_sampling(sampling)
+            self.running.set_sampling(sampling, waits=self._host.is_loading)
         self._opened.set_sampling(sampling)
 
     def set_system_prompt(self, text: str) -> None:

@@ -14,6 +14,7 @@ from ttchat_tui.domain.recording import (
     SamplingChange,
     text_id,
 )
+from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.storage.recordings import StoredPart, encoded
 
 PART_TOKENS: Final = 512
@@ -49,6 +50,10 @@ class Recorder:
     def recording(self) -> Recording:
         """A view: it grows with the reply."""
         return Recording(self._tokens, self._first, self._changes, self._pieces)
+
+    def begin_with(self, sampling: SamplingParams) -> None:
+        """Its first token will be drawn with other parameters than those of the reply's record."""
+        self._changes = [SamplingChange(self._first, sampling)]
 
     def add(self, event: TokenEvent) -> None:
         at = self._first + len(self._tokens)

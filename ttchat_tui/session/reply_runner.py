@@ -209,14 +209,6 @@ class ReplyRunner:
 
     # --- engine events
 
-    def adopt_defaults(self, sampling: SamplingParams) -> None:
-        """The model is loaded: a reply that waited for it uses the model's recommended parameters."""
-        running = self.running
-        if running is not None and running.uses_defaults and not running.has_started:
-            sampling = running.settings.over(sampling)
-            running.control.set_sampling(sampling)
-            running.record = msgspec.structs.replace(running.record, sampling=sampling)
-
     def apply(self, event: GenerationEvent) -> list[Update]:
         """Apply an event of the running reply. Events of abandoned requests are dropped."""
         running = self.running

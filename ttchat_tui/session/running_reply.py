@@ -89,6 +89,8 @@ class RunningReply:
         self._is_dirty = False
         self._backoff_s = CHECKPOINT_S
         self._due = now + CHECKPOINT_S
+        if continued is not None and request.sampling != self.record.sampling:
+            self._begin_with(request.sampling)
 
     @property
     def text(self) -> str:
@@ -112,11 +114,29 @@ class RunningReply:
         """True for a continued reply without new text, `held_back` (text that comes with the end) included."""
         return self.continued is not None and self.text == self.continued.content and not held_back
 
-    def set_sampling(self, sampling: SamplingParams) -> None:
-        """Use the user's parameters from the next token on. What the chat template got stays."""
+    def set_sampling(self, sampling: SamplingParams, *, waits: bool) -> None:
+        """Use the user's parameters from the next token on; `waits`: for a load, so that it is the first one. What the chat
+        template got stays."""
         self.uses_defaults = False
         given = {name: getattr(self.request.sampling, name) for name in TEMPLATE_FIELDS}
-        self.control.set_sampling(msgspec.structs.replace(sampling, **given))
+        sampling = msgspec.structs.replace(sampling, **given)
+        self.control.set_sampling(sampling)
+        if waits:
+            self._begin_with(sampling)
+
+    def adopt_defaults(self, sampling: SamplingParams) -> None:
+        """The model is loaded for which it waited: without parameters of its own it uses these from the beginning."""
+        if self.uses_defaults and not self.has_started:
+            sampling = self.settings.over(sampling)
+            self.control.set_sampling(sampling)
+            self._begin_with(sampling)
+
+    def _begin_with(self, sampling: SamplingParams) -> None:
+        """What the engine has not started yet will be drawn with `sampling`."""
+        if self.continued is None:
+            self.record = msgspec.structs.replace(self.record, sampling=sampling)
+        elif self.recorder is not None:  # the record has those of its beginning
+            self.recorder.begin_with(sampling)
 
     def add(self, event: TokenEvent) -> None:
         self.thoughts.add(event)

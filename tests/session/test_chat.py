@@ -381,6 +381,8 @@ def test_a_reply_that_could_not_be_written_is_written_later(
         assert chat.session.tick() == [], "nor does a look when nothing is due make it news"
         chat.now += 60
         assert chat.session.tick() == []
+        patch.setattr(chat.store.queue, "adopt", refuse)
+        assert chat.session.follow() == [], "nor does what is looked at every few seconds"
         (unkept,) = chat.session.close()
         assert unkept.message.startswith("A reply could not be saved")
     assert chat.session.has_work
@@ -390,6 +392,26 @@ def test_a_reply_that_could_not_be_written_is_written_later(
     assert chat.session.close() == []
     stored = chat.store.message(chat.session.path[-1].id)
     assert (stored.content, stored.status) == ("Fine.", "complete")
+
+
+def test_a_look_at_other_windows_reports_a_fault_that_it_meets_first(
+    start: Callable[..., Chat], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate()
+    chat = start(Script(replies=("A b.",), stepped=True), gate)
+    chat.session.submit("now")
+    gate.release()
+    chat.until(TokenEvent)
+    full = StorageError(ErrorInfo(kind="disk_full", message="The disk is full."))
+
+    def refuse(*_: object) -> None:
+        raise full
+
+    with monkeypatch.context() as patch:
+        patch.setattr(chat.store, "checkpoint", refuse)
+        patch.setattr(chat.store.queue, "adopt", refuse)
+        chat.now += 60
+        assert chat.session.follow() == [Notice(full.info)]
 
 
 def test_a_database_that_stays_locked_is_tried_less_and_less_often(

@@ -5,6 +5,7 @@ The screen and the plain REPL drive the same object, on one thread.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from contextlib import suppress
@@ -61,6 +62,8 @@ from ttchat_tui.session.notices import (
 )
 from ttchat_tui.session.presets import Presets
 from ttchat_tui.storage.errors import StorageError, not_found
+
+log = logging.getLogger(__name__)
 
 CANCEL_AGAIN_S: Final = 5.0
 """Two requests within this time cancel a load that nobody waits for."""
@@ -247,8 +250,13 @@ class ChatSession(Conversations):
         return self._writer.tick(self.running)
 
     def follow(self) -> list[Update]:
-        """Take note of other windows. The screen calls it every few seconds. Raises StorageError."""
-        return [*self.tick(), *self.queue.follow()]
+        """Take note of other windows. The screen calls it every few seconds."""
+        ticked = self.tick()  # what it reports, it reports once
+        try:
+            return [*ticked, *self.queue.follow()]
+        except StorageError as error:  # what the user does with the queue reports it
+            log.warning("the queue could not be read: %s", error)
+            return ticked
 
     def count(self, draft: str) -> list[Update]:
         """Count the tokens of the conversation with `draft`. Only the newest request is answered, with `PromptCost`."""

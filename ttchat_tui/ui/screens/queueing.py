@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
@@ -14,8 +13,6 @@ from ttchat_tui.ui.screens.chat_actions import ChatActions
 
 if TYPE_CHECKING:
     from ttchat_tui.ui.widgets.queue_panel import QueuePanel
-
-log = logging.getLogger(__name__)
 
 
 class Queueing(ChatActions):
@@ -62,10 +59,7 @@ class Queueing(ChatActions):
 
     def follow_queue(self) -> None:
         """Show what windows that have ended left, and give a sign of life to others."""
-        try:
-            self.show_updates(self.session.follow())
-        except StorageError as error:  # what the user does with the queue reports it
-            log.warning("the queue could not be read: %s", error)
+        self.show_updates(self.session.follow())
 
     def action_focus_queue(self) -> None:
         if self._queue_panel is None or not self.session.queue.messages:

@@ -166,14 +166,23 @@ async def test_a_selected_message_names_its_keys_and_obeys_them(tmp_path: Path) 
         await pilot.press("shift+delete")
         assert last_toast(chat) == "Deleted, with the 3 messages that followed. /undo brings it back."
         assert said(chat) == ["one"]
+        assert "not answered" in on_screen(chat)
         await type_and_send(pilot, chat, "/undo")
         assert last_toast(chat) == "The messages are back in “one”."
         assert len(said(chat)) == 4
+        assert "not answered" not in on_screen(chat)
 
         chat.screen.transcript.select(chat.session.path[1].id)
         await pilot.press("alt+w")
         assert said(chat) == ["one", "an answer"]
         assert len(chat.session.conversations()) == 2
+
+        chat.screen.transcript.select(chat.session.path[1].id)
+        await pilot.press("shift+delete")
+        assert "not answered" in on_screen(chat)
+        await type_and_send(pilot, chat, "/retry")
+        assert len(said(chat)) == 2
+        assert "not answered" not in on_screen(chat)
 
 
 async def test_the_tree_shows_jumps_names_and_deletes(

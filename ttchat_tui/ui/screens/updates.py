@@ -171,6 +171,7 @@ class UpdateDrawing(Elsewhere):
 
     def _show_branch(self, kept: int, messages: Sequence[Message], at: int | None) -> None:
         self.transcript.show(self._entries(messages), kept=kept, at=at)
+        self._show_question_again(*self.session.path.ids[max(0, kept - 1) : kept])
         self._welcome_if_empty()
         self.metrics.last_stats = next((m.reply.stats for m in reversed(self.session.path) if m.reply), None)
         self._show_last_context()
@@ -191,6 +192,7 @@ class UpdateDrawing(Elsewhere):
 
     def _remove(self, message_id: int) -> None:
         self.transcript.remove(message_id)
+        self._show_question_again(*self.session.path.ids[-1:])
         self._welcome_if_empty()
 
     def _welcome_if_empty(self) -> None:
@@ -213,7 +215,14 @@ class UpdateDrawing(Elsewhere):
         is_begun = self.prompt.text.strip() == "/"
         return submission.text if isinstance(submission, PlainText) and not is_begun else ""
 
+    def _show_question_again(self, message_id: int | None = None) -> None:
+        """A reply to this message has begun or has gone: a note under it says if it has none."""
+        asked = self.session.path.message(message_id)
+        if asked is not None and asked.role == "user":
+            self.transcript.update(self.view(asked))
+
     def _begin_reply(self, message: Message) -> None:
+        self._show_question_again(message.parent_id)
         self.prompt.set_busy(True)
         self.metrics.forget_rates()
         self.transcript.begin(structs.replace(view_of(message), figures="", note=""))

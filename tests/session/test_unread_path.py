@@ -51,6 +51,7 @@ ASKS: dict[str, Callable[[Chat, list[int]], list[Update]]] = {
     "continue": lambda chat, ids: chat.session.branching.continue_reply(),
     "continue a copy": lambda chat, ids: chat.session.branching.continue_reply(ids[-3]),
     "edit": lambda chat, ids: chat.session.branching.edit(ids[-2], "edited"),
+    "delete": lambda chat, ids: chat.session.branching.delete(ids[3])[1],
     "write": lambda chat, ids: chat.session.branching.write(ids[-1], "mine", to_continue=True),
 }
 

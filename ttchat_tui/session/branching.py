@@ -294,6 +294,9 @@ class Branching:
         place = ids.index(message_id)
         beside = [*reversed(ids[:place]), *ids[place + 1 :]]
         left = self._store.newest_ids(versions[ids.index(beside[0])]) if beside else home.path.ids[:at]
+        home.path.switched(left, at).message(
+            left[-1]
+        )  # what the screen shows is read before anything changes
         count = self._store.branches.cut(message, left[-1])
         return count, self._show_path(home, left, at)
 

@@ -11,6 +11,7 @@ from textual.widgets import Button
 from tests.fakes import Script
 from tests.ui.chat_app import ChatApp, reply_ended, running, settle, until
 from tests.ui.test_versions import on_screen, said
+from ttchat_tui.domain.attachments import block_of, with_blocks
 from ttchat_tui.domain.conversation import Edit
 from ttchat_tui.ui.screens.edited_reply import EditedReply
 from ttchat_tui.ui.screens.help import HelpScreen
@@ -113,6 +114,50 @@ async def test_messages_are_edited_in_the_prompt(tmp_path: Path) -> None:
         await pilot.press("up")
         assert prompt.text == "of the other branch"
         assert last_toast(chat).startswith("The message that you were editing is not on this branch.")
+
+
+async def test_a_message_with_files_is_edited_as_it_was_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.py").write_text("now = 2\n")
+    before, new = block_of("a.py", "was = 1\n"), block_of("b.py", "now = 2\n", language="python")
+    sent = with_blocks("see @a.py", [before])
+    chat = ChatApp(tmp_path, Script(replies=REPLIES))
+    async with running(chat, (160, 40)) as pilot:
+        prompt = chat.screen.prompt
+        chat.screen.show_updates(chat.session.submit(sent))
+        await reply_ended(pilot, chat)
+        await pilot.press("alt+e")
+        await pilot.pause()
+        assert prompt.text == "see @a.py"
+        assert "the file stays as read · becomes another version" in on_screen(chat)
+        chat.screen.keep_draft()
+        assert chat.store.edit(1) is None, "nothing is changed yet"
+        await pilot.press("enter")
+        await until(pilot, lambda: not chat.screen.is_editing)
+        await reply_ended(pilot, chat)
+        assert said(chat) == [sent, "an answer"]
+        assert [each.sibling_count for each in chat.session.path] == [1, 2], (
+            "the same message has another reply"
+        )
+
+        new_file = tmp_path / "b.py"
+        new_file.write_bytes(b"\0")
+        await pilot.press("alt+e", *", @b.py", "enter")
+        await until(pilot, lambda: "it is not text" in "".join(chat.toasts()))
+        assert prompt.text == "see @a.py, @b.py", "nothing is sent without a file"
+        new_file.write_text("now = 2\n")
+        await pilot.press("enter")
+        await until(pilot, lambda: not chat.screen.is_editing)
+        await reply_ended(pilot, chat)
+        assert said(chat)[0] == with_blocks("see @a.py, @b.py", [before, new]), "only the new one is read"
+        await pilot.press("alt+e")
+        prompt.set_draft("see @b.py")
+        await pilot.press("enter")
+        await until(pilot, lambda: not chat.screen.is_editing)
+        assert said(chat)[0] == with_blocks("see @b.py", [new]), "what is mentioned no more is gone"
+        assert len(chat.toasts()) == 1, "no edit was lost"
 
 
 async def test_a_selected_message_names_its_keys_and_obeys_them(tmp_path: Path) -> None:

@@ -109,6 +109,9 @@ async def test_a_message_of_another_conversation_names_it_and_what_it_waits_for(
         assert "\x1b" not in shown(chat)
         block = block_of("a.py", "was = 1\n")
         chat.screen.show_updates(chat.session.submit(with_blocks("see @a.py", [block])))
+        await settle(pilot, chat)
+        assert "4  see @a.py" in shown(chat)
+        assert "Attached" not in shown(chat), "the draft, without the file's text"
         await pilot.press("alt+q", "end", "e")
         await until(pilot, lambda: isinstance(chat.app.screen, EditQueued))
         await pilot.pause()

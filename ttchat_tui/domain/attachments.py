@@ -153,7 +153,9 @@ def without_mentioned_blocks(text: str) -> str:
 
 def with_blocks_of(message: str, draft: str) -> str:
     """`draft` with the blocks of `message`, of which it is the changed draft, whose files it still mentions: as they were
-    read then."""
+    read then. The draft as it was gives the message as it was."""
+    if draft == without_mentioned_blocks(message):
+        return message
     there = find_blocks(draft)
     mentioned, names = _mentioned_beside(draft, there), {block.name for block in there}
     blocks = [

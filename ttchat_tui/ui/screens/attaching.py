@@ -6,7 +6,7 @@ import asyncio
 from functools import partial
 from typing import Final
 
-from ttchat_tui.domain.attachments import AttachmentError, find_mentions, mention_of
+from ttchat_tui.domain.attachments import AttachmentError, find_mentions, mention_of, with_blocks_of
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.text import visible_line
 from ttchat_tui.ui import deferred
@@ -31,12 +31,14 @@ TOO_SLOW: Final = ErrorInfo(
 class Attaching(Completing):
     """`attached` is the message that a draft becomes."""
 
-    async def attached(self, draft: str) -> str | None:
-        """`draft` with the files that it mentions; None if one cannot be attached, which is reported.
+    async def attached(self, draft: str, sent: str = "") -> str | None:
+        """`draft` with the files that it mentions; None if one cannot be attached, which is reported. Of the message `sent`,
+        whose draft was changed, files stay as they were read.
 
         Keys wait meanwhile for a second or two, so that they reach the draft in the order typed.
         """
         self.workers.cancel_group(self, "count")  # its hint is about a draft that is gone then
+        draft = with_blocks_of(sent, draft)
         if not find_mentions(draft):
             return draft
         reading = in_daemon_thread(deferred.attachments.attach_mentioned, draft)

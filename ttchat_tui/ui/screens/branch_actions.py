@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
+from ttchat_tui.domain.attachments import without_mentioned_blocks
 from ttchat_tui.domain.conversation import Edit, Message
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.reply_settings import NO_SETTINGS, ReplySettings, parse_reply_settings
@@ -41,8 +42,11 @@ ON_MESSAGE: Final = {*ON_SELECTED, "copy_code", "keep_message", "leave_out", "to
 class BranchActions(ChatActions):
     """One method for each action; `command_<name>` takes what follows a slash command."""
 
+    attached: Callable[..., Awaitable[str | None]]
     _edited: Message | None = None
     """The message whose text is in the prompt."""
+    _typed_before = ""
+    """What was typed of it: the text of files that it mentions is not in the prompt."""
     _draft_before = ""
     """What was in the prompt before that."""
     _edit_bar: EditBar | None = None
@@ -97,28 +101,37 @@ class BranchActions(ChatActions):
                 return  # its text stays as it is by now
             else:
                 self.prompt.remember(self.prompt.text)
-            self._begin_edit(message, message.content)
+            self._begin_edit(message)
 
-    def _begin_edit(self, message: Message, text: str) -> None:
+    def _begin_edit(self, message: Message, text: str | None = None) -> None:
+        """Put what was typed of the message into the prompt, or `text`, as it was changed since."""
         if not self.is_editing:
             self._draft_before = self.prompt.text
         self._edited = message
+        is_own = message.role == "user"
+        self._typed_before = without_mentioned_blocks(message.content) if is_own else message.content
         if self._edit_bar is None:
             self._edit_bar = deferred.edit_bar.EditBar()
             self.query_one("#chat").mount(self._edit_bar, before="#writing")
         self._edit_bar.open(message)
         self.transcript.select(message.id)
-        self.prompt.set_draft(text)
+        self.prompt.set_draft(self._typed_before if text is None else text)
         self.prompt.set_token_hint("")
         self.close_overlay()
         self.prompt.focus()
 
-    def submit_edit(self, text: str) -> None:
+    async def submit_edit(self, text: str) -> None:
         """The edited text of a message was sent."""
         message = self._edited
         assert message is not None
         if message.role == "user":
-            if self._change(lambda: self.session.branching.edit(message.id, text)):
+            whole = await self.attached(text, message.content)
+            is_there = self._edited is message and self.prompt.text == text  # also after files were read
+            if (
+                whole is not None
+                and is_there
+                and self._change(lambda: self.session.branching.edit(message.id, whole))
+            ):
                 self._leave_edit()
             return
 
@@ -150,7 +163,7 @@ class BranchActions(ChatActions):
         if message is None:
             super().keep_draft()
         else:
-            edit = Edit(message.id, text) if text != message.content else None
+            edit = Edit(message.id, text) if text != self._typed_before else None
             self.show_updates(self.session.save_draft(self._draft_before, edit))
 
     def show_updates(self, updates: Sequence[Update]) -> None:
@@ -194,7 +207,8 @@ class BranchActions(ChatActions):
         edited, text = self._edited, self.prompt.text
         if edited is None or self._is_on_screen(edited.id):
             return
-        if text not in (edited.content, *(message.content for message in self.session.path[-2:])):
+        sent = (without_mentioned_blocks(message.content) for message in self.session.path[-2:])
+        if text not in (self._typed_before, *sent):
             self._give_back(text)
         self._leave_edit()
 

@@ -152,7 +152,7 @@ class ChatScreen(
     async def _submitted(self, event: Prompt.Submitted) -> None:
         cast("TtchatApp", self.app).drop_stale_toasts()
         if self.is_editing:
-            self.submit_edit(event.text)
+            await self.submit_edit(event.text)
             return
         match parse_submission(event.text):
             case PlainText(draft):

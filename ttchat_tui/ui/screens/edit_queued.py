@@ -9,9 +9,10 @@ from textual.app import ComposeResult
 from textual.widgets import Static
 
 from ttchat_tui.config.schema import UiSettings
-from ttchat_tui.domain.attachments import find_blocks, with_blocks_of, without_mentioned_blocks
+from ttchat_tui.domain.attachments import without_mentioned_blocks
 from ttchat_tui.ui.keys import canonical_key, key_label
 from ttchat_tui.ui.screens.dialog import Dialog
+from ttchat_tui.ui.widgets.edit_bar import files_as_read
 from ttchat_tui.ui.widgets.prompt.prompt import Prompt
 
 
@@ -23,9 +24,9 @@ class EditQueued(Dialog[str]):
     AUTO_FOCUS = "Prompt"
 
     def __init__(
-        self, text: str, settings: UiSettings, attached: Callable[[str], Awaitable[str | None]]
+        self, text: str, settings: UiSettings, attached: Callable[[str, str], Awaitable[str | None]]
     ) -> None:
-        """`attached` reads the files of a draft. None: it has reported why one cannot be attached."""
+        """`attached` reads the files of the changed draft of a message. None: it has reported why one cannot be attached."""
         super().__init__()
         self._text = text
         self._settings = settings
@@ -34,20 +35,14 @@ class EditQueued(Dialog[str]):
     def body(self) -> ComposeResult:
         yield Prompt(self._settings)
         keep = key_label(canonical_key(self._settings.submit_keys[0]))
-        count = len(find_blocks(self._text)) - len(find_blocks(self._draft))
-        files = f"{'the file stays' if count == 1 else f'the {count} files stay'} as read   " if count else ""
-        yield Static(f"{keep} keeps it   {files}", classes="hint", markup=False)
-
-    @property
-    def _draft(self) -> str:
-        """What the user typed."""
-        return without_mentioned_blocks(self._text)
+        words = (f"{keep} keeps it", "esc leaves it as it was", files_as_read(self._text))
+        yield Static("   ".join(filter(None, words)), classes="hint", markup=False)
 
     def on_mount(self) -> None:
-        self.query_one(Prompt).set_draft(self._draft)
+        self.query_one(Prompt).set_draft(without_mentioned_blocks(self._text))
 
     @on(Prompt.Submitted)
     async def _submitted(self, event: Prompt.Submitted) -> None:
-        text = await self._attached(with_blocks_of(self._text, event.text))
+        text = await self._attached(event.text, self._text)
         if text is not None and self.is_current:
             self.dismiss(text)

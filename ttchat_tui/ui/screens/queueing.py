@@ -19,7 +19,7 @@ class Queueing(ChatActions):
     """One method for each action, and the panel that shows the queue."""
 
     on_message_selection_selection_changed: Callable[[], None]
-    attached: Callable[[str], Awaitable[str | None]]
+    attached: Callable[..., Awaitable[str | None]]
     _queue_panel: QueuePanel | None = None
     """Mounted with the first message that waits."""
 

@@ -12,6 +12,7 @@ from textual.message import Message
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
+from ttchat_tui.domain.attachments import without_mentioned_blocks
 from ttchat_tui.domain.conversation import QueuedMessage
 from ttchat_tui.domain.text import visible
 from ttchat_tui.ui.widgets.cells import cut_to_cells
@@ -55,6 +56,8 @@ class QueuePanel(OptionList):
         super().__init__(markup=False, compact=True)
         self.display = False
         self._messages: Sequence[QueuedMessage] = ()
+        self._typed: Sequence[str] = ()
+        """The beginnings of their drafts: what was typed, without the text of files."""
         self._conversation_id: int | None = None
         self._marked: Set[int] = frozenset()
         """The held messages, if there are others too."""
@@ -68,6 +71,7 @@ class QueuePanel(OptionList):
         theirs is shown. `state`: what they wait for. `held`: the ids of those that are."""
         chosen = self._chosen
         self._messages, self._conversation_id = messages, conversation_id
+        self._typed = [without_mentioned_blocks(each.content)[:MOST_READ] for each in messages]
         self._marked = held if len(held) < len(messages) else frozenset()
         self.display = bool(messages)
         self.border_title = Content(state)
@@ -95,7 +99,7 @@ class QueuePanel(OptionList):
         if message.conversation_id != self._conversation_id:
             about.append(f"in “{cut_to_cells(visible(message.title) or 'Untitled', room // 3)}”")
         right = f"  {'  '.join(about)}" if about else ""
-        words = " ".join(visible(message.content[:MOST_READ]).split())
+        words = " ".join(visible(self._typed[number - 1]).split())
         left = cut_to_cells(f"{number}  {words}", room - len(right))
         return Content.assemble(left, (right, "$text-muted"))
 

@@ -8,10 +8,10 @@ are left alone.
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final, NamedTuple
+
+from ttchat_tui.domain.tag_places import TagPlaces
 
 OPENING: Final = "<think>\n"
 CLOSING: Final = "\n</think>\n"
@@ -49,9 +49,6 @@ LONGEST_TAG: Final = 80
 _OPEN_END: Final = re.compile(rf"(?:{_OPENERS})\s*\Z", _FLAGS)
 _ANSWER_HEAD: Final = re.compile(r"\s*(?:<\|start\|>assistant)?<\|channel\|>final<\|message\|>")
 """The beginning of an answer of gpt-oss without a thought."""
-_FENCE: Final = re.compile(r" {0,3}(`{3,}|~{3,})([^\n]*)")
-_LINE_INDENT: Final = 4
-"""Spaces before a line of indented code in Markdown."""
 
 
 class Part(NamedTuple):
@@ -75,7 +72,7 @@ def starts_with_thought(text: str) -> bool:
 
 def find_unopened_end(text: str) -> re.Match[str] | None:
     """The closing tag of a thought that the template opened in the prompt."""
-    return None if starts_with_thought(text) else _lone_closer(text)
+    return None if starts_with_thought(text) else _lone_closer(TagPlaces(text))
 
 
 def thought_tag(token: str) -> str:
@@ -97,17 +94,18 @@ def split_thoughts(text: str, *, is_growing: bool = False) -> list[Part]:
     position = head.end() if head else 0
     found: list[Part] = []
     dialect: int | None = None
+    places = TagPlaces(text)
     if (opener := _OPENER.match(text, position)) is not None:
         dialect = opener.lastindex
-    elif (closer := _lone_closer(text)) is not None:
+    elif (closer := _lone_closer(places)) is not None:
         found.append(Part(True, text[: closer.start()]))
         position = closer.end()
-    elif _later_opener(text, position, _THINK) is not None:
+    elif _later_opener(places, position, _THINK) is not None:
         dialect = _THINK
     else:
         return [Part(False, text[position:])] if text else []
     while position < len(text):
-        opener = _next_opener(text, position, dialect, is_growing)
+        opener = _next_opener(places, position, dialect, is_growing)
         answer = text[position : opener.start() if opener else len(text)]
         if answer.strip():
             found.append(Part(False, answer))
@@ -117,7 +115,7 @@ def split_thoughts(text: str, *, is_growing: bool = False) -> list[Part]:
         position = opener.end()
         while again := _OPENER.match(text, position):  # opened by the template and again by the model
             position = again.end()
-        closer = _closer(text, position, dialect)
+        closer = _closer(places, position, dialect)
         if closer is None:
             found.append(Part(True, text[position:], is_open=True))
             break
@@ -162,18 +160,20 @@ def extract_thoughts(text: str) -> str:
     return "\n\n".join(filter(None, thoughts))
 
 
-def _next_opener(text: str, start: int, dialect: int | None, is_growing: bool) -> re.Match[str] | None:
+def _next_opener(
+    places: TagPlaces, start: int, dialect: int | None, is_growing: bool
+) -> re.Match[str] | None:
     """The next opening tag at or after `start`, in the dialect of the thought before it if that is known."""
-    match = _OPENER.match(text, start)
+    match = _OPENER.match(places.text, start)
     if match is None or dialect not in (None, match.lastindex):
-        return _later_opener(text, start, dialect, is_growing=is_growing)
+        return _later_opener(places, start, dialect, is_growing=is_growing)
     return match
 
 
-def _closer(text: str, start: int, dialect: int | None) -> re.Match[str] | None:
+def _closer(places: TagPlaces, start: int, dialect: int | None) -> re.Match[str] | None:
     """The closing tag of an open thought: the first one that is not only mentioned."""
-    own = _first_closer(_CLOSERS[dialect - 1], text, start) if dialect is not None else None
-    return own or _first_closer(_closers_of(dialect), text, start)
+    own = places.first_closer(_CLOSERS[dialect - 1], start) if dialect is not None else None
+    return own or places.first_closer(_closers_of(dialect), start)
 
 
 def _closers_of(dialect: int | None) -> re.Pattern[str]:
@@ -181,108 +181,31 @@ def _closers_of(dialect: int | None) -> re.Pattern[str]:
     return _CLOSER if dialect in (None, _THINK) else _CLOSERS[dialect - 1]
 
 
-def _first_closer(pattern: re.Pattern[str], text: str, start: int) -> re.Match[str] | None:
-    code = _code(text)
-    first: re.Match[str] | None = None
-    alone: re.Match[str] | None = None
-    has_code = False
-    for match in pattern.finditer(text, start):
-        is_code = _is_code(text, match, code)
-        if not is_code and not _is_mentioned(text, match):
-            return match
-        first, has_code = first or match, has_code or is_code
-        alone = alone or (match if _is_alone(text, match) else None)
-    # A fence that opens in the thought and closes in the answer would hide the tag between them as code.
-    return alone if has_code else first
-
-
-def _lone_closer(text: str) -> re.Match[str] | None:
+def _lone_closer(places: TagPlaces) -> re.Match[str] | None:
     """The closing tag of a thought that the prompt opened. It must be placed as models place it."""
-    code = _code(text)
+    text = places.text
     opened: dict[int | None, int] = {}
     for match in _LINE_OPENER.finditer(text):
-        if not _is_code(text, match, code):
+        if not places.is_code(match):
             opened.setdefault(match.lastindex, match.start())
     for match in _CLOSER.finditer(text):
         is_lone = match.start() < opened.get(match.lastindex, len(text))
-        if is_lone and not _is_code(text, match, code) and _is_at_an_edge(text, match):
+        if is_lone and not places.is_code(match) and places.is_at_an_edge(match):
             return match
     return None
 
 
 def _later_opener(
-    text: str, start: int, dialect: int | None, *, is_growing: bool = False
+    places: TagPlaces, start: int, dialect: int | None, *, is_growing: bool = False
 ) -> re.Match[str] | None:
     """The opening tag of a later thought: at the beginning of a line, and with a closing tag, which may follow if the text
     is growing and the tag is alone on its line."""
-    code = _code(text)
     unclosed: set[int | None] = set()
-    for match in _LINE_OPENER.finditer(text, start):
+    for match in _LINE_OPENER.finditer(places.text, start):
         number = match.lastindex
-        if dialect not in (None, number) or number in unclosed or _is_within(match.start(), code):
+        if dialect not in (None, number) or number in unclosed or places.is_fenced(match.start()):
             continue
-        if _closers_of(number).search(text, match.end()) or (is_growing and _is_alone(text, match)):
+        if _closers_of(number).search(places.text, match.end()) or (is_growing and places.is_alone(match)):
             return match
         unclosed.add(number)
     return None
-
-
-def _is_mentioned(text: str, match: re.Match[str]) -> bool:
-    before, after = text[max(0, match.start() - 1) : match.start()], text[match.end() : match.end() + 1]
-    return (before == " " and after not in ("", "\n")) or before in ("'", '"', "`", "“", "(")
-
-
-def _is_alone(text: str, match: re.Match[str]) -> bool:
-    before, after = _around(text, match)
-    return not before.strip() and not after.strip()
-
-
-def _is_at_an_edge(text: str, match: re.Match[str]) -> bool:
-    """On a line of its own, at the beginning of a line and followed directly by text, or at the end of a paragraph."""
-    if match.group().startswith(("<|", "◁")):  # never in prose
-        return True
-    before, after = _around(text, match)
-    if not before.strip():
-        return len(before) < _LINE_INDENT and (
-            not after.strip() or after[0].isalnum() or after[0] in "*_#$\\" or not after[0].isascii()
-        )
-    is_paragraph_end = not after.strip() and text[match.end() :].lstrip(" ").startswith("\n\n")
-    return is_paragraph_end and not _is_mentioned(text, match) and not before.endswith(" ")
-
-
-def _around(text: str, match: re.Match[str]) -> tuple[str, str]:
-    """The text before and after the tag on its line."""
-    begin = text.rfind("\n", 0, match.start()) + 1
-    end = text.find("\n", match.end())
-    return text[begin : match.start()], text[match.end() : len(text) if end < 0 else end]
-
-
-def _is_code(text: str, match: re.Match[str], fences: list[tuple[int, int]]) -> bool:
-    before, after = _around(text, match)
-    in_ticks = before.count("`") % 2 == 1 and "`" in after
-    return in_ticks or _is_within(match.start(), fences)
-
-
-def _is_within(position: int, ranges: list[tuple[int, int]]) -> bool:
-    """Whether one of these ranges, which are in order, has the position."""
-    after = bisect_right(ranges, position, key=lambda each: each[0])
-    return after > 0 and position < ranges[after - 1][1]
-
-
-@lru_cache(maxsize=2)
-def _code(text: str) -> list[tuple[int, int]]:
-    """The ranges of fenced code blocks that are closed. Where an open one would end is unknown."""
-    return list(_fences(text)) if "```" in text or "~~~" in text else []
-
-
-def _fences(text: str) -> Iterator[tuple[int, int]]:
-    position, begun, marker = 0, 0, ""
-    for line in text.splitlines(keepends=True):
-        match = _FENCE.match(line)
-        if match and not marker:
-            if "`" not in match[2]:
-                begun, marker = position, match[1]
-        elif match and match[1].startswith(marker) and not match[2].strip():
-            yield begun, position + len(line)
-            marker = ""
-        position += len(line)

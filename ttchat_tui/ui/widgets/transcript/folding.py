@@ -88,7 +88,9 @@ class MessageThoughts(MessageHits):
 
     def on_message_chunk_thought_clicked(self, event: MessageChunk.ThoughtClicked) -> None:
         event.stop()
-        key = next(key for key, widget in self._widgets.items() if widget is event.chunk.parent)
+        key = next((key for key, widget in self._widgets.items() if widget is event.chunk.parent), None)
+        if key is None:  # its message has left the screen since the click
+            return
         self.folding.choose(key, event.number, not self.folding.is_open(key, event.number))
         self._refold(key, event.number)
 

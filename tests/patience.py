@@ -25,11 +25,11 @@ class Patience:
         return self.left_s <= 0
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
+def wait_until(condition: Callable[[], bool], timeout_s: float, *, every_s: float = 0.01) -> bool:
     """Poll for what another process does without a signal."""
     patience = Patience(timeout_s)
     while not condition():
         if patience.is_out():
             return False
-        time.sleep(0.01)
+        time.sleep(every_s)
     return True

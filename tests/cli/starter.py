@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tests.patience import Patience
+from tests.patience import Patience, wait_until
 from ttchat_tui.cli import main
 
 IMPORTED: Final = (
@@ -123,14 +123,28 @@ def _serve() -> Callable[[], object]:
         os.write(into, base64.b64decode(request["stdin"]))  # a pipe holds 64 KB
         os.close(into)
         received, is_hung = _received((out, err), request["timeout_s"])
-        if is_hung:
-            os.kill(pid, signal.SIGKILL)
-        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        code = _exit_code(pid, 0 if is_hung else request["timeout_s"])
         stdout, stderr = (base64.b64encode(text).decode() for text in received)
         answer = {"stdout": stdout, "stderr": stderr, "code": HUNG if is_hung else code}
         answers.write(json.dumps(answer).encode() + b"\n")
         answers.flush()
     return lambda: None
+
+
+def _exit_code(pid: int, timeout_s: float) -> int:
+    """Of a fork that has closed its output. One that does not end in time is killed."""
+    ended = (0, 0)
+
+    def has_ended() -> bool:
+        nonlocal ended
+        ended = os.waitpid(pid, os.WNOHANG)
+        return ended[0] == pid
+
+    if wait_until(has_ended, timeout_s, every_s=0.001):
+        return os.waitstatus_to_exitcode(ended[1])
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return HUNG
 
 
 def _terminal() -> tuple[int, int]:

@@ -32,7 +32,7 @@ HEAVY = frozenset(
 START = """
 import json, sys
 from pathlib import Path
-from ttchat_tui.cli import main
+from ttchat_tui.cli import chat, main
 from ttchat_tui.ui.app import TtchatApp
 from ttchat_tui.ui.screens.chat import ChatScreen
 
@@ -51,6 +51,7 @@ async def rest_is_imported(app):
 
 ChatScreen._mount_sidebars = first_frame_is_out
 TtchatApp._import_the_rest = rest_is_imported
+chat.FIRST_FRAME_S = 60.0  # on a busy machine the first frame takes longer than the load of a model waits for it
 main()
 """
 """The whole program, on no terminal and without an engine's libraries; it ends as soon as it is whole."""

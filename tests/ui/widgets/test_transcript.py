@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -179,24 +180,31 @@ async def test_it_follows_the_end_until_the_reader_scrolls_up_and_again_at_the_e
     async with app.run_test(size=(60, 20)) as pilot:
         app.transcript.show(talk(8))
         app.transcript.begin(reply(99, ""))
+        transcript = app.transcript
+
+        def is_at_end(last: str) -> bool:
+            return last in app.lines() and transcript.scroll_y == transcript.max_scroll_y
+
         await stream(app, pilot, ["line\n\n"] * 12)
-        assert app.transcript.scroll_y == app.transcript.max_scroll_y
-        app.transcript.focus()
+        await until(pilot, lambda: is_at_end("line"))
+        end = transcript.scroll_y
+        transcript.focus()
         await pilot.press("pageup")
-        await pilot.wait_for_scheduled_animations()
-        assert not app.transcript.is_following
-        at, before = app.transcript.scroll_y, app.lines()
-        await stream(app, pilot, ["more\n\n"] * 12)
-        assert app.transcript.scroll_y == at
-        assert app.lines()[:-1] == before[:-1]
-        await until(pilot, lambda: "↓ 24 new lines" in app.lines()[-1])
-        await pilot.press("end")
+        is_moving = partial(app.animator.is_being_animated, transcript, "scroll_y")
+        await until(pilot, lambda: transcript.scroll_y < end and not is_moving())
+        assert not transcript.is_following
         await pilot.pause()
-        assert app.transcript.scroll_y == app.transcript.max_scroll_y
+        at, before = transcript.scroll_y, app.lines()
+        await stream(app, pilot, ["more\n\n"] * 12)
+        await until(pilot, lambda: "↓ 24 new lines" in app.lines()[-1])
+        assert transcript.scroll_y == at
+        assert app.lines()[:-1] == before[:-1]
+        await pilot.press("end")
+        await until(pilot, lambda: is_at_end("more"))
         await stream(app, pilot, ["last\n\n"] * 3)
-        assert app.transcript.scroll_y == app.transcript.max_scroll_y
+        await until(pilot, lambda: is_at_end("last"))
         assert "↓" not in app.lines()[-1]
-        assert app.transcript.is_following
+        assert transcript.is_following
 
 
 async def test_a_click_on_the_pill_follows_again() -> None:
@@ -509,7 +517,10 @@ async def test_thoughts_open_by_key_and_click_and_stay_open_when_the_message_is_
     async with app.run_test(size=(60, 20)) as pilot:
         transcript = app.transcript
         transcript.show([*talk(60), user(97), reply(98, THINKING), reply(99, THINKING)])
-        await until(pilot, lambda: app.lines().count("▸ thought") == 2)
+        await until(
+            pilot,
+            lambda: app.lines().count("▸ thought") == 2 and transcript.scroll_y == transcript.max_scroll_y,
+        )
         at = app.lines().index("▸ thought")
         await pilot.click(Transcript, offset=(5, at))
         await until(pilot, lambda: app.lines()[at : at + 2] == opened)  # it stays where it is
@@ -519,10 +530,11 @@ async def test_thoughts_open_by_key_and_click_and_stay_open_when_the_message_is_
         transcript.focus()
         await pilot.press("enter")
         await until(pilot, lambda: shown()[:2] == opened)
+        header = transcript._widgets[98].chunks[0]
         transcript.action_scroll_home()  # far enough for its widget to go
-        assert 98 not in transcript._widgets
+        await until(pilot, lambda: 98 not in transcript._widgets and not header.is_attached)
+        transcript.on_message_chunk_thought_clicked(MessageChunk.ThoughtClicked(header, 0))  # too late
         transcript.bring_into_view(98)
-        await pilot.pause()
         await until(pilot, lambda: shown()[:2] == opened)
         transcript.scroll_to(y=transcript.scroll_y + 15, animate=False, immediate=True)
         await until(pilot, lambda: "▾ thought" not in app.lines())

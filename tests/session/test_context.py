@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,8 +26,11 @@ from ttchat_tui.domain.updates import (
     ReplyEnded,
     ReplyStarted,
     SummaryWritten,
+    Update,
 )
+from ttchat_tui.session import context as context_module
 from ttchat_tui.session.outgoing import SUMMARY_HEADING, Outgoing, as_said, outgoing
+from ttchat_tui.session.side_request import SideAnswer, SideRequest
 from ttchat_tui.session.summary import asked_of, parts_of
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.message_path import PAGE
@@ -362,6 +366,32 @@ def test_a_long_conversation_is_summarised_in_parts_that_fit() -> None:
     messages, sampling = asked_of(parts[1], "So far.", SamplingParams(stop=("x",)), 400)
     assert "So far." in messages[0].content
     assert (sampling.max_tokens, sampling.stop) == (100, ())
+
+
+def test_a_summary_of_which_one_part_was_cut_off_is_cut(
+    start: Callable[..., Chat], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = start(Script(replies=("Two words.",)))
+    say(chat, "a b")
+    say(chat, "c d")
+    session = chat.session
+    monkeypatch.setattr(context_module, "parts_of", lambda *_: ["first", "second", "third"])
+    for cut in (0, 1, 2, None):
+        number = itertools.count()
+
+        def answered(
+            request: SideRequest, cut: int | None = cut, number: Iterator[int] = number
+        ) -> list[Update]:
+            at = next(number)
+            return list(request.on_end(SideAnswer(f"Summary {at}.", at == cut)))
+
+        monkeypatch.setattr(session.side_requests, "ask", answered)
+        session.context.summarise(session.path[1].id)
+        assert session.context.proposal is not None
+        assert (session.context.proposal.text, session.context.proposal.is_cut) == (
+            "Summary 2.",
+            cut is not None,
+        )
 
 
 def test_a_long_conversation_is_read_when_it_is_wanted_and_sent_whole(start: Callable[..., Chat]) -> None:

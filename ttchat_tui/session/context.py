@@ -239,7 +239,7 @@ class Context:
             prompt, covered, info.context_length if info else 0, counted.tokens if counted else {}
         )
         self.is_summarising, self._proposal = True, None
-        return self._ask(home, covered, parts, before="")
+        return self._ask(home, covered, parts, SideAnswer())
 
     def _end_of_summary(self, through: int) -> int:
         """The last message that `summarise` covers; 0: none."""
@@ -260,17 +260,22 @@ class Context:
             answer.is_cut,
         )
 
-    def _ask(self, home: OpenConversation, covered: int, parts: list[str], before: str) -> list[Update]:
-        """Ask for a summary of the first part after `before`, the summary of those before it."""
+    def _ask(
+        self, home: OpenConversation, covered: int, parts: list[str], before: SideAnswer
+    ) -> list[Update]:
+        """Ask for a summary of the first part after `before`, the summary of those before it. It is cut if one of them is."""
         info = self._host.info
-        messages, sampling = asked_of(parts[0], before, self._sampling(), info.context_length if info else 0)
+        messages, sampling = asked_of(
+            parts[0], before.text, self._sampling(), info.context_length if info else 0
+        )
 
         def on_end(answer: SideAnswer) -> list[Update]:
             if answer.error is not None:
                 self.is_summarising = False
                 return [SummaryWritten()]
+            answer = msgspec.structs.replace(answer, is_cut=answer.is_cut or before.is_cut)
             if len(parts) > 1:
-                return self._ask(home, covered, parts[1:], answer.text)
+                return self._ask(home, covered, parts[1:], answer)
             self.is_summarising = False
             self._proposal = self._proposed(home, covered, answer)
             return [SummaryWritten()]

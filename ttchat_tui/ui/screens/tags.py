@@ -11,11 +11,12 @@ from textual.content import Content
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from ttchat_tui.domain.tags import tags_in
+from ttchat_tui.domain.tags import LONGEST_TAG, tags_in
 from ttchat_tui.ui.screens.dialog import Dialog
 from ttchat_tui.ui.widgets.line_field import LineField
 
-MAX_LENGTH = 400
+MAX_LENGTH = 100 * LONGEST_TAG
+"""Characters, several times what anyone types."""
 
 
 class TagDialog(Dialog[tuple[str, ...]]):

@@ -79,17 +79,18 @@ class RowsVisual(Visual):
     def selected_text(self, selection: Selection) -> str:
         """The source under `selection`, whose y counts rows and whose x counts characters of a row's text."""
         parts: list[str] = []
+        between = ""
         for y, row in enumerate(self.rows):
             span = selection.get_span(y)
             if span is None or row.source is None:
                 continue
             start, end = span
+            parts.append(between)
             parts.append(part_of(row.source, row.plain, start, len(row.plain) if end == -1 else end))
             if end == -1 and row.tail is not None:
                 parts.append("\n" + row.tail)
-            if not row.flows_on and y + 1 < len(self.rows):
-                parts.append("\n")
-        return "".join(parts).removesuffix("\n")
+            between = "" if row.flows_on else "\n"
+        return "".join(parts)
 
 
 def _marked(span: RenderSpan, marks: Sequence[tuple[int, int, str]]) -> RenderSpan:

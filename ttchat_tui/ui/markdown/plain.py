@@ -16,9 +16,10 @@ _LINES: Final = 64
 """Lines per chunk, which is drawn only once."""
 
 
-def plain_chunks(text: str, style: str = "") -> list[RenderChunk]:
-    """`text` line by line, in chunks of bounded size."""
-    lines = visible(text.replace("\r\n", "\n").replace("\r", "\n")).rstrip("\n").split("\n")
+def plain_chunks(text: str, style: str = "", *, is_end: bool = True) -> list[RenderChunk]:
+    """`text` line by line, in chunks of bounded size. At its end blank lines are left out."""
+    shown = visible(text.replace("\r\n", "\n").replace("\r", "\n"))
+    lines = (shown.rstrip("\n") if is_end else shown).split("\n")
     rows = [_row(line, style) for line in lines]
     return [RenderChunk(list(rows[start : start + _LINES])) for start in range(0, len(rows), _LINES)]
 

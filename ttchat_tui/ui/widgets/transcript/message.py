@@ -22,7 +22,13 @@ from ttchat_tui.ui.markdown.rows import RenderRow, RenderSpan, TextRow, VisualLi
 from ttchat_tui.ui.textual_patches.no_second_layout import NoSecondLayout
 from ttchat_tui.ui.textual_patches.style_cache import ClearsStyleCache
 from ttchat_tui.ui.widgets.cells import cut_to_cells
-from ttchat_tui.ui.widgets.transcript.attached import AttachmentRow, message_chunks
+from ttchat_tui.ui.widgets.transcript.attached import (
+    AttachmentRow,
+    MoreRow,
+    message_chunks,
+    more_of,
+    unfolded,
+)
 from ttchat_tui.ui.widgets.transcript.chunk import MessageChunk
 from ttchat_tui.ui.widgets.transcript.folding import Folding
 from ttchat_tui.ui.widgets.transcript.message_data import SEPARATOR, MessageView
@@ -116,8 +122,8 @@ class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):
         """The thoughts that are open because words are found in them."""
         self._reply: ReplyDocument | None = None
         self._matcher: Matcher | None = None
-        self._opened: set[int] = set()
-        """Places of the attached files that are unfolded."""
+        self._opened: dict[int, int] = {}
+        """The attached files that are unfolded, by their places, and how many characters of each are shown."""
         self._current: int | None = None
         self._mark = ""
         self._header = MessageChunk([_header(view)], classes="message--header")
@@ -139,9 +145,9 @@ class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):
         """A click on the versions requests another one, on a file unfolds or folds it, instead of selecting the message."""
         if isinstance(event.widget, MessageChunk) and event.button == 1:
             rows = event.widget.rows
-            if len(rows) == 1 and isinstance(rows[0], AttachmentRow):
+            if len(rows) == 1 and isinstance(rows[0], AttachmentRow | MoreRow):
                 event.stop()
-                self._unfold(self._opened ^ {rows[0].index})
+                self._click_file(rows[0].index, shows_more=isinstance(rows[0], MoreRow))
                 return
         header, width = self._header.content_region, len(_versions(self.view))
         if event.button != 1 or event.screen_y != header.y:
@@ -218,9 +224,8 @@ class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):
     def _open_found(self, matcher: Matcher | None) -> None:
         if self._reply is None:
             blocks = enumerate(find_blocks(self.view.text)) if matcher is not None else ()
-            self._unfold(
-                self._opened | {at for at, block in blocks if matcher and matcher.is_in(block.content)}
-            )
+            hits = {at: len(each.content) for at, each in blocks if matcher and matcher.is_in(each.content)}
+            self._unfold(self._opened | hits)
             return
         if matcher is None and self._current is not None and (place := self.place_of_hit(self._current)):
             read = self.thought_at(place[0])
@@ -236,11 +241,18 @@ class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):
             self.refold()
 
     def toggle_files(self) -> None:
-        """Unfold all attached files, or fold them if one is unfolded."""
-        self._unfold(set() if self._opened else set(range(len(find_blocks(self.view.text)))))
+        """Unfold attached files, or fold them if one is unfolded."""
+        self._unfold({} if self._opened else unfolded(self.view.text))
 
-    def _unfold(self, opened: set[int]) -> None:
-        """Show the contents of these attached files, and of no others."""
+    def _click_file(self, index: int, *, shows_more: bool) -> None:
+        opened = dict(self._opened)
+        shown = opened.pop(index, None)
+        if shows_more or shown is None:
+            opened[index] = more_of(find_blocks(self.view.text)[index].content, shown or 0)
+        self._unfold(opened)
+
+    def _unfold(self, opened: dict[int, int]) -> None:
+        """Show so many characters of these attached files, and nothing of others."""
         if opened != self._opened:
             self._opened = opened
             self._sync(self._whole(), 0)

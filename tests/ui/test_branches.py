@@ -43,7 +43,7 @@ async def test_messages_are_edited_in_the_prompt(tmp_path: Path) -> None:
 
         await pilot.press("alt+e")
         assert prompt.text == "one"
-        assert "Editing your message of" in on_screen(chat)
+        await until(pilot, lambda: "Editing your message of" in on_screen(chat))
         await pilot.press("x", "escape")
         assert prompt.text == "draft", "esc gives the draft back"
         assert said(chat) == ["one", "an answer"]
@@ -58,7 +58,7 @@ async def test_messages_are_edited_in_the_prompt(tmp_path: Path) -> None:
         assert prompt.text == ""
         chat.screen.open_conversation(1)
         assert prompt.text == "one more", "the edit goes on where it was left"
-        assert "Editing your message of" in on_screen(chat)
+        await until(pilot, lambda: "Editing your message of" in on_screen(chat))
         await pilot.press("alt+e")
         assert prompt.text == "one more", "the same key does not begin it again"
         await pilot.press("enter")
@@ -129,9 +129,8 @@ async def test_a_message_with_files_is_edited_as_it_was_typed(
         chat.screen.show_updates(chat.session.submit(sent))
         await reply_ended(pilot, chat)
         await pilot.press("alt+e")
-        await pilot.pause()
         assert prompt.text == "see @a.py"
-        assert "the file stays as read · becomes another version" in on_screen(chat)
+        await until(pilot, lambda: "the file stays as read · becomes another version" in on_screen(chat))
         chat.screen.keep_draft()
         assert chat.store.edit(1) is None, "nothing is changed yet"
         await pilot.press("enter")

@@ -310,9 +310,9 @@ async def test_the_tree_is_filtered_and_obeys_the_keys_of_the_chat(tmp_path: Pat
         # Letters filter, `/` begins to; the arrows lead to the rows, enter opens.
         await pilot.press("alt+t", "slash", *"ANSWER")
         assert [row.entry.id for row in tree_of(chat)._rows] == [answer.id]
-        assert "1 of 5 messages" in "\n".join(on_screen_of(chat))
+        await until(pilot, lambda: "1 of 5 messages" in "\n".join(on_screen_of(chat)))
         await pilot.press(*"x")
-        assert "No message has these words" in "\n".join(on_screen_of(chat))
+        await until(pilot, lambda: "No message has these words" in "\n".join(on_screen_of(chat)))
         await pilot.press("delete", "f2", "alt+w", "enter", "escape")  # there is nothing to act on
         assert tree_of(chat)._chosen_id == answer.id, "escape clears the filter first"
         assert not tree_of(chat)._filter.display

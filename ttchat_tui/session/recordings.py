@@ -39,9 +39,19 @@ class RecordedReplies:
         Raises:
             StorageError: it cannot be read.
         """
+        return self.reader(message_id)()
+
+    def reader(self, message_id: int) -> Callable[[], Recording]:
+        """Reads what `of` needs, and returns what makes the recording of it, on any thread. Raises StorageError, also the
+        function."""
         running = self._running()
         if running is None or running.message.id != message_id or running.recorder is None:
-            return self._store.recordings.of(message_id)
+            return self._store.recordings.reader(message_id)
+        recording = self._of_running(running, message_id)
+        return lambda: recording
+
+    def _of_running(self, running: RunningReply, message_id: int) -> Recording:
+        assert running.recorder is not None
         if running.continued is None:
             return running.recorder.recording
         if self._before is None or self._before[0] is not running:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 import sys
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate, chain, pairwise
 from typing import Final, NamedTuple
 
@@ -92,12 +92,17 @@ class Recordings:
     def of(self, message_id: int, before: int = sys.maxsize) -> Recording:
         """The recording of a reply, of the parts that begin before its token `before`; without tokens if there is none.
         Raises StorageError, kind `database_corrupt`."""
+        return self.reader(message_id, before)()
+
+    def reader(self, message_id: int, before: int = sys.maxsize) -> Callable[[], Recording]:
+        """Reads the bytes that `of` needs, and returns what decodes them, on any thread: the slow part of a long reply."""
         rows = self._database.rows(
             "SELECT first, data FROM recordings WHERE message_id = ? AND first < ? ORDER BY first",
             message_id,
             before,
         )
-        return joined([decoded(row["first"], row["data"]) for row in rows])
+        parts = [(row["first"], row["data"]) for row in rows]
+        return lambda: joined([decoded(*part) for part in parts])
 
     def end_of(self, message_id: int) -> int:
         """Number of tokens of the reply up to the last recorded one; 0: nothing is recorded."""

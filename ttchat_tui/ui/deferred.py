@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ttchat_tui.ui.screens import edited_reply as edited_reply
     from ttchat_tui.ui.screens import help as help
     from ttchat_tui.ui.screens import import_files as import_files
+    from ttchat_tui.ui.screens import inspector as inspector
     from ttchat_tui.ui.screens import ledger as ledger
     from ttchat_tui.ui.screens import log as log
     from ttchat_tui.ui.screens import model_picker as model_picker
@@ -86,6 +87,7 @@ MODULES: Final[dict[str, str]] = {
     "edited_reply": "ttchat_tui.ui.screens.edited_reply",
     "tree": "ttchat_tui.ui.screens.tree",
     "ledger": "ttchat_tui.ui.screens.ledger",
+    "inspector": "ttchat_tui.ui.screens.inspector",
     "import_files": "ttchat_tui.ui.screens.import_files",
     "importing": "ttchat_tui.storage.imports.importing",
     "prompt_files": "ttchat_tui.config.prompt_files",

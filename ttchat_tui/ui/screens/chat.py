@@ -25,6 +25,7 @@ from ttchat_tui.ui.screens.branch_actions import BranchActions
 from ttchat_tui.ui.screens.elsewhere import FOLLOW_S
 from ttchat_tui.ui.screens.file_actions import FileActions
 from ttchat_tui.ui.screens.finding import Finding
+from ttchat_tui.ui.screens.inspecting import Inspecting
 from ttchat_tui.ui.screens.ledger_actions import LedgerActions
 from ttchat_tui.ui.screens.organising import OrganisingActions
 from ttchat_tui.ui.screens.prompt_actions import PromptActions
@@ -55,6 +56,7 @@ class ChatScreen(
     Queueing,
     TranscriptActions,
     LedgerActions,
+    Inspecting,
     FileActions,
     OrganisingActions,
     PromptActions,

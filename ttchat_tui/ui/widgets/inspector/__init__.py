@@ -1,0 +1,1 @@
+"""The inspector: a reply token by token, and what else the model might have written."""

@@ -1,0 +1,102 @@
+"""What is said about one token, and about a whole reply."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec import structs
+
+from ttchat_tui.domain.recording import NOT_RECORDED, RecordedToken, Recording
+from ttchat_tui.domain.sampling import SamplingParams, shown_value
+from ttchat_tui.domain.text import visible_piece
+from ttchat_tui.ui.widgets.inspector.alternatives import share_text
+from ttchat_tui.ui.widgets.metrics.figures import milliseconds_text, seconds_text
+
+_UNSEEN: Final = "no probability: the device drew it, or the server sent none"
+
+
+def lines_about(recording: Recording, index: int, own: SamplingParams | None) -> list[str]:
+    """About `recording.tokens[index]`: its piece and place, its figures, its time, and the sampling in force if that changed.
+    `own`: the reply's parameters; None: unknown."""
+    token = recording.tokens[index]
+    piece = visible_piece(recording.piece_of(token.token_id))
+    last = recording.first + len(recording.tokens)
+    name = f" · id {token.token_id:,}" if token.token_id >= 0 else ""
+    lines = [f"{piece or '–'}   token {recording.first + index + 1:,} of {last:,}{name}"]
+    if token.token_id == NOT_RECORDED:
+        return [*lines, "generated without a recording"]
+    return [*lines, _figures(token), _time(recording.tokens, index), *_sampling(recording, index, own)]
+
+
+def _figures(token: RecordedToken) -> str:
+    if token.logprob is None:
+        return _UNSEEN
+    parts = [f"{share_text(math.exp(token.logprob))} (log {token.logprob:.2f})"]
+    if token.rank is not None:
+        parts.append(f"rank {token.rank + 1:,}")
+    if token.entropy is not None:
+        parts.append(f"entropy {token.entropy:.2f} nats")
+    return " · ".join(parts)
+
+
+def _time(tokens: Sequence[RecordedToken], index: int) -> str:
+    token = tokens[index]
+    parts = [f"at {seconds_text(token.time_s)} s"]
+    if index > 0 and (cost := token.time_s - tokens[index - 1].time_s) >= 0:
+        parts.insert(0, f"{milliseconds_text(cost)} ms after the one before")
+    if token.is_drafted:
+        parts.append("drafted")
+    return " · ".join(parts)
+
+
+def _sampling(recording: Recording, index: int, own: SamplingParams | None) -> list[str]:
+    """The parameters that differ from those with which the reply began."""
+    at = recording.first + index
+    changed = [change.at for change in recording.changes if change.at <= at]
+    if not changed:
+        return []
+    begun = structs.asdict(own) if own is not None else {}
+    now = structs.asdict(recording.sampling_at(at, own or SamplingParams()))
+    words = [
+        f"{name.replace('_', '-')} {'random' if value is None else shown_value(value)}"
+        for name, value in now.items()
+        if value != begun.get(name) and name != "stop"
+    ]
+    since = "here" if changed[-1] == at else f"token {changed[-1] + 1:,}"
+    return [f"{', '.join(words) or 'as at the beginning'} (since {since})"]
+
+
+class ReplyFigures:
+    """Mean log-probability, perplexity and share of greedy tokens, over all tokens whose logits were seen."""
+
+    def __init__(self) -> None:
+        self._taken = 0
+        self._seen = 0
+        self._sum = 0.0
+        self._ranked = 0
+        self._greedy = 0
+
+    def take(self, tokens: Sequence[RecordedToken]) -> None:
+        """Add those that were not there at the last call."""
+        for index in range(self._taken, len(tokens)):
+            token = tokens[index]
+            if token.logprob is not None:
+                self._seen += 1
+                self._sum += token.logprob
+            if token.rank is not None:
+                self._ranked += 1
+                self._greedy += token.rank == 0
+        self._taken = len(tokens)
+
+    @property
+    def words(self) -> str:
+        """`211 tok · mean log-prob −0.42 · perplexity 1.52 · 78 % greedy`."""
+        parts = [f"{self._taken:,} tok"]
+        if self._seen:
+            mean = self._sum / self._seen
+            parts += [f"mean log-prob {mean:.2f}", f"perplexity {math.exp(min(-mean, 700)):,.2f}"]
+        if self._ranked:
+            parts.append(f"{self._greedy / self._ranked:.0%} greedy")
+        return " · ".join(parts)

@@ -1,0 +1,157 @@
+"""The alternatives of one token: piece, bar, probability, and what the sampler did with each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import ClassVar, Final, NamedTuple
+
+from rich.segment import Segment
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from ttchat_tui.domain.recording import Alternative
+from ttchat_tui.domain.text import visible_piece
+from ttchat_tui.ui.widgets.cells import cut_to_cells, pad_to_cells
+from ttchat_tui.ui.widgets.metrics.figures import bar_text
+
+_MARK_CELLS: Final = 2
+_SHARE_CELLS: Final = 8
+_CUT_CELLS: Final = 12
+_LEAST_BAR: Final = 6
+_MOST_BAR: Final = 24
+
+
+class Choice(NamedTuple):
+    """A row of the list."""
+
+    alternative: Alternative
+    piece: bytes
+    is_written: bool
+    """It is the one in the reply."""
+
+
+class AlternativeList(ScrollView, can_focus=True):
+    """The most probable first. While no fork is possible, all are dimmed."""
+
+    ALLOW_SELECT = False
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "alternatives--kept",
+        "alternatives--cut",
+        "alternatives--bar",
+        "alternatives--written",
+        "alternatives--cursor",
+    }
+    DEFAULT_CSS = "AlternativeList { overflow-x: hidden; overflow-y: auto; }"
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "move(-1)", "Up", show=False),
+        Binding("down", "move(1)", "Down", show=False),
+        Binding("pageup", "move(-10)", "Page up", show=False),
+        Binding("pagedown", "move(10)", "Page down", show=False),
+        Binding("home", "move(-100)", "First", show=False),
+        Binding("end", "move(100)", "Last", show=False),
+        Binding("left", "leave", "Back to the text", show=False),
+        Binding("enter", "choose", "Fork", show=False),
+    ]
+
+    class Chosen(Message):
+        """Enter or a double click on the row under the cursor."""
+
+    class Left(Message):
+        """Back to the text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._choices: Sequence[Choice] = ()
+        self._cursor = 0
+        self._is_dimmed = False
+
+    @property
+    def chosen(self) -> Choice | None:
+        return self._choices[self._cursor] if self._cursor < len(self._choices) else None
+
+    def show(self, choices: Sequence[Choice], *, is_dimmed: bool) -> None:
+        """Show another token's. The cursor begins at the first one that is not written, which is what a fork would take."""
+        self._choices = choices
+        self._is_dimmed = is_dimmed
+        self._cursor = next((at for at, each in enumerate(choices) if not each.is_written), 0)
+        self.virtual_size = Size(0, len(choices))
+        self.scroll_to(0, 0, animate=False, force=True, immediate=True)
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        index, width = y + self.scroll_offset.y, self.scrollable_content_region.width
+        plain = self.get_visual_style("alternatives--kept").rich_style
+        if index >= len(self._choices):
+            return Strip.blank(width, plain)
+        is_cursor = self.has_focus and index == self._cursor
+        segments = [
+            Segment(
+                text,
+                self.get_visual_style(f"alternatives--{'cursor' if is_cursor else style}").rich_style,
+            )
+            for text, style in _parts_of(self._choices[index], width, is_dimmed=self._is_dimmed)
+        ]
+        return Strip(segments).adjust_cell_length(width, plain)
+
+    def on_focus(self) -> None:
+        self._move_to(self._cursor)
+
+    def on_blur(self) -> None:
+        self.refresh()
+
+    def _move_to(self, index: int) -> None:
+        self._cursor = min(max(index, 0), max(0, len(self._choices) - 1))
+        self.scroll_to_region(Region(0, self._cursor, 1, 1), animate=False, force=True, immediate=True)
+        self.refresh()
+
+    def action_move(self, step: int) -> None:
+        self._move_to(self._cursor + step)
+
+    def action_leave(self) -> None:
+        self.post_message(self.Left())
+
+    def action_choose(self) -> None:
+        self.post_message(self.Chosen())
+
+    def on_click(self, event: events.Click) -> None:
+        index = event.y + self.scroll_offset.y
+        if index < len(self._choices):
+            self._move_to(index)
+            if event.chain == 2:
+                self.action_choose()
+
+
+def _parts_of(choice: Choice, width: int, *, is_dimmed: bool) -> list[tuple[str, str]]:
+    """One row of `width` cells: texts, and the last parts of their component classes."""
+    alternative, piece, is_written = choice
+    is_cut = alternative.cut not in ("kept", "unknown")
+    style = "cut" if is_dimmed or is_cut else "kept"
+    room = max(0, width - _MARK_CELLS - _SHARE_CELLS - _CUT_CELLS)
+    bar = min(_MOST_BAR, room // 2)
+    bar = bar if bar >= _LEAST_BAR else 0
+    shown = cut_to_cells(visible_piece(piece), room - bar - 1)
+    probability = math.exp(alternative.logprob)
+    full, rest = bar_text(probability, bar) if bar else ("", "")
+    word = "written" if is_written else alternative.cut if is_cut else ""
+    return [
+        ("▸ " if is_written else "  ", "written"),
+        (pad_to_cells(shown, room - bar), "written" if is_written else style),
+        (full, "cut" if style == "cut" else "bar"),
+        (rest, "cut"),
+        (share_text(probability).rjust(_SHARE_CELLS), style),
+        (f"  {word}", "written" if is_written else "cut"),
+    ]
+
+
+def share_text(probability: float) -> str:
+    """`43.2 %`, `0.04 %`, `< 0.01 %`."""
+    percent = 100 * probability
+    if percent < 0.01:
+        return "<0.01 %"
+    return f"{percent:.1f} %" if percent >= 0.1 else f"{percent:.2f} %"

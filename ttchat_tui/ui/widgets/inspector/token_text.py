@@ -1,0 +1,194 @@
+"""The text of a reply by tokens, with a cursor. Only the rows in view are drawn, so that 20,000 tokens stay fluid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.segment import Segment
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from ttchat_tui.domain.recording import RecordedToken, Recording
+from ttchat_tui.ui.widgets.inspector.doubt import Doubt, Tint
+from ttchat_tui.ui.widgets.inspector.layout import TokenLayout
+
+
+class TokenText(ScrollView, can_focus=True):
+    """Shows the tokens of a recording, which may grow."""
+
+    ALLOW_SELECT = False
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "tokens--plain",
+        "tokens--unsure",
+        "tokens--doubtful",
+        "tokens--unknown",
+        "tokens--cursor",
+    }
+    DEFAULT_CSS = "TokenText { overflow-x: hidden; overflow-y: auto; scrollbar-gutter: stable; }"
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left", "move(-1)", "Previous token", show=False),
+        Binding("right", "move(1)", "Next token", show=False),
+        Binding("up", "move_row(-1)", "Row above", show=False),
+        Binding("down", "move_row(1)", "Row below", show=False),
+        Binding("pageup", "page(-1)", "Page up", show=False),
+        Binding("pagedown", "page(1)", "Page down", show=False),
+        Binding("home", "go_to(0)", "First token", show=False),
+        Binding("end", "go_to(1_000_000_000)", "Last token", show=False),
+        Binding("enter", "choose", "Alternatives", show=False),
+        Binding("n", "doubtful(1)", "Next doubtful token", show=False),
+        Binding("N,p", "doubtful(-1)", "Previous doubtful token", show=False),
+    ]
+
+    class Moved(Message):
+        """The cursor is on another token."""
+
+    class Chosen(Message):
+        """Enter on the token under the cursor."""
+
+    def __init__(self, doubt: Doubt) -> None:
+        super().__init__()
+        self._recording = Recording()
+        self._layout = TokenLayout(1)
+        self._column = 0
+        """Where the cursor moves to in other rows."""
+        self.cursor = 0
+        self.doubt = doubt
+        self.is_tinted = False
+
+    @property
+    def tokens(self) -> Sequence[RecordedToken]:
+        return self._recording.tokens
+
+    def show(self, recording: Recording, cursor: int) -> None:
+        """Show another recording."""
+        self._recording = recording
+        self._layout = TokenLayout(self._text_width)
+        self._lay_out()
+        self.refresh()
+        self.call_after_refresh(self._move_to, cursor)
+
+    def grow(self, recording: Recording) -> None:
+        """The same recording has more tokens. A cursor on the last one stays on the last one."""
+        self._recording = recording
+        was_last = self.cursor >= self._layout.tokens - 1
+        before = self._layout.rows
+        self._lay_out()
+        self.refresh_lines(before - 1, self._layout.rows - before + 1)
+        if was_last:
+            self._move_to(self._layout.tokens - 1)
+
+    @property
+    def _text_width(self) -> int:
+        return self.scrollable_content_region.width - 1  # a space may hang over
+
+    def _lay_out(self) -> None:
+        """Add the tokens that are not laid out yet."""
+        tokens, pieces = self._recording.tokens, self._recording.pieces
+        self._layout.extend(
+            pieces.get(tokens[index].token_id, b"") for index in range(self._layout.tokens, len(tokens))
+        )
+        self.virtual_size = Size(0, self._layout.rows)
+
+    def on_resize(self) -> None:
+        if self._layout.width != TokenLayout(self._text_width).width:
+            self._layout = TokenLayout(self._text_width)
+            self._lay_out()
+            self.refresh()
+            self.call_after_refresh(self._bring_into_view)
+
+    # --- drawing
+
+    def render_line(self, y: int) -> Strip:
+        row, width = round(self.scroll_y) + y, self.scrollable_content_region.width
+        plain = self.get_visual_style("tokens--plain").rich_style
+        if row >= self._layout.rows:
+            return Strip.blank(width, plain)
+        styles = {"plain": plain}
+
+        def style_of(name: str) -> object:
+            if name not in styles:
+                styles[name] = self.get_visual_style(f"tokens--{name}").rich_style
+            return styles[name]
+
+        segments = [
+            Segment(span.text, style_of("cursor" if span.token == self.cursor else self._tint_of(span.token)))  # pyright: ignore[reportArgumentType]
+            for span in self._layout.row(row)
+        ]
+        return Strip(segments).adjust_cell_length(width, plain)
+
+    def _tint_of(self, token: int) -> Tint:
+        return self.doubt.tint_of(self._recording.tokens[token]) if self.is_tinted else "plain"
+
+    def tint(self, doubt: Doubt, *, is_tinted: bool) -> None:
+        """Tint by another measure, or not at all."""
+        self.doubt, self.is_tinted = doubt, is_tinted
+        self.refresh()
+
+    # --- the cursor
+
+    def _move_to(self, token: int, *, keeps_column: bool = False) -> None:
+        if not self._layout.tokens:
+            return
+        before, self.cursor = self.cursor, min(max(token, 0), self._layout.tokens - 1)
+        for moved in (before, self.cursor):
+            if moved < self._layout.tokens:
+                rows = self._layout.rows_of(moved)
+                self.refresh_lines(rows.start, len(rows))
+        if not keeps_column:
+            self._column = self._layout.place_of(self.cursor)[1]
+        self._bring_into_view()
+        self.post_message(self.Moved())
+
+    def _bring_into_view(self) -> None:
+        if self._layout.tokens:
+            rows = self._layout.rows_of(self.cursor)
+            self.scroll_to_region(
+                Region(0, rows.start, 1, len(rows)), animate=False, force=True, immediate=True
+            )
+
+    def action_move(self, step: int) -> None:
+        self._move_to(self.cursor + step)
+
+    def action_go_to(self, token: int) -> None:
+        self._move_to(token)
+
+    def action_move_row(self, step: int) -> None:
+        if not self._layout.tokens:
+            return
+        row = self._layout.place_of(self.cursor)[0]
+        if step > 0:
+            row = self._layout.rows_of(self.cursor)[-1]
+        row = min(max(row + step, 0), self._layout.rows - 1)
+        token = self._layout.token_at(row, self._column)
+        if token is None:  # the empty row after a last newline
+            token = self._layout.tokens - 1
+        self._move_to(token, keeps_column=True)
+
+    def action_page(self, step: int) -> None:
+        self.action_move_row(step * max(1, self.size.height - 1))
+
+    def action_choose(self) -> None:
+        self.post_message(self.Chosen())
+
+    def action_doubtful(self, step: int) -> None:
+        """Go to the next (1) or previous (-1) doubtful token."""
+        tokens = self._recording.tokens
+        places = range(self.cursor + 1, len(tokens)) if step > 0 else range(self.cursor - 1, -1, -1)
+        for place in places:
+            if self.doubt.tint_of(tokens[place]) == "doubtful":
+                self._move_to(place)
+                return
+        self.app.bell()
+
+    def on_click(self, event: events.Click) -> None:
+        token = self._layout.token_at(round(self.scroll_y) + event.y, event.x)
+        if token is not None:
+            self._move_to(token)
+            if event.chain == 2:
+                self.action_choose()

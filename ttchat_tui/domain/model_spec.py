@@ -207,6 +207,8 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Remote engine: the names of all models of this endpoint, as a load takes them (`remote:lab/llama-3`)."""
     elsewhere: tuple[str, ...] = ()
     """Remote engine: other servers on this machine, by name (`remote:127.0.0.1:8080/` loads one)."""
+    end_ids: frozenset[int] = frozenset()
+    """Ids that end a reply; empty: the server does not report them."""
     notes: tuple[str, ...] = ()
     """What a user should know about this load, a line each: a fallback, a missing template."""
 

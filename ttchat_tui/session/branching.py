@@ -29,6 +29,7 @@ from ttchat_tui.session.reply_runner import ReplyRunner
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import not_found
 from ttchat_tui.storage.message_path import MessagePath
+from ttchat_tui.storage.recordings import PartialCopy
 
 if TYPE_CHECKING:
     from ttchat_tui.session.chat import ChatSession
@@ -114,7 +115,7 @@ class Branching:
         assert message.reply is not None
         before.read()  # before a copy is stored: the prompt needs all of it
         shown = self._add_reply(
-            at, message.content, message.reply, is_edited=message.is_edited, recorded_in=message.id
+            at, message.content, message.reply, is_edited=message.is_edited, recorded=PartialCopy(message.id)
         )
         return [*shown, *self._continue(before[at:])]
 
@@ -161,13 +162,28 @@ class Branching:
             model="", engine="", sampling=self._session.sampling, seed=self._session.sampling.seed or 0
         )
         record = structs.replace(record, token_ids=())
+        return self.write_as(message_id, text, record, is_edited=True, to_continue=to_continue)
+
+    def write_as(
+        self,
+        message_id: int,
+        text: str,
+        record: ReplyRecord,
+        *,
+        is_edited: bool,
+        to_continue: bool,
+        recorded: PartialCopy | None = None,
+    ) -> list[Update]:
+        """As `write`, with what is known of this reply: its record, whose ids the model continues from, and its recording."""
+        at = self._place(message_id)
+        at += self._session.path[at].role == "user"
         if to_continue:
             self._session.path.read()
-        shown = self._add_reply(at + (message.role == "user"), text, record, is_edited=True)
+        shown = self._add_reply(at, text, record, is_edited=is_edited, recorded=recorded)
         return [*shown, *self._continue(())] if to_continue else [*shown, ConversationsChanged()]
 
     def _add_reply(
-        self, at: int, text: str, record: ReplyRecord, *, is_edited: bool, recorded_in: int | None = None
+        self, at: int, text: str, record: ReplyRecord, *, is_edited: bool, recorded: PartialCopy | None = None
     ) -> list[Update]:
         """Store a complete reply, and show it in place of the path from `at` on."""
         home = self._home()
@@ -178,7 +194,7 @@ class Branching:
             text,
             record,
             is_edited=is_edited,
-            recorded_in=recorded_in,
+            recorded=recorded,
         )
         reply = self._store.message(reply_id)
         home.path = home.path[:at]

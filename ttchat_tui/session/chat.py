@@ -49,6 +49,7 @@ from ttchat_tui.domain.updates import (
 from ttchat_tui.session.branching import Branching
 from ttchat_tui.session.conversation import OpenConversation
 from ttchat_tui.session.conversations import Conversations
+from ttchat_tui.session.forking import Forking
 from ttchat_tui.session.notices import (
     LOAD_AND_SEND,
     NO_MODEL,
@@ -80,6 +81,11 @@ class ChatSession(Conversations):
     @cached_property
     def presets(self) -> Presets:
         return Presets(self, lambda: self._opened)
+
+    @cached_property
+    def forking(self) -> Forking:
+        """Other continuations of the replies on screen."""
+        return Forking(self._store, self)
 
     def flush_unsaved(self) -> ErrorInfo | None:
         """Write replies that could not be stored when they ended. Returns the error if that fails again."""

@@ -47,15 +47,16 @@ class RecordedReplies:
         running = self._running()
         if running is None or running.message.id != message_id or running.recorder is None:
             return self._store.recordings.reader(message_id)
-        recording = self._of_running(running, message_id)
-        return lambda: recording
-
-    def _of_running(self, running: RunningReply, message_id: int) -> Recording:
-        assert running.recorder is not None
+        recorder, is_known = running.recorder, self._before is not None and self._before[0] is running
         if running.continued is None:
-            return running.recorder.recording
-        if self._before is None or self._before[0] is not running:
-            earlier = self._store.recordings.of(message_id, running.recorder.first)
-            self._before = running, earlier
-        parts = (self._before[1], running.recorder.recording)
-        return joined([part for part in parts if part.tokens])
+            recording = recorder.recording
+            return lambda: recording
+        read = None if is_known else self._store.recordings.reader(message_id, recorder.first)
+
+        def with_before() -> Recording:
+            if read is not None:
+                self._before = running, read()
+            assert self._before is not None
+            return joined([part for part in (self._before[1], recorder.recording) if part.tokens])
+
+        return with_before

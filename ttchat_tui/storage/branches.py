@@ -14,7 +14,7 @@ from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.storage.database import Database, Transaction
 from ttchat_tui.storage.errors import StorageError, not_found
 from ttchat_tui.storage.messages import REPLY_BUSY, deletion_time, update_conversation
-from ttchat_tui.storage.recordings import copy_recording
+from ttchat_tui.storage.recordings import PartialCopy, copy_recording
 from ttchat_tui.storage.rows import (
     ROLES,
     STATUSES,
@@ -122,10 +122,10 @@ class Branches:
         record: ReplyRecord,
         *,
         is_edited: bool,
-        recorded_in: int | None = None,
+        recorded: PartialCopy | None = None,
     ) -> int:
         """Store a complete reply with this text, make it the head, and return its id. `is_edited`: the user wrote it. Its
-        figures are left out: they are those of another text. `recorded_in`: the message whose recording it has too."""
+        figures are left out: they are those of another text. `recorded`: its recording."""
         now = self._clock()
         sampling, ids = encoded_sampling(record.sampling), encoded_ids(record.token_ids)
         with self._database.transaction(is_durable=True) as transaction:
@@ -138,8 +138,8 @@ class Branches:
                     *(sampling, content, ids, is_edited),
                 ),
             )
-            if recorded_in is not None:
-                copy_recording(transaction, recorded_in, message_id)
+            if recorded is not None:
+                copy_recording(transaction, recorded, message_id)
             update_conversation(
                 transaction, conversation_id, "head_id = ?, updated_at = ?", *(message_id, now)
             )
@@ -168,7 +168,7 @@ class Branches:
                     " FROM messages WHERE id = ?",
                     (target, parent, message.id),
                 )
-                copy_recording(transaction, message.id, parent)
+                copy_recording(transaction, PartialCopy(message.id), parent)
             update_conversation(transaction, target, "head_id = ?", parent)
         return target
 

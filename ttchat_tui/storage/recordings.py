@@ -55,6 +55,17 @@ class StoredPart(NamedTuple):
     data: bytes
 
 
+class PartialCopy(NamedTuple):
+    """The recording of a reply that begins as another one."""
+
+    message_id: int
+    """The other one."""
+    until: int = sys.maxsize
+    """Its parts that end at this token or before are copied."""
+    rest: StoredPart | None = None
+    """Follows them."""
+
+
 class _Columns(msgspec.Struct, array_like=True, frozen=True):
     flags: bytes
     """For each token bits of `_DRAFTED`, `_SEEN` and `_LISTED`."""
@@ -104,10 +115,11 @@ class Recordings:
         parts = [(row["first"], row["data"]) for row in rows]
         return lambda: joined([decoded(*part) for part in parts])
 
-    def end_of(self, message_id: int) -> int:
-        """Number of tokens of the reply up to the last recorded one; 0: nothing is recorded."""
-        sql = "SELECT max(first + tokens) FROM recordings WHERE message_id = ?"
-        row = self._database.row(sql, message_id)
+    def end_of(self, message_id: int, until: int = sys.maxsize) -> int:
+        """Number of tokens of the reply up to the last recorded one, in parts that end at token `until` or before; 0: nothing
+        is recorded."""
+        sql = "SELECT max(first + tokens) FROM recordings WHERE message_id = ? AND first + tokens <= ?"
+        row = self._database.row(sql, message_id, until)
         return row[0] if row is not None and isinstance(row[0], int) else 0
 
 
@@ -119,13 +131,15 @@ def write_parts(transaction: Transaction, message_id: int, parts: Sequence[Store
     )
 
 
-def copy_recording(transaction: Transaction, source_id: int, target_id: int) -> None:
-    """Give the message `target_id` the recording of another one."""
+def copy_recording(transaction: Transaction, source: PartialCopy, target_id: int) -> None:
+    """Give the message `target_id` the recording of another one, or its beginning."""
     transaction.execute(
         "INSERT INTO recordings (message_id, first, tokens, data)"
-        " SELECT ?, first, tokens, data FROM recordings WHERE message_id = ?",
-        (target_id, source_id),
+        " SELECT ?, first, tokens, data FROM recordings WHERE message_id = ? AND first + tokens <= ?",
+        (target_id, source.message_id, source.until),
     )
+    if source.rest is not None:
+        write_parts(transaction, target_id, [source.rest])
 
 
 def joined(parts: Sequence[Recording]) -> Recording:

@@ -54,6 +54,10 @@ SHADOWED: Final[dict[str, str]] = {
 """Keys that Textual handles before the chat → what they do."""
 
 
+FREED_KEYS: Final = frozenset({"f6"})
+"""Editing keys of `TextArea` that actions of the chat take: it selects a line, as home and shift+end do."""
+
+
 def split_keys(keys: str) -> list[str]:
     """Split `ctrl+j, shift+enter` into its keys."""
     return [key.strip() for key in keys.split(",") if key.strip()]
@@ -96,7 +100,7 @@ def editing_keys() -> frozenset[str]:
     for binding in TextArea.BINDINGS:
         spelled = binding[0] if isinstance(binding, tuple) else binding.key
         keys.update(canonical_key(key) for key in split_keys(spelled))
-    return frozenset(keys)
+    return frozenset(keys) - FREED_KEYS
 
 
 def unbound_editing_keys(overrides: Mapping[str, str], prompt_keys: Iterable[str]) -> dict[str, str]:

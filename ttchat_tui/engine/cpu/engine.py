@@ -76,6 +76,7 @@ class CpuEngine:
             ),
             recommended=model.recommended,
             parameters=model.parameters,
+            end_ids=self._responder.end_ids,
             is_speculating=model.lookup is not None,
             notes=model.notes,
         )

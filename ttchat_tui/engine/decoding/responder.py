@@ -66,6 +66,11 @@ class Responder:
         """`Capabilities.thinking`."""
         return self._template.thinking
 
+    @property
+    def end_ids(self) -> frozenset[int]:
+        """`EngineInfo.end_ids`."""
+        return frozenset(self._tokenizer.end_ids)
+
     def count(
         self,
         count_id: int,

@@ -116,6 +116,7 @@ class TenstorrentEngine:
             vocab_size=int(config["vocab_size"]),
             load_s=time.perf_counter() - started,
             capabilities=_capabilities(self._loaded),
+            end_ids=self._loaded.responder.end_ids,
             notes=(*prepared.notes, *card.notes),
             recommended=recommended or spec.recommended,
         )

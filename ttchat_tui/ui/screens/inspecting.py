@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ttchat_tui.domain.recording import Recording
-from ttchat_tui.storage.errors import StorageError
+from collections.abc import Callable
+
+from ttchat_tui.domain.updates import Update
 from ttchat_tui.ui import deferred
-from ttchat_tui.ui.daemon_thread import in_daemon_thread
 from ttchat_tui.ui.screens.chat_actions import ChatActions
 
 
@@ -14,32 +14,20 @@ class Inspecting(ChatActions):
 
     def action_inspect(self) -> None:
         selected = self.transcript.selected
-        message = next(
-            (
-                each
-                for each in reversed(self.session.path)
-                if each.role == "assistant" and selected in (None, each.id)
-            ),
-            None,
-        )
+        replies = (each for each in reversed(self.session.path) if each.role == "assistant")
+        message = next((each for each in replies if selected in (None, each.id)), None)
         if message is None:
-            what = "There is no reply yet." if selected is None else "Only replies have tokens to inspect."
+            what = "There is no reply yet." if selected is None else "Select a reply: only they have tokens."
             self.notify(what, markup=False)
             return
-        screen = deferred.inspector.InspectorScreen(message, self._read_recording, self._recording_so_far)
-        self.app.push_screen(screen)
+        self.app.push_screen(
+            deferred.inspector.InspectorScreen(self.session, message, self.services.config.ui, self._fork)
+        )
 
-    async def _read_recording(self, message_id: int) -> Recording:
-        try:
-            decode = self.session.recordings.reader(message_id)
-            return await in_daemon_thread(decode)
-        except StorageError as error:
-            self.show_error(error.info)
-            return Recording()
-
-    def _recording_so_far(self, message_id: int) -> Recording | None:
-        """Of a running reply; None: it has ended."""
-        running = self.session.running
-        if running is None or running.message.id != message_id:
-            return None
-        return self.session.recordings.of(message_id)
+    def _fork(self, action: Callable[[], list[Update]]) -> bool:
+        """Returns whether another reply is on screen now; if not, a notice says why."""
+        before = self.session.path
+        if not self.attempt(action) or self.session.path is before:
+            return False
+        self.transcript.follow()
+        return True

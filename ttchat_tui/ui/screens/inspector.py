@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final
 
 from textual import getters, on
@@ -12,19 +12,31 @@ from textual.containers import Container, Vertical
 from textual.content import Content
 from textual.widgets import Static
 
+from ttchat_tui.config.schema import UiSettings
 from ttchat_tui.domain.conversation import Message
-from ttchat_tui.domain.recording import NOT_RECORDED, Recording, alternatives_of
+from ttchat_tui.domain.recording import Recording
+from ttchat_tui.domain.updates import Update
+from ttchat_tui.session import ChatSession
+from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.ui.daemon_thread import in_daemon_thread
 from ttchat_tui.ui.screens.dialog import Dialog
+from ttchat_tui.ui.screens.rest_of_reply import RestOfReply
 from ttchat_tui.ui.widgets.inspector.about_token import ReplyFigures, lines_about
-from ttchat_tui.ui.widgets.inspector.alternatives import AlternativeList, Choice
+from ttchat_tui.ui.widgets.inspector.alternatives import AlternativeList, choices_of
 from ttchat_tui.ui.widgets.inspector.doubt import BY_ENTROPY, BY_PROBABILITY
 from ttchat_tui.ui.widgets.inspector.token_text import TokenText
 
 FOLLOW_S: Final = 0.1
 """How often a running reply is looked at, in seconds."""
 
-KEYS: Final = "←→↑↓ token   enter alternatives   e edit   t tint   n N doubtful   < > limit"
-LIST_KEYS: Final = "↑↓ choose   enter fork here   ← back to the text"
+KEYS: Final = "←→↑↓ token   enter alternatives   e edit   t tint   n/N doubtful   < > limit"
+LIST_KEYS: Final = "↑↓ choose   enter: the model continues from this one   ← back to the text"
+
+
+_NOTHING: Final = (
+    "Nothing was recorded of this reply. [engine] record in config.toml switches recording on and off."
+)
+_WAITING: Final = "Waiting for the first token …"
 
 
 class InspectorScreen(Dialog[None]):
@@ -34,6 +46,7 @@ class InspectorScreen(Dialog[None]):
     AUTO_FOCUS = "TokenText"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]
     BINDINGS = [
+        Binding("e", "write", "Write the rest", show=False),
         Binding("t", "tint", "Tint", show=False),
         Binding("less_than_sign,minus", "limit(-1)", "Lower limit", show=False),
         Binding("greater_than_sign,plus", "limit(1)", "Higher limit", show=False),
@@ -43,17 +56,21 @@ class InspectorScreen(Dialog[None]):
 
     def __init__(
         self,
+        session: ChatSession,
         message: Message,
-        read: Callable[[int], Awaitable[Recording]],
-        so_far: Callable[[int], Recording | None],
+        settings: UiSettings,
+        change: Callable[[Callable[[], list[Update]]], bool],
     ) -> None:
-        """`read` reads a recording, away from the screen's thread: StorageError. `so_far` is that of a reply while it runs."""
+        """`change` draws what a fork has changed in the chat, and returns whether there is one; if not, it says why."""
         super().__init__()
+        self._session = session
         self._message = message
-        self._read = read
-        self._so_far = so_far
+        self._settings = settings
+        self._change = change
         self._recording = Recording()
         self._figures = ReplyFigures()
+        self._is_live = False
+        """The recording grows, and is shown as far as it has come."""
 
     def body(self) -> ComposeResult:
         with Container(id="inspected"):
@@ -66,41 +83,84 @@ class InspectorScreen(Dialog[None]):
 
     def on_mount(self) -> None:
         self.set_interval(FOLLOW_S, self._follow)
-        self.run_worker(self._open(0), group="read", exclusive=True)
+        self._open(0)
 
-    async def _open(self, cursor: int) -> None:
-        """Read the recording and show it."""
-        self._recording = await self._read(self._message.id)
-        self._figures = ReplyFigures()
-        self._text.show(self._recording, cursor)
-        self._show_figures()
-        if not self._recording.tokens:
-            self._about("Nothing was recorded of this reply." + " [engine] record is off." * False)
+    def _open(self, cursor: int) -> None:
+        """Read and show the recording of the reply."""
+        self._is_live = False
+        self.run_worker(self._read(cursor), group="read", exclusive=True)
+
+    async def _read(self, cursor: int | None) -> None:
+        """With the cursor on this token; None: where it is, as what is shown has only grown."""
+        is_running = self._is_running  # before: what comes meanwhile is followed
+        try:
+            make = self._session.recordings.reader(self._message.id)
+            recording = await in_daemon_thread(make)
+        except StorageError as error:
+            self._about(f"{error.info.message}\n{error.info.cure}".strip())
+            return
+        if cursor is None:
+            self._show_growth(recording)
+        else:
+            self._recording, self._figures = recording, ReplyFigures()
+            self._text.show(recording, None if is_running and not cursor else cursor)
+            self._show_figures()
+            if not recording.tokens:
+                self._about(_WAITING if is_running else _NOTHING)
+        self._is_live = is_running
+
+    @property
+    def _is_running(self) -> bool:
+        running = self._session.running
+        return running is not None and running.message.id == self._message.id
 
     def _follow(self) -> None:
-        """Show what a running reply has more."""
-        recording = self._so_far(self._message.id)
-        if recording is None or len(recording.tokens) == len(self._text.tokens):
+        """Show what a running reply has more, and at its end the rest."""
+        if not self._is_live:
             return
+        if self._is_running:
+            self._show_growth(self._session.recordings.of(self._message.id))
+        else:
+            self._is_live = False
+            self.run_worker(self._read(None), group="read", exclusive=True)
+
+    def _show_growth(self, recording: Recording) -> None:
         self._recording = recording
-        self._text.grow(recording)
-        self._show_figures()
+        if len(recording.tokens) > self._text.shown:
+            self._text.grow(recording)
+            self._show_figures()
+        self._show_whether_forkable()
 
     # --- what is shown
 
     @on(TokenText.Moved)
     def _show_token(self) -> None:
-        if not self._recording.tokens:
+        recording, index = self._recording, self._text.cursor
+        if index >= len(recording.tokens):
             return
-        index = self._text.cursor
-        token = self._recording.tokens[index]
         own = self._message.reply.sampling if self._message.reply else None
-        self._about("\n".join(lines_about(self._recording, index, own)))
-        choices = [
-            Choice(each, self._recording.piece_of(each.token_id), each.token_id == token.token_id)
-            for each in alternatives_of(token)
-        ]
-        self._list.show(choices, is_dimmed=token.token_id == NOT_RECORDED)
+        self._about("\n".join(lines_about(recording, index, own)))
+        token = recording.tokens[index]
+        self._list.show(choices_of(recording, token))
+
+    def _show_whether_forkable(self) -> None:
+        """Grey the alternatives out if the model cannot continue after them."""
+        why = self._session.forking.why_not(self._current)
+        self._list.set_dimmed(bool(why))
+        if self.focused is self._list:
+            self._show_hint(why or LIST_KEYS)
+        else:
+            self._show_hint(KEYS)
+
+    def _show_hint(self, words: str) -> None:
+        hint = self.query_one(".hint", Static)
+        if hint.content != words:
+            hint.update(words)
+
+    @property
+    def _current(self) -> Message:
+        """The reply as it is now: what was opened while it ran has ended since."""
+        return next((each for each in self._session.path if each.id == self._message.id), self._message)
 
     def _about(self, text: str) -> None:
         self.query_one("#about", Static).update(text)
@@ -140,16 +200,48 @@ class InspectorScreen(Dialog[None]):
     @on(TokenText.Chosen)
     def _choose_alternative(self) -> None:
         self._list.focus()
-        self.query_one(".hint", Static).update(LIST_KEYS)
 
     @on(AlternativeList.Left)
     def _back_to_text(self) -> None:
         self._text.focus()
-        self.query_one(".hint", Static).update(KEYS)
+
+    def on_descendant_focus(self) -> None:
+        self._show_whether_forkable()
+
+    @on(AlternativeList.Chosen)
+    def _fork(self) -> None:
+        choice, at, session = self._list.chosen, self._text.cursor, self._session
+        if choice is None or choice.is_written:
+            self.app.bell()
+            return
+        token_id = choice.alternative.token_id
+        self._show_fork(at, lambda: session.forking.fork(self._message.id, self._recording, at, token_id))
+
+    def action_write(self) -> None:
+        """Type what follows in the place of the token under the cursor and the rest."""
+        at, recording, session = self._text.cursor, self._recording, self._session
+        if at >= len(recording.tokens):
+            self.app.bell()
+            return
+
+        def end(text: str | None) -> None:
+            if text is not None:
+                self._show_fork(at, lambda: session.forking.rewrite(self._message.id, recording, at, text))
+
+        pieces = [recording.piece_of(token.token_id) for token in recording.tokens[: at + 1]]
+        before, replaced = (part.decode("utf-8", "replace") for part in (b"".join(pieces[:-1]), pieces[-1]))
+        self.app.push_screen(RestOfReply(before, replaced, self._settings), end)
+
+    def _show_fork(self, at: int, action: Callable[[], list[Update]]) -> None:
+        """Show the reply that `action` has made, at the token where it differs."""
+        if self._change(action):
+            self._message = self._session.path[-1]
+            self._text.focus()
+            self._open(at)
 
     def action_cancel(self) -> None:
         """Esc: from the alternatives back to the text, then out."""
         if self.focused is self._list:
-            self._back_to_text()
+            self._text.focus()
         else:
             super().action_cancel()

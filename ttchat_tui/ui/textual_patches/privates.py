@@ -12,7 +12,14 @@ from textual.dom import DOMNode
 from textual.filter import LineFilter
 from textual.screen import Screen
 
-__all__ = ["DockArrangeResult", "add_bindings", "is_bound", "line_filters", "write_to_terminal"]
+__all__ = [
+    "DockArrangeResult",
+    "add_bindings",
+    "is_bound",
+    "line_filters",
+    "remove_bindings",
+    "write_to_terminal",
+]
 
 
 def add_bindings(node: DOMNode, bindings: Iterable[Binding]) -> None:
@@ -24,6 +31,12 @@ def add_bindings(node: DOMNode, bindings: Iterable[Binding]) -> None:
     own = node._bindings.key_to_bindings
     for each in Binding.make_bindings(bindings):
         own[each.key] = [each, *own.get(each.key, [])]
+
+
+def remove_bindings(node: DOMNode, keys: Iterable[str]) -> None:
+    """Take these keys away from this node. `DOMNode._bindings`: classes can only add to the keys of their base."""
+    for key in keys:
+        node._bindings.key_to_bindings.pop(key, None)
 
 
 def is_bound(screen: Screen[Any], key: str) -> bool:

@@ -14,7 +14,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from ttchat_tui.domain.recording import Alternative
+from ttchat_tui.domain.recording import Alternative, RecordedToken, Recording, alternatives_of
 from ttchat_tui.domain.text import visible_piece
 from ttchat_tui.ui.widgets.cells import cut_to_cells, pad_to_cells
 from ttchat_tui.ui.widgets.metrics.figures import bar_text
@@ -75,10 +75,14 @@ class AlternativeList(ScrollView, can_focus=True):
     def chosen(self) -> Choice | None:
         return self._choices[self._cursor] if self._cursor < len(self._choices) else None
 
-    def show(self, choices: Sequence[Choice], *, is_dimmed: bool) -> None:
+    def set_dimmed(self, is_dimmed: bool) -> None:
+        if is_dimmed != self._is_dimmed:
+            self._is_dimmed = is_dimmed
+            self.refresh()
+
+    def show(self, choices: Sequence[Choice]) -> None:
         """Show another token's. The cursor begins at the first one that is not written, which is what a fork would take."""
         self._choices = choices
-        self._is_dimmed = is_dimmed
         self._cursor = next((at for at, each in enumerate(choices) if not each.is_written), 0)
         self.virtual_size = Size(0, len(choices))
         self.scroll_to(0, 0, animate=False, force=True, immediate=True)
@@ -125,6 +129,18 @@ class AlternativeList(ScrollView, can_focus=True):
             self._move_to(index)
             if event.chain == 2:
                 self.action_choose()
+
+
+def choices_of(recording: Recording, token: RecordedToken) -> list[Choice]:
+    """The rows for a token: its alternatives, and itself at the end if it is not among them."""
+    listed = alternatives_of(token)
+    if token.logprob is None or not listed:
+        return []
+    choices = [Choice(each, recording.piece_of(each.token_id), False) for each in listed]
+    place = next((at for at, each in enumerate(listed) if each.token_id == token.token_id), len(listed))
+    written = Alternative(token.token_id, token.logprob, "kept")  # more exact than in the list
+    choices[place : place + 1] = [Choice(written, recording.piece_of(token.token_id), True)]
+    return choices
 
 
 def _parts_of(choice: Choice, width: int, *, is_dimmed: bool) -> list[tuple[str, str]]:

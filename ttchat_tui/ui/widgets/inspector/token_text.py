@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -13,7 +12,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from ttchat_tui.domain.recording import RecordedToken, Recording
+from ttchat_tui.domain.recording import Recording
 from ttchat_tui.ui.widgets.inspector.doubt import Doubt, Tint
 from ttchat_tui.ui.widgets.inspector.layout import TokenLayout
 
@@ -57,31 +56,35 @@ class TokenText(ScrollView, can_focus=True):
         self._layout = TokenLayout(1)
         self._column = 0
         """Where the cursor moves to in other rows."""
+        self._is_following = False
         self.cursor = 0
         self.doubt = doubt
         self.is_tinted = False
 
     @property
-    def tokens(self) -> Sequence[RecordedToken]:
-        return self._recording.tokens
+    def shown(self) -> int:
+        """Number of tokens that are shown."""
+        return self._layout.tokens
 
-    def show(self, recording: Recording, cursor: int) -> None:
-        """Show another recording."""
+    def show(self, recording: Recording, cursor: int | None) -> None:
+        """Show another recording. `cursor`: a token; None: the last one, also when more follow."""
         self._recording = recording
         self._layout = TokenLayout(self._text_width)
         self._lay_out()
         self.refresh()
-        self.call_after_refresh(self._move_to, cursor)
+        self._is_following = cursor is None
+        self.call_after_refresh(self._move_to, self._layout.tokens - 1 if cursor is None else cursor)
 
     def grow(self, recording: Recording) -> None:
-        """The same recording has more tokens. A cursor on the last one stays on the last one."""
+        """The same recording has more tokens."""
         self._recording = recording
-        was_last = self.cursor >= self._layout.tokens - 1
         before = self._layout.rows
         self._lay_out()
         self.refresh_lines(before - 1, self._layout.rows - before + 1)
-        if was_last:
+        if self._is_following:
             self._move_to(self._layout.tokens - 1)
+        elif before == 1:
+            self._move_to(self.cursor)
 
     @property
     def _text_width(self) -> int:
@@ -152,11 +155,16 @@ class TokenText(ScrollView, can_focus=True):
                 Region(0, rows.start, 1, len(rows)), animate=False, force=True, immediate=True
             )
 
+    def _go_to(self, token: int, *, keeps_column: bool = False) -> None:
+        """The user moves the cursor: on the last token it follows a reply that runs."""
+        self._is_following = token >= self._layout.tokens - 1
+        self._move_to(token, keeps_column=keeps_column)
+
     def action_move(self, step: int) -> None:
-        self._move_to(self.cursor + step)
+        self._go_to(self.cursor + step)
 
     def action_go_to(self, token: int) -> None:
-        self._move_to(token)
+        self._go_to(token)
 
     def action_move_row(self, step: int) -> None:
         if not self._layout.tokens:
@@ -168,7 +176,7 @@ class TokenText(ScrollView, can_focus=True):
         token = self._layout.token_at(row, self._column)
         if token is None:  # the empty row after a last newline
             token = self._layout.tokens - 1
-        self._move_to(token, keeps_column=True)
+        self._go_to(token, keeps_column=True)
 
     def action_page(self, step: int) -> None:
         self.action_move_row(step * max(1, self.size.height - 1))
@@ -182,13 +190,13 @@ class TokenText(ScrollView, can_focus=True):
         places = range(self.cursor + 1, len(tokens)) if step > 0 else range(self.cursor - 1, -1, -1)
         for place in places:
             if self.doubt.tint_of(tokens[place]) == "doubtful":
-                self._move_to(place)
+                self._go_to(place)
                 return
         self.app.bell()
 
     def on_click(self, event: events.Click) -> None:
         token = self._layout.token_at(round(self.scroll_y) + event.y, event.x)
         if token is not None:
-            self._move_to(token)
+            self._go_to(token)
             if event.chain == 2:
                 self.action_choose()

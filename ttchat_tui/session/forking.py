@@ -1,0 +1,160 @@
+"""Replies that begin as another one does, up to one of its tokens."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+from msgspec import structs
+
+from ttchat_tui.domain.conversation import Message
+from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.recording import (
+    RecordedToken,
+    Recording,
+    SamplingChange,
+    alternatives_of,
+    text_id,
+)
+from ttchat_tui.domain.updates import Notice, Update
+from ttchat_tui.storage.conversations import ConversationStore
+from ttchat_tui.storage.errors import not_found
+from ttchat_tui.storage.recordings import PartialCopy, encoded
+
+if TYPE_CHECKING:
+    from ttchat_tui.session.chat import ChatSession
+
+_CHANGED: Final = ErrorInfo(
+    kind="usage",
+    message="The text of this reply is not that of its tokens any more, so it cannot be forked here.",
+    cure="Edit the reply instead: e.",
+)
+
+
+class Forking:
+    """Part of a `ChatSession`. A fork is stored beside the reply that it comes from, with the recording of the tokens that
+    both have."""
+
+    def __init__(self, store: ConversationStore, session: ChatSession) -> None:
+        self._store = store
+        self._session = session
+
+    def why_not(self, message: Message) -> str:
+        """Why the loaded model cannot continue this reply after another token, in a sentence; empty: it can."""
+        if (error := self._session.branching.why_not()) is not None:
+            return f"{error.message} {error.cure}".strip()
+        reply, info = message.reply, self._session.info
+        if info is None:
+            return "No model is loaded."
+        if reply is None or not reply.token_ids or not info.capabilities.continues:
+            return "No fork: the server sends no token ids, so it cannot continue after one."
+        if reply.model != info.model:
+            return f"No fork: {reply.model or 'another program'} wrote this, and {info.model} is loaded."
+        return ""
+
+    def fork(self, message_id: int, recording: Recording, at: int, token_id: int) -> list[Update]:
+        """Write the alternative `token_id` in the place of `recording.tokens[at]`, and let the model continue after it. If it ends a reply, the fork ends there. Raises StorageError: nothing has changed."""
+        message = self._found(message_id)
+        info = self._session.info
+        if (why := self.why_not(message)) or message.reply is None or info is None:
+            return [Notice(ErrorInfo(kind="usage", message=why))]
+        kept = _text_before(message.content, recording, at)
+        chosen = _chosen(recording.tokens[at], token_id)
+        if kept is None or chosen is None:
+            return [Notice(_CHANGED)]
+        ids, index = message.reply.token_ids, recording.first + at
+        is_end = token_id in info.end_ids
+        if ids[index : index + 1] != (recording.tokens[at].token_id,):
+            ids = ()  # a part of it was typed: the whole is tokenised again
+        else:
+            ids = (*ids[:index], *([] if is_end else [token_id]))
+        text, rest = kept
+        if not is_end:
+            text += codecs.getincrementaldecoder("utf-8")("replace").decode(
+                rest + recording.piece_of(token_id)
+            )
+        record = structs.replace(message.reply, token_ids=ids)
+        copy = self._copy(message, recording, at, chosen, recording.pieces)
+        return self._session.branching.write_as(
+            message.id, text, record, is_edited=message.is_edited, recorded=copy, to_continue=not is_end
+        )
+
+    def rewrite(self, message_id: int, recording: Recording, at: int, text: str) -> list[Update]:
+        """Write `text` in the place of `recording.tokens[at]` and all that follow it, and let the model continue after it.
+        Raises StorageError: nothing has changed."""
+        if (why := self._session.branching.why_not()) is not None:
+            return [Notice(why)]
+        message = self._found(message_id)
+        kept = _text_before(message.content, recording, at)
+        if kept is None or message.reply is None:
+            return [Notice(_CHANGED)]
+        piece = text.encode("utf-8", "replace")
+        pieces = {**recording.pieces}
+        typed = text_id(piece, pieces)
+        pieces[typed] = piece
+        token = RecordedToken(typed, recording.tokens[at - 1].time_s if at else 0.0)
+        record = structs.replace(message.reply, token_ids=())
+        copy = self._copy(message, recording, at, token, pieces)
+        return self._session.branching.write_as(
+            message.id, kept[0] + text, record, is_edited=True, recorded=copy, to_continue=True
+        )
+
+    def _found(self, message_id: int) -> Message:
+        """The reply as it is on screen. Raises StorageError, kind `not_found`."""
+        found = next((each for each in self._session.path if each.id == message_id), None)
+        if found is None:
+            raise not_found("This reply")
+        return found
+
+    def _copy(
+        self,
+        message: Message,
+        recording: Recording,
+        at: int,
+        added: RecordedToken,
+        pieces: Mapping[int, bytes],
+    ) -> PartialCopy:
+        """The recording up to `at` with another token after it: its whole parts are copied in the store, and only the rest is
+        encoded here. The model continues with the conversation's sampling, which may be another than the reply's."""
+        end = recording.first + at
+        begin = max(self._store.recordings.end_of(message.id, end), recording.first)
+        own, sampling = message.reply.sampling if message.reply else None, self._session.sampling
+        changes = [each for each in recording.changes if begin <= each.at < end]
+        if own is None or recording.sampling_at(end, own) != sampling:
+            changes.append(SamplingChange(end + 1, sampling))
+        tokens = [*recording.tokens[begin - recording.first : at], added]
+        return PartialCopy(message.id, end, encoded(Recording(tokens, begin, changes, pieces)))
+
+
+def _chosen(token: RecordedToken, token_id: int) -> RecordedToken | None:
+    """`token` with this alternative in its place; None: it is not among them."""
+    for rank, each in enumerate(alternatives_of(token)):
+        if each.token_id == token_id:
+            return structs.replace(
+                token, token_id=token_id, logprob=each.logprob, rank=rank, is_drafted=False
+            )
+    return None
+
+
+def _text_before(content: str, recording: Recording, at: int) -> tuple[str, bytes] | None:
+    """The part of `content` before `recording.tokens[at]`, and the bytes of a character that begins before it. None: the
+    content is not what the tokens say.
+
+    What precedes the first token (the opening tag of a thought, words of the user) and a space that the engine drops at the
+    beginning are found by comparison.
+    """
+    pieces = [recording.piece_of(token.token_id) for token in recording.tokens]
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    before = decoder.decode(b"".join(pieces[:at]))
+    rest = decoder.getstate()[0]
+    whole = b"".join(pieces).decode("utf-8", "replace")
+    for shown in (whole, whole.removeprefix(" ")):
+        if content.endswith(shown):
+            head = content.removesuffix(shown)
+            return head + before[len(whole) - len(shown) :], rest
+    if content.startswith(before):  # a stop string was cut off at the end
+        return before, rest
+    if before.startswith(" ") and content.startswith(before[1:]):
+        return before[1:], rest
+    return None

@@ -1,0 +1,44 @@
+"""A dialog to type what a reply says from one of its tokens on."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from textual import on
+from textual.app import ComposeResult
+from textual.widgets import Static
+
+from ttchat_tui.config.schema import UiSettings
+from ttchat_tui.domain.text import visible
+from ttchat_tui.ui.keys import canonical_key, key_label
+from ttchat_tui.ui.screens.dialog import Dialog
+from ttchat_tui.ui.widgets.prompt.prompt import Prompt
+
+_SHOWN: Final = 200
+"""Characters of the text before, at most."""
+
+
+class RestOfReply(Dialog[str]):
+    """Result: the text that takes the place of the rest. It follows a space if what it replaces began with one."""
+
+    heading = "Write the rest"
+    AUTO_FOCUS = "Prompt"
+
+    def __init__(self, before: str, replaced: str, settings: UiSettings) -> None:
+        """`before`: the text that stays. `replaced`: the token under the cursor."""
+        super().__init__()
+        self._before = before
+        self._replaced = replaced
+        self._settings = settings
+
+    def body(self) -> ComposeResult:
+        tail = self._before[-_SHOWN:]
+        yield Static(visible(f"{'…' * (len(self._before) > _SHOWN)}{tail}▏"), classes="preview", markup=False)
+        yield Prompt(self._settings)
+        send = key_label(canonical_key(self._settings.submit_keys[0]))
+        yield Static(f"{send}: the model continues from your words", classes="hint", markup=False)
+
+    @on(Prompt.Submitted)
+    def _submitted(self, event: Prompt.Submitted) -> None:
+        is_word = event.text[:1].isalnum() and self._replaced.startswith(" ")
+        self.dismiss(" " * is_word + event.text)

@@ -29,10 +29,8 @@ from ttchat_tui.ui.widgets.inspector.token_text import TokenText
 FOLLOW_S: Final = 0.1
 """How often a running reply is looked at, in seconds."""
 
-KEYS: Final = "←→↑↓ token   enter alternatives   e edit   t tint   n/N doubtful   < > limit"
-LIST_KEYS: Final = "↑↓ choose   enter: the model continues from this one   ← back to the text"
-
-
+KEYS: Final = "enter fork   e edit   t tint   n/N doubtful   <> limit"
+LIST_KEYS: Final = "↑↓ choose   enter fork here   ← back to the text"
 _NOTHING: Final = (
     "Nothing was recorded of this reply. [engine] record in config.toml switches recording on and off."
 )
@@ -174,7 +172,7 @@ class InspectorScreen(Dialog[None]):
         if not self._text.is_tinted:
             return Content(self._figures.words)
         return Content.assemble(
-            f"{self._figures.words}   {doubt.measure}: ",
+            f"{self._figures.words}\n{doubt.measure}: ",
             Content.styled(doubt.unsure_words, "$text-warning"),
             "  ",
             Content.styled(doubt.words, "$text-error underline"),

@@ -69,7 +69,7 @@ def _sampling(recording: Recording, index: int, own: SamplingParams | None) -> l
 
 
 class ReplyFigures:
-    """Mean log-probability, perplexity and share of greedy tokens, over all tokens whose logits were seen."""
+    """Mean log-probability in nats, perplexity and share of greedy tokens, over all tokens whose logits were seen."""
 
     def __init__(self) -> None:
         self._taken = 0
@@ -92,11 +92,11 @@ class ReplyFigures:
 
     @property
     def words(self) -> str:
-        """`211 tok · mean log-prob −0.42 · perplexity 1.52 · 78 % greedy`."""
+        """`211 tok · log-prob −0.42 · perplexity 1.52 · 78 % greedy`."""
         parts = [f"{self._taken:,} tok"]
         if self._seen:
             mean = self._sum / self._seen
-            parts += [f"mean log-prob {mean:.2f}", f"perplexity {math.exp(min(-mean, 700)):,.2f}"]
+            parts += [f"log-prob {mean:.2f}", f"perplexity {math.exp(min(-mean, 700)):,.2f}"]
         if self._ranked:
             parts.append(f"{self._greedy / self._ranked:.0%} greedy")
         return " · ".join(parts)

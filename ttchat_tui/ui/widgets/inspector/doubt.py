@@ -28,17 +28,12 @@ class Doubt(NamedTuple):
             if token.logprob is None:
                 return "unknown"
             probability = math.exp(token.logprob)
-            unsure = (1 + self.limit) / 2
-            return "doubtful" if probability < self.limit else "unsure" if probability < unsure else "plain"
-        if token.entropy is None:
-            return "unknown"
-        return (
-            "doubtful"
-            if token.entropy > self.limit
-            else "unsure"
-            if token.entropy > self.limit / 2
-            else "plain"
-        )
+            is_doubtful, is_unsure = probability < self.limit, probability < _unsure_from(self)
+        else:
+            if token.entropy is None:
+                return "unknown"
+            is_doubtful, is_unsure = token.entropy > self.limit, token.entropy > _unsure_from(self)
+        return "doubtful" if is_doubtful else "unsure" if is_unsure else "plain"
 
     def moved(self, steps: int) -> Doubt:
         """With a limit that is `steps` steps higher."""
@@ -48,15 +43,21 @@ class Doubt(NamedTuple):
 
     @property
     def words(self) -> str:
-        """`p < 50 %`, `entropy > 1.5`."""
-        return f"p < {self.limit:.0%}" if self.measure == "probability" else f"entropy > {self.limit:g} nats"
+        """`below 50 %`, `above 1.5 nats`."""
+        return _words(self.measure, self.limit)
 
     @property
     def unsure_words(self) -> str:
-        """As `words`, of what is unsure only."""
-        if self.measure == "probability":
-            return f"< {(1 + self.limit) / 2:.0%}"
-        return f"> {self.limit / 2:g}"
+        """As `words`, of what is at least unsure."""
+        return _words(self.measure, _unsure_from(self))
+
+
+def _unsure_from(doubt: Doubt) -> float:
+    return (1 + doubt.limit) / 2 if doubt.measure == "probability" else doubt.limit / 2
+
+
+def _words(measure: Measure, limit: float) -> str:
+    return f"below {limit:.0%}" if measure == "probability" else f"above {limit:.2f} nats"
 
 
 BY_PROBABILITY: Final = Doubt()

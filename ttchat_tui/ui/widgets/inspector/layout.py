@@ -49,24 +49,34 @@ class Span(NamedTuple):
 def _units_of(piece: bytes) -> tuple[_Unit, ...]:
     """What a token shows, split where a row may break."""
     shown = visible_piece(piece).replace(_SPACE, " ") or UNKNOWN
-    if cell_len(shown[0]) == 0:
-        shown = _NO_BASE + shown
     return tuple(_split(shown))
 
 
 def _split(shown: str) -> Iterator[_Unit]:
     for text in _UNITS.findall(shown):
+        text = text if cell_len(text[0]) else _NO_BASE + text
         cells = cell_len(text)
         if text[0] in " ⇥":
             yield _Unit(text, cells, "space")
         elif text == _NEWLINE:
             yield _Unit(text, cells, "newline")
-        elif cells == len(text):
+        elif all(cell_len(char) == 1 for char in text):
             yield _Unit(text, cells, "word")
         else:
-            for char in _CHARACTERS.findall(text):
+            for char in _characters(text):
                 width = cell_len(char)
                 yield _Unit(char, width, "wide" if width == 2 else "word")
+
+
+def _characters(text: str) -> list[str]:
+    """The characters of a text, those without a cell together with the one before them."""
+    found: list[str] = []
+    for char in _CHARACTERS.findall(text):
+        if found and not cell_len(char):
+            found[-1] += char
+        else:
+            found.append(char)
+    return found
 
 
 class TokenLayout:

@@ -22,7 +22,7 @@ from typing import Any, Literal, Protocol, TypeVar
 import msgspec
 
 from tests.patience import Patience
-from tests.scripted_reply import ScriptedReply, batch_finished, tokenize
+from tests.scripted_reply import ScriptedReply, batch_finished, token_id, tokenize
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import (
     EngineEvent,
@@ -70,6 +70,8 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     """What the engine says of thinking."""
     logprobs: bool = False
     """Each token comes with made-up probabilities."""
+    end_word: str = ""
+    """A token that ends a reply."""
     notes: tuple[str, ...] = ()
     """Notes of a load."""
     refuses: tuple[str, Capabilities] | None = None
@@ -176,6 +178,7 @@ class ScriptedEngine:
                 kv_reuse=True,
                 batch_sizes=self.script.batch_sizes,
             ),
+            end_ids=frozenset({token_id(self.script.end_word)} if self.script.end_word else ()),
             notes=self.script.notes,
             recommended=SamplingParams(temperature=0.6),
             parameters=134_515_008,

@@ -59,7 +59,7 @@ class Forking:
         info = self._session.info
         if (why := self.why_not(message)) or message.reply is None or info is None:
             return [Notice(ErrorInfo(kind="usage", message=why))]
-        kept = _text_before(message.content, recording, at)
+        kept = text_before(message.content, recording, at)
         chosen = _chosen(recording.tokens[at], token_id)
         if kept is None or chosen is None:
             return [Notice(_CHANGED)]
@@ -86,7 +86,7 @@ class Forking:
         if (why := self._session.branching.why_not()) is not None:
             return [Notice(why)]
         message = self._found(message_id)
-        kept = _text_before(message.content, recording, at)
+        kept = text_before(message.content, recording, at)
         if kept is None or message.reply is None:
             return [Notice(_CHANGED)]
         piece = text.encode("utf-8", "replace")
@@ -137,7 +137,7 @@ def _chosen(token: RecordedToken, token_id: int) -> RecordedToken | None:
     return None
 
 
-def _text_before(content: str, recording: Recording, at: int) -> tuple[str, bytes] | None:
+def text_before(content: str, recording: Recording, at: int) -> tuple[str, bytes] | None:
     """The part of `content` before `recording.tokens[at]`, and the bytes of a character that begins before it. None: the
     content is not what the tokens say.
 

@@ -1,0 +1,166 @@
+"""Forks of a reply: the same ids and the same recording up to a token, then another one, then the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+from msgspec import structs
+
+from tests.fakes import Gate, Script
+from tests.scripted_reply import token_id
+from tests.session.test_chat import Chat
+from ttchat_tui.domain.conversation import Message
+from ttchat_tui.domain.events import EngineLoaded, GenerationFinished, TokenEvent
+from ttchat_tui.domain.recording import RecordedToken, Recording, alternatives_of
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.updates import Notice
+from ttchat_tui.session.forking import text_before
+from ttchat_tui.session.recorder import PART_TOKENS
+
+KNOWN = Script(replies=("One two three four.",), logprobs=True, context_length=4096, end_word=" other1")
+
+
+def asked(start: Callable[..., Chat], script: Script = KNOWN) -> tuple[Chat, Message, Recording]:
+    chat = start(script)
+    chat.ask("Count.")
+    reply = chat.session.path[-1]
+    return chat, reply, chat.session.recordings.of(reply.id)
+
+
+def words(recording: Recording) -> list[str]:
+    return [recording.piece_of(token.token_id).decode() for token in recording.tokens]
+
+
+def ids(message: Message) -> tuple[int, ...]:
+    assert message.reply is not None
+    return message.reply.token_ids
+
+
+def test_a_fork_has_the_ids_before_the_token_and_the_model_continues_from_them(
+    start: Callable[..., Chat],
+) -> None:
+    chat, reply, recording = asked(start)
+    chosen = token_id(" other0")
+    assert chat.session.forking.why_not(reply) == ""
+    chat.session.forking.fork(reply.id, recording, 2, chosen)
+    chat.until(GenerationFinished)
+    request, fork = chat.engine.requests[-1], chat.session.path[-1]
+    assert request.written_ids == (*ids(reply)[:2], chosen)
+    assert request.continue_last
+    assert request.messages[-1].content == "One two other0"
+    assert fork.content == "One two other0One two three four."
+    assert ids(fork)[:3] == request.written_ids
+    assert (fork.sibling_index, fork.sibling_count, fork.is_edited) == (1, 2, False)
+    assert chat.store.message(reply.id).content == reply.content, "nothing is overwritten"
+
+    forked = chat.session.recordings.of(fork.id)
+    assert words(forked) == ["One", " two", " other0", "One", " two", " three", " four."]
+    assert list(forked.tokens[:2]) == list(recording.tokens[:2])
+    assert forked.tokens[2].rank == 0
+    assert forked.tokens[2].logprob == alternatives_of(recording.tokens[2])[0].logprob
+    assert forked.tokens[2].alternatives == recording.tokens[2].alternatives
+
+
+def test_forks_in_any_part_of_a_long_recording_keep_what_is_before(start: Callable[..., Chat]) -> None:
+    long = " ".join(f"w{number}" for number in range(PART_TOKENS + 20))
+    chat, reply, recording = asked(start, structs.replace(KNOWN, replies=(long,)))
+    for at in (0, 5, PART_TOKENS - 1, PART_TOKENS, PART_TOKENS + 1):
+        chat.session.branching.show(chat.store.message(reply.id))
+        chosen = alternatives_of(recording.tokens[at])[7].token_id
+        chat.session.forking.fork(reply.id, recording, at, chosen)
+        chat.until(TokenEvent)
+        live = chat.session.recordings.of(chat.session.path[-1].id)
+        chat.session.stop()
+        chat.until(GenerationFinished)
+        stored = chat.store.recordings.of(chat.session.path[-1].id)
+        for seen in (live, stored):
+            assert words(seen)[:at] == words(recording)[:at]
+            assert seen.tokens[at].token_id == chosen
+            assert len(seen.tokens) > at + 1
+        assert all(before.time_s <= after.time_s for before, after in pairwise(stored.tokens[:at]))
+
+
+def test_an_alternative_that_ends_a_reply_ends_the_fork(start: Callable[..., Chat]) -> None:
+    chat, reply, recording = asked(start)
+    chat.session.forking.fork(reply.id, recording, 2, token_id(" other1"))
+    fork = chat.session.path[-1]
+    assert (fork.content, fork.status, ids(fork)) == ("One two", "complete", ids(reply)[:2])
+    assert not chat.session.is_busy
+    assert words(chat.session.recordings.of(fork.id)) == ["One", " two", " other1"]
+
+
+def test_another_sampling_is_recorded_from_the_first_new_token_on(start: Callable[..., Chat]) -> None:
+    chat, reply, recording = asked(start)
+    cool = SamplingParams(temperature=0.1)
+    chat.session.set_sampling(cool)
+    chat.session.forking.fork(reply.id, recording, 1, token_id(" other5"))
+    chat.until(GenerationFinished)
+    forked = chat.session.recordings.of(chat.session.path[-1].id)
+    assert reply.reply is not None
+    own = reply.reply.sampling or SamplingParams()
+    assert [forked.sampling_at(at, own) for at in (0, 1, 2)] == [own, own, cool]
+
+
+def test_words_in_place_of_the_rest_are_in_the_recording(start: Callable[..., Chat]) -> None:
+    chat, reply, recording = asked(start)
+    chat.session.forking.rewrite(reply.id, recording, 1, ", 2,")
+    chat.until(GenerationFinished)
+    fork = chat.session.path[-1]
+    assert chat.engine.requests[-1].messages[-1].content == "One, 2,"
+    assert fork.is_edited
+    forked = chat.session.recordings.of(fork.id)
+    assert words(forked)[:3] == ["One", ", 2,", "One"]
+    assert forked.tokens[1].logprob is None
+    chosen = token_id(" other3")
+    chat.session.forking.fork(fork.id, forked, 3, chosen)
+    chat.until(GenerationFinished)
+    assert chat.engine.requests[-1].messages[-1].content == "One, 2,One other3"
+    assert chat.engine.requests[-1].written_ids == (), "its ids are not known from the beginning"
+
+
+def test_nothing_is_forked_where_the_engine_cannot_continue_after_a_token(start: Callable[..., Chat]) -> None:
+    gate = Gate()
+    chat = start(structs.replace(KNOWN, stepped=True), gate)
+    gate.open()
+    chat.ask("Count.")
+    reply = chat.session.path[-1]
+    recording = chat.session.recordings.of(reply.id)
+    assert reply.reply is not None
+    forking = chat.session.forking
+    served = structs.replace(reply, reply=structs.replace(reply.reply, token_ids=()))
+    assert "no token ids" in forking.why_not(served)
+    gate.shut()
+    chat.session.branching.regenerate(reply.id)
+    assert "still running" in forking.why_not(reply)
+    chat.session.stop()
+    chat.until(GenerationFinished)
+    chat.session.load("another")
+    chat.until(EngineLoaded)
+    assert "scripted wrote this, and another is loaded" in forking.why_not(reply)
+    before = len(chat.session.tree())
+    (notice,) = forking.fork(reply.id, recording, 0, token_id(" other0"))
+    assert isinstance(notice, Notice)
+    assert len(chat.session.tree()) == before
+
+
+@pytest.mark.parametrize(
+    ("content", "pieces", "at", "expected"),
+    [
+        ("ab", [b"a", b"b"], 1, ("a", b"")),
+        ("the end", [b" the", b" end"], 1, ("the", b"")),
+        ("<think>\nso", [b"so", b""], 0, ("<think>\n", b"")),
+        ("so", [b"so", b" STOP"], 1, ("so", b"")),
+        ("a—", [b"a", b"\xe2\x80", b"\x94"], 2, ("a", b"\xe2\x80")),
+        ("Mine: so", [b"so"], 1, ("Mine: so", b"")),
+        ("other", [b"so", b" on"], 1, None),
+    ],
+)
+def test_the_text_before_a_token(
+    content: str, pieces: list[bytes], at: int, expected: tuple[str, bytes] | None
+) -> None:
+    recording = Recording(
+        [RecordedToken(number, 0.0) for number in range(len(pieces))], pieces=dict(enumerate(pieces))
+    )
+    assert text_before(content, recording, at) == expected

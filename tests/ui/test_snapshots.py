@@ -17,11 +17,12 @@ from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
 
 from tests.fakes import Script
-from tests.ui.chat_app import ChatApp, reply_ended, running, settle
+from tests.ui.chat_app import ChatApp, reply_ended, running, settle, until
 from ttchat_tui.config.ui_state import UiState
 from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.models.library import ModelRow
 from ttchat_tui.ui.screens.model_picker import ModelPicker
+from ttchat_tui.ui.widgets.inspector.token_text import TokenText
 from ttchat_tui.ui.widgets.transcript import message_format
 
 REPLY = """## Meshes
@@ -124,4 +125,33 @@ async def test_the_model_picker_at_80x24(picture: SnapshotAssertion, tmp_path: P
     async with running(chat, (80, 24)) as pilot:
         chat.app.push_screen(ModelPicker(MODELS, "smollm2-135m-instruct"))
         await pilot.pause()
+        assert await taken(pilot, chat) == picture
+
+
+@pytest.mark.parametrize(
+    ("theme", "size", "no_color"),
+    [
+        ("tenstorrent-dark", (60, 20), False),
+        ("tenstorrent-light", (100, 30), False),
+        ("tenstorrent-dark", (150, 45), True),
+    ],
+    ids=["dark-60x20", "light-100x30", "no-color-150x45"],
+)
+async def test_the_inspector_with_a_tint(
+    picture: SnapshotAssertion,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    theme: str,
+    size: tuple[int, int],
+    no_color: bool,
+) -> None:
+    if no_color:
+        monkeypatch.setenv("NO_COLOR", "1")
+    chat = ChatApp(tmp_path, Script(replies=(REPLY,), logprobs=True), ui_state=UiState(theme=theme))
+    async with running(chat, size) as pilot:
+        await ask(pilot, chat)
+        await pilot.press("f6")
+        await until(pilot, lambda: bool(chat.app.screen.query(TokenText)))
+        await until(pilot, lambda: chat.app.screen.query_one(TokenText).shown > 0)
+        await pilot.press("t", "n", "enter")
         assert await taken(pilot, chat) == picture

@@ -50,6 +50,7 @@ class InspectorScreen(Dialog[None]):
         Binding("greater_than_sign,plus", "limit(1)", "Higher limit", show=False),
     ]
     _text = getters.query_one(TokenText)
+    _words = getters.query_one("#about", Static)
     _list = getters.query_one(AlternativeList)
 
     def __init__(
@@ -101,6 +102,7 @@ class InspectorScreen(Dialog[None]):
             self._show_growth(recording)
         else:
             self._recording, self._figures = recording, ReplyFigures()
+            self._words.set_class(bool(recording.changes), "-changed")
             self._text.show(recording, None if is_running and not cursor else cursor)
             self._show_figures()
             if not recording.tokens:
@@ -161,11 +163,13 @@ class InspectorScreen(Dialog[None]):
         return next((each for each in self._session.path if each.id == self._message.id), self._message)
 
     def _about(self, text: str) -> None:
-        self.query_one("#about", Static).update(text)
+        self._words.update(text, layout=False)
 
     def _show_figures(self) -> None:
         self._figures.take(self._recording.tokens)
-        self.query_one("#figures", Static).update(self._figures_and_legend())
+        line = self.query_one("#figures", Static)
+        line.set_class(self._text.is_tinted, "-tinted")
+        line.update(self._figures_and_legend(), layout=False)
 
     def _figures_and_legend(self) -> Content:
         doubt = self._text.doubt

@@ -35,7 +35,7 @@ def lines(layout: TokenLayout) -> list[str]:
     return ["".join(span.text for span in layout.row(row)) for row in range(layout.rows)]
 
 
-@settings(max_examples=sized(60, 3000), deadline=None)
+@settings(max_examples=sized(30, 3000), deadline=None)
 @given(PIECES, st.integers(1, 30), st.integers(0, 40))
 def test_tokens_and_cells_belong_together(pieces: list[bytes], width: int, cut: int) -> None:
     layout = laid_out(width, pieces)

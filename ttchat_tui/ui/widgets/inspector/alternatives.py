@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Final, NamedTuple
 
 from rich.segment import Segment
+from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
@@ -70,6 +71,8 @@ class AlternativeList(ScrollView, can_focus=True):
         self._choices: Sequence[Choice] = ()
         self._cursor = 0
         self._is_dimmed = False
+        self._styles: dict[str, Style] = {}
+        """Of the component classes, as long as the theme stays."""
 
     @property
     def chosen(self) -> Choice | None:
@@ -90,18 +93,24 @@ class AlternativeList(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         index, width = y + self.scroll_offset.y, self.scrollable_content_region.width
-        plain = self.get_visual_style("alternatives--kept").rich_style
+        plain = self._style("kept")
         if index >= len(self._choices):
             return Strip.blank(width, plain)
         is_cursor = self.has_focus and index == self._cursor
         segments = [
-            Segment(
-                text,
-                self.get_visual_style(f"alternatives--{'cursor' if is_cursor else style}").rich_style,
-            )
+            Segment(text, self._style("cursor" if is_cursor else style))
             for text, style in _parts_of(self._choices[index], width, is_dimmed=self._is_dimmed)
         ]
         return Strip(segments).adjust_cell_length(width, plain)
+
+    def _style(self, name: str) -> Style:
+        if name not in self._styles:
+            self._styles[name] = self.get_visual_style(f"alternatives--{name}").rich_style
+        return self._styles[name]
+
+    def notify_style_update(self) -> None:
+        self._styles = {}
+        super().notify_style_update()
 
     def on_focus(self) -> None:
         self._move_to(self._cursor)

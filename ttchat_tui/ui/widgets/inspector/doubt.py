@@ -27,7 +27,7 @@ class Doubt(NamedTuple):
         if self.measure == "probability":
             if token.logprob is None:
                 return "unknown"
-            probability = math.exp(token.logprob)
+            probability = round(math.exp(token.logprob), 6)  # stored as float32
             is_doubtful, is_unsure = probability < self.limit, probability < _unsure_from(self)
         else:
             if token.entropy is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from rich.segment import Segment
+from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
@@ -28,7 +29,7 @@ class TokenText(ScrollView, can_focus=True):
         "tokens--unknown",
         "tokens--cursor",
     }
-    DEFAULT_CSS = "TokenText { overflow-x: hidden; overflow-y: auto; scrollbar-gutter: stable; }"
+    DEFAULT_CSS = "TokenText { overflow-x: hidden; overflow-y: scroll; }"
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "move(-1)", "Previous token", show=False),
@@ -56,6 +57,8 @@ class TokenText(ScrollView, can_focus=True):
         self._layout = TokenLayout(1)
         self._column = 0
         """Where the cursor moves to in other rows."""
+        self._styles: dict[str, Style] = {}
+        """Of the component classes, as long as the theme stays."""
         self._is_following = False
         self.cursor = 0
         self.doubt = doubt
@@ -109,21 +112,28 @@ class TokenText(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         row, width = round(self.scroll_y) + y, self.scrollable_content_region.width
-        plain = self.get_visual_style("tokens--plain").rich_style
+        plain = self._style("plain")
         if row >= self._layout.rows:
             return Strip.blank(width, plain)
-        styles = {"plain": plain}
-
-        def style_of(name: str) -> object:
-            if name not in styles:
-                styles[name] = self.get_visual_style(f"tokens--{name}").rich_style
-            return styles[name]
-
-        segments = [
-            Segment(span.text, style_of("cursor" if span.token == self.cursor else self._tint_of(span.token)))  # pyright: ignore[reportArgumentType]
-            for span in self._layout.row(row)
-        ]
+        segments: list[Segment] = []
+        run, style = "", plain
+        for token, _, text in self._layout.row(row):
+            own = self._style("cursor" if token == self.cursor else self._tint_of(token))
+            if own is not style or not text.isascii():  # others may take fewer cells together than apart
+                segments.append(Segment(run, style))
+                run, style = "", own
+            run += text
+        segments.append(Segment(run, style))
         return Strip(segments).adjust_cell_length(width, plain)
+
+    def _style(self, name: str) -> Style:
+        if name not in self._styles:
+            self._styles[name] = self.get_visual_style(f"tokens--{name}").rich_style
+        return self._styles[name]
+
+    def notify_style_update(self) -> None:
+        self._styles = {}
+        super().notify_style_update()
 
     def _tint_of(self, token: int) -> Tint:
         return self.doubt.tint_of(self._recording.tokens[token]) if self.is_tinted else "plain"

@@ -1,0 +1,117 @@
+"""The inspector on screen: a reply by tokens, what else it might have said, and forks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from textual.pilot import Pilot
+
+from tests.fakes import Gate, Script
+from tests.ui.chat_app import ChatApp, reply_ended, running, settle, until
+from ttchat_tui.ui.screens.inspector import InspectorScreen
+from ttchat_tui.ui.widgets.inspector.token_text import TokenText
+
+KNOWN = Script(replies=("One two three four five\nsix.",), logprobs=True)
+
+
+def on_screen(chat: ChatApp) -> str:
+    return "\n".join(strip.text for strip in chat.app.screen._compositor.render_strips())
+
+
+def text(chat: ChatApp) -> TokenText:
+    return chat.app.screen.query_one(TokenText)
+
+
+async def inspect(pilot: Pilot[None], chat: ChatApp, shown: int = 6) -> None:
+    await pilot.press("f6")
+    await until(pilot, lambda: bool(chat.app.screen.query(TokenText)) and text(chat).shown >= shown)
+    await pilot.pause()
+
+
+async def test_a_cursor_walks_the_tokens_and_a_panel_says_what_is_known(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path, KNOWN)
+    async with running(chat, (100, 30)) as pilot:
+        await pilot.press("f6")
+        assert "There is no reply yet." in chat.toasts()
+        await pilot.press(*"count", "enter")
+        await reply_ended(pilot, chat)
+        await inspect(pilot, chat)
+        assert "One two three four five⏎" in on_screen(chat)
+        assert "token 1 of 6" in on_screen(chat)
+        assert "6 tok · log-prob -0.92 · perplexity 2.52 · 67% greedy" in on_screen(chat)
+        await pilot.press("right", "right")
+        assert "␣three   token 3 of 6" in on_screen(chat)
+        assert "25.0 %" in on_screen(chat)
+        assert "written" in on_screen(chat)
+        await pilot.press("down")
+        assert text(chat).cursor == 5, "the nearest token of a shorter row"
+        await pilot.press("up")
+        assert text(chat).cursor == 2, "the column is kept"
+        await pilot.press("end")
+        assert text(chat).cursor == 5
+        await pilot.press("N")
+        assert text(chat).cursor == 2, "the doubtful one"
+        await pilot.press("home", "n")
+        assert text(chat).cursor == 2
+        await pilot.press("t")
+        assert "probability: below 75%  below 50%" in on_screen(chat)
+        await pilot.press(">", "t")
+        assert "entropy: above 0.75 nats  above 1.50 nats" in on_screen(chat)
+        await pilot.press("t")
+        assert "entropy:" not in on_screen(chat)
+        await pilot.click(TokenText, offset=(5, 0))
+        assert text(chat).cursor == 1, "a click on the text"
+        await pilot.press("enter", "escape")
+        assert isinstance(chat.app.screen, InspectorScreen), "esc leaves the alternatives first"
+        await pilot.press("escape")
+        assert chat.app.screen is chat.screen
+
+
+async def test_an_alternative_and_words_of_ones_own_become_siblings(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path, KNOWN)
+    async with running(chat, (60, 20)) as pilot:
+        await pilot.press(*"count", "enter")
+        await reply_ended(pilot, chat)
+        first = chat.session.path[-1].id
+        await inspect(pilot, chat)
+        await pilot.press("right", "right", "enter", "enter")
+        await reply_ended(pilot, chat)
+        await until(pilot, lambda: text(chat).shown == 9)
+        fork = chat.session.path[-1]
+        assert fork.content == "One two other0One two three four five\nsix."
+        assert (fork.id != first, text(chat).cursor) == (True, 2)
+        assert "␣other0   token 3 of 9" in on_screen(chat)
+        await pilot.press("left", "e", *"or", "enter")
+        await reply_ended(pilot, chat)
+        assert chat.session.path[-1].content.startswith("One orOne two")
+        assert chat.session.path[-1].sibling_count == 3
+        await pilot.press("escape")
+        assert "One or" in on_screen(chat)
+
+
+async def test_a_running_reply_is_followed_to_its_end_and_cannot_be_forked(tmp_path: Path) -> None:
+    gate = Gate()
+    chat = ChatApp(tmp_path, Script(replies=KNOWN.replies, logprobs=True, stepped=True), gate)
+    async with running(chat, (100, 30)) as pilot:
+        await pilot.press(*"count", "enter")
+        gate.release(2)
+        await until(pilot, lambda: "two" in chat.session.path[-1].content or _words(chat) == 2)
+        await inspect(pilot, chat, 2)
+        assert text(chat).cursor == 1, "the last one"
+        gate.release(1)
+        await until(pilot, lambda: text(chat).shown == 3)
+        assert text(chat).cursor == 2, "it follows"
+        await pilot.press("enter", "enter")
+        assert "A reply is still running." in on_screen(chat)
+        await pilot.press("escape", "home")
+        gate.open()
+        await reply_ended(pilot, chat)
+        await until(pilot, lambda: text(chat).shown == 6)
+        await settle(pilot, chat)
+        assert text(chat).cursor == 0, "the reader has left the end"
+        assert len(chat.session.tree()) == 2
+
+
+def _words(chat: ChatApp) -> int:
+    running_reply = chat.session.running
+    return len(running_reply.text.split()) if running_reply else 0

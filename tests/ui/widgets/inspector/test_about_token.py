@@ -1,0 +1,109 @@
+"""What the inspector says of a token and of a reply."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from ttchat_tui.domain.recording import (
+    NOT_RECORDED,
+    RecordedToken,
+    Recording,
+    SamplingChange,
+    packed,
+)
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.ui.widgets.inspector.about_token import ReplyFigures, lines_about
+from ttchat_tui.ui.widgets.inspector.alternatives import choices_of, share_text
+from ttchat_tui.ui.widgets.inspector.doubt import BY_ENTROPY, BY_PROBABILITY
+
+HALF = math.log(0.5)
+OWN = SamplingParams(temperature=0.7)
+RECORDING = Recording(
+    tokens=[
+        RecordedToken(1, 0.5, logprob=HALF, rank=0, entropy=0.25),
+        RecordedToken(2, 0.51, is_drafted=True, logprob=3 * HALF, rank=41, entropy=2.0),
+        RecordedToken(3, 0.52),
+        RecordedToken(NOT_RECORDED, 0.0),
+    ],
+    changes=[SamplingChange(1, SamplingParams(temperature=0.2, top_k=5))],
+    pieces={1: b" a", 2: b"\xe2\x80", 3: b"\x1b"},
+)
+
+
+@pytest.mark.parametrize(
+    ("index", "expected"),
+    [
+        (
+            0,
+            [
+                "␣a   token 1 of 4 · id 1",
+                "50.0 % (log -0.69) · rank 1 · entropy 0.25 nats",
+                "at 0.50 s",
+            ],
+        ),
+        (
+            1,
+            [
+                "⟨E2 80⟩   token 2 of 4 · id 2",
+                "12.5 % (log -2.08) · rank 42 · entropy 2.00 nats",
+                "10.0 ms after the one before · at 0.51 s · drafted",
+                "temperature 0.2, top-k 5 (since here)",
+            ],
+        ),
+        (
+            2,
+            [
+                "␛   token 3 of 4 · id 3",
+                "no probability: the device drew it, or the server sent none",
+                "10.0 ms after the one before · at 0.52 s",
+                "temperature 0.2, top-k 5 (since token 2)",
+            ],
+        ),
+        (3, ["–   token 4 of 4", "generated without a recording"]),
+    ],
+)
+def test_what_is_said_of_a_token(index: int, expected: list[str]) -> None:
+    assert lines_about(RECORDING, index, OWN) == expected
+
+
+def test_the_figures_count_tokens_with_a_probability_and_grow() -> None:
+    figures = ReplyFigures()
+    figures.take(RECORDING.tokens[:1])
+    assert figures.words == "1 tok · log-prob -0.69 · perplexity 2.00 · 100% greedy"
+    figures.take(RECORDING.tokens)
+    assert figures.words == "4 tok · log-prob -1.39 · perplexity 4.00 · 50% greedy"
+    unseen = ReplyFigures()
+    unseen.take(RECORDING.tokens[2:])
+    assert unseen.words == "2 tok"
+
+
+def test_doubt_is_measured_by_probability_or_entropy_against_a_limit() -> None:
+    tokens = RECORDING.tokens[:3]
+    assert [BY_PROBABILITY.tint_of(token) for token in tokens] == ["unsure", "doubtful", "unknown"]
+    assert [BY_ENTROPY.tint_of(token) for token in tokens] == ["plain", "doubtful", "unknown"]
+    assert BY_PROBABILITY.moved(1).tint_of(tokens[0]) == "doubtful"
+    assert BY_PROBABILITY.moved(-8).tint_of(tokens[1]) == "unsure"
+    assert (BY_PROBABILITY.moved(99).words, BY_ENTROPY.moved(-99).words) == ("below 95%", "above 0.25 nats")
+
+
+def test_a_token_that_is_not_among_its_alternatives_follows_them() -> None:
+    alternatives = packed([(1, HALF, "kept"), (3, 2 * HALF, "top-p")])
+    rare = RecordedToken(2, 0.0, logprob=-9.0, rank=41, alternatives=alternatives)
+    choices = choices_of(RECORDING, rare)
+    assert [(each.piece, each.is_written) for each in choices] == [
+        (b" a", False),
+        (b"\x1b", False),
+        (b"\xe2\x80", True),
+    ]
+    common = RecordedToken(3, 0.0, logprob=2 * HALF, rank=1, alternatives=alternatives)
+    assert [each.is_written for each in choices_of(RECORDING, common)] == [False, True]
+    assert choices_of(RECORDING, RECORDING.tokens[2]) == []
+
+
+@pytest.mark.parametrize(
+    ("probability", "expected"), [(1, "100.0 %"), (0.4321, "43.2 %"), (0.0004, "0.04 %"), (1e-9, "<0.01 %")]
+)
+def test_shares(probability: float, expected: str) -> None:
+    assert share_text(probability) == expected

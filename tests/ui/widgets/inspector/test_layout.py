@@ -20,6 +20,7 @@ PIECES = st.lists(
         ).map(str.encode),
         st.text(max_size=9).map(lambda text: text.encode("utf-8", "replace")),
         st.binary(max_size=4),
+        st.sampled_from([b"\xf0\x9f", b"\x98", b"\x80", b"\xe3\x81"]),
     ),
     max_size=40,
 )
@@ -71,5 +72,17 @@ def test_a_word_longer_than_a_row_is_broken_and_wide_characters_are_not() -> Non
     assert lines(laid_out(5, ["日本語".encode(), b"."])) == ["日本", "語."]
 
 
-def test_parts_of_characters_are_shown_as_bytes() -> None:
-    assert lines(laid_out(20, [b"\xe2\x80", b"\x94", b"\x1b", "ि".encode()])) == ["⟨E2 80⟩⟨94⟩␛◌ि"]
+def test_what_is_no_character_is_shown_as_bytes() -> None:
+    assert lines(laid_out(20, [b"\x94", b"\x1b", "ि".encode(), b"\xff"])) == ["⟨94⟩␛◌ि⟨FF⟩"]
+
+
+def test_a_character_of_several_tokens_is_shown_with_the_last_one() -> None:
+    layout = laid_out(20, [b"a", b"\xf0\x9f", b"\x98", b"\x80", b"\xe2", b"b"])
+    assert [(span.token, span.text) for span in layout.row(0)] == [
+        (0, "a"),
+        (1, "⟨"),
+        (2, "⟨"),
+        (3, "😀"),
+        (4, "⟨"),
+        (5, "b"),
+    ]

@@ -170,7 +170,7 @@ def _parts_of(choice: Choice, width: int, *, is_dimmed: bool) -> list[tuple[str,
         (full, "cut" if style == "cut" else "bar"),
         (rest, "cut"),
         (share_text(probability).rjust(_SHARE_CELLS), style),
-        (f"  {word}", "written" if is_written else "cut"),
+        (pad_to_cells(f"  {word}", width), "written" if is_written else "cut"),
     ]
 
 

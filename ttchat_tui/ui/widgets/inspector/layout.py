@@ -1,11 +1,13 @@
 """The layout of a text of tokens: which token is in which cell, in rows of a given width.
 
-Rows break as a message's do, between words and beside characters of two cells. A newline is shown as ⏎ and also breaks the
+Rows break as a message's do, between words and beside characters of two cells. Where several tokens make a character, the
+last one shows it, so that the text can be read, and the others show ⟨. A newline is shown as ⏎ and also breaks the
 row. A space at the end of a row may take one cell more than the width, so that the next row begins with a word.
 """
 
 from __future__ import annotations
 
+import codecs
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
@@ -22,8 +24,12 @@ LEAST_WIDTH: Final = 4
 UNKNOWN: Final = "·"
 """In the place of a token without a piece: it was not recorded."""
 
+BEGUN: Final = "⟨"
+"""In the place of the first bytes of a character, if the next tokens have the others: the character is shown with the last
+one."""
+
 _SPACE, _NEWLINE = "␣", "⏎"  # as `visible_piece` shows them, and nothing else
-_UNITS: Final = re.compile("⟨[^⟩]*⟩| +|⏎|⇥|[^ ⏎⇥⟨]+")
+_UNITS: Final = re.compile("⟨[^⟩]*⟩|⟨| +|⏎|⇥|[^ ⏎⇥⟨]+")
 _CHARACTERS: Final = re.compile("⟨[^⟩]*⟩|.", re.DOTALL)
 _NO_BASE: Final = "◌"
 """Carries a mark that changes the character before it (Unicode 7.9.2), so that it has a cell of its own."""
@@ -46,10 +52,13 @@ class Span(NamedTuple):
 
 
 @lru_cache(32_768)
-def _units_of(piece: bytes) -> tuple[_Unit, ...]:
-    """What a token shows, split where a row may break."""
-    shown = visible_piece(piece).replace(_SPACE, " ") or UNKNOWN
-    return tuple(_split(shown))
+def _units_of(piece: bytes) -> tuple[tuple[_Unit, ...], bytes]:
+    """What a token shows, split where a row may break, and the bytes of a character that it only begins."""
+    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+    decoder.decode(piece)
+    begun = decoder.getstate()[0]
+    shown = visible_piece(piece.removesuffix(begun)).replace(_SPACE, " ") + BEGUN * bool(begun)
+    return tuple(_split(shown or UNKNOWN)), begun
 
 
 def _split(shown: str) -> Iterator[_Unit]:
@@ -60,6 +69,8 @@ def _split(shown: str) -> Iterator[_Unit]:
             yield _Unit(text, cells, "space")
         elif text == _NEWLINE:
             yield _Unit(text, cells, "newline")
+        elif text == BEGUN:
+            yield _Unit(text, cells, "wide")
         elif all(cell_len(char) == 1 for char in text):
             yield _Unit(text, cells, "word")
         else:
@@ -96,6 +107,8 @@ class TokenLayout:
         """Where the next span begins."""
         self._word = 0
         """The span with which the last word begins."""
+        self._begun = b""
+        """The bytes of a character that is not complete."""
 
     @property
     def tokens(self) -> int:
@@ -110,7 +123,10 @@ class TokenLayout:
         width, texts, columns, tokens = self.width, self._texts, self._columns, self._tokens
         for token, piece in enumerate(pieces, start=len(self._first_spans)):
             self._first_spans.append(len(texts))
-            for text, cells, kind in _units_of(piece):
+            if self._begun and piece and piece[0] & 0xC0 == 0x80:  # a byte that continues a character
+                piece = self._begun + piece
+            units, self._begun = _units_of(piece)
+            for text, cells, kind in units:
                 end = self._column + cells
                 if end <= width and kind == "word":  # nearly always
                     texts.append(text)

@@ -105,8 +105,8 @@ class InspectorScreen(Dialog[None]):
             self._words.set_class(bool(recording.changes), "-changed")
             self._text.show(recording, None if is_running and not cursor else cursor)
             self._show_figures()
-            if not recording.tokens:
-                self._about(_WAITING if is_running else _NOTHING)
+        if not recording.tokens:
+            self._about(_WAITING if is_running else _NOTHING)
         self._is_live = is_running
 
     @property

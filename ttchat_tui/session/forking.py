@@ -102,10 +102,10 @@ class Forking:
 
     def _found(self, message_id: int) -> Message:
         """The reply as it is on screen. Raises StorageError, kind `not_found`."""
-        found = next((each for each in self._session.path if each.id == message_id), None)
-        if found is None:
+        place = self._session.path.place_of(message_id)
+        if place is None:
             raise not_found("This reply")
-        return found
+        return self._session.path[place]
 
     def _copy(
         self,

@@ -160,7 +160,9 @@ class InspectorScreen(Dialog[None]):
     @property
     def _current(self) -> Message:
         """The reply as it is now: what was opened while it ran has ended since."""
-        return next((each for each in self._session.path if each.id == self._message.id), self._message)
+        path = self._session.path
+        place = path.place_of(self._message.id)
+        return self._message if place is None else path[place]
 
     def _about(self, text: str) -> None:
         self._words.update(text, layout=False)

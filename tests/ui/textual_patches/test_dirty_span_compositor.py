@@ -160,3 +160,25 @@ async def test_a_widget_that_was_removed_is_blank_until_the_next_layout() -> Non
         assert area in compositor.visible_widgets
         update = compositor.render_full_update()
         assert "text" not in "".join(strip.text for line in update.strips for strip in line)
+
+
+async def test_a_widget_is_drawn_that_changes_together_with_what_is_behind_its_dialog(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Front(DirtySpanScreen[None]):
+        def compose(self) -> ComposeResult:
+            yield Static("before")
+
+    app = App[None]()
+    async with app.run_test() as pilot:
+        front = Front()
+        await app.push_screen(front)
+        await pilot.pause()
+        static = front.query_one(Static)
+        sent: list[tuple[int, int, int]] = []
+        monkeypatch.setattr(app, "_display", lambda _, update: sent.extend(getattr(update, "spans", ())))
+        static.update("after", layout=False)
+        front._dirty_widgets.add(static)
+        front.refresh(Region(0, 9, 3, 1))
+        front._on_timer_update()
+        assert {static.region.y, 9} <= {y for y, _, _ in sent}

@@ -111,6 +111,13 @@ class DirtySpanScreen(Screen[ScreenResultType]):
         super().__init__()
         self._compositor = DirtySpanCompositor()
 
+    def _on_timer_update(self) -> None:
+        """A part of the screen that is to be repainted, as what is behind a dialog has changed, makes Textual forget the
+        widgets that have changed."""
+        if self._repaint_required:
+            self._compositor.update_widgets(self._dirty_widgets)
+        super()._on_timer_update()
+
     def _compositor_refresh(self) -> None:
         """Behind a dialog, Textual also has the whole screen repainted at the next change."""
         compositor, front = self._compositor, self.app.screen

@@ -109,6 +109,7 @@ async def test_a_running_reply_is_followed_to_its_end_and_cannot_be_forked(tmp_p
         await until(pilot, lambda: text(chat).shown == 6)
         await settle(pilot, chat)
         assert text(chat).cursor == 0, "the reader has left the end"
+        assert "token 1 of 6" in on_screen(chat)
         assert len(chat.session.tree()) == 2
 
 

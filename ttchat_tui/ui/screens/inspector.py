@@ -129,19 +129,23 @@ class InspectorScreen(Dialog[None]):
         if len(recording.tokens) > self._text.shown:
             self._text.grow(recording)
             self._show_figures()
+            self._show_words()
         self._show_whether_forkable()
 
     # --- what is shown
 
     @on(TokenText.Moved)
     def _show_token(self) -> None:
-        recording, index = self._recording, self._text.cursor
-        if index >= len(recording.tokens):
-            return
-        own = self._message.reply.sampling if self._message.reply else None
-        self._about("\n".join(lines_about(recording, index, own)))
-        token = recording.tokens[index]
-        self._list.show(choices_of(recording, token))
+        self._show_words()
+        if self._text.cursor < len(self._recording.tokens):
+            token = self._recording.tokens[self._text.cursor]
+            self._list.show(choices_of(self._recording, token))
+
+    def _show_words(self) -> None:
+        index = self._text.cursor
+        if index < len(self._recording.tokens):
+            own = self._message.reply.sampling if self._message.reply else None
+            self._about("\n".join(lines_about(self._recording, index, own)))
 
     def _show_whether_forkable(self) -> None:
         """Grey the alternatives out if the model cannot continue after them."""

@@ -56,7 +56,7 @@ RECORDING = Recording(
             2,
             [
                 "␛   token 3 of 4 · id 3",
-                "no probability: the device drew it, or the server sent none",
+                "no probability: its logits were never seen",
                 "10.0 ms after the one before · at 0.52 s",
                 "temperature 0.2, top-k 5 (since token 2)",
             ],

@@ -14,7 +14,8 @@ from ttchat_tui.domain.text import visible_piece
 from ttchat_tui.ui.widgets.inspector.alternatives import share_text
 from ttchat_tui.ui.widgets.metrics.figures import milliseconds_text, seconds_text
 
-_UNSEEN: Final = "no probability: the device drew it, or the server sent none"
+_UNSEEN: Final = "no probability: its logits were never seen"
+_NO_TOKEN: Final = "no probability: typed, or sent by a server"
 
 
 def lines_about(recording: Recording, index: int, own: SamplingParams | None) -> list[str]:
@@ -32,7 +33,7 @@ def lines_about(recording: Recording, index: int, own: SamplingParams | None) ->
 
 def _figures(token: RecordedToken) -> str:
     if token.logprob is None:
-        return _UNSEEN
+        return _UNSEEN if token.token_id >= 0 else _NO_TOKEN
     parts = [f"{share_text(math.exp(token.logprob))} (log {token.logprob:.2f})"]
     if token.rank is not None:
         parts.append(f"rank {token.rank + 1:,}")
@@ -44,7 +45,7 @@ def _figures(token: RecordedToken) -> str:
 def _time(tokens: Sequence[RecordedToken], index: int) -> str:
     token = tokens[index]
     parts = [f"at {seconds_text(token.time_s)} s"]
-    if index > 0 and (cost := token.time_s - tokens[index - 1].time_s) >= 0:
+    if index > 0 and (cost := token.time_s - tokens[index - 1].time_s) > 0:
         parts.insert(0, f"{milliseconds_text(cost)} ms after the one before")
     if token.is_drafted:
         parts.append("drafted")

@@ -22,6 +22,11 @@ def text(chat: ChatApp) -> TokenText:
     return chat.app.screen.query_one(TokenText)
 
 
+async def shows(pilot: Pilot[None], chat: ChatApp, words: str) -> None:
+    """Wait until these words are on screen."""
+    await until(pilot, lambda: words in on_screen(chat))
+
+
 async def inspect(pilot: Pilot[None], chat: ChatApp, shown: int = 6) -> None:
     await pilot.press("f6")
     await until(pilot, lambda: bool(chat.app.screen.query(TokenText)) and text(chat).shown >= shown)
@@ -36,13 +41,13 @@ async def test_a_cursor_walks_the_tokens_and_a_panel_says_what_is_known(tmp_path
         await pilot.press(*"count", "enter")
         await reply_ended(pilot, chat)
         await inspect(pilot, chat)
-        assert "One two three four five⏎" in on_screen(chat)
-        assert "token 1 of 6" in on_screen(chat)
-        assert "6 tok · log-prob -0.92 · perplexity 2.52 · 67% greedy" in on_screen(chat)
+        await shows(pilot, chat, "One two three four five⏎")
+        await shows(pilot, chat, "token 1 of 6")
+        await shows(pilot, chat, "6 tok · log-prob -0.92 · perplexity 2.52 · 67% greedy")
         await pilot.press("right", "right")
-        assert "␣three   token 3 of 6" in on_screen(chat)
-        assert "25.0 %" in on_screen(chat)
-        assert "written" in on_screen(chat)
+        await shows(pilot, chat, "␣three   token 3 of 6")
+        await shows(pilot, chat, "25.0 %")
+        await shows(pilot, chat, "written")
         await pilot.press("down")
         assert text(chat).cursor == 5, "the nearest token of a shorter row"
         await pilot.press("up")
@@ -54,11 +59,11 @@ async def test_a_cursor_walks_the_tokens_and_a_panel_says_what_is_known(tmp_path
         await pilot.press("home", "n")
         assert text(chat).cursor == 2
         await pilot.press("t")
-        assert "probability: below 75%  below 50%" in on_screen(chat)
+        await shows(pilot, chat, "probability: below 75%  below 50%")
         await pilot.press(">", "t")
-        assert "entropy: above 0.75 nats  above 1.50 nats" in on_screen(chat)
+        await shows(pilot, chat, "entropy: above 0.75 nats  above 1.50 nats")
         await pilot.press("t")
-        assert "entropy:" not in on_screen(chat)
+        await until(pilot, lambda: "entropy:" not in on_screen(chat))
         await pilot.click(TokenText, offset=(5, 0))
         assert text(chat).cursor == 1, "a click on the text"
         await pilot.press("enter", "escape")
@@ -80,13 +85,13 @@ async def test_an_alternative_and_words_of_ones_own_become_siblings(tmp_path: Pa
         fork = chat.session.path[-1]
         assert fork.content == "One two other0One two three four five\nsix."
         assert (fork.id != first, text(chat).cursor) == (True, 2)
-        assert "␣other0   token 3 of 9" in on_screen(chat)
+        await shows(pilot, chat, "␣other0   token 3 of 9")
         await pilot.press("left", "e", *"or", "enter")
         await reply_ended(pilot, chat)
         assert chat.session.path[-1].content.startswith("One orOne two")
         assert chat.session.path[-1].sibling_count == 3
         await pilot.press("escape")
-        assert "One or" in on_screen(chat)
+        await shows(pilot, chat, "One or")
 
 
 async def test_a_running_reply_is_followed_to_its_end_and_cannot_be_forked(tmp_path: Path) -> None:
@@ -102,14 +107,14 @@ async def test_a_running_reply_is_followed_to_its_end_and_cannot_be_forked(tmp_p
         await until(pilot, lambda: text(chat).shown == 3)
         assert text(chat).cursor == 2, "it follows"
         await pilot.press("enter", "enter")
-        assert "A reply is still running." in on_screen(chat)
+        await shows(pilot, chat, "A reply is still running.")
         await pilot.press("escape", "home")
         gate.open()
         await reply_ended(pilot, chat)
         await until(pilot, lambda: text(chat).shown == 6)
         await settle(pilot, chat)
         assert text(chat).cursor == 0, "the reader has left the end"
-        assert "token 1 of 6" in on_screen(chat)
+        await shows(pilot, chat, "token 1 of 6")
         assert len(chat.session.tree()) == 2
 
 

@@ -40,6 +40,20 @@ def test_a_reply_is_recorded_and_read_back_with_its_pieces(start: Callable[..., 
     assert recording.piece_of(others[0].token_id) == b" other0"
 
 
+def test_the_figures_of_a_reply_say_how_probable_it_was(start: Callable[..., Chat]) -> None:
+    chat = start(KNOWN)
+    chat.session.submit("Count.", 2)
+    chat.until(GenerationFinished)
+    for reply in chat.store.children(chat.session.path[0].id, chat.session.path[0].conversation_id):
+        assert reply.reply is not None
+        assert reply.reply.stats is not None
+        recording = chat.session.recordings.of(reply.id)
+        logprobs = [token.logprob or 0.0 for token in recording.tokens]
+        ranks = [token.rank for token in recording.tokens]
+        assert reply.reply.stats.mean_logprob == pytest.approx(sum(logprobs) / len(logprobs))
+        assert reply.reply.stats.greedy_share == pytest.approx(ranks.count(0) / len(ranks))
+
+
 def test_a_token_whose_logits_were_never_seen_says_so(start: Callable[..., Chat]) -> None:
     chat = start(Script(replies=("One two.",)))
     chat.ask("Count.")

@@ -116,6 +116,10 @@ class GenerationStats(msgspec.Struct, frozen=True, kw_only=True):
     `decode_tps` count chunks."""
     thoughts: tuple[ThoughtFigures, ...] = ()
     """Of each thought in the reply, in order, counted by the session; those of a continued reply are sums."""
+    mean_logprob: float | None = None
+    """Of the recorded tokens, in nats, counted by the session. None: no probabilities are known."""
+    greedy_share: float | None = None
+    """The share of the recorded tokens that were the most probable ones."""
     notes: tuple[str, ...] = ()
     """Sentences of the app about other content that a server sent (a tool call, an image), or about an empty reply."""
 

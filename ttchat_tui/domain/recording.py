@@ -156,3 +156,37 @@ def alternatives_of(token: RecordedToken) -> tuple[Alternative, ...]:
         cut = CUTS[code] if code < len(CUTS) else "unknown"
         found.append(Alternative(token_id, -step / STEPS_PER_NAT, cut))
     return tuple(found)
+
+
+class Likelihood:
+    """How probable a reply was to its model, over the tokens whose logits were seen. It can grow with the reply."""
+
+    def __init__(self) -> None:
+        self.tokens = 0
+        """Number of tokens taken, seen or not."""
+        self._seen = 0
+        self._sum = 0.0
+        self._ranked = 0
+        self._greedy = 0
+
+    def take(self, tokens: Sequence[RecordedToken]) -> None:
+        """Add those of `tokens`, a reply's from its beginning, that were not there at the last call."""
+        for index in range(self.tokens, len(tokens)):
+            token = tokens[index]
+            if token.logprob is not None:
+                self._seen += 1
+                self._sum += token.logprob
+            if token.rank is not None:
+                self._ranked += 1
+                self._greedy += token.rank == 0
+        self.tokens = len(tokens)
+
+    @property
+    def mean_logprob(self) -> float | None:
+        """In nats; the perplexity is exp of its negative."""
+        return self._sum / self._seen if self._seen else None
+
+    @property
+    def greedy_share(self) -> float | None:
+        """The share of tokens that were the most probable ones."""
+        return self._greedy / self._ranked if self._ranked else None

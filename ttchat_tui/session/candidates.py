@@ -99,11 +99,12 @@ class CandidateRows:
                 first.conversation_id, parent_id, msgspec.structs.replace(record, seed=row.seed)
             )
             assert begun.reply is not None
+            stats = msgspec.structs.replace(end.stats, thoughts=row.thoughts.figures)
             ended = msgspec.structs.replace(
                 begun.reply,
                 token_ids=tuple(row.token_ids),
                 finish_reason=end.reason,
-                stats=msgspec.structs.replace(end.stats, thoughts=row.thoughts.figures),
+                stats=row.recorder.counted_in(stats) if row.recorder is not None else stats,
                 error=end.error.message if end.error else "",
             )
             recorded = row.recorder.unwritten() if row.recorder is not None else ()

@@ -6,9 +6,13 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Final, NamedTuple
 
+from msgspec import structs
+
 from ttchat_tui.domain.events import TokenEvent
+from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.domain.recording import (
     NOT_RECORDED,
+    Likelihood,
     RecordedToken,
     Recording,
     SamplingChange,
@@ -62,6 +66,14 @@ class Recorder:
         self._tokens += tokens_of(event, self._pieces)
         if len(self._tokens) - self._parts[-1].tokens >= PART_TOKENS:
             self._parts.append(self._mark())
+
+    def counted_in(self, stats: GenerationStats) -> GenerationStats:
+        """`stats` with how probable the tokens were."""
+        likelihood = Likelihood()
+        likelihood.take(self._tokens)
+        return structs.replace(
+            stats, mean_logprob=likelihood.mean_logprob, greedy_share=likelihood.greedy_share
+        )
 
     def unwritten(self) -> tuple[StoredPart, ...]:
         """The parts that are not stored, or not in full. Raises StorageError: see `encoded`."""

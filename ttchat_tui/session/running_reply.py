@@ -183,6 +183,8 @@ class RunningReply:
         stats = record.stats
         if stats is not None and (thoughts := self.thoughts.figures):
             stats = msgspec.structs.replace(stats, thoughts=thoughts)
+        if stats is not None and self.recorder is not None and not self.added_nothing():
+            stats = self.recorder.counted_in(stats)
         record = msgspec.structs.replace(record, token_ids=tuple(self._token_ids), stats=stats)
         return msgspec.structs.replace(
             self.message, content=normalised(self.text), status=status, reply=record

@@ -14,14 +14,14 @@ from textual.widgets import Static
 
 from ttchat_tui.config.schema import UiSettings
 from ttchat_tui.domain.conversation import Message
-from ttchat_tui.domain.recording import Recording
+from ttchat_tui.domain.recording import Likelihood, Recording
 from ttchat_tui.domain.updates import Update
 from ttchat_tui.session import ChatSession
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui.daemon_thread import in_daemon_thread
 from ttchat_tui.ui.screens.dialog import Dialog
 from ttchat_tui.ui.screens.rest_of_reply import RestOfReply
-from ttchat_tui.ui.widgets.inspector.about_token import ReplyFigures, lines_about
+from ttchat_tui.ui.widgets.inspector.about_token import lines_about, words_about
 from ttchat_tui.ui.widgets.inspector.alternatives import AlternativeList, choices_of
 from ttchat_tui.ui.widgets.inspector.doubt import BY_ENTROPY, BY_PROBABILITY
 from ttchat_tui.ui.widgets.inspector.token_text import TokenText
@@ -67,7 +67,7 @@ class InspectorScreen(Dialog[None]):
         self._settings = settings
         self._change = change
         self._recording = Recording()
-        self._figures = ReplyFigures()
+        self._likelihood = Likelihood()
         self._is_live = False
         """The recording grows, and is shown as far as it has come."""
 
@@ -101,7 +101,7 @@ class InspectorScreen(Dialog[None]):
         if cursor is None:
             self._show_growth(recording)
         else:
-            self._recording, self._figures = recording, ReplyFigures()
+            self._recording, self._likelihood = recording, Likelihood()
             self._words.set_class(bool(recording.changes), "-changed")
             self._text.show(recording, None if is_running and not cursor else cursor)
             self._show_figures()
@@ -172,7 +172,7 @@ class InspectorScreen(Dialog[None]):
         self._words.update(text, layout=False)
 
     def _show_figures(self) -> None:
-        self._figures.take(self._recording.tokens)
+        self._likelihood.take(self._recording.tokens)
         line = self.query_one("#figures", Static)
         line.set_class(self._text.is_tinted, "-tinted")
         line.update(self._figures_and_legend(), layout=False)
@@ -180,9 +180,9 @@ class InspectorScreen(Dialog[None]):
     def _figures_and_legend(self) -> Content:
         doubt = self._text.doubt
         if not self._text.is_tinted:
-            return Content(self._figures.words)
+            return Content(words_about(self._likelihood))
         return Content.assemble(
-            f"{self._figures.words}\n{doubt.measure}: ",
+            f"{words_about(self._likelihood)}\n{doubt.measure}: ",
             Content.styled(doubt.unsure_words, "$text-warning"),
             "  ",
             Content.styled(doubt.words, "$text-error underline"),

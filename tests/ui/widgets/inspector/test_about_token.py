@@ -8,13 +8,14 @@ import pytest
 
 from ttchat_tui.domain.recording import (
     NOT_RECORDED,
+    Likelihood,
     RecordedToken,
     Recording,
     SamplingChange,
     packed,
 )
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.ui.widgets.inspector.about_token import ReplyFigures, lines_about
+from ttchat_tui.ui.widgets.inspector.about_token import lines_about, words_about
 from ttchat_tui.ui.widgets.inspector.alternatives import choices_of, share_text
 from ttchat_tui.ui.widgets.inspector.doubt import BY_ENTROPY, BY_PROBABILITY
 
@@ -69,14 +70,14 @@ def test_what_is_said_of_a_token(index: int, expected: list[str]) -> None:
 
 
 def test_the_figures_count_tokens_with_a_probability_and_grow() -> None:
-    figures = ReplyFigures()
-    figures.take(RECORDING.tokens[:1])
-    assert figures.words == "1 tok · log-prob -0.69 · perplexity 2.00 · 100% greedy"
-    figures.take(RECORDING.tokens)
-    assert figures.words == "4 tok · log-prob -1.39 · perplexity 4.00 · 50% greedy"
-    unseen = ReplyFigures()
+    likelihood = Likelihood()
+    likelihood.take(RECORDING.tokens[:1])
+    assert words_about(likelihood) == "1 tok · log-prob -0.69 · perplexity 2.00 · 100% greedy"
+    likelihood.take(RECORDING.tokens)
+    assert words_about(likelihood) == "4 tok · log-prob -1.39 · perplexity 4.00 · 50% greedy"
+    unseen = Likelihood()
     unseen.take(RECORDING.tokens[2:])
-    assert unseen.words == "2 tok"
+    assert words_about(unseen) == "2 tok"
 
 
 def test_doubt_is_measured_by_probability_or_entropy_against_a_limit() -> None:

@@ -8,11 +8,11 @@ from typing import Final
 
 from msgspec import structs
 
-from ttchat_tui.domain.recording import NOT_RECORDED, RecordedToken, Recording
+from ttchat_tui.domain.recording import NOT_RECORDED, Likelihood, RecordedToken, Recording
 from ttchat_tui.domain.sampling import SamplingParams, shown_value
 from ttchat_tui.domain.text import visible_piece
 from ttchat_tui.ui.widgets.inspector.alternatives import share_text
-from ttchat_tui.ui.widgets.metrics.figures import milliseconds_text, seconds_text
+from ttchat_tui.ui.widgets.metrics.figures import likelihood_words, milliseconds_text, seconds_text
 
 _UNSEEN: Final = "no probability: its logits were never seen"
 _NO_TOKEN: Final = "no probability: typed, or sent by a server"
@@ -69,35 +69,9 @@ def _sampling(recording: Recording, index: int, own: SamplingParams | None) -> l
     return [f"{', '.join(words) or 'as at the beginning'} (since {since})"]
 
 
-class ReplyFigures:
-    """Mean log-probability in nats, perplexity and share of greedy tokens, over all tokens whose logits were seen."""
-
-    def __init__(self) -> None:
-        self._taken = 0
-        self._seen = 0
-        self._sum = 0.0
-        self._ranked = 0
-        self._greedy = 0
-
-    def take(self, tokens: Sequence[RecordedToken]) -> None:
-        """Add those that were not there at the last call."""
-        for index in range(self._taken, len(tokens)):
-            token = tokens[index]
-            if token.logprob is not None:
-                self._seen += 1
-                self._sum += token.logprob
-            if token.rank is not None:
-                self._ranked += 1
-                self._greedy += token.rank == 0
-        self._taken = len(tokens)
-
-    @property
-    def words(self) -> str:
-        """`211 tok · log-prob −0.42 · perplexity 1.52 · 78 % greedy`."""
-        parts = [f"{self._taken:,} tok"]
-        if self._seen:
-            mean = self._sum / self._seen
-            parts += [f"log-prob {mean:.2f}", f"perplexity {math.exp(min(-mean, 700)):,.2f}"]
-        if self._ranked:
-            parts.append(f"{self._greedy / self._ranked:.0%} greedy")
-        return " · ".join(parts)
+def words_about(likelihood: Likelihood) -> str:
+    """`211 tok · log-prob -0.42 · perplexity 1.52 · 78% greedy`."""
+    parts = [f"{likelihood.tokens:,} tok"]
+    if likelihood.mean_logprob is not None:
+        parts.append(f"log-prob {likelihood.mean_logprob:.2f}")
+    return " · ".join([*parts, *likelihood_words(likelihood.mean_logprob, likelihood.greedy_share)])

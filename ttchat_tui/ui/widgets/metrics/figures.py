@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from ttchat_tui.domain.text import visible
@@ -60,6 +61,16 @@ def bar_text(filled_share: float, width: int) -> tuple[str, str]:
     if filled_share > 0 and width > 1:
         filled = max(1, filled)
     return _FULL * filled, _EMPTY * (width - filled)
+
+
+def likelihood_words(mean_logprob: float | None, greedy_share: float | None) -> list[str]:
+    """`perplexity 1.52`, `78% greedy`, as far as they are known."""
+    parts: list[str] = []
+    if mean_logprob is not None:
+        parts.append(f"perplexity {math.exp(min(-mean_logprob, 700)):,.2f}")
+    if greedy_share is not None:
+        parts.append(f"{greedy_share:.0%} greedy")
+    return parts
 
 
 def one_line(text: str) -> str:

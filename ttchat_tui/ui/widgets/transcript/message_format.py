@@ -14,6 +14,7 @@ from ttchat_tui.domain.reply_settings import setting_words
 from ttchat_tui.domain.text import counted
 from ttchat_tui.domain.thoughts import normalised
 from ttchat_tui.domain.updates import PromptCost
+from ttchat_tui.ui.widgets.metrics.figures import likelihood_words
 from ttchat_tui.ui.widgets.transcript.message_data import SEPARATOR, MessageView
 
 FAULT_KEY = -1
@@ -81,7 +82,7 @@ def figures_of(stats: GenerationStats) -> str:
     """`41 tok · TTFT 0.14 s · 93.8 tok/s`.
 
     `~` marks estimates, `by pieces` that received chunks were counted instead of tokens. A TTFT that includes the network
-    says so. Dropped messages, changed parameters and cached tokens follow."""
+    says so. Dropped messages, changed parameters and cached tokens follow, then how probable the tokens were."""
     about = "~" if stats.is_estimate else ""
     by = " by pieces" if about and stats.chunks and stats.chunks == stats.completion_tokens else ""
     parts = [f"{about if stats.completion_tokens else ''}{stats.completion_tokens:,} tok{by}"]
@@ -96,7 +97,7 @@ def figures_of(stats: GenerationStats) -> str:
         parts.append("sampling changed midway")
     if stats.cached_tokens:
         parts.append(f"{stats.cached_tokens:,}/{stats.prompt_tokens:,} cached")
-    return SEPARATOR.join(parts)
+    return SEPARATOR.join([*parts, *likelihood_words(stats.mean_logprob, stats.greedy_share)])
 
 
 def cost_hint(cost: PromptCost) -> str:

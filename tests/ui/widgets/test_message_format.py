@@ -73,6 +73,11 @@ def test_the_figures_include_dropped_messages(count: int, words: str) -> None:
     assert figures_of(stats) == f"3 tok · {words} not sent"
 
 
+def test_the_figures_say_how_probable_the_tokens_were() -> None:
+    stats = GenerationStats(completion_tokens=3, mean_logprob=-0.5, greedy_share=0.666)
+    assert figures_of(stats) == "3 tok · perplexity 1.65 · 67% greedy"
+
+
 def test_the_figures_show_that_sampling_changed_during_the_reply() -> None:
     assert figures_of(GenerationStats(completion_tokens=3, sampling_changes=2)) == (
         "3 tok · sampling changed midway"

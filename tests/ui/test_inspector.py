@@ -108,7 +108,9 @@ async def test_a_running_reply_is_followed_to_its_end_and_cannot_be_forked(tmp_p
         assert text(chat).cursor == 2, "it follows"
         await pilot.press("enter", "enter")
         await shows(pilot, chat, "A reply is still running.")
-        await pilot.press("escape", "home")
+        await pilot.press("escape", "e")
+        assert isinstance(chat.app.screen, InspectorScreen), "nothing is typed in vain"
+        await pilot.press("home")
         gate.open()
         await reply_ended(pilot, chat)
         await until(pilot, lambda: text(chat).shown == 6)

@@ -15,7 +15,7 @@ from textual.widgets import Static
 from ttchat_tui.config.schema import UiSettings
 from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.recording import Likelihood, Recording
-from ttchat_tui.domain.updates import Update
+from ttchat_tui.domain.updates import Notice, Update
 from ttchat_tui.session import ChatSession
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui.daemon_thread import in_daemon_thread
@@ -230,6 +230,9 @@ class InspectorScreen(Dialog[None]):
         at, recording, session = self._text.cursor, self._recording, self._session
         if at >= len(recording.tokens):
             self.app.bell()
+            return
+        if why := session.branching.why_not():  # before anything is typed
+            self._change(lambda: [Notice(why)])
             return
 
         def end(text: str | None) -> None:

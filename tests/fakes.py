@@ -246,7 +246,7 @@ class ScriptedEngine:
     def _tokens(self, reply: ScriptedReply, control: GenerationControl) -> Iterator[GenerationEvent]:
         for index, token in enumerate(tokenize(self._answer(reply.request))):
             try:
-                self._await_step(control)
+                self._await_step([reply], control)
             except _Cancelled:
                 yield reply.finished("cancelled")
                 return
@@ -267,7 +267,7 @@ class ScriptedEngine:
         step = 0
         while live:
             try:
-                self._await_step(control)
+                self._await_step(live, control)
             except _Cancelled:
                 for reply in live:
                     yield reply.row_finished("cancelled")
@@ -291,7 +291,7 @@ class ScriptedEngine:
         if reason is not None:
             yield reply.row_finished(reason)
 
-    def _await_step(self, control: GenerationControl) -> None:
+    def _await_step(self, live: list[ScriptedReply], control: GenerationControl) -> None:
         def asking() -> None:
             if control.is_cancelled:
                 raise _Cancelled
@@ -299,6 +299,11 @@ class ScriptedEngine:
         asking()
         if self.script.stepped:
             self.gate.wait(asking)
+        if control.is_paused:
+            control.await_step()
+            for reply in live:
+                reply.pause()
+        asking()
 
     def _answer(self, request: GenerationRequest, seed: int | None = None) -> str:
         """The answer; with a seed other than the request's, it names the seed."""

@@ -17,11 +17,13 @@ from ttchat_tui.domain.events import (
     TokenEvent,
 )
 from ttchat_tui.domain.generation import FinishReason, GenerationControl, GenerationRequest, GenerationStats
-from ttchat_tui.domain.recording import ALTERNATIVES, Cut, Distribution, packed
+from ttchat_tui.domain.recording import ALTERNATIVES, Cut, Distribution, Pause, packed
 from ttchat_tui.domain.sampling import SamplingParams
 
 PREFILL_S, STEP_S = 0.1, 0.02
 """The made-up clock: the first token comes after 0.1 s, each further one 0.02 s later (50 tokens/s)."""
+PAUSED_S = 8.0
+"""Every pause."""
 
 
 class ScriptedReply:
@@ -43,9 +45,16 @@ class ScriptedReply:
         self.is_stopped = False
         self.has_logprobs = has_logprobs
         self._held = ""
+        self.pauses: list[Pause] = []
+        """Before its next token."""
+        self.paused_s = 0.0
 
     def started(self) -> GenerationStarted:
         return GenerationStarted(self.request.id, self.prompt_tokens, 0, self.context_length, self.dropped)
+
+    def pause(self) -> None:
+        self.pauses.append(Pause(0, PAUSED_S))
+        self.paused_s += PAUSED_S
 
     def sampling(self, control: GenerationControl) -> SamplingParams:
         return self.own or control.sampling
@@ -59,7 +68,9 @@ class ScriptedReply:
             self._release(text, self.sampling(control).stop),
             (time_s,),
             row=self.row,
+            pauses=tuple(self.pauses),
         )
+        self.pauses.clear()
         if self.request.record == "off":
             return event
         if not self.has_logprobs:
@@ -108,6 +119,7 @@ class ScriptedReply:
             itl_p50_s=STEP_S if n > 2 else None,
             itl_p95_s=STEP_S if n > 2 else None,
             total_s=PREFILL_S + STEP_S * max(0, n - 1),
+            paused_s=self.paused_s,
             dropped_messages=self.dropped,
         )
 

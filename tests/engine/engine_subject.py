@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import queue
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -110,6 +112,53 @@ class Subject:
     def refuses_to_generate(self) -> bool:
         last = finished(self.reply())
         return last.error is not None and last.error.kind == "not_ready"
+
+
+class PausedReply:
+    """A reply that is paused before it starts. The engine runs in a thread of its own, as it does in the app."""
+
+    def __init__(self, subject: Subject, request: GenerationRequest) -> None:
+        """Skips the test where the engine cannot pause."""
+        info = subject.loaded()
+        if not info.capabilities.pause:
+            pytest.skip(f"{info.label} cannot pause")
+        self.events: list[GenerationEvent] = []
+        self.control = GenerationControl(request.sampling)
+        self.control.pause()
+        self._came: queue.SimpleQueue[GenerationEvent] = queue.SimpleQueue()
+        self._late = subject.late
+        self._thread = threading.Thread(target=self._run, args=(subject.engine, request))
+        self._thread.start()
+
+    def _run(self, engine: Engine, request: GenerationRequest) -> None:
+        for event in engine.generate(request, self.control):
+            self._came.put(event)
+
+    @property
+    def stopped_before(self) -> list[TokenEvent]:
+        """The tokens that a pause was before."""
+        return [event for event in tokens(self.events) if event.pauses]
+
+    def step(self, rows: int = 1) -> None:
+        """One step: exactly one token of each row, and then nothing. Before the first one there are the tokens that a
+        process sends before it knows of the pause."""
+        wanted = len(self.stopped_before) + rows
+        self.control.step()
+        while len(self.stopped_before) < wanted:
+            self.events.append(self._came.get(timeout=60))
+        before = len(tokens(self.events))
+        self._drain()
+        assert len(tokens(self.events)) == before <= rows * self._late + wanted
+
+    def end(self) -> list[GenerationEvent]:
+        """All events, once the reply has ended."""
+        self._thread.join(60)
+        self._drain()
+        return self.events
+
+    def _drain(self) -> None:
+        while not self._came.empty():
+            self.events.append(self._came.get())
 
 
 @pytest.fixture(

@@ -12,6 +12,7 @@ import pytest
 from tests.engine.engine_subject import (
     QUESTION,
     SYSTEM,
+    PausedReply,
     Subject,
     finished,
     ids,
@@ -276,6 +277,39 @@ def test_sampling_changed_during_a_reply_applies_from_the_next_token(subject: Su
             subject.release(1)
     assert finished(events).reason == "length"
     assert 5 <= len(ids(events)) <= 5 + subject.late
+
+
+def test_a_paused_reply_makes_single_steps_and_resumes_as_if_it_had_never_paused(subject: Subject) -> None:
+    paused = PausedReply(subject, subject.request(max_tokens=24, temperature=1.0))
+    for _ in range(3):
+        paused.step()
+    paused.control.resume()
+    events = paused.end()
+    assert len(paused.stopped_before) in (3, 4), "the fourth one if the engine waited for it"
+    assert ids(events) == ids(subject.reply(subject.request(max_tokens=24, temperature=1.0)))
+    assert finished(events).stats.paused_s == pytest.approx(
+        sum(pause.seconds for event in tokens(events) for pause in event.pauses)
+    )
+
+
+def test_sampling_changed_during_a_pause_applies_to_the_next_token(subject: Subject) -> None:
+    paused = PausedReply(subject, subject.request(max_tokens=24))
+    paused.step()
+    had = len(ids(paused.events))
+    paused.control.set_sampling(SamplingParams(temperature=0.0, max_tokens=had + 1))
+    paused.step()
+    assert finished(paused.end()).reason == "length"
+    assert len(ids(paused.events)) == had + 1
+
+
+def test_a_paused_reply_is_cancelled_and_keeps_its_tokens(subject: Subject) -> None:
+    paused = PausedReply(subject, subject.request(max_tokens=150))
+    paused.step()
+    had = len(ids(paused.events))
+    paused.control.cancel()
+    events = paused.end()
+    assert finished(events).reason == "cancelled"
+    assert len(ids(events)) == finished(events).stats.completion_tokens == had
 
 
 # -- the prompt

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.engine.engine_subject import QUESTION, Subject, finished
+from tests.engine.engine_subject import QUESTION, PausedReply, Subject, finished
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import (
     GenerationEvent,
@@ -134,3 +134,17 @@ def test_a_prompt_that_cannot_fit_is_refused_once(subject: Subject) -> None:
     assert only.error is not None
     assert only.error.kind == "prompt_too_long"
     assert f"{subject.context:,}" in only.error.message
+
+
+def test_all_rows_pause_step_and_resume_together(subject: Subject) -> None:
+    request = batch(subject, Candidate(seed=2), Candidate(seed=3), max_tokens=9, temperature=1.0)
+    paused = PausedReply(subject, request)
+    for _ in range(2):
+        paused.step(rows=3)
+        assert len({len(ids(paused.events, row)) for row in range(3)}) == 1
+    paused.control.resume()
+    events = paused.end()
+    whole = subject.reply(msgspec.structs.replace(request, id=request.id + 500))
+    assert [ids(events, row) for row in range(3)] == [ids(whole, row) for row in range(3)]
+    longest_s = max(end.stats.paused_s for end in ends(events).values())
+    assert finished(events).stats.paused_s == longest_s > 0

@@ -14,6 +14,7 @@ from tests.storage.examples import FINISHED, STARTED, answer, ask
 from tests.storage.imports.conversations import run
 from ttchat_tui.domain.recording import (
     Cut,
+    Pause,
     RecordedToken,
     Recording,
     SamplingChange,
@@ -64,6 +65,7 @@ def recordings(draw: st.DrawFn) -> Recording:
         tokens=tokens,
         first=draw(st.integers(0, 1000)),
         changes=[SamplingChange(0, SamplingParams(temperature=1.5))] if draw(st.booleans()) else [],
+        pauses=[Pause(1, 2.5), Pause(1, 0.25)] if draw(st.booleans()) else [],
         pieces={each: draw(st.binary(max_size=8)) for each in ids},
     )
 
@@ -75,6 +77,7 @@ def test_a_recording_comes_back_within_its_precision(recording: Recording) -> No
     found = decoded(part.first, part.data)
     assert part.tokens == len(recording.tokens)
     assert (found.first, list(found.changes)) == (recording.first, list(recording.changes))
+    assert list(found.pauses) == list(recording.pauses)
     assert dict(found.pieces) == dict(recording.pieces)
     for token, read in zip(recording.tokens, found.tokens, strict=True):
         assert (read.token_id, read.rank, read.is_drafted) == (token.token_id, token.rank, token.is_drafted)
@@ -120,6 +123,7 @@ RECORDED = Recording(
         RecordedToken(9, 0.5, True),
     ],
     changes=[SamplingChange(1, SamplingParams(temperature=0.5))],
+    pauses=[Pause(1, 8.5)],
     pieces={5: b" a", 7: b"\xe2\x80", 9: b"b"},
 )
 

@@ -10,7 +10,7 @@ import msgspec
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.generation import FinishReason, GenerationStats
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo
-from ttchat_tui.domain.recording import Distribution, SamplingChange
+from ttchat_tui.domain.recording import Distribution, Pause, SamplingChange
 
 EngineState: TypeAlias = Literal["empty", "loading", "ready", "generating", "unloading", "failed"]
 
@@ -134,6 +134,8 @@ class TokenEvent(msgspec.Struct, frozen=True, tag=True):
     """The bytes of tokens and alternatives that are in no earlier event of this row. Empty if nothing is recorded."""
     sampling_changes: tuple[SamplingChange, ...] = ()
     """Tokens of this event from which on other parameters applied."""
+    pauses: tuple[Pause, ...] = ()
+    """Before tokens of this event. No time includes them."""
 
 
 class RowFinished(msgspec.Struct, frozen=True, tag=True):

@@ -24,6 +24,10 @@ END_NOTES: Final[dict[FinishReason, str]] = {
 """The note under a reply that the model did not end itself. An error has its own message."""
 
 
+MAIN_THREAD_CHECK_S: Final = 1.0
+"""How often a paused reply checks that the main thread is alive."""
+
+
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """One more reply to the same prompt, generated in the same batch."""
 
@@ -75,8 +79,8 @@ class ThoughtFigures(msgspec.Struct, frozen=True):
 class GenerationStats(msgspec.Struct, frozen=True, kw_only=True):
     """The figures of one reply or of a whole batch. For a batch, token counts and rates are those of all rows together.
 
-    Times are in seconds since the engine received the request, on its monotonic clock. None: there were too few tokens to
-    measure.
+    Times are in seconds since the engine received the request, on its monotonic clock, which stops while the user pauses
+    the reply. None: there were too few tokens to measure.
     """
 
     prompt_tokens: int = 0
@@ -101,6 +105,8 @@ class GenerationStats(msgspec.Struct, frozen=True, kw_only=True):
     """Percentiles of the inter-token latency (ITL) without the first step. With speculation, it is measured between
     forwards."""
     total_s: float | None = None
+    paused_s: float = 0.0
+    """How long the user paused the reply. No other figure includes it."""
     dropped_messages: int = 0
     """Number of messages that did not fit and were left out of the prompt. They are not deleted. From the engine: messages of
     the prompt; stored: messages of the conversation."""
@@ -124,21 +130,33 @@ class GenerationStats(msgspec.Struct, frozen=True, kw_only=True):
     """Sentences of the app about other content that a server sent (a tool call, an image), or about an empty reply."""
 
 
+class Pacing(msgspec.Struct, frozen=True):
+    """Whether a reply is paused, and how many single steps the user has asked for."""
+
+    is_paused: bool = False
+    steps: int = 0
+    """All since the reply began, so that the engine's process can miss a state between two others."""
+
+
 class GenerationControl:
-    """Control of a running reply: cancel it, or change the sampling parameters from the next token on.
+    """Control of a running reply: cancel it, pause it, let it make single steps, or change the sampling parameters from the
+    next token on.
 
     Thread-safe. An engine reads it between steps. An engine in another process subscribes to it.
     """
 
     def __init__(self, sampling: SamplingParams) -> None:
         self._lock = threading.Lock()
-        self._cancelled = threading.Event()
+        self._has_changed = threading.Condition(self._lock)
+        self._is_cancelled = False
         self._sampling = sampling
+        self._pacing = Pacing()
+        self._steps_taken = 0
         self._listeners: list[Callable[[GenerationControl], None]] = []
 
     @property
     def is_cancelled(self) -> bool:
-        return self._cancelled.is_set()
+        return self._is_cancelled
 
     @property
     def sampling(self) -> SamplingParams:
@@ -147,7 +165,7 @@ class GenerationControl:
 
     def cancel(self) -> None:
         """Ask the engine to stop after the current step. Idempotent."""
-        self._cancelled.set()
+        self._is_cancelled = True
         self._notify()
 
     def set_sampling(self, sampling: SamplingParams) -> None:
@@ -155,15 +173,65 @@ class GenerationControl:
         self._sampling = sampling
         self._notify()
 
+    @property
+    def pacing(self) -> Pacing:
+        """Replaced as a whole."""
+        return self._pacing
+
+    @property
+    def is_paused(self) -> bool:
+        """The engine waits before its next step, or will; a cancelled reply is not paused."""
+        return self._pacing.is_paused and not self._is_cancelled
+
+    def set_pacing(self, pacing: Pacing) -> None:
+        """Pause or resume, as another control was."""
+        self._pacing = pacing
+        self._notify()
+
+    def pause(self) -> None:
+        """Ask the engine to wait before its next step. Its KV cache stays."""
+        self.set_pacing(msgspec.structs.replace(self._pacing, is_paused=True))
+
+    def resume(self) -> None:
+        self.set_pacing(msgspec.structs.replace(self._pacing, is_paused=False))
+
+    def step(self) -> None:
+        """Let a paused reply make one step: one token, or one of each row of a batch."""
+        with self._lock:
+            if self.is_paused:
+                self._pacing = msgspec.structs.replace(self._pacing, steps=self._pacing.steps + 1)
+        self._notify()
+
+    def await_step(self) -> None:
+        """For an engine, before each step: return when it may begin. A cancel ends the wait too, and so does the end of the
+        main thread, which cancels the reply: nobody is left to resume it."""
+        while True:
+            with self._lock:
+                if not self.is_paused:
+                    self._steps_taken = self._pacing.steps
+                    return
+                if self._steps_taken < self._pacing.steps:
+                    self._steps_taken += 1
+                    return
+                self._has_changed.wait(MAIN_THREAD_CHECK_S)
+            self.cancel_if_deserted()
+
+    def cancel_if_deserted(self) -> None:
+        """Cancel the reply if the main thread has ended, after a crash of the UI."""
+        if not threading.main_thread().is_alive():
+            self.cancel()
+
     def subscribe(self, listener: Callable[[GenerationControl], None]) -> None:
-        """Call `listener` after each change, on the thread that made it, and now if the reply is cancelled already."""
+        """Call `listener` after each change, on the thread that made it, and now if the reply is cancelled or
+        paused already."""
         with self._lock:
             self._listeners.append(listener)
-        if self.is_cancelled:
+        if self.is_cancelled or self.is_paused:
             listener(self)
 
     def _notify(self) -> None:
         with self._lock:
+            self._has_changed.notify_all()
             listeners = list(self._listeners)
         for listener in listeners:
             listener(self)

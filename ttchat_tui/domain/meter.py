@@ -73,6 +73,7 @@ class Meter:
         batch._times_s = sorted(chain.from_iterable(row._times_s for row in rows))
         batch._second_s = min((row._second_s for row in rows if row._second_s is not None), default=None)
         batch._steady_tokens = sum(row._steady_tokens for row in rows)
+        batch._rows = {number: row._rows[0] for number, row in enumerate(rows) if row._rows}
         batch._latencies_s = sorted(chain.from_iterable(row._latencies_s for row in rows))
         return batch
 
@@ -114,6 +115,11 @@ class Meter:
         state.tokens += 1
         self._times_s.append(time_s)
 
+    def paused(self, seconds: float, row: int = 0) -> None:
+        """The user paused a row for this long. No time of a token includes it."""
+        if seconds:
+            self._rows.setdefault(row, _RowTimes()).paused_s += seconds
+
     def finished(self, time_s: float) -> None:
         """The reply has ended."""
         self._total_s = time_s
@@ -135,6 +141,7 @@ class Meter:
                 if event.done >= event.total and event.time_s is not None:
                     self.prefilled(event.time_s)
             case TokenEvent():
+                self.paused(sum(each.seconds for each in event.pauses), event.row)
                 for index, time_s in enumerate(event.times_s):
                     self.token(time_s, event.row, is_drafted=bool(event.drafted) and event.drafted[index])
             case Retrying() | RequestAdapted():
@@ -174,6 +181,8 @@ class Meter:
             itl_p50_s=_percentile(self._latencies_s, 0.50),
             itl_p95_s=_percentile(self._latencies_s, 0.95),
             total_s=self._total_s,
+            # Rows pause together, and the one that ran longest has all pauses.
+            paused_s=max((row.paused_s for row in self._rows.values()), default=0.0),
             dropped_messages=self._dropped_messages,
             chunks=len(self._arrivals) if self._is_chunked else None,
             is_estimate=self._is_chunked,
@@ -202,6 +211,7 @@ class _RowTimes:
         """Forwards that produced tokens."""
         self.last_s = 0.0
         """The time of the last one."""
+        self.paused_s = 0.0
 
 
 def _rate(count: int, seconds: float | None, least_s: float = 0.0) -> float | None:

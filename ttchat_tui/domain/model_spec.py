@@ -170,6 +170,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """What `SamplingParams.thinking` may be besides `auto`; empty if the chat template understands none."""
     live_sampling: bool = True
     """Parameters may change while a reply streams."""
+    pause: bool = True
+    """A reply can be paused, and make single steps."""
     logprobs: bool = False
     batch_sizes: tuple[int, ...] = (1,)
     """How many candidates one batch may hold."""

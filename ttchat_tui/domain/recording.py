@@ -64,13 +64,21 @@ class SamplingChange(msgspec.Struct, frozen=True):
     sampling: SamplingParams
 
 
+class Pause(msgspec.Struct, frozen=True):
+    """The user paused the reply before a token. Times of tokens do not include it."""
+
+    at: int
+    """The token: 0 is the first one of the reply (in an event: of the event)."""
+    seconds: float
+
+
 class RecordedToken(msgspec.Struct, frozen=True):
     """One token of a reply, or a chunk of a server that does not count tokens."""
 
     token_id: int
     """A key of `Recording.pieces`; negative where there is no id."""
     time_s: float
-    """When it came, in seconds since the engine received the request."""
+    """When it came, in seconds since the engine received the request, pauses left out."""
     is_drafted: bool = False
     """Speculation drafted it: it came from the same forward as the token before it."""
     logprob: float | None = None
@@ -90,6 +98,8 @@ class Recording(msgspec.Struct, frozen=True):
     """Number of tokens of the reply before `tokens[0]`."""
     changes: Sequence[SamplingChange] = ()
     """In order; before the first one, the reply's own parameters apply."""
+    pauses: Sequence[Pause] = ()
+    """In order; before one token there may be several."""
     pieces: Mapping[int, bytes] = {}
     """The bytes of every token and alternative. A control token has its name. One token may be a part of a character."""
 

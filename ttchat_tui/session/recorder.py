@@ -13,6 +13,7 @@ from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.domain.recording import (
     NOT_RECORDED,
     Likelihood,
+    Pause,
     RecordedToken,
     Recording,
     SamplingChange,
@@ -30,6 +31,7 @@ class _Mark(NamedTuple):
 
     tokens: int = 0
     changes: int = 0
+    pauses: int = 0
 
 
 class Recorder:
@@ -40,6 +42,7 @@ class Recorder:
         self._first = first
         self._tokens: list[RecordedToken] = []
         self._changes: list[SamplingChange] = []
+        self._pauses: list[Pause] = []
         self._pieces: dict[int, bytes] = {}
         self._parts = [_Mark()]
         self._written = 0
@@ -53,7 +56,7 @@ class Recorder:
     @property
     def recording(self) -> Recording:
         """A view: it grows with the reply."""
-        return Recording(self._tokens, self._first, self._changes, self._pieces)
+        return Recording(self._tokens, self._first, self._changes, self._pauses, self._pieces)
 
     def begin_with(self, sampling: SamplingParams) -> None:
         """Its first token will be drawn with other parameters than those of the reply's record."""
@@ -62,6 +65,7 @@ class Recorder:
     def add(self, event: TokenEvent) -> None:
         at = self._first + len(self._tokens)
         self._changes += [SamplingChange(at + each.at, each.sampling) for each in event.sampling_changes]
+        self._pauses += [Pause(at + each.at, each.seconds) for each in event.pauses]
         self._pieces.update(event.pieces)
         self._tokens += tokens_of(event, self._pieces)
         if len(self._tokens) - self._parts[-1].tokens >= PART_TOKENS:
@@ -87,13 +91,14 @@ class Recorder:
         self._written = len(self._parts) - 1
 
     def _mark(self) -> _Mark:
-        return _Mark(len(self._tokens), len(self._changes))
+        return _Mark(len(self._tokens), len(self._changes), len(self._pauses))
 
     def _between(self, begin: _Mark, end: _Mark) -> Recording:
         return Recording(
             tokens=self._tokens[begin.tokens : end.tokens],
             first=self._first + begin.tokens,
             changes=self._changes[begin.changes : end.changes],
+            pauses=self._pauses[begin.pauses : end.pauses],
             pieces=self._pieces,
         )
 

@@ -10,6 +10,7 @@ from msgspec import Meta
 from ttchat_tui.domain.recording import (
     Alternative,
     Cut,
+    Pause,
     RecordedToken,
     Recording,
     SamplingChange,
@@ -41,6 +42,7 @@ class FileRecording(msgspec.Struct, frozen=True, kw_only=True):
     first: int = 0
     tokens: tuple[FileToken, ...] = ()
     changes: tuple[SamplingChange, ...] = ()
+    pauses: tuple[Pause, ...] = ()
     pieces: tuple[tuple[int, FilePiece], ...] = ()
     """The text of every id, negative ones too, which stand for tokens of a server without ids."""
 
@@ -51,6 +53,7 @@ def to_file(message_id: int, recording: Recording) -> FileRecording:
         first=recording.first,
         tokens=tuple(map(_to_file, recording.tokens)),
         changes=tuple(recording.changes),
+        pauses=tuple(recording.pauses),
         pieces=tuple((token_id, _piece_to_file(piece)) for token_id, piece in recording.pieces.items()),
     )
 
@@ -61,6 +64,7 @@ def from_file(file: FileRecording) -> Recording:
         tokens=[_from_file(token) for token in file.tokens],
         first=file.first,
         changes=file.changes,
+        pauses=file.pauses,
         pieces={
             token_id: piece.encode("utf-8", "replace") if isinstance(piece, str) else bytes(piece)
             for token_id, piece in file.pieces

@@ -21,6 +21,7 @@ from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.recording import (
     NOT_RECORDED,
+    Pause,
     RecordedToken,
     Recording,
     SamplingChange,
@@ -92,6 +93,8 @@ class _Columns(msgspec.Struct, array_like=True, frozen=True):
     pieces: bytes
     changes: tuple[tuple[int, str], ...]
     """Index in the reply, and the sampling parameters as JSON."""
+    paused: tuple[tuple[int, float], ...] = ()
+    """Index in the reply, and how long the user paused it before that token, in seconds."""
 
 
 class Recordings:
@@ -157,6 +160,7 @@ def joined(parts: Sequence[Recording]) -> Recording:
         tokens=tokens,
         first=first,
         changes=[change for part in parts for change in part.changes],
+        pauses=[pause for part in parts for pause in part.pauses],
         pieces=pieces,
     )
 
@@ -185,6 +189,7 @@ def encoded(recording: Recording) -> StoredPart:
         piece_lengths=_column("I", list(map(len, pieces))),
         pieces=b"".join(pieces),
         changes=tuple((each.at, encoded_sampling(each.sampling) or "") for each in recording.changes),
+        paused=tuple((each.at, each.seconds) for each in recording.pauses),
     )
     data = bytes([VERSION]) + zlib.compress(msgspec.msgpack.encode(columns), _LEVEL)
     return StoredPart(recording.first, len(tokens), data)
@@ -203,6 +208,7 @@ def decoded(first: object, data: object) -> Recording:
             tokens=_tokens(columns, _unplaced(piece_ids, _numbers("I", columns.places))),
             first=first,
             changes=[SamplingChange(at, sampling_from(each)) for at, each in columns.changes],
+            pauses=[Pause(*each) for each in columns.paused],
             pieces=dict(zip(piece_ids, _pieces(columns), strict=True)),
         )
     except (ValueError, IndexError, OverflowError, struct.error, zlib.error) as error:

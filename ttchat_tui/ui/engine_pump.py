@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 
 from ttchat_tui.domain.events import EngineEvent, TokenEvent
-from ttchat_tui.domain.recording import SamplingChange
 from ttchat_tui.domain.updates import Update
 from ttchat_tui.session import CHECKPOINT_S, ChatSession
 
@@ -46,7 +45,8 @@ def merge_tokens(events: Sequence[EngineEvent]) -> list[EngineEvent]:
                 ends_thought=any(event.ends_thought for event in run),
                 distributions=_aligned(run, "distributions", None),
                 pieces={token_id: piece for event in run for token_id, piece in event.pieces.items()},
-                sampling_changes=_changes(run),
+                sampling_changes=_placed(run, "sampling_changes"),
+                pauses=_placed(run, "pauses"),
             )
         )
         run.clear()
@@ -70,13 +70,13 @@ def _aligned(run: Sequence[TokenEvent], field: str, missing: object) -> tuple[An
     return tuple(value for event in run for value in getattr(event, field) or (missing,) * len(event.times_s))
 
 
-def _changes(run: Sequence[TokenEvent]) -> tuple[SamplingChange, ...]:
-    """The changes of all events, each with its place among the tokens of the run."""
+def _placed(run: Sequence[TokenEvent], field: str) -> tuple[Any, ...]:
+    """What that field of all events has, each with its place `at` among the tokens of the run."""
     before = accumulate((len(event.times_s) for event in run), initial=0)
     return tuple(
         msgspec.structs.replace(each, at=at + each.at)
         for at, event in zip(before, run, strict=False)
-        for each in event.sampling_changes
+        for each in getattr(event, field)
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -115,7 +116,7 @@ class BatchStepper(AnyStepper, Protocol):
 def run_generation(job: ReplyJob, stepper: AnyStepper) -> Iterator[GenerationEvent]:
     """Stream one reply: `GenerationStarted`, progress, one `TokenEvent` per token, last `GenerationFinished`.
 
-    Cancel is checked between steps and between prefill chunks. Sampling parameters are read for each token; stop strings
+    Cancel is checked between steps and between prefill chunks, and a pause begins between steps. Sampling parameters are read for each token; stop strings
     and seed are those of the request. The first token is sampled on the host, from the prefill's logits.
 
     The reply ends with `length` at max_tokens and with `context` when prompt and reply fill the context. An exception of
@@ -140,7 +141,10 @@ class _DecodeLoop(Ending):
     def __init__(self, job: ReplyJob, stepper: AnyStepper, batch: BatchStepper | None = None) -> None:
         """`batch` is the same stepper, where it steps several rows."""
         super().__init__()
-        self._job = job
+        own_clock = job.clock
+        self._job = job = msgspec.structs.replace(job, clock=lambda: own_clock() - self._paused_s)
+        self._paused_s = 0.0
+        """All pauses so far. The job's clock stops during them, so that no figure of the reply includes one."""
         self._stepper = stepper
         self._batch = batch
         self._rows = [
@@ -222,8 +226,10 @@ class _DecodeLoop(Ending):
             self._batch.join()
 
     def _decode(self) -> Iterator[GenerationEvent]:
-        """Tokens until every row has ended or the request is cancelled."""
+        """Tokens until every row has ended or the request is cancelled. A pause comes before a step, so that what the user
+        changes meanwhile acts on the next token, also where the device samples it."""
         live: list[ReplyRow] = self._rows
+        self._await_step(live)
         outputs: Sequence[NDArray[np.float32] | Drawn] | NDArray[np.float32] = [self._logits] * len(live)
         while live and not self._is_cancelled:
             for row, output in zip(live, outputs, strict=True):
@@ -235,8 +241,21 @@ class _DecodeLoop(Ending):
                     self._batch.freeze(row.number)
                     yield row.row_finished()
             live = [row for row in live if row.reason is None]
+            self._await_step(live)
             if live and not self._is_cancelled:
                 outputs = self._step(live)
+
+    def _await_step(self, live: Sequence[ReplyRow]) -> None:
+        """Wait while the user pauses the reply."""
+        control = self._job.control
+        if not live or not control.is_paused:
+            return
+        began_s = self._job.now_s()
+        control.await_step()
+        paused_s = self._job.now_s() - began_s
+        self._paused_s += paused_s
+        for row in live:
+            row.pause(paused_s)
 
     def _step(self, live: Sequence[ReplyRow]) -> Sequence[NDArray[np.float32] | Drawn] | NDArray[np.float32]:
         """Feed each live row its latest token."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ttchat_tui.domain.events import GenerationFinished, RowFinished, TokenEvent
 from ttchat_tui.domain.generation import FinishReason, GenerationStats
 from ttchat_tui.domain.meter import Meter
-from ttchat_tui.domain.recording import Distribution, SamplingChange, ids_of
+from ttchat_tui.domain.recording import Distribution, Pause, SamplingChange, ids_of
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.decoding.ending import Ending
 from ttchat_tui.engine.decoding.job import ReplyJob, ReplyText
@@ -56,6 +56,8 @@ class ReplyRow(Ending):
         self._sampling_before = sampling()
         self._sampling_changes = 0
         self._sent_pieces = set[int]()
+        self._pauses: list[Pause] = []
+        """Since the latest token."""
 
     def accept(self, output: NDArray[np.float32] | Drawn, *, is_drafted: bool) -> TokenEvent | None:
         """The next token, from the stepper's output: logits [vocab] or a drawn token.
@@ -82,6 +84,7 @@ class ReplyRow(Ending):
         text = self._text_stream.push(token_id)
         time_s = self._job.now_s()
         self.meter.token(time_s, is_drafted=is_drafted)
+        pauses, self._pauses = self._pauses, []
         return TokenEvent(
             request_id=self._job.request.id,
             token_ids=(token_id,),
@@ -93,6 +96,7 @@ class ReplyRow(Ending):
             distributions=(distribution,) if distribution is not None else (),
             pieces=self._new_pieces(token_id, distribution),
             sampling_changes=(SamplingChange(0, sampling),) if is_changed else (),
+            pauses=tuple(pauses),
         )
 
     def _draw(
@@ -120,6 +124,11 @@ class ReplyRow(Ending):
         new = {token_id, *ids} - self._sent_pieces
         self._sent_pieces |= new
         return {each: self._job.piece_of(each) for each in new}
+
+    def pause(self, seconds: float) -> None:
+        """The user has paused the reply before its next token."""
+        self.meter.paused(seconds)
+        self._pauses.append(Pause(0, seconds))
 
     def check_finished(self) -> None:
         """Set `reason` if the latest token ends the reply."""

@@ -128,7 +128,7 @@ class Child:
 
         Raises:
             EngineDied: the child ended; or it was killed, after `silence_s` without a heartbeat or after
-                `step_limit_s()` without an answer.
+                `step_limit_s()` without an answer. While that is None, the time does not count.
         """
         self._heard_s = progressed = time.monotonic()
         while True:
@@ -149,7 +149,9 @@ class Child:
             if now - self._heard_s > silence_s:
                 raise self._kill_hung(f"gave no sign of life for {silence_s:g} s")
             step_s = step_limit_s()
-            if step_s is not None and now - progressed > step_s:
+            if step_s is None:
+                progressed = now
+            elif now - progressed > step_s:
                 raise self._kill_hung(f"made no progress for {step_s:g} s")
             yield None
 

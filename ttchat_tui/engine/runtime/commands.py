@@ -7,7 +7,7 @@ from typing import TypeAlias
 import msgspec
 
 from ttchat_tui.domain.chat import ChatMessage
-from ttchat_tui.domain.generation import GenerationRequest
+from ttchat_tui.domain.generation import GenerationRequest, Pacing
 from ttchat_tui.domain.model_spec import ModelSpec
 from ttchat_tui.domain.sampling import DEFAULTS, SamplingParams
 
@@ -48,5 +48,12 @@ class SetSampling(msgspec.Struct, frozen=True, tag=True):
     sampling: SamplingParams
 
 
-Command: TypeAlias = Load | CountTokens | Generate | Unload | Close | CancelLoad | Cancel | SetSampling
-"""The first five run in order. The last three change the command that is running."""
+class SetPacing(msgspec.Struct, frozen=True, tag=True):
+    request_id: int
+    pacing: Pacing
+
+
+Command: TypeAlias = (
+    Load | CountTokens | Generate | Unload | Close | CancelLoad | Cancel | SetSampling | SetPacing
+)
+"""The first five run in order. The last four change the command that is running."""

@@ -26,7 +26,7 @@ from ttchat_tui.domain.events import (
     PromptCounted,
     TokenEvent,
 )
-from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
+from ttchat_tui.domain.generation import GenerationControl, GenerationRequest, Pacing
 from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec
 from ttchat_tui.domain.sampling import DEFAULTS, SamplingParams
 from ttchat_tui.engine.base import EngineClosing, EngineDied, EngineError, LoadCancelled
@@ -41,6 +41,7 @@ from ttchat_tui.engine.runtime.commands import (
     CountTokens,
     Generate,
     Load,
+    SetPacing,
     SetSampling,
     Unload,
 )
@@ -209,18 +210,26 @@ class IsolatedEngine:
         self, child: Child, request: GenerationRequest, control: GenerationControl
     ) -> Iterator[ChildAnswer]:
         """The answers to a running request. Changes of `control` are sent to the child at once."""
-        sampling, is_cancelled = request.sampling, False
+        sampling, pacing, is_cancelled = request.sampling, Pacing(), False
         timeouts = self._timeouts
         step_timeout = StepTimeout(timeouts.step_s, timeouts.min_step_s)
         wake_fd = self._wake_reader.fileno()
-        for answer in child.answers(timeouts.silence_s, step_timeout.limit_s, wake_fd):
+
+        def limit_s() -> float | None:
+            return None if control.is_paused else step_timeout.limit_s()
+
+        for answer in child.answers(timeouts.silence_s, limit_s, wake_fd):
             if isinstance(answer, TokenEvent):
                 step_timeout.observe(answer)
             if answer is None:
                 self._clear_wakes()
+                control.cancel_if_deserted()
             if control.sampling is not sampling:
                 sampling = control.sampling
                 child.send(SetSampling(request.id, sampling))
+            if control.pacing != pacing:
+                pacing = control.pacing
+                child.send(SetPacing(request.id, pacing))
             if control.is_cancelled and not is_cancelled:
                 is_cancelled = True
                 child.send(Cancel(request.id))

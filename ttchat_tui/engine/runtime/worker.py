@@ -1,6 +1,6 @@
 """The engine's process: runs the commands from the channel, one at a time.
 
-Three threads: main runs the engine; the reader receives commands, applies cancels and sampling changes at once, and
+Three threads: main runs the engine; the reader receives commands, applies cancels, pauses and sampling changes at once, and
 notices when the UI has gone; the heartbeat thread shows that the interpreter is alive while a command runs. File
 descriptors 0, 1 and 2 are set before this module is loaded (stdin is /dev/null, output is the log), so that the output of
 native libraries goes to the log.
@@ -39,6 +39,7 @@ from ttchat_tui.engine.runtime.commands import (
     CountTokens,
     Generate,
     Load,
+    SetPacing,
     SetSampling,
     Unload,
 )
@@ -140,6 +141,9 @@ class Worker:
             case SetSampling(request_id, sampling):
                 if control := self._controls.get(request_id):
                     control.set_sampling(sampling)
+            case SetPacing(request_id, pacing):
+                if control := self._controls.get(request_id):
+                    control.set_pacing(pacing)
             case _:
                 assert_never(command)
 

@@ -106,6 +106,13 @@ class LimitedControl(GenerationControl):
         return self._control.is_cancelled
 
     @property
+    def is_paused(self) -> bool:
+        return self._control.is_paused
+
+    def await_step(self) -> None:
+        self._control.await_step()
+
+    @property
     def sampling(self) -> SamplingParams:
         return limit_sampling(self._control.sampling, self._names)
 

@@ -82,7 +82,7 @@ def figures_of(stats: GenerationStats) -> str:
     """`41 tok · TTFT 0.14 s · 93.8 tok/s`.
 
     `~` marks estimates, `by pieces` that received chunks were counted instead of tokens. A TTFT that includes the network
-    says so. Dropped messages, changed parameters and cached tokens follow, then how probable the tokens were."""
+    says so. Dropped messages, changed parameters, pauses and cached tokens follow, then how probable the tokens were."""
     about = "~" if stats.is_estimate else ""
     by = " by pieces" if about and stats.chunks and stats.chunks == stats.completion_tokens else ""
     parts = [f"{about if stats.completion_tokens else ''}{stats.completion_tokens:,} tok{by}"]
@@ -95,6 +95,8 @@ def figures_of(stats: GenerationStats) -> str:
         parts.append(f"{counted(stats.dropped_messages, 'message')} {were} not sent")
     if stats.sampling_changes:
         parts.append("sampling changed midway")
+    if stats.paused_s:
+        parts.append(f"paused for {stats.paused_s:.0f} s")
     if stats.cached_tokens:
         parts.append(f"{stats.cached_tokens:,}/{stats.prompt_tokens:,} cached")
     return SEPARATOR.join([*parts, *likelihood_words(stats.mean_logprob, stats.greedy_share)])

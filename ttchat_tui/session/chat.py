@@ -61,6 +61,7 @@ from ttchat_tui.session.notices import (
     still_running,
     with_served_name,
 )
+from ttchat_tui.session.pausing import Pausing
 from ttchat_tui.session.presets import Presets
 from ttchat_tui.storage.errors import StorageError, not_found
 
@@ -86,6 +87,10 @@ class ChatSession(Conversations):
     def forking(self) -> Forking:
         """Other continuations of the replies on screen."""
         return Forking(self._store, self)
+
+    @cached_property
+    def pausing(self) -> Pausing:
+        return Pausing(lambda: self.running, lambda: self.answered_elsewhere, lambda: self.info)
 
     def flush_unsaved(self) -> ErrorInfo | None:
         """Write replies that could not be stored when they ended. Returns the error if that fails again."""

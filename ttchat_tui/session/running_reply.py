@@ -153,12 +153,13 @@ class RunningReply:
         self._parts.append(text)
 
     def checkpoint(self, store: ConversationStore, clock: Callable[[], float]) -> bool:
-        """Write new text if a checkpoint is due. Returns whether it was written.
+        """Write new text if a checkpoint is due: while the reply is paused, at once. Returns whether it was written.
 
         Raises:
             StorageError: it could not be written; the wait before each further attempt doubles.
         """
-        if not self._is_dirty or clock() < self._due:
+        is_at_rest = self.control.is_paused and self._backoff_s == CHECKPOINT_S
+        if not self._is_dirty or (clock() < self._due and not is_at_rest):
             return False
         self._backoff_s = min(2 * self._backoff_s, LONGEST_BACKOFF_S)
         try:

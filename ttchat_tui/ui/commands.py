@@ -64,6 +64,8 @@ TABLE: Final[tuple[Action, ...]] = (
         "ctrl+j,shift+enter,alt+enter", footer="newline", scope="prompt",
     ),
     Action("stop", "Stop the reply, or cancel the load", "Reply", "Stop the reply, keep its text, and hold what waits in the queue; pressed twice, cancel a load.", "escape", "/stop", footer="stop"),
+    Action("pause", "Pause or resume the reply", "Reply", "The model stops before its next token and keeps all it has read; again to resume. So does space while the prompt is empty.", slash="/pause"),
+    Action("step", "Make the reply one token longer", "Reply", "A paused reply makes exactly one token; a running one pauses after it. So does . while the prompt is empty.", slash="/step"),
     Action("regenerate", "Regenerate a reply", "Reply", "Answer again, at the selected message or the last one; the old reply stays. /retry model=NAME temperature=0.2 changes settings for this reply.", "ctrl+r", "/retry", "settings", parts="settings"),
     Action("continue_reply", "Continue a reply", "Reply", "Resume the selected or the last reply where it was cut off or stopped.", slash="/continue"),
     Action("edit_draft", "Edit the draft in $EDITOR", "Reply", "Edit the draft in $VISUAL or $EDITOR.", "ctrl+g", "/edit"),

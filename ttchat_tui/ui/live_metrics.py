@@ -41,14 +41,15 @@ class LiveMetrics:
         session = self._session
         is_live = session.is_answering
         stats = session.meter.stats() if is_live else self.last_stats or GenerationStats()
-        now_tps = session.meter.now_tps(RATE_WINDOW_S) if is_live else None
+        is_paused = session.pausing.is_paused
+        now_tps = session.meter.now_tps(RATE_WINDOW_S) if is_live and not is_paused else None
         if now_tps is not None:
             self._rates.append(now_tps)
         info = session.info
         # Unknown before the first reply, and for a reply that the app's death cut off.
         is_known = is_live or stats.prompt_tokens > 0
         return deferred.metrics_panel.Metrics(
-            phase=self.phase,
+            phase="paused" if is_paused else self.phase,
             ttft_s=stats.ttft_s,
             prefill_tps=stats.prefill_tps,
             decode_now_tps=now_tps,

@@ -28,6 +28,7 @@ from ttchat_tui.ui.screens.finding import Finding
 from ttchat_tui.ui.screens.inspecting import Inspecting
 from ttchat_tui.ui.screens.ledger_actions import LedgerActions
 from ttchat_tui.ui.screens.organising import OrganisingActions
+from ttchat_tui.ui.screens.pausing import PausingActions
 from ttchat_tui.ui.screens.prompt_actions import PromptActions
 from ttchat_tui.ui.screens.queueing import Queueing
 from ttchat_tui.ui.screens.recalling import Recalling
@@ -62,6 +63,7 @@ class ChatScreen(
     PromptActions,
     Attaching,
     ThinkingActions,
+    PausingActions,
     DirtySpanScreen[None],
 ):
     """The app's main screen; dialogs open on top of it."""
@@ -192,8 +194,10 @@ class ChatScreen(
         self.copy(event.text)
 
     def on_key(self, event: Key) -> None:
-        """Send keys that nothing else handles to the prompt."""
-        if event.is_printable and event.character is not None and not is_bound(self, event.key):
+        """Send keys that nothing else handles to the prompt, unless they pause or step the reply."""
+        if self.paces(event.key):
+            event.stop()
+        elif event.is_printable and event.character is not None and not is_bound(self, event.key):
             self.prompt.write(event.character)
             self.close_overlay()
             event.stop()

@@ -44,6 +44,7 @@ class ChatActions(SidebarScreen):
     write_title: Callable[[int], None]
     count: Callable[[], None]
     take_back_preset: Callable[[], bool]
+    pace_word: Callable[[], str]
     _busy_words = ""
     """The last error that ends with the reply."""
     _has_failed = False

@@ -81,7 +81,7 @@ class Elsewhere(ChatActions):
         if aside is not None:
             self.status.set_detail(f"the {aside.what}", word="writing")
         else:
-            self.status.set_detail(f"in {behind}" if behind else "")
+            self.status.set_detail(f"in {behind}" if behind else "", word=self.pace_word())
 
     def show_end_elsewhere(self, update: ReplyEndedElsewhere) -> None:
         """Report the end of a reply elsewhere. The list marks it until the conversation is opened."""

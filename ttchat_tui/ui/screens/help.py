@@ -32,6 +32,7 @@ EDITING = (
     ("ctrl+z", "Undo"),
     ("ctrl+y", "Redo"),
     ("//text", "Send text that starts with a slash"),
+    ("space .", "Pause the reply, one token; as first characters of a draft"),
 )
 """The prompt's editing keys."""
 

@@ -69,6 +69,8 @@ class UpdateDrawing(Elsewhere):
     has_answered: bool
     show_count: Callable[[PromptCost], None]
     show_summary_end: Callable[[], None]
+    pace_keys: Callable[[], Sequence[ShownKey]]
+    show_pace: Callable[[], None]
     _context_shown: Mapping[str, int] = MappingProxyType({})
     """Of the running reply, or of what sending the draft would take."""
 
@@ -79,6 +81,7 @@ class UpdateDrawing(Elsewhere):
                 self._show_update(update)
             except StorageError as error:
                 self.show_error(error.info)
+        self.show_pace()
         self.on_message_selection_selection_changed()
 
     def on_message_selection_selection_changed(self) -> None:
@@ -86,6 +89,7 @@ class UpdateDrawing(Elsewhere):
         for line in self.query_children(KeyLine):
             line.set_escape(self.escape_does())
             line.set_selection(self.selection_keys())
+            line.set_pace(self.pace_keys())
 
     def _show_update(self, update: Update) -> None:
         """The only place that distinguishes updates."""
@@ -111,7 +115,7 @@ class UpdateDrawing(Elsewhere):
             case ReplyDelayed(_, words):
                 self.status.set_detail(words, word="waiting:")
             case ReplyStreamed(message_id, text, thoughts):
-                self.status.set_detail("")
+                self.status.set_detail("", word=self.pace_word())
                 self.metrics.phase = "generating"
                 self.transcript.set_thoughts(message_id, thoughts)
                 self.transcript.feed(message_id, text)
@@ -228,7 +232,9 @@ class UpdateDrawing(Elsewhere):
         self.transcript.begin(structs.replace(view_of(message), figures="", note=""))
 
     def _show_prefill(self, done: int, total: int) -> None:
-        if 0 < done < total:
+        if done >= total and self.session.pausing.is_paused:
+            self.status.set_detail("", word=self.pace_word())
+        elif 0 < done < total:
             self.status.set_detail(f"the prompt {done:,} / {total:,}", word="reading")
 
     def _end_reply(self, message: Message, error: ErrorInfo | None) -> None:

@@ -80,6 +80,7 @@ class KeyLine(Widget, can_focus=False):
         self._hovered: ShownKey | None = None
 
         self._selection: Sequence[ShownKey] = ()
+        self._pace: Sequence[ShownKey] = ()
 
     def on_mount(self) -> None:
         self.screen.bindings_updated_signal.subscribe(self, self._read_keys)
@@ -113,6 +114,12 @@ class KeyLine(Widget, can_focus=False):
             self._selection = keys
             self.refresh()
 
+    def set_pace(self, keys: Sequence[ShownKey]) -> None:
+        """The keys that pause and step the running reply, which follow those that stop it; empty if there are none now."""
+        if list(keys) != list(self._pace):
+            self._pace = keys
+            self.refresh()
+
     def _shown(self) -> list[ShownKey]:
         room = self.size.width
         keys = [
@@ -124,6 +131,10 @@ class KeyLine(Widget, can_focus=False):
             own = [key for key in keys if key.is_own and key.action not in DISPENSABLE]
             escape = [key for key in keys if key.action == "stop"]
             return beginning([*own, *escape, *self._selection], room)
+        if self._pace:
+            first = [*(key for key in keys if key.action == "stop"), *self._pace]
+            others = [key for key in keys if key.action != "stop"]
+            return beginning([*first, *fitting(others, room - sum(key.cells for key in first))], room)
         return fitting(keys, room)
 
     def render(self) -> Content:

@@ -40,6 +40,7 @@ DRAFT_PAUSE_S = 0.4
 DEFAULTS = UiSettings()
 
 PLACEHOLDER = "Write a message"
+PAUSED_PLACEHOLDER = "Paused: space resumes, . makes one token, esc stops"
 BUSY_PLACEHOLDER = "Type ahead: it is sent next; esc stops the reply"
 
 
@@ -74,6 +75,9 @@ class Prompt(FoldingArea):
         @property
         def control(self) -> Prompt:
             return self.prompt
+
+    class BeginningChanged(Message):
+        """`is_at_beginning` has changed."""
 
     class BlankSubmitted(Message):
         """A key that sends was pressed, and there is nothing to send: it is for the selected message."""
@@ -129,6 +133,10 @@ class Prompt(FoldingArea):
         self._is_loaded = False
         """The text was replaced as a whole, which offers no completion."""
         self._pasted: Typed | None = None
+        self.first_keys: frozenset[str] = frozenset()
+        """Keys that the screen takes where they would type the first character of a draft."""
+        self._was_at_beginning = True
+        self._is_paused = False
         # For the footer, while the prompt has the focus. `on_key` handles these keys first.
         for name, keys in (("send", self._submit_keys), ("newline", self._newline_keys)):
             if keys:
@@ -192,7 +200,21 @@ class Prompt(FoldingArea):
     def set_busy(self, is_busy: bool) -> None:
         """Show that a reply is running. Typing and sending still work; the screen decides what sending does."""
         self.set_class(is_busy, "-busy")
-        self.placeholder = BUSY_PLACEHOLDER if is_busy else PLACEHOLDER
+        self._show_placeholder()
+
+    def set_paused(self, is_paused: bool) -> None:
+        """Show that the running reply is paused, and how it is resumed."""
+        self._is_paused = is_paused
+        self._show_placeholder()
+
+    def _show_placeholder(self) -> None:
+        busy = PAUSED_PLACEHOLDER if self._is_paused else BUSY_PLACEHOLDER
+        self.placeholder = busy if self.has_class("-busy") else PLACEHOLDER
+
+    @property
+    def is_at_beginning(self) -> bool:
+        """The next character that is typed is the first one of a draft."""
+        return not self.document.text and self.is_writing
 
     def set_token_hint(self, hint: str) -> None:
         """Show a few words in the lower border, such as `23 tok`; empty for none."""
@@ -279,6 +301,9 @@ class Prompt(FoldingArea):
         pressed = "enter" if key in self._submit_keys else key
         if self.completions is not None and await self.completions.press(pressed, event.time):
             pass
+        elif key in self.first_keys and self.is_at_beginning:
+            event.prevent_default()
+            return  # for the screen
         elif key in self._submit_keys:
             self.action_send()
         elif key in self._newline_keys:
@@ -287,6 +312,7 @@ class Prompt(FoldingArea):
             pass
         elif not self.edit_by_key(key, event.character):
             return
+        self._report_beginning()
         event.stop()
         event.prevent_default()
 
@@ -301,6 +327,7 @@ class Prompt(FoldingArea):
     def _draft_edited(self, event: TextArea.Changed) -> None:
         event.stop()
         self._fit_height()
+        self._report_beginning()
         if not self.document.text:
             self._attachments = ""
         self._show_hints()
@@ -318,6 +345,11 @@ class Prompt(FoldingArea):
         event.stop()
         if self.completions is not None and self.completions.is_open:
             self._report_typed()
+
+    def _report_beginning(self) -> None:
+        if self.is_at_beginning != self._was_at_beginning:
+            self._was_at_beginning = self.is_at_beginning
+            self.post_message(self.BeginningChanged())
 
     def on_blur(self) -> None:
         self.post_message(self.Completable(self, None))

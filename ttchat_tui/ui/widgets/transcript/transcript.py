@@ -174,6 +174,15 @@ class Transcript(NoSecondLayout, MessageThoughts, TextSelection):
         """Store more text of a streaming message; `flush` draws it."""
         self._fed[key] = self._fed.get(key, "") + text
 
+    def set_note(self, key: int, note: str) -> None:
+        """Show a few words under a message; empty for none."""
+        index = self._views.place_of(key)
+        if index is None or self._views[index].note == note:
+            return
+        view = self._views[index] = replace(self._views[index], note=note)
+        if widget := self._widgets.get(key):
+            widget.show(view)
+
     def rewrite(self, key: int, text: str, thoughts: tuple[ThoughtFigures, ...] = ()) -> None:
         """Replace the whole text of a streaming message, and the figures of its thoughts."""
         index = self._views.place_of(key)

@@ -9,7 +9,7 @@ import msgspec
 from tests.ui.chat_app import ChatApp, running, until
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import PrefillProgress, TokenEvent
-from ttchat_tui.domain.recording import Distribution, SamplingChange
+from ttchat_tui.domain.recording import Distribution, Pause, SamplingChange
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.ui.engine_pump import LONGEST_PAUSE_S, SHORTEST_PAUSE_S, merge_tokens, next_pause_s
 
@@ -55,6 +55,7 @@ def test_what_is_recorded_keeps_its_token_when_events_are_merged() -> None:
                 distributions=(third,),
                 pieces={3: b"c"},
                 sampling_changes=(SamplingChange(0, warmer),),
+                pauses=(Pause(0, 4.0), Pause(0, 1.0)),
             ),
         ]
     )
@@ -62,6 +63,7 @@ def test_what_is_recorded_keeps_its_token_when_events_are_merged() -> None:
     assert event.distributions == (first, None, third)
     assert event.pieces == {1: b"a", 3: b"c"}
     assert event.sampling_changes == (SamplingChange(2, warmer),)
+    assert event.pauses == (Pause(2, 4.0), Pause(2, 1.0))
 
 
 def test_an_event_says_of_each_token_whether_it_was_drafted() -> None:

@@ -6,6 +6,7 @@ import codecs
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from ttchat_tui.domain.events import (
     TokenEvent,
 )
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
-from ttchat_tui.domain.recording import RecordLevel, SamplingChange
+from ttchat_tui.domain.recording import Pause, RecordLevel, SamplingChange
 from ttchat_tui.domain.recording import ids_of as alternative_ids
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineDied, OutOfMemory
@@ -344,6 +345,39 @@ def test_parameters_are_read_for_every_token() -> None:
     assert tokens(events)[4].sampling_changes == (
         SamplingChange(0, SamplingParams(temperature=0.0, max_tokens=6)),
     )
+
+
+class SlowHand(GenerationControl):
+    """Every pause takes a minute of the stepper's clock."""
+
+    def __init__(self, stepper: RecitingStepper) -> None:
+        super().__init__(GREEDY)
+        self._stepper = stepper
+
+    def await_step(self) -> None:
+        self._stepper.now_s += 60.0
+        super().await_step()
+
+
+def test_no_figure_but_its_own_includes_a_pause() -> None:
+    whole = Run(RecitingStepper("Hello, world")).events
+    run = Run(RecitingStepper("Hello, world"))
+    run.control = SlowHand(run.stepper)
+    events: list[GenerationEvent] = []
+    for event in run:
+        events.append(event)
+        if len(tokens(events)) in (4, 5):
+            run.control.pause()
+            run.control.step()
+        elif len(tokens(events)) == 6:
+            run.control.resume()
+    figures = finished(events).stats
+    assert figures == msgspec.structs.replace(finished(whole).stats, paused_s=120.0)
+    assert [event.times_s for event in tokens(events)] == [event.times_s for event in tokens(whole)]
+    assert {at: event.pauses for at, event in enumerate(tokens(events)) if event.pauses} == {
+        4: (Pause(0, 60.0),),
+        5: (Pause(0, 60.0),),
+    }
 
 
 def test_unchanged_parameters_count_as_no_change() -> None:

@@ -15,20 +15,29 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tests.fakes import SCRIPTED, Fault, Gate, Script
 from tests.patience import wait_until
 from ttchat_tui.domain.chat import ChatMessage
-from ttchat_tui.domain.events import GenerationEvent, GenerationFinished, LoadProgress, TokenEvent
+from ttchat_tui.domain.events import (
+    GenerationEvent,
+    GenerationFinished,
+    LoadProgress,
+    PrefillProgress,
+    TokenEvent,
+)
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineDied, EngineError, LoadCancelled
+from ttchat_tui.engine.runtime import child
 from ttchat_tui.engine.runtime.child import TOKEN_PAUSE_S, Timeouts
 from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.engine.runtime.isolated import IsolatedEngine
+from ttchat_tui.engine.runtime.step_timeout import StepTimeout
 from ttchat_tui.engine.runtime.wire import Channel, ChildAnswer, Command
 
 SPEC = ModelSpec(name="m")
@@ -280,6 +289,38 @@ def test_a_hang_in_mid_reply_is_noticed_at_the_pace_of_the_reply(make: Make) -> 
         reply(engine)
 
 
+def test_a_pause_has_no_time_out(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = list[bool]()
+    control = GenerationControl(REQUEST.sampling)
+
+    def limit_s(_timeout: StepTimeout) -> None:
+        asked.append(control.is_paused)
+
+    monkeypatch.setattr(StepTimeout, "limit_s", limit_s)
+    engine = make()
+    engine.load(SPEC, ignore)
+    control.pause()
+    for event in engine.generate(REQUEST, control):
+        if isinstance(event, PrefillProgress | TokenEvent):
+            control.step()
+        if isinstance(event, TokenEvent) and event.pauses:
+            control.cancel()
+    assert True not in asked
+
+
+def test_time_without_a_limit_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = itertools.count(0.0, 0.25)
+    monkeypatch.setattr(child, "time", SimpleNamespace(monotonic=lambda: next(now_s)))
+    silent = child.Child.__new__(child.Child)
+    monkeypatch.setattr(silent, "_channel", SimpleNamespace(receive=lambda *_: None), raising=False)
+    monkeypatch.setattr(silent, "_kill_hung", EngineDied, raising=False)
+    limits = iter([*[None] * 100, *[5.0] * 100])
+    answers = silent.answers(1e9, lambda: next(limits))
+    assert [next(answers) for _ in range(105)] == [None] * 105, "100 of them without a limit"
+    with pytest.raises(EngineDied, match="no progress for 5 s"):
+        list(answers)
+
+
 def test_a_stopped_child_counts_as_hung(make: Make) -> None:
     engine = make(timeouts=Timeouts(heartbeat_s=0.1, silence_s=0.4))
     engine.load(SPEC, ignore)
@@ -434,10 +475,12 @@ from tests.fakes import SCRIPTED, Script
 from ttchat_tui.domain.events import GenerationFinished, TokenEvent
 from tests.engine.runtime.test_isolated import REQUEST, SPEC, ignore
 from ttchat_tui.domain.generation import GenerationControl
+from ttchat_tui.engine.runtime import child
 from ttchat_tui.engine.runtime.child import TOKEN_PAUSE_S, Timeouts
 from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.engine.runtime.isolated import IsolatedEngine
 from ttchat_tui.engine.runtime.commands import Command
+from ttchat_tui.engine.runtime.step_timeout import StepTimeout
 from ttchat_tui.engine.runtime.wire import ChildAnswer, Channel
 
 script = Script(fault={fault!r}, fault_at=1)

@@ -78,10 +78,9 @@ def test_the_figures_say_how_probable_the_tokens_were() -> None:
     assert figures_of(stats) == "3 tok · perplexity 1.65 · 67% greedy"
 
 
-def test_the_figures_show_that_sampling_changed_during_the_reply() -> None:
-    assert figures_of(GenerationStats(completion_tokens=3, sampling_changes=2)) == (
-        "3 tok · sampling changed midway"
-    )
+def test_the_figures_show_that_sampling_changed_during_the_reply_and_a_pause() -> None:
+    stats = GenerationStats(completion_tokens=3, sampling_changes=2, paused_s=8.4)
+    assert figures_of(stats) == "3 tok · sampling changed midway · paused for 8 s"
 
 
 CALL = "The model wanted to call now; this app runs no tools."

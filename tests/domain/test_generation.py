@@ -1,0 +1,79 @@
+"""The control of a running reply: who waits for a step, and what ends the wait."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from ttchat_tui.domain import generation
+from ttchat_tui.domain.generation import GenerationControl, Pacing
+from ttchat_tui.domain.sampling import SamplingParams
+
+
+def paused() -> GenerationControl:
+    control = GenerationControl(SamplingParams())
+    control.pause()
+    return control
+
+
+@pytest.mark.parametrize(
+    "wake",
+    [GenerationControl.resume, GenerationControl.step, GenerationControl.cancel],
+    ids=lambda wake: wake.__name__,
+)
+def test_the_wait_for_a_step_ends_with(wake: Callable[[GenerationControl], None]) -> None:
+    control, has_begun, has_ended = paused(), threading.Event(), threading.Event()
+
+    def wait() -> None:
+        has_begun.set()
+        control.await_step()
+        has_ended.set()
+
+    threading.Thread(target=wait, daemon=True).start()
+    assert has_begun.wait(20)
+    assert not has_ended.is_set()
+    wake(control)
+    assert has_ended.wait(20)
+
+
+def test_each_step_is_taken_once_and_those_left_are_forgotten_by_a_resume() -> None:
+    control = paused()
+    control.step()
+    control.step()
+    control.await_step()
+    control.resume()
+    control.await_step()
+    control.pause()
+    waiting = threading.Thread(target=control.await_step, daemon=True)
+    waiting.start()
+    control.step()
+    waiting.join(20)
+    assert not waiting.is_alive(), "a step after the pause counts, whatever was left before it"
+    assert control.pacing == Pacing(is_paused=True, steps=3)
+
+
+def test_steps_are_for_paused_replies_and_a_cancelled_one_is_not_paused() -> None:
+    control = GenerationControl(SamplingParams())
+    control.step()
+    assert control.pacing == Pacing()
+    control.pause()
+    control.cancel()
+    assert not control.is_paused
+
+
+def test_a_listener_hears_of_a_pause_from_before_it_listened() -> None:
+    heard = list[GenerationControl]()
+    control = paused()
+    control.subscribe(heard.append)
+    assert heard == [control]
+
+
+def test_a_reply_that_nobody_can_resume_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = threading.Thread()
+    monkeypatch.setattr(threading, "main_thread", lambda: ended)
+    monkeypatch.setattr(generation, "MAIN_THREAD_CHECK_S", 0.001)
+    control = paused()
+    control.await_step()
+    assert control.is_cancelled

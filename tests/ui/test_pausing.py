@@ -45,8 +45,7 @@ async def test_a_reply_is_paused_stepped_and_resumed_by_keys_that_else_are_typed
         assert chat.screen.metrics.sample().decode_now_tps is None
 
         gate.open()
-        chat.screen.transcript.focus()
-        await pilot.press("full_stop")
+        await pilot.press("f5", "full_stop")
         await until(pilot, lambda: words(chat) == 2)
         await settle(pilot, chat)
         assert "● paused" in shown(chat), "also after a token"

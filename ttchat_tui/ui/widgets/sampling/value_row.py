@@ -175,8 +175,8 @@ class ValueRow(Widget, Generic[V], can_focus=True):
 
     def on_key(self, event: events.Key) -> None:
         if self._edit is None:
-            if event.character is None or event.character not in self.TYPEABLE:
-                return
+            if event.character is None or event.character not in self.TYPEABLE or event.character == ".":
+                return  # a full stop steps a paused reply, and values begin with a digit
             self._begin("")
         assert self._edit is not None
         if event.key == "enter":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
@@ -23,7 +24,10 @@ def paused() -> GenerationControl:
     [GenerationControl.resume, GenerationControl.step, GenerationControl.cancel],
     ids=lambda wake: wake.__name__,
 )
-def test_the_wait_for_a_step_ends_with(wake: Callable[[GenerationControl], None]) -> None:
+def test_the_wait_for_a_step_ends_with(
+    wake: Callable[[GenerationControl], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generation, "MAIN_THREAD_CHECK_S", 3600.0)
     control, has_begun, has_ended = paused(), threading.Event(), threading.Event()
 
     def wait() -> None:
@@ -38,20 +42,38 @@ def test_the_wait_for_a_step_ends_with(wake: Callable[[GenerationControl], None]
     assert has_ended.wait(20)
 
 
-def test_each_step_is_taken_once_and_those_left_are_forgotten_by_a_resume() -> None:
+class WouldWait(Exception):
+    """The engine would wait for the user."""
+
+
+def would_wait(control: GenerationControl, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether the next step does not begin; if it does, it is taken."""
+
+    def wait(_seconds: float) -> None:
+        raise WouldWait
+
+    with monkeypatch.context() as patch:
+        patch.setattr(control, "_has_changed", SimpleNamespace(wait=wait))
+        try:
+            control.await_step()
+        except WouldWait:
+            return True
+    return False
+
+
+def test_each_step_is_taken_once_and_a_resume_forgets_those_left(monkeypatch: pytest.MonkeyPatch) -> None:
     control = paused()
+    assert would_wait(control, monkeypatch)
     control.step()
     control.step()
-    control.await_step()
+    assert [would_wait(control, monkeypatch) for _ in range(3)] == [False, False, True]
+    control.step()
     control.resume()
-    control.await_step()
+    assert not would_wait(control, monkeypatch)
     control.pause()
-    waiting = threading.Thread(target=control.await_step, daemon=True)
-    waiting.start()
+    assert would_wait(control, monkeypatch)
     control.step()
-    waiting.join(20)
-    assert not waiting.is_alive(), "a step after the pause counts, whatever was left before it"
-    assert control.pacing == Pacing(is_paused=True, steps=3)
+    assert not would_wait(control, monkeypatch)
 
 
 def test_steps_are_for_paused_replies_and_a_cancelled_one_is_not_paused() -> None:

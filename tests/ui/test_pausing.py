@@ -90,6 +90,7 @@ async def test_in_normal_mode_the_keys_are_those_of_vi(tmp_path: Path) -> None:
         await until(pilot, lambda: "space pause" in key_line(chat))
         await pilot.press("escape", "space", "full_stop")
         assert not chat.session.pausing.is_paused
+        assert (chat.screen.prompt.text, chat.screen.prompt.is_writing) == ("", False)
         assert "space" not in key_line(chat)
         await pilot.press("i", "ctrl+u", "space")
         assert chat.session.pausing.is_paused

@@ -353,16 +353,19 @@ class SlowHand(GenerationControl):
     def __init__(self, stepper: RecitingStepper) -> None:
         super().__init__(GREEDY)
         self._stepper = stepper
+        self.paused_at: list[int] = []
+        """Steps of the model before each pause."""
 
     def await_step(self) -> None:
         self._stepper.now_s += 60.0
+        self.paused_at.append(self._stepper.spoken)
         super().await_step()
 
 
 def test_no_figure_but_its_own_includes_a_pause() -> None:
     whole = Run(RecitingStepper("Hello, world")).events
     run = Run(RecitingStepper("Hello, world"))
-    run.control = SlowHand(run.stepper)
+    run.control = hand = SlowHand(run.stepper)
     events: list[GenerationEvent] = []
     for event in run:
         events.append(event)
@@ -371,6 +374,7 @@ def test_no_figure_but_its_own_includes_a_pause() -> None:
             run.control.step()
         elif len(tokens(events)) == 6:
             run.control.resume()
+    assert hand.paused_at == [3, 4], "before the step, and the first token needs none"
     figures = finished(events).stats
     assert figures == msgspec.structs.replace(finished(whole).stats, paused_s=120.0)
     assert [event.times_s for event in tokens(events)] == [event.times_s for event in tokens(whole)]

@@ -127,14 +127,16 @@ class KeyLine(Widget, can_focus=False):
             for key in self._keys
             if room < self._narrower_than.get(key.action, room + 1) and (self._escape or key.action != "stop")
         ]
+        own = [key for key in keys if key.is_own and key.action not in DISPENSABLE]
+        first = [*own, *(key for key in keys if key.action == "stop")]
         if self._selection:
-            own = [key for key in keys if key.is_own and key.action not in DISPENSABLE]
-            escape = [key for key in keys if key.action == "stop"]
-            return beginning([*own, *escape, *self._selection], room)
+            return beginning([*first, *self._selection], room)
         if self._pace:
-            first = [*(key for key in keys if key.action == "stop"), *self._pace]
-            others = [key for key in keys if key.action != "stop"]
-            return beginning([*first, *fitting(others, room - sum(key.cells for key in first))], room)
+            first += self._pace
+            others = fitting(
+                [key for key in keys if key not in first], room - sum(key.cells for key in first)
+            )
+            return beginning([*first, *others], room)
         return fitting(keys, room)
 
     def render(self) -> Content:

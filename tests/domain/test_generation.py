@@ -85,13 +85,6 @@ def test_steps_are_for_paused_replies_and_a_cancelled_one_is_not_paused() -> Non
     assert not control.is_paused
 
 
-def test_a_listener_hears_of_a_pause_from_before_it_listened() -> None:
-    heard = list[GenerationControl]()
-    control = paused()
-    control.subscribe(heard.append)
-    assert heard == [control]
-
-
 def test_a_reply_that_nobody_can_resume_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
     ended = threading.Thread()
     monkeypatch.setattr(threading, "main_thread", lambda: ended)

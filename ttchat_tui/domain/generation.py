@@ -222,11 +222,10 @@ class GenerationControl:
             self.cancel()
 
     def subscribe(self, listener: Callable[[GenerationControl], None]) -> None:
-        """Call `listener` after each change, on the thread that made it, and now if the reply is cancelled or
-        paused already."""
+        """Call `listener` after each change, on the thread that made it, and now if the reply is cancelled already."""
         with self._lock:
             self._listeners.append(listener)
-        if self.is_cancelled or self.is_paused:
+        if self.is_cancelled:
             listener(self)
 
     def _notify(self) -> None:

@@ -25,6 +25,8 @@ class CountTokens(msgspec.Struct, frozen=True, tag=True):
 
 class Generate(msgspec.Struct, frozen=True, tag=True):
     request: GenerationRequest
+    pacing: Pacing = Pacing()
+    """At the beginning."""
 
 
 class Unload(msgspec.Struct, frozen=True, tag=True):

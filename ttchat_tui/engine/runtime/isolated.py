@@ -26,7 +26,7 @@ from ttchat_tui.domain.events import (
     PromptCounted,
     TokenEvent,
 )
-from ttchat_tui.domain.generation import GenerationControl, GenerationRequest, Pacing
+from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec
 from ttchat_tui.domain.sampling import DEFAULTS, SamplingParams
 from ttchat_tui.engine.base import EngineClosing, EngineDied, EngineError, LoadCancelled
@@ -155,10 +155,11 @@ class IsolatedEngine:
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
         child = self._running_child()
         control.subscribe(self._wake)
-        child.send(Generate(request))
+        command = Generate(request, control.pacing)
+        child.send(command)
         is_finished = False
         try:
-            for answer in self._controlled_answers(child, request, control):
+            for answer in self._controlled_answers(child, command, control):
                 is_finished = isinstance(answer, GenerationFinished | Failed)
                 if isinstance(answer, Failed):
                     raise _engine_error(answer.error)
@@ -207,10 +208,11 @@ class IsolatedEngine:
         return answer
 
     def _controlled_answers(
-        self, child: Child, request: GenerationRequest, control: GenerationControl
+        self, child: Child, command: Generate, control: GenerationControl
     ) -> Iterator[ChildAnswer]:
         """The answers to a running request. Changes of `control` are sent to the child at once."""
-        sampling, pacing, is_cancelled = request.sampling, Pacing(), False
+        request, pacing = command.request, command.pacing
+        sampling, is_cancelled = request.sampling, False
         timeouts = self._timeouts
         step_timeout = StepTimeout(timeouts.step_s, timeouts.min_step_s)
         wake_fd = self._wake_reader.fileno()

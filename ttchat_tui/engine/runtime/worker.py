@@ -122,8 +122,9 @@ class Worker:
             case Load():
                 self._load_cancelled = cancelled = threading.Event()
                 self._queue(lambda: self._load(command, cancelled))
-            case Generate(request):
+            case Generate(request, pacing):
                 self._controls[request.id] = control = GenerationControl(request.sampling)
+                control.set_pacing(pacing)
                 self._queue(lambda: self._generate(command, control))
             case CountTokens():
                 self._queue(lambda: self._count(command))

@@ -98,10 +98,10 @@ class Recording(msgspec.Struct, frozen=True):
     """Number of tokens of the reply before `tokens[0]`."""
     changes: Sequence[SamplingChange] = ()
     """In order; before the first one, the reply's own parameters apply."""
-    pauses: Sequence[Pause] = ()
-    """In order; before one token there may be several."""
     pieces: Mapping[int, bytes] = {}
     """The bytes of every token and alternative. A control token has its name. One token may be a part of a character."""
+    pauses: Sequence[Pause] = ()
+    """In order; before one token there may be several."""
 
     def piece_of(self, token_id: int) -> bytes:
         return self.pieces.get(token_id, b"")

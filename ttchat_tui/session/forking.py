@@ -124,7 +124,8 @@ class Forking:
         if own is None or recording.sampling_at(end, own) != sampling:
             changes.append(SamplingChange(end + 1, sampling))
         tokens = [*recording.tokens[begin - recording.first : at], added]
-        return PartialCopy(message.id, end, encoded(Recording(tokens, begin, changes, pieces)))
+        pauses = [each for each in recording.pauses if begin <= each.at < end]
+        return PartialCopy(message.id, end, encoded(Recording(tokens, begin, changes, pieces, pauses)))
 
 
 def _chosen(token: RecordedToken, token_id: int) -> RecordedToken | None:

@@ -56,7 +56,7 @@ class Recorder:
     @property
     def recording(self) -> Recording:
         """A view: it grows with the reply."""
-        return Recording(self._tokens, self._first, self._changes, self._pauses, self._pieces)
+        return Recording(self._tokens, self._first, self._changes, self._pieces, self._pauses)
 
     def begin_with(self, sampling: SamplingParams) -> None:
         """Its first token will be drawn with other parameters than those of the reply's record."""

@@ -28,7 +28,12 @@ SAID = GenerationStats(prompt_tokens=3, completion_tokens=5)
 def test_a_ttft_has_the_network_in_it_only_where_its_reply_came_over_one(
     stats: GenerationStats | None, info: Any, is_over_network: bool
 ) -> None:
-    session = SimpleNamespace(is_answering=False, info=info, engine_memory_bytes=lambda: None)
+    session = SimpleNamespace(
+        is_answering=False,
+        info=info,
+        engine_memory_bytes=lambda: None,
+        pausing=SimpleNamespace(is_paused=False),
+    )
     metrics = LiveMetrics(cast("Any", session))
     metrics.last_stats = stats
     assert metrics.sample().is_over_network == is_over_network

@@ -57,6 +57,27 @@ def test_an_edited_message_is_a_sibling_that_is_answered(start: Callable[..., Ch
     assert said(chat) == TWO_TURNS, "nothing is overwritten"
 
 
+def test_a_version_comes_back_with_the_branch_it_was_left_with(start: Callable[..., Chat]) -> None:
+    chat = two_turns(start)
+    session, first, third = chat.session, chat.session.path[0].id, chat.session.path[2].id
+    session.branching.edit(third, "two again")
+    chat.until(GenerationFinished)
+    session.show_version(session.path[2].id, -1)
+    assert said(chat) == TWO_TURNS, "now the older of the two continuations"
+    session.branching.edit(first, "uno")
+    chat.until(GenerationFinished)
+    for _ in range(2):
+        session.show_version(session.path[0].id, -1)
+        assert said(chat) == TWO_TURNS
+        session.show_version(session.path[0].id, 1)
+        assert said(chat) == ["uno", "A"]
+    session.show_version(session.path[0].id, -1)
+    session.branching.delete(third)
+    session.show_version(session.path[0].id, 1)
+    session.show_version(session.path[0].id, -1)
+    assert said(chat) == ["one", "A", "two again", "B"], "what was left is gone: the newest continuation"
+
+
 def test_an_unchanged_message_gets_another_reply_instead(start: Callable[..., Chat]) -> None:
     chat = two_turns(start)
     chat.session.branching.edit(chat.session.path[0].id, "one")

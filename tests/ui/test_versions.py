@@ -76,6 +76,43 @@ async def test_messages_that_follow_the_other_version_are_counted(tmp_path: Path
         assert len(chat.session.path) == 4
 
 
+async def test_without_a_selection_older_and_newer_turn_the_same_message_until_something_is_said(
+    tmp_path: Path,
+) -> None:
+    chat = ChatApp(tmp_path, Script(replies=("an answer", "what follows", "ends")))
+    async with running(chat) as pilot:
+        await ask_twice(pilot, chat)
+        await pilot.press("alt+h", *"more", "enter")
+        await reply_ended(pilot, chat)
+        await pilot.press("ctrl+r")
+        await reply_ended(pilot, chat)
+        chat.screen.transcript.select(chat.session.path[1].id)
+        await pilot.press("alt+l", *"more", "enter")
+        await reply_ended(pilot, chat)
+        chat.screen.transcript.select(None)
+        newer = list(chat.session.path.ids)
+
+        # The last message with versions on the newer branch is the first reply, on the older branch the last one.
+        for _ in range(2):
+            await pilot.press("alt+h")
+            await settle(pilot, chat)
+            assert said(chat)[1] == OLDER
+            assert "alt+l shows them again" in chat.toasts()[-1]
+            await pilot.press("alt+l")
+            await settle(pilot, chat)
+            assert chat.session.path.ids == newer
+        await pilot.press("alt+h")
+        await settle(pilot, chat)
+        first, last = chat.session.path.ids[1], chat.session.path.ids[-1]
+        chat.screen.transcript.select(last)
+        await pilot.pause()
+        chat.screen.transcript.select(None)
+        await pilot.press("alt+h")
+        await settle(pilot, chat)
+        assert chat.session.path.ids[1] == first
+        assert chat.session.path.ids[-1] != last, "after another selection it is the last one again"
+
+
 async def test_a_version_longer_than_the_screen_is_shown_from_its_beginning(tmp_path: Path) -> None:
     long = "\n\n".join(f"line {number}" for number in range(60))
     chat = ChatApp(tmp_path, Script(replies=(long,)))
@@ -141,7 +178,7 @@ async def test_while_a_reply_runs_another_version_is_refused_with_a_sentence(tmp
         await settle(pilot, chat)
         chat.screen.transcript.select(chat.session.path[1].id)
         await pilot.press("alt+h")
-        assert any("Press Esc to stop it, then choose a version." in toast for toast in chat.toasts())
+        assert chat.toasts() == ["A reply is still running.\nPress Esc to stop it, then choose a version."]
         assert said(chat)[1] == NEWER
         gate.open()
 

@@ -6,6 +6,7 @@ Nothing is overwritten: what replaces a message is stored as its sibling.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from msgspec import structs
@@ -27,7 +28,7 @@ from ttchat_tui.session.conversation import OpenConversation
 from ttchat_tui.session.notices import ASKED_IN_WORDS, NOTHING_TO_DO, WRITTEN_BESIDE, still_running
 from ttchat_tui.session.reply_runner import ReplyRunner
 from ttchat_tui.storage.conversations import ConversationStore
-from ttchat_tui.storage.errors import not_found
+from ttchat_tui.storage.errors import StorageError, not_found
 from ttchat_tui.storage.message_path import MessagePath
 from ttchat_tui.storage.recordings import PartialCopy
 
@@ -56,6 +57,8 @@ class Branching:
         self._why_not = why_not
         self._reported: set[int] = set()
         """Messages of which a notice has said that another window has written beside or below them."""
+        self._ends: dict[int, int] = {}
+        """A version that another one has replaced on screen in this session → the last message of the branch it left with."""
 
     # --- replies
 
@@ -89,6 +92,7 @@ class Branching:
         home, session, before = self._home(), self._session, self._session.path
         session.load_if_none()
         removed = _removed(len(asked), replaced)  # now: the reply that begins joins `asked`
+        self._note_end(len(asked))
         home.path = asked
         updates = self._runner.begin(
             home, session.sampling, session.model, replaced=replaced, settings=settings
@@ -140,6 +144,7 @@ class Branching:
         at = self._place(message_id)
         if text == before[at].content:
             return self.regenerate(message_id)
+        self._note_end(at)
         home.path = before[:at]
         try:
             message = home.add_user_message(text, session.model)
@@ -197,6 +202,7 @@ class Branching:
             recorded=recorded,
         )
         reply = self._store.message(reply_id)
+        self._note_end(at)
         home.path = home.path[:at]
         home.path.append(reply)
         return [BranchShown(at, (reply,))]
@@ -226,11 +232,30 @@ class Branching:
     def show(self, message: Message) -> list[Update]:
         """Show a message of the conversation on screen with its newest continuation, and keep that branch. What the path
         has already is not read again."""
-        home = self._home()
+        return self._show_ids(self._store.newest_ids(message), message.id)
+
+    def show_version(self, message: Message) -> list[Update]:
+        """Show another version of a message on screen with the branch it left the screen with, so that the way back leads
+        where one was; the first time with its newest continuation."""
         ids = self._store.newest_ids(message)
+        if (end := self._ends.get(message.id)) is not None:
+            with suppress(StorageError):  # deleted since
+                left = self._store.newest_ids(self._store.message(end))
+                ids = left if message.id in left else ids
+        return self._show_ids(ids, message.id)
+
+    def _note_end(self, at: int) -> None:
+        """The path on screen is about to be replaced from `at` on."""
+        if replaced := self._home().path.ids[at:]:
+            self._ends[replaced[0]] = replaced[-1]
+
+    def _show_ids(self, ids: Sequence[int], message_id: int) -> list[Update]:
+        """Show the path `ids` with the message in view."""
+        home = self._home()
         pairs = enumerate(zip(home.path.ids, ids, strict=False))
         shared = next((at for at, (known, wanted) in pairs if known != wanted), min(len(home.path), len(ids)))
-        return self._show_path(home, ids, shared, message.id)
+        self._note_end(shared)
+        return self._show_path(home, ids, shared, message_id)
 
     def _show_path(
         self, home: OpenConversation, ids: Sequence[int], kept: int, at: int | None = None

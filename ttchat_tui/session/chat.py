@@ -52,7 +52,9 @@ from ttchat_tui.session.conversations import Conversations
 from ttchat_tui.session.forking import Forking
 from ttchat_tui.session.notices import (
     LOAD_AND_SEND,
+    NEWEST,
     NO_MODEL,
+    OLDEST,
     STILL_LOADING,
     Unsaved,
     answered_elsewhere,
@@ -170,8 +172,8 @@ class ChatSession(Conversations):
             self._host.load(self.model)
 
     def show_version(self, message_id: int, step: int) -> list[Update]:
-        """Show the previous (-1) or next (1) version of a message on screen, with its newest continuation. Does nothing if
-        there is none.
+        """Show the previous (-1) or next (1) version of a message on screen, with the branch it was left with, or its newest
+        continuation. If there is none, a notice says so.
 
         Raises:
             StorageError: the message was deleted or cannot be read; nothing has changed.
@@ -186,8 +188,8 @@ class ChatSession(Conversations):
             raise not_found("This message")
         wanted = versions.index(shown.id) + step
         if not 0 <= wanted < len(versions):
-            return []
-        return self._show_branch(self._store.message(versions[wanted]))
+            return [Notice(OLDEST if step < 0 else NEWEST)]
+        return self.branching.show_version(self._store.message(versions[wanted]))
 
     def open_at(self, message_id: int) -> list[Update]:
         """Show the branch that has a message, with its newest continuation. While a reply runs in its conversation, the branch

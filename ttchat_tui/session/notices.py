@@ -28,6 +28,8 @@ WRITTEN_BESIDE = ErrorInfo(
     message="Another window has written in this conversation, in a branch of its own.",
     cure="/tree shows all branches.",
 )
+OLDEST = ErrorInfo(kind=NOTE, message="This is the oldest version.")
+NEWEST = ErrorInfo(kind=NOTE, message="This is the newest version.")
 STILL_LOADING = ErrorInfo(
     kind=NOTE, message="The model is still loading.", cure="Press Esc again to cancel the load."
 )

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 class TranscriptActions(ChatActions):
     """One method for each action; `command_<name>` takes what follows a slash command."""
 
+    _turned: tuple[int, int] | None = None
+    """The message whose version was changed last, and the end of the path since then."""
+
     def copy(self, text: str) -> None:
         """Copy to the clipboard in a worker: the tools may be slow or hang."""
 
@@ -117,10 +120,11 @@ class TranscriptActions(ChatActions):
         self._show_version(event.step, event.key)
 
     def _show_version(self, step: int, key: int | None = None) -> None:
-        """Show another version of the message `key`, the selected one, or the last one that has versions: after an edit that
-        is the user's message. It stays in view, and selected."""
+        """Show another version of the message `key`, the selected one, the one that was turned last, or the last one that has
+        versions: after an edit that is the user's message. It stays in view, and selected."""
         selected, last = self.transcript.selected, self.session.last_reply
-        wanted = key or selected or self.session.branching.turned() or (last.id if last else None)
+        wanted = key or selected or self._turned_before()
+        wanted = wanted or self.session.branching.turned() or (last.id if last else None)
         at = self.session.path.place_of(wanted)
         if wanted is None or at is None:
             self.notify("There is no reply yet.", markup=False)
@@ -134,14 +138,24 @@ class TranscriptActions(ChatActions):
         if not self.attempt(lambda: self.session.show_version(wanted, step)):
             return
         path = self.session.path
-        if path[at].id == wanted:
-            self.notify(f"This is the {'oldest' if step < 0 else 'newest'} version.", markup=False)
-            return
+        self._turned = (path.ids[at], path.ids[-1])
+        if path.ids[at] == wanted:
+            return  # refused, which a notice says
         if after:
             self._report_hidden(after, back="newer_version" if step < 0 else "older_version")
         if selected == wanted:
             self.transcript.select(path[at].id)
         self.transcript.bring_into_view(path[at].id)
+
+    def _turned_before(self) -> int | None:
+        """The message whose version was changed last, until something else is selected or said."""
+        if self._turned is None or self.session.path.ids[-1:] != [self._turned[1]]:
+            return None
+        return self._turned[0]
+
+    def on_message_selection_selection_changed(self) -> None:
+        if self._turned is not None and self.transcript.selected not in (None, self._turned[0]):
+            self._turned = None
 
     def _report_hidden(self, count: int, back: str) -> None:
         """Report that `count` messages follow the version that was left. The action `back` returns to it."""

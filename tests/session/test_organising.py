@@ -25,6 +25,30 @@ def three(chat: Chat) -> list[int]:
     return made
 
 
+def test_an_archiving_is_taken_back_once_unless_something_was_deleted_since(
+    start: Callable[..., Chat],
+) -> None:
+    chat = start()
+    session, (one, two, three_) = chat.session, three(chat)
+
+    def archived() -> set[int]:
+        return {each.id for each in session.conversations() if each.is_archived}
+
+    session.organising.archive([one])
+    session.organising.archive([one, two])
+    session.branching.undo()
+    assert archived() == {one}, "it was archived before"
+    assert not session.branching.undo()
+    session.organising.archive([one])
+    session.branching.undo()
+    assert archived() == {one}
+    session.organising.archive([two])
+    session.delete(three_)
+    assert session.branching.undo()
+    assert archived() == {one, two}
+    assert three_ in {each.id for each in session.conversations()}, "what was done last is undone"
+
+
 def test_pins_and_the_archive_are_switched_for_several_at_once(start: Callable[..., Chat]) -> None:
     chat = start()
     one, two, _ = three(chat)

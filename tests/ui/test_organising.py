@@ -63,10 +63,25 @@ async def test_conversations_are_kept_in_order_with_the_keyboard(tmp_path: Path)
         await chat.screen.run_command(BY_NAME["show_archived"], "")
         await pilot.pause()
         assert rows(chat) == ["Today", "two new"]
-        await pilot.press("down", "alt+z", "escape")
-        panel.clear_filter()
+        await pilot.press("down", "asterisk", "alt+z")
+        assert rows(chat) == []
+        assert panel.filter_input.has_focus, "the empty list is hidden"
+        await pilot.press("escape")
+        assert rows(chat) == ["Pinned", "one rust", "Today", "three new", "two new"]
+        assert chat.screen.prompt.has_focus
+
+        # Several are archived, and one undo takes that back. Escape in the list returns from the archived to the others.
+        await pilot.press("ctrl+f", "down", "end", "shift+up", "alt+z")
+        assert rows(chat) == ["Pinned", "one rust"]
+        assert chat.toasts()[-1].startswith("2 conversations are archived. /undo takes it back")
+        await chat.screen.run_command(BY_NAME["show_archived"], "")
+        await pilot.press("down", "escape")
+        assert rows(chat) == ["Pinned", "one rust"]
+        assert chat.screen.prompt.has_focus
+        await chat.screen.run_command(BY_NAME["undo_delete"], "")
         await pilot.pause()
         assert rows(chat) == ["Pinned", "one rust", "Today", "three new", "two new"]
+        assert chat.toasts()[-1] == "2 conversations are back in the list."
 
         # Filtered by tag, saved, deleted, and brought back by one undo.
         await pilot.press("ctrl+f", *"tag:new t", "down", "asterisk", "ctrl+s")

@@ -328,6 +328,7 @@ class Branching:
         if at is None:
             assert home.path
             count = self._store.branches.cut(message, home.path.ids[-1])
+            self._session.organising.forget_archiving()
             above = home.path.place_of(message.parent_id)
             place = 0 if message.parent_id is None else None if above is None else above + 1
             return count, self._shown_again(place)
@@ -339,11 +340,15 @@ class Branching:
             left[-1]
         )  # what the screen shows is read before anything changes
         count = self._store.branches.cut(message, left[-1])
+        self._session.organising.forget_archiving()
         return count, self._show_path(home, left, at)
 
     def undo(self) -> list[Update]:
-        """Bring back what was deleted last, in this session or an earlier one: a conversation, or a branch of one. It is
-        opened. The next call brings back what was deleted before. Does nothing if there is nothing."""
+        """Take back the last archiving of this session; else bring back what was deleted last, in this session or an earlier
+        one: a conversation, or a branch of one. It is opened. The next call brings back what was deleted before. Does nothing
+        if there is nothing."""
+        if updates := self._session.organising.undo_archiving():
+            return updates
         last = self._store.last_deleted()
         if not last:
             return []

@@ -286,6 +286,7 @@ class Conversations:
         """Delete conversations; one `undelete` restores them. A reply that runs in one ends with the text it has, and their
         messages leave the queue. Raises StorageError: nothing is deleted."""
         self._store.delete(*ids)
+        self.organising.forget_archiving()
         for each in ids:
             self.queue.leave(each)
         self.marks.clear(*ids)

@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from ttchat_tui.domain.conversation import Conversation, ListedConversation, Message
-from ttchat_tui.domain.updates import ConversationsChanged, Update
+from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.updates import NOTE, ConversationsChanged, Notice, Update
+from ttchat_tui.session.conversation import name_of
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.listing import ReadList
 
@@ -19,6 +21,8 @@ class Organising:
         """`refresh` reads these conversations again where they are open."""
         self._store = store
         self._refresh = refresh
+        self._last_archiving: tuple[bool, tuple[int, ...]] | None = None
+        """Whether it archived or returned to the list, and the conversations that it changed."""
 
     def listed(self) -> Sequence[ListedConversation]:
         """All conversations, newest first; the same object as before if nothing has changed. What other windows have written
@@ -43,9 +47,34 @@ class Organising:
 
     def archive(self, ids: Sequence[int]) -> tuple[bool, list[Update]]:
         """Archive them, or return them to the list if all are archived. Returns whether they are archived now."""
-        is_archived = not all(each.is_archived for each in self._listed(ids))
+        listed = self._listed(ids)
+        is_archived = not all(each.is_archived for each in listed)
         self._store.set_archived(ids, is_archived)
+        changed = tuple(each.id for each in listed if each.is_archived != is_archived)
+        self._last_archiving = (is_archived, changed)
         return is_archived, self._changed(ids)
+
+    def undo_archiving(self) -> list[Update]:
+        """Take back the last `archive` of this session, unless something was deleted since. Empty: there is nothing."""
+        if self._last_archiving is None:
+            return []
+        was_archived, ids = self._last_archiving
+        found = [each.id for each in self._listed(ids) if each.is_archived == was_archived]
+        self._store.set_archived(found, not was_archived)
+        self._last_archiving = None
+        if not found:  # brought back since
+            return []
+        subject = (
+            f"{len(found):,} conversations are"
+            if len(found) > 1
+            else f"{name_of(self.conversation(found[0]))} is"
+        )
+        words = f"{subject} {'back in the list' if was_archived else 'archived again'}."
+        return [*self._changed(found), Notice(ErrorInfo(kind=NOTE, message=words))]
+
+    def forget_archiving(self) -> None:
+        """Something else is the last that can be undone."""
+        self._last_archiving = None
 
     def tag(self, ids: Sequence[int], *, add: Sequence[str] = (), remove: Sequence[str] = ()) -> list[Update]:
         """Give them tags and take others away."""

@@ -85,7 +85,7 @@ TABLE: Final[tuple[Action, ...]] = (
     Action("archive", "Archive the conversation", "Conversation", "Take it out of the list without deleting it, or bring it back; in the list for all that are chosen.", "alt+z", "/archive"),
     Action("show_archived", "Show archived conversations", "Conversation", "List the archived conversations; esc returns to the others.", slash="/archived"),
     Action("delete", "Delete the conversation", "Conversation", "Delete the conversation; /undo brings it back.", slash="/delete"),
-    Action("undo_delete", "Undo a deletion or a preset", "Conversation", "Bring back what was deleted last, or the settings before the last preset.", slash="/undo"),
+    Action("undo_delete", "Undo a deletion, an archiving or a preset", "Conversation", "Bring back what was deleted or archived last, or the settings before the last preset.", slash="/undo"),
     Action("search", "Search everything said", "Conversation", "Search all messages and titles of all conversations as you type.", "alt+s", "/search", "words"),
     Action("save", "Save the transcript", "Conversation", "Write the conversation, a message or a code block to a file: Markdown, JSON, JSONL, HTML or text.", "ctrl+s", "/save", "file", is_new=True),
     Action("context", "Show the context", "Conversation", "Show the tokens of each message, what is sent and what falls out; keep, leave out, summarise.", "alt+c", "/context"),

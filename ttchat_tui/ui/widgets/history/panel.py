@@ -77,6 +77,10 @@ class HistoryPanel(Vertical):
     }
     """
 
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "clear_filter", "Clear the filter", show=False)
+    ]
+
     filter_input = getters.query_one(FilterInput)
     conversations = getters.query_one(ConversationList)
 
@@ -127,6 +131,15 @@ class HistoryPanel(Vertical):
             yield NewButton("+", markup=False)
         yield ConversationList(self._clock)
         yield Static("", id="history-empty", markup=False)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        is_filtered = bool(self.filter_input.value) if action == "clear_filter" else True
+        return is_filtered and super().check_action(action, parameters)
+
+    def action_clear_filter(self) -> None:
+        """Escape in the list does what it does in the filter: all conversations are shown, and the prompt has the focus."""
+        self.clear_filter()
+        self.post_message(self.FilterClosed())
 
     def on_mount(self) -> None:
         self.border_title = "Conversations"
@@ -190,6 +203,10 @@ class HistoryPanel(Vertical):
         listed = self.conversations
         self._drawn_at = self._clock()
         rows = rows_of(matching(self._items, self.filter_input.value), self._drawn_at)
+        if (
+            not rows and listed.has_focus
+        ):  # it is hidden; the filter is why it is empty, and esc there clears it
+            self.filter_input.focus()
         self.set_class(not rows, "-empty")
         if not rows:
             self.query_one("#history-empty", Static).update(self._nothing())

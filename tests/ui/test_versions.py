@@ -181,6 +181,21 @@ async def test_while_a_reply_runs_another_version_is_refused_with_a_sentence(tmp
         assert chat.toasts() == ["A reply is still running.\nPress Esc to stop it, then choose a version."]
         assert said(chat)[1] == NEWER
         gate.open()
+        await reply_ended(pilot, chat)
+
+        # A retry in the middle that is stopped before its first word leaves no trace: the prompt shows no running reply.
+        before, words = said(chat), chat.screen.prompt.placeholder
+        gate.shut()
+        await pilot.press("ctrl+r")
+        await settle(pilot, chat)
+        await pilot.press("alt+h")
+        assert chat.screen.prompt.placeholder != words
+        await pilot.press("escape")
+        gate.open()
+        await reply_ended(pilot, chat)
+        assert said(chat) == before
+        assert chat.screen.prompt.placeholder == words
+        assert not any("still running" in toast for toast in chat.toasts())
 
 
 async def test_a_single_version_is_reported(tmp_path: Path) -> None:

@@ -81,8 +81,17 @@ class UpdateDrawing(Elsewhere):
                 self._show_update(update)
             except StorageError as error:
                 self.show_error(error.info)
+        self._show_whether_busy()
         self.show_pace()
         self.on_message_selection_selection_changed()
+
+    def _show_whether_busy(self) -> None:
+        """A reply ends in several ways: with a text, withdrawn in favour of what it replaced, with its conversation."""
+        is_busy = self.session.is_answering
+        if is_busy != self.prompt.is_busy:
+            self.prompt.set_busy(is_busy)
+            if not is_busy:
+                self.drop_busy_toast()
 
     def on_message_selection_selection_changed(self) -> None:
         """Show what escape does now."""
@@ -159,7 +168,6 @@ class UpdateDrawing(Elsewhere):
         self.transcript.set_placeholder(None if messages else welcome())
         self.prompt.set_draft(self.session.draft)
         self.prompt.set_history(list(map(without_mentioned_blocks, self.session.prompts.recent())))
-        self.prompt.set_busy(self.session.is_answering)
         if self.session.is_busy:
             self.show_place_of_reply()
             self.metrics.phase = "generating"
@@ -227,7 +235,6 @@ class UpdateDrawing(Elsewhere):
 
     def _begin_reply(self, message: Message) -> None:
         self._show_question_again(message.parent_id)
-        self.prompt.set_busy(True)
         self.metrics.forget_rates()
         self.transcript.begin(structs.replace(view_of(message), figures="", note=""))
 
@@ -239,8 +246,6 @@ class UpdateDrawing(Elsewhere):
 
     def _end_reply(self, message: Message, error: ErrorInfo | None) -> None:
         self.has_answered = True
-        self.prompt.set_busy(self.session.is_answering)
-        self.drop_busy_toast()
         cure = error.cure if error else ""
         if error and self.session.engine_state == "failed":
             cure = with_reload_hint(cure)
@@ -282,7 +287,6 @@ class UpdateDrawing(Elsewhere):
         self.announce("ttchat", error.message)
 
     def _return_draft(self, text: str, error: ErrorInfo) -> None:
-        self.prompt.set_busy(self.session.is_answering)
         text = without_mentioned_blocks(text)
         if text:
             written_since = self.prompt.text.strip()

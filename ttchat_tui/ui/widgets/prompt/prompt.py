@@ -197,6 +197,11 @@ class Prompt(FoldingArea):
         """Of a prompt that waited, what is sent is another text."""
         self._recall.change(prompt, changed)
 
+    @property
+    def is_busy(self) -> bool:
+        """It shows that a reply is running."""
+        return self.has_class("-busy")
+
     def set_busy(self, is_busy: bool) -> None:
         """Show that a reply is running. Typing and sending still work; the screen decides what sending does."""
         self.set_class(is_busy, "-busy")

@@ -23,7 +23,7 @@ from ttchat_tui.domain.updates import (
     ReplyBegan,
     Update,
 )
-from ttchat_tui.session.notices import WRITTEN_BESIDE
+from ttchat_tui.session.notices import CONTINUED_ELSEWHERE, WRITTEN_BESIDE
 from ttchat_tui.storage.errors import StorageError
 
 TWO_TURNS = ["one", "A", "two", "B"]
@@ -255,20 +255,43 @@ def test_what_another_window_writes_beside_is_counted_and_reported_once(start: C
     here, there = two_turns(start), start(Script(replies=("C",)))
     home = here.session.path[0].conversation_id
     there.session.open(home)
-    assert here.session.branching.follow() == there.session.branching.follow() == []
-    there.ask("three")
-    assert here.session.branching.follow() == [Notice(WRITTEN_BESIDE)], "it continues what is on screen"
-    assert here.session.branching.follow() == []
-    here.ask("mine")
-    assert here.session.branching.follow() == []
-    updates = there.session.branching.follow()
+    assert here.session.other_windows.follow() == there.session.other_windows.follow() == []
+    there.session.branching.regenerate()
+    there.until(GenerationFinished)
+    updates = here.session.other_windows.follow()
     assert [type(each) for each in updates] == [MessageChanged, Notice]
-    asked = there.session.path[-2]
-    assert (asked.content, asked.sibling_index, asked.sibling_count) == ("three", 0, 2)
-    assert there.session.branching.follow() == []
-    here.session.branching.delete(here.session.path[-2].id)
-    assert [type(each) for each in there.session.branching.follow()] == [MessageChanged]
-    assert there.session.path[-2].sibling_count == 1
+    assert updates[-1] == Notice(WRITTEN_BESIDE)
+    replied = here.session.path[-1]
+    assert (replied.content, replied.sibling_index, replied.sibling_count) == ("B", 0, 2)
+    assert here.session.other_windows.follow() == []
+    there.session.branching.delete(there.session.path[-1].id)
+    assert [type(each) for each in here.session.other_windows.follow()] == [MessageChanged]
+    assert here.session.path[-1].sibling_count == 1
+
+
+def test_what_another_window_sends_next_is_shown(start: Callable[..., Chat]) -> None:
+    gate = Gate()
+    here, there = two_turns(start), start(Script(replies=("C",), stepped=True), gate)
+    there.session.open(here.session.path[0].conversation_id)
+    there.session.submit("three")
+    assert here.session.other_windows.follow()[-1] == Notice(CONTINUED_ELSEWHERE)
+    assert said(here) == [*TWO_TURNS, "three", ""]
+    assert here.session.path[-1].status == "streaming"
+    refused = here.session.submit("mine")
+    assert isinstance(refused[-1], DraftReturned), "nothing follows half a reply"
+    gate.open()
+    there.until(GenerationFinished)
+    assert isinstance(here.session.other_windows.follow()[0], MessageChanged)
+    assert said(here) == [*TWO_TURNS, "three", "C"]
+    assert here.session.other_windows.follow() == []
+
+    # Also if the message is sent before anything was looked at: it becomes no silent version of the other's.
+    there.ask("four")
+    here.session.submit("five")
+    here.until(GenerationFinished)
+    assert said(here) == [*TWO_TURNS, "three", "C", "four", "C", "five", "A"]
+    assert [type(each) for each in there.session.other_windows.follow()].count(MessageAdded) == 2
+    assert said(there) == said(here)
 
 
 def test_a_branch_becomes_a_conversation_of_its_own(start: Callable[..., Chat]) -> None:

@@ -25,7 +25,7 @@ from ttchat_tui.domain.updates import (
     Update,
 )
 from ttchat_tui.session.conversation import OpenConversation
-from ttchat_tui.session.notices import ASKED_IN_WORDS, NOTHING_TO_DO, WRITTEN_BESIDE, still_running
+from ttchat_tui.session.notices import ASKED_IN_WORDS, NOTHING_TO_DO, still_running
 from ttchat_tui.session.reply_runner import ReplyRunner
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError, not_found
@@ -55,8 +55,6 @@ class Branching:
         self._runner = runner
         self._home = home
         self._why_not = why_not
-        self._reported: set[int] = set()
-        """Messages of which a notice has said that another window has written beside or below them."""
         self._ends: dict[int, int] = {}
         """A version that another one has replaced on screen in this session → the last message of the branch it left with."""
 
@@ -275,38 +273,6 @@ class Branching:
         home = self._home()
         counts = {} if home.id is None else self._store.branches.version_counts(home.id)
         return next((each for each in reversed(home.path.ids) if each in counts), None)
-
-    def follow(self) -> list[Update]:
-        """Show how many versions the messages on screen have by now, and say once if another window has added one or has
-        continued the conversation."""
-        home, running = self._home(), self._runner.running
-        if home.id is None or not home.path:
-            return []
-        counts, updates = self._store.branches.version_counts(home.id), list[Update]()
-        written = running.message.id if running is not None else None
-        last = home.path[-1]
-        theirs = {last.id} if last.id != written and self._store.children(last.id, home.id) else set[int]()
-        for known in [
-            each for each in home.path.already_read() if each.sibling_count != counts.get(each.id, 1)
-        ]:
-            if known.id == written:
-                continue
-            found = next(
-                (each for each in self._store.children(known.parent_id, home.id) if each.id == known.id), None
-            )
-            if found is None:  # deleted there; what the user does with it reports that
-                continue
-            if found.sibling_count > known.sibling_count:
-                theirs.add(known.id)
-            fresh = structs.replace(
-                known, sibling_index=found.sibling_index, sibling_count=found.sibling_count
-            )
-            home.replace(fresh)
-            updates.append(MessageChanged(fresh))
-        if theirs - self._reported:
-            updates.append(Notice(WRITTEN_BESIDE))
-        self._reported |= theirs
-        return updates
 
     def branch_off(self, message_id: int) -> list[Update]:
         """Copy the path up to this message, of any branch, into a new conversation, and open that."""

@@ -63,6 +63,7 @@ from ttchat_tui.session.notices import (
     still_running,
     with_served_name,
 )
+from ttchat_tui.session.other_windows import OtherWindows
 from ttchat_tui.session.pausing import Pausing
 from ttchat_tui.session.presets import Presets
 from ttchat_tui.storage.errors import StorageError, not_found
@@ -80,6 +81,10 @@ class ChatSession(Conversations):
     def branching(self) -> Branching:
         """What can be done to the tree on screen."""
         return Branching(self, self._store, self._runner, lambda: self._opened, self._why_not)
+
+    @cached_property
+    def other_windows(self) -> OtherWindows:
+        return OtherWindows(self._store, lambda: self._opened, lambda: self.running)
 
     @cached_property
     def presets(self) -> Presets:
@@ -132,16 +137,19 @@ class ChatSession(Conversations):
         self._offered = None
         is_new = self._opened.id is None
         waits = self.is_busy or self.queue.is_waiting
-        message = None
+        message, caught_up = None, list[Update]()
         try:
             if waits:
                 updates = self._opened.queue(text, self.model, self.queue, candidates)
             else:
-                caught_up = self._opened.catch_up()
+                caught_up += (
+                    self._opened.follow()
+                )  # else the message would become a version of the other window's
+                caught_up += self._opened.catch_up()
                 message = self._opened.add_user_message(text, self.model)
                 updates = [*caught_up, MessageAdded(message), ConversationsChanged()]
         except StorageError as error:
-            return [DraftReturned(text, error.info)]
+            return [*caught_up, DraftReturned(text, error.info)]
         if is_new:
             with suppress(StorageError):  # a later call stores it
                 self._drafts.keep(None, "")

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from ttchat_tui.domain.conversation import Conversation, ListedConversation, Message
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.thoughts import extract_answer
-from ttchat_tui.domain.updates import MessageChanged, Update
+from ttchat_tui.domain.updates import ContextChanged, MessageAdded, MessageChanged, Update
 from ttchat_tui.session.message_queue import MessageQueue
 from ttchat_tui.session.notices import WRITTEN_ELSEWHERE, quoted
 from ttchat_tui.session.outgoing import Outgoing, outgoing
@@ -79,6 +79,25 @@ class OpenConversation:
             raise StorageError(WRITTEN_ELSEWHERE)
         self.replace(message)
         return [MessageChanged(message)]
+
+    def follow(self) -> list[Update]:
+        """Show what another window has sent after the end of the path, and how far the reply is that it writes. For a time
+        when nothing runs here. Raises StorageError."""
+        updates = list[Update]()
+        last = self.path[-1] if self.path else None
+        if last is None:
+            return updates
+        if last.status == "streaming" and (fresh := self._store.message(last.id)) != last:
+            self.replace(fresh)
+            updates.append(MessageChanged(fresh))
+        if self._store.children(last.id, last.conversation_id):
+            known = len(self.path)
+            path = self.path.switched(self._store.newest_ids(last), known)
+            added = list(path[known:])  # read before anything changes
+            self.path = path
+            updates += [MessageChanged(last)] if last.role == "user" else []  # it is answered now
+            updates += map(MessageAdded, added)
+        return [*updates, ContextChanged()] if updates else updates
 
     def add_user_message(self, text: str, model: str, *, queued_id: int | None = None) -> Message:
         """Store a message at the end of the path. The first message also stores the conversation. See the store for

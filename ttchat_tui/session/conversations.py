@@ -361,7 +361,7 @@ class Conversations:
     def _begin(self, queued: QueuedMessage) -> list[Update]:
         try:
             home = self._home_of(queued.conversation_id)
-            caught_up = home.catch_up()
+            caught_up = [*home.follow(), *home.catch_up()]
             message = home.add_user_message(queued.content, self.model, queued_id=queued.id)
         except StorageError as error:
             notice = Notice(not_sent(queued, error.info))

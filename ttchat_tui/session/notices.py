@@ -23,6 +23,7 @@ ASKED_IN_WORDS = ErrorInfo(
     "may be visible.",
 )
 NOTHING_TO_DO = ErrorInfo(kind="nothing_to_do", message="There is no reply yet.")
+CONTINUED_ELSEWHERE = ErrorInfo(kind=NOTE, message="Another window continues this conversation.")
 WRITTEN_BESIDE = ErrorInfo(
     kind=NOTE,
     message="Another window has written in this conversation, in a branch of its own.",

@@ -108,6 +108,12 @@ class ConversationStore(Messages):
         """See `Database.merge_log`. Call it when idle."""
         self._database.merge_log()
 
+    def commits_of_others(self) -> int:
+        """A number that changes with each commit of another process."""
+        row = self._database.row("PRAGMA data_version")
+        assert row is not None
+        return row[0]
+
     def set_waker(self, waker: Callable[[], None]) -> None:
         """Call `waker`, on any thread, after every commit and with a new notice: there may be something to do for `tick`."""
         self._database.wake = waker

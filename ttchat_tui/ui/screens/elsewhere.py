@@ -119,7 +119,7 @@ class Elsewhere(ChatActions):
         self.history_panel.show(self.session.organising.listed(), current)
 
     def follow_history(self) -> None:
-        """Show what other windows and programs have written, and what age it all has by now.
+        """Show what other windows and programs have written, on screen and in the list, and what age it all has by now.
 
         Without a change this is one look at the counter of commits, a tenth of a millisecond: no work for a thread. With one,
         10,000 conversations are read on another thread.
@@ -127,6 +127,7 @@ class Elsewhere(ChatActions):
         if self.history_panel is None:
             return
         try:
+            self.show_updates(self.session.other_windows.follow())
             read = self.session.organising.read_aside()
             if read is None:
                 self.history_panel.follow(self.session.organising.listed())
@@ -140,13 +141,11 @@ class Elsewhere(ChatActions):
         try:
             self.session.organising.adopt(await in_daemon_thread(read))
             listed = self.session.organising.listed()
-            updates = self.session.branching.follow()
         except StorageError as error:
             log.warning("the list of conversations could not be read: %s", error)
             return
         if self.history_panel is not None:
             self.history_panel.follow(listed)
-        self.show_updates(updates)
 
     def announce_reply(self, conversation: Conversation | None, reply: str, error: ErrorInfo | None) -> None:
         """Report the end of a reply, by the conversation's name and the reply's first words."""

@@ -191,7 +191,6 @@ async def test_while_a_reply_runs_another_version_is_refused_with_a_sentence(tmp
         await pilot.press("alt+h")
         assert chat.screen.prompt.placeholder != words
         await pilot.press("escape")
-        gate.open()
         await reply_ended(pilot, chat)
         assert said(chat) == before
         assert chat.screen.prompt.placeholder == words

@@ -14,7 +14,7 @@ from tests.cli.headless.test_repl import chat
 from tests.fakes import Script
 from tests.size import sized
 from tests.storage.imports.conversations import SAMPLING
-from ttchat_tui.cli.headless.commands import COMMANDS
+from ttchat_tui.cli.headless.commands import COMMANDS, help_text
 from ttchat_tui.cli.headless.listing import UsageError
 from ttchat_tui.cli.headless.sampling_words import changed
 from ttchat_tui.domain.sampling import SamplingParams
@@ -190,3 +190,14 @@ def test_every_parameter_can_be_set(params: SamplingParams, name: str) -> None:
     expected = msgspec.structs.replace(SamplingParams(), **{name: value})
     if name != "stop" or not {"none", "random"} & set(value):
         assert changed(SamplingParams(), quoted.replace("seed=None", "seed=none")) == expected
+
+
+@pytest.mark.parametrize("columns", [50, 80, 200])
+def test_the_help_breaks_between_words_at_the_width_of_the_terminal(columns: int) -> None:
+    rows = help_text(columns).split("\n")
+    assert max(map(len, rows)) <= columns
+    words = " ".join(" ".join(rows).split())
+    assert all(
+        " ".join((f"/{name}", each.argument, each.help)).replace("  ", " ") in words
+        for name, each in COMMANDS.items()
+    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import shlex
+import shutil
+import textwrap
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
@@ -28,11 +30,13 @@ from ttchat_tui.storage.export import export_messages, format_of, missing_folder
 NOTHING_TO_SAVE: Final = ErrorInfo(kind="nothing_to_do", message="There is nothing to save yet.")
 NOTHING_OPEN: Final = ErrorInfo(kind="nothing_to_do", message="The conversation is empty.")
 
-ABOUT_LINES: Final = """\
-A line that ends with \\ continues on the next one. A line that begins with // is sent with one /.
-@FILE in a line attaches the file, @"MY FILE" one with spaces, @FOLDER/ the names in a folder.
-ctrl+c stops a reply and keeps its text so far.
-"""
+ABOUT_LINES: Final = (
+    "A line that ends with \\ continues on the next one. A line that begins with // is sent with one /.",
+    '@FILE in a line attaches the file, @"MY FILE" one with spaces, @FOLDER/ the names in a folder.',
+    "ctrl+c stops a reply and keeps its text so far.",
+)
+_USAGE_CELLS: Final = 22
+"""For the commands in the help, with two blanks after them."""
 
 
 class Commands:
@@ -78,9 +82,7 @@ class Commands:
     # --- replies
 
     def help(self, _: str) -> None:
-        width = max(len(_usage(name)) for name in COMMANDS)
-        lines = [f"{_usage(name):<{width}}  {command.help}" for name, command in COMMANDS.items()]
-        self._say("\n".join([*lines, ABOUT_LINES]), end="")
+        self._say(help_text(shutil.get_terminal_size().columns))
 
     def retry(self, typed: str) -> int | None:
         settings = parse_reply_settings(typed)
@@ -308,6 +310,22 @@ COMMANDS: Final[dict[str, _Command]] = {
     "quit": _Command("", "Quit; so does ctrl+d.", Commands.quit),
 }  # fmt: skip
 """By the word after the slash. Those that the screen has too are called as there (`ui.commands`)."""
+
+
+def help_text(columns: int) -> str:
+    """All commands, one below the other, in lines of at most `columns` cells."""
+    width = max(columns, 2 * _USAGE_CELLS)
+    parts: list[str] = []
+    for name, command in COMMANDS.items():
+        usage, indent = _usage(name), " " * _USAGE_CELLS
+        begin = f"{usage:<{_USAGE_CELLS}}"
+        if len(usage) > _USAGE_CELLS - 2:  # its sentence goes below
+            parts.append(usage)
+            begin = indent
+        parts += textwrap.wrap(command.help, width, initial_indent=begin, subsequent_indent=indent)
+    for line in ABOUT_LINES:
+        parts += textwrap.wrap(line, width)
+    return "\n".join(parts)
 
 
 def _split(words: str) -> list[str]:

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from textual.app import App
 from textual.binding import BindingsMap
 from textual.command import CommandPalette
+from textual.content import Content
 from textual.pilot import Pilot
 from textual.screen import Screen
-from textual.widgets import Footer, OptionList
+from textual.widgets import Footer, OptionList, Static
 
 from tests.ui.chat_app import until
 from tests.ui.shell_app import screen_text
@@ -295,6 +296,9 @@ async def test_the_help_scrolls_on_a_small_screen() -> None:
         app.push_screen(HelpScreen({}))
         await pilot.pause()
         assert not any("Filter by title" in line for line in screen_text(app))
+        text = app.screen.query_one("VerticalScroll Static", Static)
+        assert isinstance(text.content, Content)
+        assert text.size.height == text.content.plain.count("\n") + 1, "no row is wrapped once more"
         await pilot.press(*["pagedown"] * 20)
         await until(pilot, lambda: any("Back to the default" in line for line in screen_text(app)))
         await pilot.press(*"filter title")

@@ -42,7 +42,7 @@ async def test_a_narrow_row_leaves_whole_keys_out(tmp_path: Path) -> None:
 async def test_escape_is_named_by_what_it_does_now(tmp_path: Path) -> None:
     gate = Gate()
     chat = ChatApp(tmp_path, Script(replies=("one two",), stepped=True), gate)
-    async with running(chat, (80, 24)) as pilot:
+    async with running(chat, (60, 20)) as pilot:
         assert "esc" not in words_below(chat)
         await pilot.press(*"hi", "enter")
         await until(pilot, lambda: "esc stop" in words_below(chat))

@@ -12,8 +12,9 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widget import Widget
 
-DISPENSABLE: Final = ("new", "newline", "stop", "toggle_sampling", "toggle_conversations", "palette", "send")
-"""Actions whose keys are left out, first to last. Help and keys of the focused widget stay."""
+DISPENSABLE: Final = ("new", "newline", "toggle_sampling", "toggle_conversations", "palette", "send", "stop")
+"""Actions whose keys are left out, first to last: what escape does is shown only while it does something. Help and keys of the
+focused widget stay."""
 
 
 class ShownKey(NamedTuple):

@@ -281,7 +281,10 @@ async def test_the_tree_shows_jumps_names_and_deletes(
         assert last_toast(chat).startswith("This reply is being written already."), "nothing is deleted"
         chat.store.finish_reply(loud.id, loud.content, "complete", loud.reply)
         await pilot.press("delete", "delete")
-        assert last_toast(chat) == "Deleted, with the 2 messages that followed. ctrl+z brings it back."
+        assert (
+            last_toast(chat)
+            == "Deleted, with the 2 messages that followed. ctrl+z here, or /undo in the prompt, brings it back."
+        )
         assert [message.id for message in chat.session.tree()] == [1, first.id]
         with monkeypatch.context() as other_window:
             other_window.setattr(chat.store.branches, "outline", lambda _: [])
@@ -336,7 +339,7 @@ async def test_the_tree_is_filtered_and_obeys_the_keys_of_the_chat(tmp_path: Pat
         await pilot.press("alt+t", "ctrl+z")
         assert last_toast(chat).startswith("Nothing was deleted in this tree")
         await pilot.press("shift+delete", "alt+k")
-        assert last_toast(chat) == "Deleted. ctrl+z brings it back."
+        assert last_toast(chat) == "Deleted. ctrl+z here, or /undo in the prompt, brings it back."
         await pilot.press("ctrl+z")
         assert len(tree_of(chat)._rows) == 7
 

@@ -280,7 +280,7 @@ class BranchActions(ChatActions):
                 lambda: self.session.path.ids,
                 self.transcript.selected or path.ids[-1],
                 lambda message_id, name: self.attempt(lambda: self.session.branching.name(message_id, name)),
-                lambda message_id: self._delete(message_id, "ctrl+z"),
+                lambda message_id: self._delete(message_id, "ctrl+z here, or /undo in the prompt,"),
                 self.action_undo_delete,
                 self.services.config.keys,
             )

@@ -48,6 +48,21 @@ async def test_conversations_are_kept_in_order_with_the_keyboard(tmp_path: Path)
         await pilot.press("alt+p")
         assert rows(chat) == ["Pinned", "three new rust", "two new rust", "Today", "one rust"]
         assert panel.border_subtitle == "2 chosen"
+        assert "alt+z archive" in " ".join(screen_text(chat.app)[-1].split())
+
+        # Away from the list the keys are for the open conversation, and say that the chosen ones are left alone.
+        await pilot.press("x", "alt+p")
+        assert chat.toasts()[-1].startswith("This conversation has no message"), "none is open"
+        assert "archive" not in screen_text(chat.app)[-1]
+        chat.screen.open_conversation(1)
+        await pilot.press("alt+p")
+        assert chat.toasts()[-1] == (
+            "“one” is pinned; the 2 chosen are not, since the focus is not in the list."
+        )
+        await pilot.press("alt+p", "backspace")
+        chat.screen.action_new()
+        await pilot.press("ctrl+f", "down")
+        assert panel.border_subtitle == "2 chosen"
         await pilot.press("alt+g")
         await pilot.press("ctrl+u", *"new", "enter")
         assert rows(chat) == ["Pinned", "three new", "two new", "Today", "one rust"]

@@ -13,10 +13,8 @@ from ttchat_tui.domain.text import counted
 from ttchat_tui.domain.updates import ConversationOpened, Update
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui import deferred
-from ttchat_tui.ui.commands import BY_NAME, keys_of
-from ttchat_tui.ui.keys import key_label
 from ttchat_tui.ui.screens.chat_actions import ChatActions
-from ttchat_tui.ui.widgets.key_line import ShownKey
+from ttchat_tui.ui.widgets.key_line import ShownKey, keys_shown
 
 if TYPE_CHECKING:
     from ttchat_tui.ui.screens.message_keys import MessageChoice
@@ -333,11 +331,7 @@ class BranchActions(ChatActions):
             del names["older_version"]
         if message.sibling_index + 1 >= message.sibling_count:
             del names["newer_version"]
-        return [
-            ShownKey(name, keys[0], key_label(keys[0]), word, is_enabled=True, tooltip=BY_NAME[name].help)
-            for name, word in names.items()
-            if (keys := keys_of(BY_NAME[name], self.services.config.keys))
-        ]
+        return keys_shown(names, self.services.config.keys)
 
     @property
     def _selected_message(self) -> Message | None:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from ttchat_tui.domain.tags import tags_in
 from ttchat_tui.domain.updates import Update
 from ttchat_tui.session import name_of
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.screens.chat_actions import ChatActions
+from ttchat_tui.ui.widgets.key_line import ShownKey, keys_shown
+
+ON_CHOSEN: Final = {"archive": "archive", "tags": "tags", "pin": "pin", "save": "save"}
+"""Action → its word in the key line while conversations are chosen."""
 
 
 class OrganisingActions(ChatActions):
     """While the list has the focus, the actions are for the chosen conversations or the highlighted one; otherwise for the
     open one."""
+
+    on_message_selection_selection_changed: Callable[[], None]
 
     def _acted_on(self) -> tuple[int, ...]:
         """Empty, with a word about it, for a conversation that is not stored yet."""
@@ -56,7 +63,23 @@ class OrganisingActions(ChatActions):
             subject = f"{name_of(self.session.organising.conversation(ids[0]))} is"
         else:
             subject = f"{len(ids):,} conversations are"
+        chosen = (
+            self.history_panel.conversations.chosen if self.history_panel is not None else frozenset[int]()
+        )
+        if others := len(chosen.difference(ids)):  # their marks are in sight, but the focus is elsewhere
+            those = f"{others:,} chosen are" if others > 1 else "one chosen is"
+            what = f"{what}; the {those} not, since the focus is not in the list"
         self.notify(f"{subject} {what}.", markup=False)
+
+    def list_keys(self) -> list[ShownKey]:
+        """The keys for the chosen conversations while the list has the focus, the most important first."""
+        panel = self.history_panel
+        if panel is None or not (panel.conversations.chosen and panel.conversations.has_focus):
+            return []
+        return keys_shown(ON_CHOSEN, self.services.config.keys)
+
+    def on_conversation_list_choice_changed(self) -> None:
+        self.on_message_selection_selection_changed()
 
     def action_show_archived(self) -> None:
         """The list, with the archived conversations in place of the others."""

@@ -88,7 +88,7 @@ class Queueing(ChatActions):
         return super().escape_does() or ("hold" if queue.is_waiting else "")
 
     def on_descendant_focus(self) -> None:
-        self.on_message_selection_selection_changed()  # in the panel, esc does something else
+        self.on_message_selection_selection_changed()  # other keys work there
 
     # --- messages from the panel, handled by name: its class is imported later
 

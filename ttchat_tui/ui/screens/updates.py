@@ -66,6 +66,7 @@ class UpdateDrawing(Elsewhere):
     metrics: LiveMetrics
     show_queue: Callable[[], None]
     selection_keys: Callable[[], Sequence[ShownKey]]
+    list_keys: Callable[[], Sequence[ShownKey]]
     has_answered: bool
     show_count: Callable[[PromptCost], None]
     show_summary_end: Callable[[], None]
@@ -97,7 +98,7 @@ class UpdateDrawing(Elsewhere):
         """Show what escape does now."""
         for line in self.query_children(KeyLine):
             line.set_escape(self.escape_does())
-            line.set_selection(self.selection_keys())
+            line.set_selection(self.list_keys() or self.selection_keys())
             line.set_pace(self.pace_keys())
 
     def _show_update(self, update: Update) -> None:

@@ -12,6 +12,9 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widget import Widget
 
+from ttchat_tui.ui.commands import BY_NAME, keys_of
+from ttchat_tui.ui.keys import key_label
+
 DISPENSABLE: Final = ("new", "newline", "toggle_sampling", "toggle_conversations", "palette", "send", "stop")
 """Actions whose keys are left out, first to last: what escape does is shown only while it does something. Help and keys of the
 focused widget stay."""
@@ -36,6 +39,15 @@ class ShownKey(NamedTuple):
     def cells(self) -> int:
         """Its width in columns: a blank before the label, and one after label and description."""
         return 1 + cell_len(self.label) + 1 + cell_len(self.description) + 1
+
+
+def keys_shown(words: Mapping[str, str], overrides: Mapping[str, str]) -> list[ShownKey]:
+    """The first key of each action that has one. `words`: action → its word. `overrides`: config's keys."""
+    return [
+        ShownKey(name, keys[0], key_label(keys[0]), word, is_enabled=True, tooltip=BY_NAME[name].help)
+        for name, word in words.items()
+        if (keys := keys_of(BY_NAME[name], overrides))
+    ]
 
 
 def fitting(keys: Sequence[ShownKey], room: int) -> list[ShownKey]:
@@ -109,8 +121,8 @@ class KeyLine(Widget, can_focus=False):
             self.refresh()
 
     def set_selection(self, keys: Sequence[ShownKey]) -> None:
-        """What can be done with the selected message, the most important first; these follow those of the focused widget, and
-        replace the other keys. Empty: no message is selected."""
+        """What can be done with the selected message or the chosen conversations, the most important first; these follow those
+        of the focused widget, and replace the other keys. Empty: nothing is selected."""
         if list(keys) != list(self._selection):
             self._selection = keys
             self.refresh()

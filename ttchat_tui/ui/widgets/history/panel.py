@@ -270,8 +270,7 @@ class HistoryPanel(Vertical):
         self.post_message(self.ConversationChosen(event.id))
 
     @on(ConversationList.ChoiceChanged)
-    def _choice_changed(self, event: ConversationList.ChoiceChanged) -> None:
-        event.stop()
+    def _choice_changed(self) -> None:
         self._subtitle()
 
     def _subtitle(self, words: str = "") -> None:

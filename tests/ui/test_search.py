@@ -101,6 +101,10 @@ async def test_a_selection_goes_along_with_the_walk_and_each_hit_has_its_place(t
             await pilot.press(key)
             await until(pilot, lambda place=place: str(bar._count.content) == place)
             assert chat.screen.transcript.selected == selected
+        await chat.screen.command_find("which")
+        assert chat.screen.transcript.selected == first.parent_id, "not the message that has gone out of view"
+        await chat.screen.command_find("no such words")
+        assert chat.screen.transcript.selected == first.parent_id
 
 
 async def test_the_list_follows_the_keys_and_a_newer_query(tmp_path: Path) -> None:

@@ -104,12 +104,22 @@ class Finding(ChatActions):
     async def action_find(self) -> None:
         bar = await self._bar()
         bar.open(bar.text, to_walk=False)
-        self.transcript.find(Matcher(needles_in(bar.text)), self.transcript.selected)
+        self._find(bar.text)
 
     async def command_find(self, text: str) -> None:
         bar = await self._bar()
         bar.open(text, to_walk=True)
+        self._find(text)
+
+    def _find(self, text: str) -> None:
         self.transcript.find(Matcher(needles_in(text)), self.transcript.selected)
+        self._select_hit()
+
+    def _select_hit(self) -> None:
+        """A selection goes along with the hits: keys act on the message in view."""
+        hit = self.transcript.hit_message
+        if hit is not None and self.transcript.selected is not None:
+            self.transcript.select(hit)
 
     async def _bar(self) -> FindBar:
         if self._find_bar is None:
@@ -140,13 +150,11 @@ class Finding(ChatActions):
         return "end find" if is_first else super().escape_does()
 
     def on_find_bar_changed(self, event: FindBar.Changed) -> None:
-        self.transcript.find(Matcher(needles_in(event.text)), self.transcript.selected)
+        self._find(event.text)
 
     def on_find_bar_stepped(self, event: FindBar.Stepped) -> None:
-        """A selection goes along: keys act on the message in view."""
         self.transcript.step_hit(event.step)
-        if self.transcript.selected is not None:
-            self.transcript.select(self.transcript.hit_message)
+        self._select_hit()
 
     def on_find_bar_closed(self) -> None:
         self.stop_finding()

@@ -97,8 +97,18 @@ def test_a_narrow_row_has_words_whatever_is_special_about_it() -> None:
     assert "42 is it" in strip_of(row, 56, RowStyles(style, style, style, style)).text
 
 
+def test_the_last_version_in_a_branch_stays_in_its_column() -> None:
+    rows = rows_of([entry(1, None), entry(2, 1), entry(3, 1), entry(4, None)], [])
+    assert [(row.entry.id, guides_of(row, 80)) for row in rows] == [
+        (1, "├─"),
+        (2, "│ ├─"),
+        (3, "│ "),
+        (4, ""),
+    ]
+
+
 def test_deep_branches_leave_room_for_their_words() -> None:
-    row = TreeRow(entry(1, None), depth=50, is_fork=True, is_open=False)
+    row = TreeRow(entry(1, None), depth=50, is_fork=True, is_open=False, hangs=True)
     assert guides_of(row, 80) == "… " + "│ " * 9 + "├─"
     assert guides_of(TreeRow(entry(1, None), 2, False, False), 80) == "│ │ "
 

@@ -40,6 +40,8 @@ class TreeRow(msgspec.Struct, frozen=True, gc=False):
     """It is on screen."""
     settings: tuple[str, ...] = ()
     """What differs from its siblings: `temperature 0.2`."""
+    hangs: bool = False
+    """It is one level deeper than its last sibling, and drawn as a branch off that line."""
     author: str = ""
     """A short name for who wrote it; empty: `author_of`. Of a tree with one model, each row need not have its name."""
 
@@ -56,23 +58,24 @@ def rows_of(entries: Sequence[OutlineEntry], open_ids: Collection[int]) -> list[
         children[entry.parent_id if entry.parent_id in known else None].append(entry)
     is_one_model = len({entry.model for entry in entries if entry.role != "user"}) == 1
     rows: list[TreeRow] = []
-    waiting: list[tuple[OutlineEntry, int, bool, tuple[str, ...]]] = []
+    waiting: list[tuple[OutlineEntry, int, bool, tuple[str, ...], bool]] = []
 
     def push(parent_id: int | None, depth: int) -> None:
         below = children.get(parent_id, [])
         if len(below) == 1:
-            waiting.append((below[0], depth, False, ()))
+            waiting.append((below[0], depth, False, (), False))
             return
         names = _differing(tuple(each.sampling for each in below if each.sampling is not None))
         for each in reversed(below):  # a stack: the last comes first
             words = tuple(setting_words(each.sampling, names)) if each.sampling is not None else ()
-            waiting.append((each, depth + (each is not below[-1]), True, words))
+            hangs = each is not below[-1]
+            waiting.append((each, depth + hangs, True, words, hangs))
 
     push(None, 0)
     while waiting:
-        entry, depth, is_fork, settings = waiting.pop()
+        entry, depth, is_fork, settings, hangs = waiting.pop()
         author = "Reply" if is_one_model and entry.role != "user" else ""
-        rows.append(TreeRow(entry, depth, is_fork, entry.id in opened, settings, author))
+        rows.append(TreeRow(entry, depth, is_fork, entry.id in opened, settings, hangs, author))
         push(entry.id, depth)
     return rows
 
@@ -160,4 +163,4 @@ def guides_of(row: TreeRow, width: int) -> str:
         return ""
     most = max(1, width // 8)
     left_out = "… " if row.depth > most else ""
-    return left_out + "│ " * (min(row.depth, most) - 1) + ("├─" if row.is_fork else "│ ")
+    return left_out + "│ " * (min(row.depth, most) - 1) + ("├─" if row.hangs else "│ ")

@@ -269,6 +269,13 @@ class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):
             number -= len(chunk.hits)
         return None
 
+    @property
+    def is_laid_out(self) -> bool:
+        """Its lines are where `row_at` finds them: the screen has placed it with all its text."""
+        return bool(self.virtual_region.height) and all(
+            chunk.size.width for chunk in (self._header, *self._chunks)
+        )
+
     def row_at(self, y: int) -> tuple[int, int]:
         """The position of line `y` of the message: (index of the chunk, line in it). The header has index -1."""
         top = 1

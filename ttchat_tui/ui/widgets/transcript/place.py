@@ -22,7 +22,7 @@ class Place(NamedTuple):
 def place_at(messages: Sequence[MessageWidget], y: int) -> Place | None:
     """The line at `y` of the scrolled content; None if no message is there."""
     for message in reversed(messages):
-        if message.is_attached and message.virtual_region.y <= y:
+        if message.is_laid_out and message.virtual_region.y <= y:
             return Place(message, *message.row_at(y - message.virtual_region.y))
     return None
 

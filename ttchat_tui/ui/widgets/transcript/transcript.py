@@ -26,6 +26,7 @@ from ttchat_tui.ui.widgets.transcript import window as windows
 from ttchat_tui.ui.widgets.transcript.folding import Folding, MessageThoughts, ThoughtDisplay
 from ttchat_tui.ui.widgets.transcript.message_data import MessageView
 from ttchat_tui.ui.widgets.transcript.new_text_pill import NewTextPill
+from ttchat_tui.ui.widgets.transcript.paging import NEAR, Paging
 from ttchat_tui.ui.widgets.transcript.place import Place, end_of, lines_since, place_at, y_of
 from ttchat_tui.ui.widgets.transcript.text_selection import TextSelection
 from ttchat_tui.ui.widgets.transcript.views import Entry, Views
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
 
 __all__ = ["MessageView", "Transcript"]
 
-NEAR: Final = 2
-"""Scrolling down to within so many rows of the end follows it again."""
-
 STYLES: Final = frozenset({
     "md-code", "md-link", "md-faint", "md-bar", "md-marker", "md-h1", "md-h2", "md-h3", "md-h4", "md-h5",
     "md-h6", "md-math", "md-block", "md-label", "md-deleted",
@@ -48,7 +46,7 @@ STYLES: Final = frozenset({
 })  # fmt: skip
 
 
-class Transcript(NoSecondLayout, MessageThoughts, TextSelection):
+class Transcript(NoSecondLayout, Paging, MessageThoughts, TextSelection):
     """Messages by key, in order.
 
     `feed` only stores text; `flush` draws it, at a cost independent of the text so far. While it follows, the end stays in
@@ -85,7 +83,7 @@ class Transcript(NoSecondLayout, MessageThoughts, TextSelection):
         self._seen: Place | None = None
         """The end of the text when the reader scrolled away from it."""
         self._held_y = 0.0
-        self._is_moving = False
+        self._moves = []
         self._frame_s = 0.0
         self._pill = NewTextPill()
         self._placeholder = Static(id="placeholder", markup=False)
@@ -102,6 +100,7 @@ class Transcript(NoSecondLayout, MessageThoughts, TextSelection):
         self._views = self._views.begin_with(kept, messages)
         above = set(self._views.message_keys[:kept])
         self._fed.clear()
+        self._moves.clear()
         self._place = self._seen = self._selected = self._at_hit = None
         place = self._views.place_of(at) if at is not None else None
         near = windows.near(self._views, place, self.size) if place is not None else None
@@ -251,6 +250,7 @@ class Transcript(NoSecondLayout, MessageThoughts, TextSelection):
 
     def follow(self) -> None:
         """Show the end, and keep it in view from now on."""
+        self._moves.clear()
         if self._window.end < len(self._views):
             self._move_to(windows.newest(self._views, self.size))
         self._set_following(True)
@@ -260,11 +260,12 @@ class Transcript(NoSecondLayout, MessageThoughts, TextSelection):
         self.follow()
 
     def action_scroll_home(self) -> None:
+        self._moves.clear()
         self._set_following(False)
         self._place = None
         self._move_to(windows.oldest(self._views))
         self._held_y = 0.0
-        self.scroll_to(y=0, animate=False, immediate=True)  # before what is asked for next
+        self.scroll_to(y=0)
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
@@ -275,10 +276,10 @@ class Transcript(NoSecondLayout, MessageThoughts, TextSelection):
         if new_value < old_value:
             self._set_following(False)
             if new_value <= self.size.height:
-                self._grow(windows.moved_up(self._views, self._window))
+                self._grow_up()
         elif self._window.end < len(self._views):
             if new_value >= self.max_scroll_y - self.size.height:
-                self._grow(windows.moved_down(self._views, self._window))
+                self._grow_down()
         elif new_value >= self.max_scroll_y - NEAR:
             self._set_following(True)
 
@@ -297,12 +298,15 @@ class Transcript(NoSecondLayout, MessageThoughts, TextSelection):
         elif bottom < size.height and self._window.first > 0:
             self.call_after_refresh(self._grow_up)  # less than two screens: scrolling up would not work
         self._hold(y)
+        if self._moves:
+            self.call_after_refresh(self.apply_moves)
         return result
 
     def stop_following(self) -> None:
         self._set_following(False)
 
     def hold(self, place: Place) -> None:
+        self._moves.clear()
         self._set_following(False)
         self._place = place
         self.refresh(layout=True)
@@ -366,19 +370,6 @@ class Transcript(NoSecondLayout, MessageThoughts, TextSelection):
             self.mount(fresh, after=old)
             old.remove()
         self.mark_selected()
-
-    def _grow_up(self) -> None:
-        self._grow(windows.moved_up(self._views, self._window))
-
-    def _grow(self, window: Window) -> None:
-        """Move the window when the reader comes near its end, one step at a time."""
-        if window != self._window and not self._is_moving:
-            self._is_moving = True
-            self._move_to(window)
-            self.call_after_refresh(self._end_move)
-
-    def _end_move(self) -> None:
-        self._is_moving = False
 
     def _move_to(self, window: Window, *, known: Set[int] | None = None) -> None:
         """Mount messages that enter the window and remove those that leave it. All but the `known` ones are different ones

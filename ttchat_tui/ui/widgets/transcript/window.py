@@ -82,23 +82,27 @@ def near(views: Sequence[MessageView], at: int, size: Size) -> Window:
     return newest(views, size) if lines > 0 else Window(max(0, at - 1), end)
 
 
-def moved_up(views: Sequence[MessageView], window: Window) -> Window:
-    """Add older messages; drop newer ones if the window gets too large."""
+def moved_up(views: Sequence[MessageView], window: Window, keep: int | None = None) -> Window:
+    """Add older messages; drop newer ones if the window gets too large. Message `keep`, or the first one, stays with those
+    before it."""
+    keep = window.first if keep is None else keep
     first = _back_from(views, window.first, MOST_LINES // 2, STEP).first
     lines, end = 0, first
-    while end < window.end and ((end - first < MOST_MESSAGES and lines < MOST_LINES) or end <= window.first):
+    while end < window.end and ((end - first < MOST_MESSAGES and lines < MOST_LINES) or end <= keep):
         lines += estimated_lines(views[end])
         end += 1
     return Window(first, end)
 
 
-def moved_down(views: Sequence[MessageView], window: Window) -> Window:
-    """Add newer messages; drop older ones if the window gets too large."""
+def moved_down(views: Sequence[MessageView], window: Window, keep: int | None = None) -> Window:
+    """Add newer messages; drop older ones if the window gets too large. Message `keep`, or the last one, stays with those
+    after it."""
+    keep = window.end - 1 if keep is None else keep
     lines, end = 0, window.end
     while end < min(len(views), window.end + STEP) and (end == window.end or lines < MOST_LINES // 2):
         lines += estimated_lines(views[end])
         end += 1
-    return trimmed(views, Window(window.first, end), keep=window.end - 1)
+    return trimmed(views, Window(window.first, end), keep)
 
 
 def trimmed(views: Sequence[MessageView], window: Window, keep: int) -> Window:

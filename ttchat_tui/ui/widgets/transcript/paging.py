@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any, Final
 
 from textual import events
+from textual.widget import AwaitMount
 
 from ttchat_tui.ui.widgets.transcript import window as windows
 from ttchat_tui.ui.widgets.transcript.place import place_at
@@ -67,6 +70,18 @@ class Paging(MessageSelection):
         if not (event.ctrl or event.shift):  # these scroll to the side
             event.stop().prevent_default()
             self.scroll_lines(step * round(self.app.scroll_sensitivity_y))
+
+    def keep_frame(self, mounts: Sequence[AwaitMount]) -> None:
+        """Draw nothing new until these messages can be drawn: without others between them, the view would be blank."""
+        frame = ExitStack()
+        frame.enter_context(self.app.batch_update())
+
+        async def draw_when_mounted() -> None:
+            with frame:
+                for mount in mounts:
+                    await mount
+
+        self.call_next(draw_when_mounted)
 
     def _grow_up(self) -> None:
         self._grow(self._window_above())

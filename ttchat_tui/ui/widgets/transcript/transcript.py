@@ -15,7 +15,7 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.reactive import Reactive
 from textual.scrollbar import ScrollBar
-from textual.widget import Widget
+from textual.widget import AwaitMount, Widget
 from textual.widgets import Static
 
 from ttchat_tui.domain.generation import ThoughtFigures
@@ -385,16 +385,20 @@ class Transcript(NoSecondLayout, Paging, MessageThoughts, TextSelection):
             with self.app.batch_update():
                 if gone:
                     self.remove_children(gone)
-                self._mount_missing(kept)
+                mounts = self._mount_missing(kept)
+                if gone and not kept:
+                    self.keep_frame(mounts)
 
-    def _mount_missing(self, kept: dict[int, MessageWidget]) -> None:
+    def _mount_missing(self, kept: dict[int, MessageWidget]) -> list[AwaitMount]:
         """Mount the widgets that are not in `kept`, in runs, each before the next kept widget."""
         run: list[Widget] = []
+        mounts: list[AwaitMount] = []
         for key, widget in self._widgets.items():
             if key not in kept:
                 run.append(widget)
             elif run:
-                self.mount(*run, before=widget)
+                mounts.append(self.mount(*run, before=widget))
                 run = []
         if run:
-            self.mount(*run, before=self._pill)
+            mounts.append(self.mount(*run, before=self._pill))
+        return mounts

@@ -6,11 +6,13 @@ import asyncio
 import random
 
 import pytest
+from rich.console import RenderableType
 from textual.pilot import Pilot
+from textual.screen import Screen
 
 from tests.size import sized
 from tests.ui.chat_app import until
-from tests.ui.widgets.test_transcript import TranscriptApp, reply, user
+from tests.ui.widgets.test_transcript import TranscriptApp, reply, talk, user
 from ttchat_tui.ui.widgets.transcript import window as windows
 from ttchat_tui.ui.widgets.transcript.message import MessageWidget
 from ttchat_tui.ui.widgets.transcript.message_data import MessageView
@@ -80,6 +82,39 @@ async def test_each_key_scrolls_by_its_lines_whatever_is_mounted(monkeypatch: py
                 if KEYS[key] > 0 and y >= end - NEAR:
                     y = end
                 await press(pilot, key, chance)
+            if (
+                not app.transcript._moves and app.transcript.scroll_y >= 3
+            ):  # the scrollbar, while more is mounted
+                done.append("bar")
+                y -= 3
+                app.transcript.scroll_relative(y=-3)
             await until(pilot, lambda: not app.transcript._moves)
             await pilot.pause()
             assert app.lines()[1:] == text[y : y + HEIGHT - 1], done
+
+
+class DrawnApp(TranscriptApp):
+    """Keeps every frame that it draws."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frames: list[list[str]] = []
+
+    def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
+        if not self._batch_count:
+            self.frames.append(self.lines())
+        super()._display(screen, renderable)
+
+
+async def test_no_frame_is_blank_when_other_messages_are_shown() -> None:
+    app = DrawnApp()
+    async with app.run_test(size=(WIDTH, HEIGHT)) as pilot:
+        app.transcript.show(talk(2))
+        await until(pilot, lambda: "question 1" in app.lines())
+        app.frames.clear()
+        app.transcript.show([reply(1000 + key, f"other {key} " * 40) for key in range(300)])
+        await until(pilot, lambda: any("other 299" in line for line in app.lines()))
+        app.transcript.action_scroll_home()
+        await until(pilot, lambda: any("other 0" in line for line in app.lines()))
+        assert all(any(line.strip() for line in frame) for frame in app.frames)
+        assert len(app.frames) > 1

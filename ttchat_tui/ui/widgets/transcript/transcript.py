@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, cast
 
 from msgspec.structs import replace
 from textual import events
@@ -38,13 +38,6 @@ if TYPE_CHECKING:
 
 __all__ = ["MessageView", "Transcript"]
 
-STYLES: Final = frozenset({
-    "md-code", "md-link", "md-faint", "md-bar", "md-marker", "md-h1", "md-h2", "md-h3", "md-h4", "md-h5",
-    "md-h6", "md-math", "md-block", "md-label", "md-deleted",
-    "md-comment", "md-keyword", "md-number", "md-string", "md-builtin", "md-name",
-    "role-user", "role-assistant", "role-system", "role-notice", "note", "note-error", "hit", "hit-current",
-})  # fmt: skip
-
 
 class Transcript(NoSecondLayout, Paging, MessageThoughts, TextSelection):
     """Messages by key, in order.
@@ -53,7 +46,11 @@ class Transcript(NoSecondLayout, Paging, MessageThoughts, TextSelection):
     view; otherwise the line at the top of the view stays in place.
     """
 
-    COMPONENT_CLASSES = set(STYLES)
+    COMPONENT_CLASSES = {
+        "md-code", "md-link", "md-faint", "md-bar", "md-marker", "md-h1", "md-h2", "md-h3", "md-h4", "md-h5", "md-h6",
+        "md-math", "md-block", "md-label", "md-deleted", "md-comment", "md-keyword", "md-number", "md-string", "md-builtin",
+        "md-name", "role-user", "role-assistant", "role-system", "role-notice", "note", "note-error", "hit", "hit-current",
+    }  # fmt: skip
 
     DEFAULT_CSS = """
     Transcript { layers: base pill; }

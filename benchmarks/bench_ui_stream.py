@@ -21,7 +21,8 @@ from ttchat_tui.ui import app as ui_app
 from ttchat_tui.ui.textual_patches.dirty_span_compositor import DirtySpanScreen
 from ttchat_tui.ui.themes import DEFAULT_THEME, load_themes
 from ttchat_tui.ui.widgets.transcript.folding import ThoughtDisplay
-from ttchat_tui.ui.widgets.transcript.transcript import MessageView, Transcript
+from ttchat_tui.ui.widgets.transcript.message_data import MessageView
+from ttchat_tui.ui.widgets.transcript.transcript import Transcript
 
 STYLES = Path(ui_app.__file__).parent / "styles" / "transcript.tcss"
 LENGTHS = (500, 2_000, 8_000, 20_000)

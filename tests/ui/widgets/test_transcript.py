@@ -21,8 +21,9 @@ from ttchat_tui.ui.textual_patches.privates import DockArrangeResult
 from ttchat_tui.ui.themes import DEFAULT_THEME, load_themes
 from ttchat_tui.ui.widgets.transcript.chunk import MessageChunk
 from ttchat_tui.ui.widgets.transcript.message import MessageWidget
+from ttchat_tui.ui.widgets.transcript.message_data import MessageView
 from ttchat_tui.ui.widgets.transcript.new_text_pill import NewTextPill
-from ttchat_tui.ui.widgets.transcript.transcript import MessageView, Transcript
+from ttchat_tui.ui.widgets.transcript.transcript import Transcript
 
 REPLY = "# Title\n\nSome **text** [not markup] \x1b[31m.\n\n```python\nx = 1\n```\n\n- a\n- b\n"
 

@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from ttchat_tui.ui.widgets.transcript.chunk import MessageChunk
     from ttchat_tui.ui.widgets.transcript.message import MessageWidget
 
-__all__ = ["MessageView", "Transcript"]
-
 
 class Transcript(NoSecondLayout, Paging, MessageThoughts, TextSelection):
     """Messages by key, in order.

@@ -26,6 +26,10 @@ log = logging.getLogger(__name__)
 
 TICK_S: Final = 0.1
 """How often a wait checks whether the load was cancelled or a time-out has passed."""
+END_S: Final = 5.0
+"""A child that has closed its channel ends within so long, also on a busy machine."""
+STACKS_S: Final = 2.0
+"""A child that is hung writes its stacks within so long."""
 TOKEN_PAUSE_S: Final = 0.04
 """The pause between two bursts of tokens: half the interval between two frames of the screen, and one wake-up for five
 tokens of an engine that makes 130 a second on all cores."""
@@ -164,11 +168,11 @@ class Child:
         self._process.kill()
 
     def exit_error(self, killed_for: str = "") -> EngineDied:
-        """Wait for the child's end (kill it after a second) and return the error that describes it.
+        """Wait for the child's end (kill it after `END_S`) and return the error that describes it.
 
         `killed_for` is the reason if we killed it.
         """
-        status = self.reap(timeout_s=1.0)
+        status = self.reap(END_S)
         error = exit_report(status, killed_for, self._log_path, self._log_start, self._advice)
         log.warning("%s", error)
         return error
@@ -183,10 +187,25 @@ class Child:
         return self._process.wait()
 
     def _kill_hung(self, killed_for: str) -> EngineDied:
-        self._process.send_signal(STACKS_SIGNAL)
-        time.sleep(TICK_S)  # time to write the stacks
+        self._write_stacks()
         self._process.kill()
         return self.exit_error(killed_for)
+
+    def _write_stacks(self) -> None:
+        """Have the child write its stacks to the log, and wait until they are there, at most `STACKS_S`."""
+        before = size = self._log_size()
+        self._process.send_signal(STACKS_SIGNAL)
+        for _ in range(round(STACKS_S / TICK_S)):
+            time.sleep(TICK_S)
+            last, size = size, self._log_size()
+            if before < last == size:
+                return
+
+    def _log_size(self) -> int:
+        try:
+            return self._log_path.stat().st_size
+        except OSError:  # somebody has removed it
+            return 0
 
 
 def _open_private(path: str, flags: int) -> int:

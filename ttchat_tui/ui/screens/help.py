@@ -163,11 +163,11 @@ class HelpScreen(Dialog[None]):
         self.query_one(Static).update(Content("\n\n").join(parts) if parts else "Nothing found.")
 
     def action_scroll_by(self, rows: int) -> None:
-        self.query_one(VerticalScroll).scroll_relative(y=rows, animate=False)
+        self.query_one(VerticalScroll).scroll_relative(y=rows, animate=False, immediate=True)
 
     def action_scroll_page(self, pages: int) -> None:
         scroll = self.query_one(VerticalScroll)
-        scroll.scroll_relative(y=pages * scroll.size.height, animate=False)
+        scroll.scroll_relative(y=pages * scroll.size.height, animate=False, immediate=True)
 
 
 def _keys_and_command(action: Action, overrides: Mapping[str, str]) -> str:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from textual.app import App
 from textual.binding import BindingsMap
 from textual.command import CommandPalette
+from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.pilot import Pilot
 from textual.screen import Screen
@@ -299,6 +300,11 @@ async def test_the_help_scrolls_on_a_small_screen() -> None:
         text = app.screen.query_one("VerticalScroll Static", Static)
         assert isinstance(text.content, Content)
         assert text.size.height == text.content.plain.count("\n") + 1, "no row is wrapped once more"
+        scroll = text.parent
+        assert isinstance(scroll, VerticalScroll)
+        app.screen.action_scroll_page(2)  # type: ignore[attr-defined]
+        app.screen.action_scroll_page(1)  # type: ignore[attr-defined]
+        assert scroll.scroll_y == 3 * scroll.size.height, "also before the next frame"
         await pilot.press(*["pagedown"] * 20)
         await until(pilot, lambda: any("Back to the default" in line for line in screen_text(app)))
         await pilot.press(*"filter title")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.domain.test_thoughts import DIALECTS
 from tests.size import sized
-from ttchat_tui.domain.thought_stream import AnswerStream, ThoughtStream
+from ttchat_tui.domain.thought_stream import AnswerFilter, ThoughtStream
 from ttchat_tui.domain.thoughts import extract_answer, split_thoughts
 
 SHAPES = (
@@ -55,7 +55,7 @@ def test_the_answer_of_a_reply_in_pieces_is_that_of_the_whole(
 ) -> None:
     opening, closing = DIALECTS[name]
     text = "\n".join(shapes).replace("{open}", opening).replace("{close}", closing)
-    stream, at, given_text = AnswerStream(), 0, ""
+    stream, at, given_text = AnswerFilter(), 0, ""
     while at < len(text):
         length = lengths[at % len(lengths)]
         given_text += stream.feed(text[at : at + length])
@@ -67,7 +67,7 @@ def test_the_answer_of_a_reply_in_pieces_is_that_of_the_whole(
 
 
 def test_no_piece_of_a_tag_and_no_thought_is_given() -> None:
-    stream, given_text = AnswerStream(), ""
+    stream, given_text = AnswerFilter(), ""
     for character in "<think>\nA\n</think>\n\nOne <b>two</b>.":
         given_text += stream.feed(character)
         assert "One <b>two</b>.".startswith(given_text)

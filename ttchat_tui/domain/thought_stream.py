@@ -50,7 +50,7 @@ class ThoughtStream:
         return [part for part in self.parts if part.is_thought]
 
 
-class AnswerStream:
+class AnswerFilter:
     """The answer in a reply that grows, in pieces that are final: thoughts are left out, and what may become a tag waits."""
 
     has_given_thought = False

@@ -34,7 +34,7 @@ from ttchat_tui.session.message_queue import MessageQueue
 from ttchat_tui.session.notices import not_sent
 from ttchat_tui.session.organising import Organising
 from ttchat_tui.session.past_prompts import PastPrompts
-from ttchat_tui.session.presence import Presence
+from ttchat_tui.session.presence import Heartbeats
 from ttchat_tui.session.recordings import RecordedReplies
 from ttchat_tui.session.reply_runner import ReplyRunner
 from ttchat_tui.session.reply_writer import ReplyWriter
@@ -88,7 +88,7 @@ class Conversations:
             self.recordings,
         )
         self.queue = MessageQueue(store, self._begin_next, self._leave_empty)
-        self._presence = Presence(store, clock, lambda: self.is_busy or bool(self.queue.messages))
+        self._presence = Heartbeats(store, clock, lambda: self.is_busy or bool(self.queue.messages))
         self.prompts = PastPrompts(store, lambda: self.search)
         self.organising = Organising(store, self._refresh)
         self.titles = Titles(store, self.side_requests, lambda: self._runner.last_answered, self.rename)

@@ -17,7 +17,7 @@ BEAT_S: Final = SILENCE_S / 4
 log = logging.getLogger(__name__)
 
 
-class Presence:
+class Heartbeats:
     """Without work it writes nothing."""
 
     def __init__(

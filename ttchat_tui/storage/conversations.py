@@ -23,7 +23,7 @@ from ttchat_tui.storage.database import Database, Value
 from ttchat_tui.storage.errors import not_found
 from ttchat_tui.storage.listing import Listing
 from ttchat_tui.storage.messages import Messages, deletion_time, update_conversation
-from ttchat_tui.storage.presence import Presence
+from ttchat_tui.storage.presence import SignsOfLife
 from ttchat_tui.storage.queue import StoredQueue
 from ttchat_tui.storage.recordings import Recordings
 from ttchat_tui.storage.rows import CONVERSATION_COLUMNS, conversation_from, encoded_sampling, text_from
@@ -74,7 +74,7 @@ class ConversationStore(Messages):
         """Use `opening.open_store`. All methods work in every mode; `notice` says what is not kept."""
         super().__init__(database, clock)
         self.queue = StoredQueue(database, clock)
-        self.presence = Presence(database, clock)
+        self.presence = SignsOfLife(database, clock)
         self.branches = Branches(database, clock)
         self.listing = Listing(database)
         self._new_draft_from = ""

@@ -15,7 +15,7 @@ ALIVE_AT: Final = "ifnull((SELECT CAST(value AS REAL) FROM app_state WHERE key =
 """In a query of rows with a `writer`: when that process last gave a sign of life; 0: never."""
 
 
-class Presence:
+class SignsOfLife:
     """May raise `StorageError`."""
 
     def __init__(self, database: Database, clock: Callable[[], float]) -> None:

@@ -17,7 +17,7 @@ from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.domain.model_spec import EngineInfo
 from ttchat_tui.domain.recording import alternatives_of
 from ttchat_tui.domain.text import VisibleReply, json_escaped
-from ttchat_tui.domain.thought_stream import AnswerStream
+from ttchat_tui.domain.thought_stream import AnswerFilter
 from ttchat_tui.domain.thoughts import extract_answer, extract_thoughts, find_unopened_end
 from ttchat_tui.session.recorder import tokens_of
 
@@ -50,7 +50,7 @@ class TextOutput:
         self._stdout = stdout
         self._has_thoughts = has_thoughts
         self._visible = VisibleReply()
-        self._answer = AnswerStream()
+        self._answer = AnswerFilter()
         self._is_noted = False
         self._text = ""
         """What was written."""

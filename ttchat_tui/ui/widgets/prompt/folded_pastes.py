@@ -11,7 +11,7 @@ FEWEST_CHARACTERS: Final = 4_000
 """A paste with fewer than both is shown as it is. In a line of 200,000 characters each key takes the prompt 125 ms."""
 
 
-class Span(NamedTuple):
+class Label(NamedTuple):
     """Columns of a label in a line of the draft."""
 
     start: int
@@ -53,12 +53,12 @@ class FoldedPastes:
                 shown = shown.replace(label, text)
         return shown
 
-    def spans(self, line: str) -> list[Span]:
+    def spans(self, line: str) -> list[Label]:
         """Where labels are in a line of the draft."""
-        found: list[Span] = []
+        found: list[Label] = []
         for label in self._texts if "[pasted " in line else ():
             at = line.find(label)
             while at >= 0:
-                found.append(Span(at, at + len(label)))
+                found.append(Label(at, at + len(label)))
                 at = line.find(label, at + len(label))
         return found

@@ -10,7 +10,7 @@ from textual.widgets.text_area import Edit, EditResult, Location
 
 from ttchat_tui.config.schema import EditingStyle
 from ttchat_tui.ui.widgets.prompt.edited_area import EditedArea
-from ttchat_tui.ui.widgets.prompt.folded_pastes import FoldedPastes, Span
+from ttchat_tui.ui.widgets.prompt.folded_pastes import FoldedPastes, Label
 
 
 class FoldingArea(EditedArea):
@@ -52,7 +52,7 @@ class FoldingArea(EditedArea):
             edit = Edit(edit.text, (top, left), (bottom, right), edit.maintain_selection_offset)
         return super().edit(edit)
 
-    def _spans(self, row: int) -> list[Span]:
+    def _spans(self, row: int) -> list[Label]:
         """The labels in a line. An edit may also begin or end in the row below the last line, which has none."""
         return self._pastes.spans(self.document[row] if row < self.document.line_count else "")
 

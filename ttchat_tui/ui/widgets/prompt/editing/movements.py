@@ -12,7 +12,7 @@ from ttchat_tui.ui.widgets.prompt.editing.lines import (
     is_all_of_lines,
     line_away,
 )
-from ttchat_tui.ui.widgets.prompt.editing.text_objects import NAMES, Span, matching_bracket, text_object
+from ttchat_tui.ui.widgets.prompt.editing.text_objects import NAMES, TextRange, matching_bracket, text_object
 from ttchat_tui.ui.widgets.prompt.editing.words import next_word, word_end, word_start
 
 
@@ -82,22 +82,22 @@ class Movements:
         text, at = buffer.text, buffer.at
         return line_end(text, at) == len(text) if name == "j" else line_start(text, at) == 0
 
-    def span(self, operator: str, name: str, count: int | None, buffer: Buffer) -> Span | None:
+    def span(self, operator: str, name: str, count: int | None, buffer: Buffer) -> TextRange | None:
         """What the operator acts on with the movement or the text object `name`; None if there is none."""
         span = self._span(operator, name, count, buffer)
         self._column = None
         return span
 
-    def _span(self, operator: str, name: str, count: int | None, buffer: Buffer) -> Span | None:
+    def _span(self, operator: str, name: str, count: int | None, buffer: Buffer) -> TextRange | None:
         text, at, times = buffer.text, buffer.at, count or 1
         if len(name) == 2 and name[0] in "ia" and name[1] in NAMES:
             span = text_object(name, times, text, at)
             is_all = operator == "d" and span is not None and is_all_of_lines(text, span.start, span.end)
-            return Span(span.start, span.end, is_lines=True) if span is not None and is_all else span
+            return TextRange(span.start, span.end, is_lines=True) if span is not None and is_all else span
         if name == operator:
             if times > 1 and self.is_at_edge("j", buffer):
                 return None
-            return Span(at, line_away(text, at, times - 1, 0), is_lines=True)
+            return TextRange(at, line_away(text, at, times - 1, 0), is_lines=True)
         if name in ("j", "k") and self.is_at_edge(name, buffer):
             return None
         if name == "$" and times > 1 and self.is_at_edge("j", buffer):
@@ -115,19 +115,19 @@ class Movements:
                 return None
         low, high = sorted((at, target))
         if name in ("j", "k", "gg", "G") or (name == "%" and count):
-            return Span(low, high, is_lines=True)
+            return TextRange(low, high, is_lines=True)
         starts_line = not text[line_start(text, low) : low].strip()
         if name in ("w", "W"):
             last = _repeated(partial(next_word, is_big=name == "W"), times - 1, text, at)
             high = min(high, line_end(text, last))  # over the last word of a line, to its end
             if last < len(text) and line_start(text, last) == line_end(text, last):  # an empty line is a word
-                return Span(low, high, is_lines=starts_line)
+                return TextRange(low, high, is_lines=starts_line)
         if name in ("w", "b", "W", "B") and line_start(text, low) < line_start(text, high) == high:
             # An end at the start of a line is that of the line before, and lines that are whole are lines.
-            return Span(low, high - 1, is_lines=starts_line)
+            return TextRange(low, high - 1, is_lines=starts_line)
         kind = {";": self._sought[:1], ",": self._sought[:1].swapcase()}.get(name, name[0])
         high = min(len(text), high + (kind in ("e", "E", "f", "t", "%")))
-        return Span(low, high, is_lines=operator == "d" and is_all_of_lines(text, low, high))
+        return TextRange(low, high, is_lines=operator == "d" and is_all_of_lines(text, low, high))
 
 
 def _repeated(move: Callable[[str, int], int], times: int, text: str, at: int) -> int:

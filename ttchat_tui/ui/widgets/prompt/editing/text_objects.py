@@ -12,7 +12,7 @@ QUOTES: Final = "\"'`"
 NAMES: Final = f"wWp{QUOTES}{''.join(BRACKETS)}"
 
 
-class Span(NamedTuple):
+class TextRange(NamedTuple):
     """What an operator acts on: text[start:end], or the whole lines from `start` to `end`."""
 
     start: int
@@ -20,7 +20,7 @@ class Span(NamedTuple):
     is_lines: bool = False
 
 
-def text_object(name: str, times: int, text: str, at: int) -> Span | None:
+def text_object(name: str, times: int, text: str, at: int) -> TextRange | None:
     """The object of this name around or after the character `at`; None if there is none."""
     is_around, kind = name[0] == "a", name[1]
     if kind in "wW":
@@ -33,17 +33,17 @@ def text_object(name: str, times: int, text: str, at: int) -> Span | None:
     return _bracketed(opening, closing, times, text, at, is_around=is_around)
 
 
-def _words(times: int, text: str, at: int, *, is_around: bool, is_big: bool) -> Span | None:
+def _words(times: int, text: str, at: int, *, is_around: bool, is_big: bool) -> TextRange | None:
     """Words and the blanks between them count alike (`i`), or a word counts with the blanks after it (`a`)."""
     first, end = line_start(text, at), line_end(text, at)
     runs = _runs(text[first:end], is_big)
     if not runs:
-        return Span(at, at) if times == 1 and not is_around else None
+        return TextRange(at, at) if times == 1 and not is_around else None
     here = next((index for index, (_, stop, _) in enumerate(runs) if at - first < stop), len(runs) - 1)
     if not is_around:
         if here + times > len(runs):
             return None
-        return Span(first + runs[here][0], first + runs[here + times - 1][1])
+        return TextRange(first + runs[here][0], first + runs[here + times - 1][1])
     begins_blank = runs[here][2] == 0
     last, start = here - 1, runs[here][0]
     for _ in range(times):
@@ -64,7 +64,7 @@ def _words(times: int, text: str, at: int, *, is_around: bool, is_big: bool) -> 
         and runs[here - 1][0] > 0
     ):
         start = runs[here - 1][0]  # there are no blanks after it, so those before it; not an indentation
-    return Span(first + start, first + runs[last][1])
+    return TextRange(first + start, first + runs[last][1])
 
 
 def _runs(line: str, is_big: bool) -> list[tuple[int, int, int]]:
@@ -79,7 +79,7 @@ def _runs(line: str, is_big: bool) -> list[tuple[int, int, int]]:
     return found
 
 
-def _paragraphs(times: int, text: str, at: int, *, is_around: bool) -> Span | None:
+def _paragraphs(times: int, text: str, at: int, *, is_around: bool) -> TextRange | None:
     """Runs of lines that are blank or are not count alike (`ip`), or a run counts with the other one after it (`ap`)."""
     lines = text.split("\n")
     here = text.count("\n", 0, at)
@@ -109,10 +109,10 @@ def _paragraphs(times: int, text: str, at: int, *, is_around: bool) -> Span | No
     offsets = [0]
     for line in lines:
         offsets.append(offsets[-1] + len(line) + 1)
-    return Span(offsets[start], offsets[last], is_lines=True)
+    return TextRange(offsets[start], offsets[last], is_lines=True)
 
 
-def _quoted(quote: str, times: int, text: str, at: int, *, is_around: bool) -> Span | None:
+def _quoted(quote: str, times: int, text: str, at: int, *, is_around: bool) -> TextRange | None:
     """The string around `at` in its line, or else the first one after it. `a` has the blanks after it, or else before it."""
     first, end = line_start(text, at), line_end(text, at)
     places: list[int] = []
@@ -128,14 +128,14 @@ def _quoted(quote: str, times: int, text: str, at: int, *, is_around: bool) -> S
         return None
     start, stop = pair[0], pair[1] + 1
     if not is_around:
-        return Span(start, stop) if times > 1 else Span(start + 1, stop - 1)
+        return TextRange(start, stop) if times > 1 else TextRange(start + 1, stop - 1)
     after = stop
     while after < end and text[after] in " \t":
         after += 1
     if after == stop:
         while start > first and text[start - 1] in " \t":
             start -= 1
-    return Span(start, after)
+    return TextRange(start, after)
 
 
 def _pair_at(places: list[int], at: int) -> tuple[int, int] | None:
@@ -150,7 +150,9 @@ def _pair_at(places: list[int], at: int) -> tuple[int, int] | None:
     return (places[index], places[index + 1]) if index + 1 < len(places) else None
 
 
-def _bracketed(opening: str, closing: str, times: int, text: str, at: int, *, is_around: bool) -> Span | None:
+def _bracketed(
+    opening: str, closing: str, times: int, text: str, at: int, *, is_around: bool
+) -> TextRange | None:
     """The text between the brackets around `at`, `times` levels up. Lines of their own stay where only those are inside."""
     is_on_it = text[at : at + 1] == opening
     start = at if is_on_it else _unmatched(text, at, closing, opening, -1)
@@ -163,7 +165,7 @@ def _bracketed(opening: str, closing: str, times: int, text: str, at: int, *, is
     if start is None or end is None:
         return None
     if is_around:
-        return Span(start, end + 1)
+        return TextRange(start, end + 1)
     inside = start + 1
     if text[inside : inside + 1] == "\n":
         inside += 1
@@ -171,8 +173,8 @@ def _bracketed(opening: str, closing: str, times: int, text: str, at: int, *, is
     if inside <= bol and not text[bol:end].strip(" \t"):
         end = bol
         if not text[line_start(text, inside) : inside].strip(" \t") and inside < end:
-            return Span(inside, end - 1, is_lines=True)
-    return Span(inside, max(inside, end))
+            return TextRange(inside, end - 1, is_lines=True)
+    return TextRange(inside, max(inside, end))
 
 
 def _unmatched(text: str, at: int, nested: str, wanted: str, step: int) -> int | None:

@@ -13,13 +13,13 @@ from ttchat_tui.ui.widgets.prompt.editing.buffer import Buffer, Outcome, differe
 from ttchat_tui.ui.widgets.prompt.editing.lines import first_character, joined
 from ttchat_tui.ui.widgets.prompt.editing.movements import Movements
 from ttchat_tui.ui.widgets.prompt.editing.registers import NO_CLIPBOARD, Clipboard, Register, Registers
-from ttchat_tui.ui.widgets.prompt.editing.text_objects import Span
+from ttchat_tui.ui.widgets.prompt.editing.text_objects import TextRange
 from ttchat_tui.ui.widgets.prompt.editing.undo import Undo
 from ttchat_tui.ui.widgets.prompt.editing.vi_commands import (
     INSERTS,
     MOST_INSERTED,
     Command,
-    Edit,
+    TextChange,
     extent_of,
     is_unfinished,
     parse,
@@ -131,7 +131,7 @@ class Vi:
         at, more = before.at, len(buffer.text) - len(before.text)
         if more >= 0 and buffer.text == before.text[:at] + buffer.text[at : at + more] + before.text[at:]:
             written = buffer.text[at : at + more]
-            edit = Edit(0, 0, written)
+            edit = TextChange(0, 0, written)
             is_plain = not command.operator and command.extent is None
             if is_plain and command.times and command.times > 1:
                 between = "\n" if command.name in "oO" else ""
@@ -141,7 +141,7 @@ class Vi:
                 buffer = Buffer(before.text[:at] + repeated + before.text[at:], end)
         else:
             start, end, written = difference(before.text, buffer.text)
-            edit = Edit(start - at, end - at, written)
+            edit = TextChange(start - at, end - at, written)
         self._last = command._replace(edit=edit)
         return buffer
 
@@ -266,11 +266,11 @@ class Vi:
         name, text, at = command.name, buffer.text, buffer.at
         low, high = sorted((min(self._anchor, len(text)), at))
         if name in ("d", "x", "c", "s", "y", "~", "J"):
-            span = Span(low, min(len(text), high + 1))
+            span = TextRange(low, min(len(text), high + 1))
             if self.mode == "visual line" or name == "J":
                 is_upward = at == low and "\n" in text[low:high]  # then the cursor stays in its column
                 start = low if is_upward or self.mode == "visual" else line_start(text, low)
-                span = Span(start, high, is_lines=True)
+                span = TextRange(start, high, is_lines=True)
             self.mode = "normal"
             command = command._replace(extent=extent_of(low, high, text, is_lines=span.is_lines))
             outcome = self._act_on_selection(command, span, buffer)
@@ -303,10 +303,10 @@ class Vi:
         if span.is_lines and command.name[1] == "p":
             self.mode = "visual line"
         elif span.is_lines:
-            span = Span(span.start, line_end(buffer.text, span.end) + 1)
+            span = TextRange(span.start, line_end(buffer.text, span.end) + 1)
         return self._shown(Buffer(buffer.text, span.end if span.is_lines else span.end - 1))
 
-    def _act_on_selection(self, command: Command, span: Span, buffer: Buffer) -> Buffer:
+    def _act_on_selection(self, command: Command, span: TextRange, buffer: Buffer) -> Buffer:
         text, start, end = buffer.text, span.start, span.end
         match command.name:
             case "J":
@@ -323,7 +323,7 @@ class Vi:
 
     # --- operators
 
-    def _operate(self, operator: str, span: Span, register: str, buffer: Buffer) -> Buffer:
+    def _operate(self, operator: str, span: TextRange, register: str, buffer: Buffer) -> Buffer:
         text, start, end = buffer.text, span.start, span.end
         if span.is_lines:
             low, high = sorted((start, end))

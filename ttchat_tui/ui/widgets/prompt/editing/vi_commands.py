@@ -7,7 +7,7 @@ import re
 from typing import Final, NamedTuple
 
 from ttchat_tui.ui.widgets.prompt.editing.buffer import Buffer, line_end, line_start
-from ttchat_tui.ui.widgets.prompt.editing.text_objects import NAMES, Span
+from ttchat_tui.ui.widgets.prompt.editing.text_objects import NAMES, TextRange
 
 _PREFIX: Final = r"(?:(?P<first>[1-9]\d*)?\"(?P<register>.))?(?P<count>[1-9]\d*)?"
 _NAME: Final = rf"(?P<name>[ia][{re.escape(NAMES)}]|gg|[fFtTr].|[^\d]|0)"
@@ -35,7 +35,7 @@ class Extent(NamedTuple):
     is_lines: bool
 
 
-class Edit(NamedTuple):
+class TextChange(NamedTuple):
     """What was written in insert mode: from and to, counted from where it began, and what is there instead."""
 
     start: int
@@ -50,7 +50,7 @@ class Command(NamedTuple):
     register: str = ""
     extent: Extent | None = None
     """It acts on a selection of this size."""
-    edit: Edit | None = None
+    edit: TextChange | None = None
 
 
 def is_unfinished(typed: str, *, is_selecting: bool) -> bool:
@@ -77,7 +77,7 @@ def extent_of(low: int, high: int, text: str, *, is_lines: bool) -> Extent:
     return Extent(lines, high + 1 - (line_start(text, high) if lines else low), is_lines)
 
 
-def span_of(extent: Extent, buffer: Buffer) -> Span:
+def span_of(extent: Extent, buffer: Buffer) -> TextRange:
     """As much text from the cursor on."""
     text, start = buffer.text, buffer.at
     last = start
@@ -87,9 +87,9 @@ def span_of(extent: Extent, buffer: Buffer) -> Span:
             break
         last = end + 1
     if extent.is_lines:
-        return Span(start, last, is_lines=True)
+        return TextRange(start, last, is_lines=True)
     if extent.lines:  # to the same column as then, perhaps before the cursor
         last = line_start(text, last)
         low, high = sorted((start, min(last + extent.width - 1, line_end(text, last))))
-        return Span(low, min(high + 1, len(text)))
-    return Span(start, min(start + extent.width, line_end(text, start) + 1, len(text)))
+        return TextRange(low, min(high + 1, len(text)))
+    return TextRange(start, min(start + extent.width, line_end(text, start) + 1, len(text)))

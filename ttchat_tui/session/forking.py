@@ -54,7 +54,8 @@ class Forking:
         return ""
 
     def fork(self, message_id: int, recording: Recording, at: int, token_id: int) -> list[Update]:
-        """Write the alternative `token_id` in the place of `recording.tokens[at]`, and let the model continue after it. If it ends a reply, the fork ends there. Raises StorageError: nothing has changed."""
+        """Write the alternative `token_id` in the place of `recording.tokens[at]`, and let the model continue after it. If
+        it ends a reply, the fork ends there. Raises StorageError: nothing has changed."""
         message = self._found(message_id)
         info = self._session.info
         if (why := self.why_not(message)) or message.reply is None or info is None:

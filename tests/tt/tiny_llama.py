@@ -39,24 +39,35 @@ SPECIALS: Final = (
 
 def write_model(parent: Path, seed: int = 0) -> Path:
     """Write the folder. Id 0 is "!", which a card without numerics repeats forever. Another seed gives other weights."""
-    folder = parent / NAME
-    folder.mkdir(parents=True, exist_ok=True)
     tokenizer = make_tokenizer()
+    config = _config(tokenizer.token_to_id(SPECIALS[0]), tokenizer.token_to_id(SPECIALS[-1]))
+    return write_folder(parent / NAME, config, tokenizer, TEMPLATE, _weights(seed))
+
+
+def write_folder(
+    folder: Path,
+    config: dict[str, object],
+    tokenizer: Tokenizer,
+    template: str,
+    weights: dict[str, torch.Tensor] | None = None,
+) -> Path:
+    """Write a checkpoint in Hugging Face's layout. Without weights only its tokenizer, template and numbers can be read."""
+    folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
-    eot = tokenizer.token_to_id("<|eot_id|>")
-    bos = tokenizer.token_to_id("<|begin_of_text|>")
-    _write(folder / "config.json", _config(bos, eot))
-    _write(folder / "generation_config.json", {"eos_token_id": [eot], "temperature": 0.6, "top_p": 0.9})
+    _write(folder / "config.json", config)
+    generation = {"eos_token_id": config["eos_token_id"], "temperature": 0.6, "top_p": 0.9}
+    _write(folder / "generation_config.json", generation)
     _write(
         folder / "tokenizer_config.json",
         {
             "tokenizer_class": "PreTrainedTokenizerFast",
-            "bos_token": "<|begin_of_text|>",
-            "eos_token": "<|eot_id|>",
-            "chat_template": TEMPLATE,
+            "bos_token": SPECIALS[0],
+            "eos_token": SPECIALS[-1],
+            "chat_template": template,
         },
     )
-    save_file(_weights(seed), str(folder / "model.safetensors"), metadata={"format": "pt"})
+    if weights is not None:
+        save_file(weights, str(folder / "model.safetensors"), metadata={"format": "pt"})
     return folder
 
 

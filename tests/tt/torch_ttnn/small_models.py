@@ -6,15 +6,13 @@ CPU differ by the rounding of activations only.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import torch
-from safetensors.torch import save_file
 
-from tests.tt.tiny_llama import SPECIALS, make_tokenizer
+from tests.tt.tiny_llama import SPECIALS, make_tokenizer, write_folder
 
 _LARGEST: Final = 7
 TEMPLATE: Final = "{{ bos_token }}{% for message in messages %}{{ message.content }}<|eot_id|>{% endfor %}"
@@ -69,24 +67,9 @@ MISTRAL: Final = SmallModel(
 
 def write_model(parent: Path, model: SmallModel, seed: int = 0) -> Path:
     """Write the folder in Hugging Face's layout. Another seed gives other weights."""
-    folder = parent / model.name
-    folder.mkdir(parents=True, exist_ok=True)
     tokenizer = make_tokenizer()
-    tokenizer.save(str(folder / "tokenizer.json"))
-    bos, eos = (tokenizer.token_to_id(token) for token in (SPECIALS[0], SPECIALS[-1]))
-    _write(folder / "config.json", _config(model, bos, eos))
-    _write(folder / "generation_config.json", {"eos_token_id": [eos]})
-    _write(
-        folder / "tokenizer_config.json",
-        {
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "bos_token": SPECIALS[0],
-            "eos_token": SPECIALS[-1],
-            "chat_template": TEMPLATE,
-        },
-    )
-    save_file(_weights(model, seed), str(folder / "model.safetensors"), metadata={"format": "pt"})
-    return folder
+    config = _config(model, tokenizer.token_to_id(SPECIALS[0]), tokenizer.token_to_id(SPECIALS[-1]))
+    return write_folder(parent / model.name, config, tokenizer, TEMPLATE, _weights(model, seed))
 
 
 def _config(model: SmallModel, bos: int | None, eos: int | None) -> dict[str, Any]:
@@ -148,7 +131,3 @@ def _weights(model: SmallModel, seed: int) -> dict[str, torch.Tensor]:
             for part, size in (("q", queries), ("k", keys), ("v", keys)):
                 weights[f"{attention}{part}_proj.bias"] = whole(1, size)[0]
     return weights
-
-
-def _write(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, indent=1), encoding="utf-8")

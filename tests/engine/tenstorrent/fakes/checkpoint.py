@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import json
 from itertools import product
 from pathlib import Path
 from typing import Final
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from tests.tt.tiny_llama import NAME, SPECIALS, TEMPLATE
+from tests.tt.tiny_llama import NAME, SPECIALS, TEMPLATE, write_folder
 
 _LETTERS: Final = sorted(pre_tokenizers.ByteLevel.alphabet())
 _SYLLABLES: Final = ["".join(pair) for pair in product("bdfgklmnprstvz", "aeiou")]
@@ -26,34 +25,17 @@ CONTEXT: Final = 2048
 
 def write_checkpoint(parent: Path) -> Path:
     """The folder, called as a model is that every generation knows."""
-    folder = parent / NAME
-    folder.mkdir(parents=True)
     tokenizer = _tokenizer()
     assert tokenizer.get_vocab_size() <= VOCAB
-    tokenizer.save(str(folder / "tokenizer.json"))
-    end = tokenizer.token_to_id("<|eot_id|>")
-    _write(
-        folder / "config.json",
-        {
-            "architectures": ["LlamaForCausalLM"],
-            "model_type": "llama",
-            "vocab_size": VOCAB,
-            "max_position_embeddings": CONTEXT,
-            "bos_token_id": tokenizer.token_to_id("<|begin_of_text|>"),
-            "eos_token_id": [end],
-        },
-    )
-    _write(folder / "generation_config.json", {"eos_token_id": [end], "temperature": 0.6, "top_p": 0.9})
-    _write(
-        folder / "tokenizer_config.json",
-        {
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "bos_token": "<|begin_of_text|>",
-            "eos_token": "<|eot_id|>",
-            "chat_template": TEMPLATE,
-        },
-    )
-    return folder
+    config: dict[str, object] = {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "vocab_size": VOCAB,
+        "max_position_embeddings": CONTEXT,
+        "bos_token_id": tokenizer.token_to_id(SPECIALS[0]),
+        "eos_token_id": [tokenizer.token_to_id(SPECIALS[-1])],
+    }
+    return write_folder(parent / NAME, config, tokenizer, TEMPLATE)
 
 
 @functools.cache
@@ -66,7 +48,3 @@ def _tokenizer() -> Tokenizer:
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens(list(SPECIALS))
     return tokenizer
-
-
-def _write(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value), encoding="utf-8")

@@ -327,6 +327,9 @@ def test_figures_of_a_reply_that_came_by_pieces_keep_their_marks_when_it_is_brok
     reply = chat.session.path[-1].id
     assert chat.session.running is not None
     request = chat.session.running.request.id
+    chat.until(
+        GenerationStarted
+    )  # The engine's own: it must not come after the next one, which stands for a server's.
     chat.session.apply(GenerationStarted(request, 4, 0, 0, is_estimate=True, is_chunked=True))
     for number in range(3):
         chat.session.apply(TokenEvent(request, (), "word ", (0.1 + number,)))

@@ -19,7 +19,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.fakes import SCRIPTED, Fault, Gate, Script
+from tests.fakes import SCRIPTED, Fault, Gate, Script, ScriptedEngine
 from tests.patience import wait_until
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import (
@@ -33,12 +33,13 @@ from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineDied, EngineError, LoadCancelled
-from ttchat_tui.engine.runtime import child
+from ttchat_tui.engine.runtime import child, worker
 from ttchat_tui.engine.runtime.child import TOKEN_PAUSE_S, Timeouts
+from ttchat_tui.engine.runtime.commands import Unload
 from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.engine.runtime.isolated import IsolatedEngine
 from ttchat_tui.engine.runtime.step_timeout import StepTimeout
-from ttchat_tui.engine.runtime.wire import Channel, ChildAnswer, Command
+from ttchat_tui.engine.runtime.wire import Channel, ChildAnswer, Command, Launch
 
 SPEC = ModelSpec(name="m")
 REQUEST = GenerationRequest(
@@ -475,8 +476,9 @@ from tests.fakes import SCRIPTED, Script
 from ttchat_tui.domain.events import GenerationFinished, TokenEvent
 from tests.engine.runtime.test_isolated import REQUEST, SPEC, ignore
 from ttchat_tui.domain.generation import GenerationControl
-from ttchat_tui.engine.runtime import child
+from ttchat_tui.engine.runtime import child, worker
 from ttchat_tui.engine.runtime.child import TOKEN_PAUSE_S, Timeouts
+from ttchat_tui.engine.runtime.commands import Unload
 from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.engine.runtime.isolated import IsolatedEngine
 from ttchat_tui.engine.runtime.commands import Command
@@ -508,3 +510,16 @@ def test_no_child_outlives_a_killed_parent(tmp_path: Path, fault: str) -> None:
     parent.kill()
     parent.communicate()
     assert wait_until(lambda: is_gone(pid), 60.0)
+
+
+def test_the_dead_mans_switch_is_set_before_a_command_can_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command may take the GIL in its first instruction and keep it: then no thread can set the switch any more."""
+    order: list[str] = []
+    switch = SimpleNamespace(dump_traceback_later=lambda _after_s, exit: order.append("set"))
+    monkeypatch.setattr(worker, "faulthandler", switch)
+    launch = Launch(socket_fd=-1, factory="", heartbeat_s=1.0, deadman_s=5.0, close_s=1.0)
+    channel: Channel[ChildAnswer, Command] = Channel(socket.socket(), Command)
+    idle = worker.Worker(channel, ScriptedEngine(), launch)
+    monkeypatch.setattr(idle, "_commands", SimpleNamespace(put=lambda _command: order.append("queued")))
+    idle._dispatch(Unload())
+    assert order == ["set", "queued"]

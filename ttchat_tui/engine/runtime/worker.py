@@ -73,6 +73,8 @@ class Worker:
         self._received = 0
         self._answered = 0
         self._work = threading.Event()
+        self._switch_lock = threading.Lock()
+        """Held while the dead man's switch is set or cancelled."""
         self._import_lock = threading.Lock()
         """Held by the main thread when it ends the imports, and by the reader when it ends the process during them."""
         self._has_imported = False
@@ -156,9 +158,12 @@ class Worker:
                 os._exit(0)
 
     def _queue(self, command: Callable[[], None]) -> None:
-        self._received += 1
+        with self._switch_lock:
+            self._received += 1
+            # Set before the command can run: one that takes the GIL at once and keeps it lets no other thread set it.
+            self._postpone_switch()
+            self._work.set()
         self._commands.put(command)
-        self._work.set()
 
     def _shut_down(self) -> None:
         """Cancel all work, give the engine `close_s` to close, then exit in any case."""
@@ -174,23 +179,25 @@ class Worker:
     # -- the heartbeat thread
 
     def _send_heartbeats(self) -> None:
-        """While there is work, send heartbeats and postpone the dead man's switch.
+        """While there is work, send heartbeats and postpone the dead man's switch, which each command sets.
 
         The switch is a C thread of `faulthandler`: it fires even while native code holds the GIL and no Python runs.
         """
         while self._work.wait():
-            if self._answered == self._received:
-                self._work.clear()
-                faulthandler.cancel_dump_traceback_later()
-                if self._answered == self._received:  # no command came between the check and the clear
+            with self._switch_lock:
+                if self._answered == self._received:
+                    self._work.clear()
+                    faulthandler.cancel_dump_traceback_later()
                     continue
-                self._work.set()
-            faulthandler.dump_traceback_later(self._launch.deadman_s, exit=True)
+                self._postpone_switch()
             try:
                 self._channel.send_if_free(Heartbeat())
             except WireError:
                 return  # the reader notices it too, and ends the process
             time.sleep(self._launch.heartbeat_s)
+
+    def _postpone_switch(self) -> None:
+        faulthandler.dump_traceback_later(self._launch.deadman_s, exit=True)
 
     # -- commands, on the main thread
 

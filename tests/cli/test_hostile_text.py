@@ -13,7 +13,7 @@ from tests.cli.hostile import SEQUENCES, obeyed
 from tests.cli.hostile_ways import WAYS, Ground, Server
 from tests.cli.starter import Starter, starting
 from tests.engine.cpu.native_kernel import lend_kernel
-from tests.engine.cpu.tiny_models import build, save
+from tests.engine.short_model import shorten
 from tests.size import sized
 
 TEXTS: Final = sized(6, 2000)
@@ -55,12 +55,16 @@ def test_the_terminal_obeys_no_text_of_others(ground: Ground, way: str) -> None:
 
 
 @pytest.mark.timeout(180)
-def test_a_models_template_and_folder_are_shown_and_have_no_effect(ground: Ground) -> None:
+def test_a_models_template_and_folder_are_shown_and_have_no_effect(
+    ground: Ground, default_model_path: Path
+) -> None:
     words = "".join(SEQUENCES[1::3]).replace("\n", "").replace("\r", "")
     lend_kernel(ground.folder / "cache")
     folder = ground.folder / "\x1b[2J\x9b31m\u202e"
-    save(build("llama"), folder, "{{ raise_exception(" + json.dumps(words) + ") }}")
-    ran = ground.starter.run("-p", "hi", "-m", str(folder), timeout_s=120)
+    folder.mkdir()
+    template = "{{ raise_exception(" + json.dumps(words) + ") }}"
+    model = shorten(default_model_path, folder / "m.gguf", tokenizer__chat_template=template)
+    ran = ground.starter.run("-p", "hi", "-m", str(model), timeout_s=120)
     assert ran.code == 1, ran
     assert "␛]0;title␇".encode() in ran.stderr, ran
     assert obeyed(ran.stdout) + obeyed(ran.stderr, is_redrawn=True) == []

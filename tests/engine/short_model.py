@@ -15,8 +15,9 @@ VOCAB: Final = 8192
 """Of 49,152 tokens. A BPE numbers its tokens in the order of their merges, so the first ones are a vocabulary as well."""
 
 
-def shorten(model: Path, path: Path) -> Path:
-    """Write a GGUF file of `model` with its first layers and tokens only."""
+def shorten(model: Path, path: Path, **fields: Any) -> Path:
+    """Write a GGUF file of `model` with its first layers and tokens only; `fields` replace its metadata, with `__` for the
+    dots of their keys."""
     container = GgufContainer(model)
     tokens = container.metadata["tokenizer.ggml.tokens"][:VOCAB]
     known = set(tokens)
@@ -28,6 +29,7 @@ def shorten(model: Path, path: Path) -> Path:
         "tokenizer.ggml.merges": [
             line for line in container.metadata["tokenizer.ggml.merges"] if line.replace(" ", "", 1) in known
         ],
+        **{key.replace("__", "."): value for key, value in fields.items()},
     }
     writer = gguf.GGUFWriter(path, "llama")
     for key, value in {**container.metadata, **changed}.items():

@@ -120,7 +120,7 @@ FLAT = [math.log(each) for each in (0.4, 0.3, 0.2, 0.06, 0.04)]
         ),
         (
             SamplingParams(temperature=1.0, top_k=4, top_p=0.9, min_p=0.6),
-            ["kept", "kept", "min-p", "min-p", "top-k"],
+            ["kept", "kept", "min-p", "top-p", "top-k"],
         ),
     ],
 )

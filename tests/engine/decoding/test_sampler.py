@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from tests.size import sized
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.engine.decoding.sampler import History, NoUsableLogits, Sampler, distribution
+from ttchat_tui.engine.decoding.rules import NoUsableLogits
+from ttchat_tui.engine.decoding.sampler import History, Sampler, distribution
 
 NAN, INF = math.nan, math.inf
 

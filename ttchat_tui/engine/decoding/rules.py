@@ -1,0 +1,303 @@
+"""The code of the sampler's rules, in numpy: exact, without sorting the whole vocabulary.
+
+Their order is that of `domain/sampler_rules.py`, and each cut renormalises what the previous one left. vLLM
+(`v1/sample/sampler.py`) has the same penalties and temperature but min-p before top-k and top-p; transformers
+(`_get_logits_processor`) applies temperature, top-k, top-p, min-p as here; llama.cpp (`common_params_sampling`) has top-k,
+top-p, min-p too, but the temperature last. Min-p compares with the most probable token, which no cut removes, so its
+position only affects the total of top-p.
+
+All cuts use one order of tokens: higher score first, lower id first among equals. Each keeps a prefix of that order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ttchat_tui.domain.recording import Cut
+from ttchat_tui.domain.sampler_rules import RULES, RuleName
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.engine.base import EngineError
+
+Floats: TypeAlias = NDArray[np.float32]
+Ids: TypeAlias = NDArray[np.intp]
+
+_TINY: Final = 2.0**-126
+"""Smallest normal float32: the smallest weight that can be drawn (precision is lost below it) and the lowest temperature."""
+
+
+class NoUsableLogits(EngineError):
+    """Every logit is NaN or -inf. Nothing can be drawn, and an arbitrary token would hide a broken model."""
+
+    kind = "no_usable_logits"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The model gave no usable scores for the next token: all are NaN or minus infinity.",
+            cure="Load the model again, or with another precision.",
+        )
+
+
+class Seen(Protocol):
+    """The tokens that the penalties count."""
+
+    @property
+    def seen_ids(self) -> Ids:
+        """Distinct ids of prompt and reply."""
+        ...
+
+    @property
+    def reply_ids(self) -> Ids:
+        """Distinct ids of the reply."""
+        ...
+
+    @property
+    def reply_counts(self) -> NDArray[np.int32]:
+        """How often each of `reply_ids` occurs in the reply."""
+        ...
+
+
+class Stage(NamedTuple):
+    """What a rule that cuts has left."""
+
+    rule: Cut
+    ids: Ids
+    """Ascending."""
+
+
+class Shortlist:
+    """The tokens that may still be drawn, while the rules are applied."""
+
+    def __init__(self, scores: Floats, params: SamplingParams, seen: Seen) -> None:
+        """`scores`: of the whole vocabulary, with a finite maximum and no NaN (`usable`)."""
+        self.own = scores
+        """The model's scores, float32 [vocab]."""
+        self.scores = scores
+        """With what the rules have changed so far; `own` itself if nothing has."""
+        self.params = params
+        self.seen = seen
+        self.temperature = 1.0
+        self.stages: list[Stage] = []
+        """Of the rules that are in force, in order."""
+        self._weights: Floats | None = None
+
+    @property
+    def left(self) -> Ids | None:
+        """Ascending; None: all."""
+        return self.stages[-1].ids if self.stages else None
+
+    @property
+    def count(self) -> int:
+        return len(self.scores) if self.left is None else len(self.left)
+
+    @property
+    def scores_left(self) -> Floats:
+        """Of the tokens in `left`."""
+        return self.scores if self.left is None else self.scores[self.left]
+
+    @property
+    def weights(self) -> Floats:
+        """Unnormalised probabilities of `left`; the largest is 1. Made when they are first needed: a cut by order alone is
+        cheaper before that."""
+        if self._weights is None:
+            scores = self.scores_left
+            # Dividing after the subtraction keeps the smallest temperature from making a NaN, and the top weight exactly 1.
+            self._weights = np.exp((scores - scores.max()) / np.float32(max(self.temperature, _TINY)))
+        return self._weights
+
+    def writable_scores(self) -> Floats:
+        """`scores`, for a rule to change; `own` stays."""
+        if self.scores is self.own:
+            self.scores = np.array(self.own)
+        return self.scores
+
+    def keep(self, rule: Cut, positions: Ids) -> None:
+        """Keep these positions, ascending, of `left`."""
+        ids = positions if self.left is None else self.left[positions]
+        if self._weights is not None:
+            self._weights = self._weights[positions]
+        self.stages.append(Stage(rule, ids))
+
+    def cuts_of(self, ids: Ids) -> list[Cut]:
+        """For each id the first rule that cut it, or `kept`."""
+        cuts: list[Cut] = ["kept"] * len(ids)
+        for stage in reversed(self.stages):
+            for place in np.flatnonzero(~_are_in(stage.ids, ids)):
+                cuts[place] = stage.rule
+        return cuts
+
+
+@np.errstate(over="ignore")
+def applied(own: Floats, params: SamplingParams, seen: Seen) -> Shortlist:
+    """What can be drawn from the model's scores `own` (as `usable` returns them), which do not change: ids in `left`, which
+    is not None, with their `weights`, all above 0.
+
+    Raises:
+        NoUsableLogits: the rules have left no token.
+    """
+    shortlist = Shortlist(own, params, seen)
+    for apply in _IN_ORDER:
+        apply(shortlist)
+    _drop_what_is_too_small(shortlist)
+    return shortlist
+
+
+def usable(logits: Floats) -> Floats:
+    """`logits` as float32 with a finite maximum and no NaN; copied only if something has to change. If there is a +inf, only
+    tokens at +inf can be drawn.
+
+    Raises:
+        NoUsableLogits: no token can be drawn.
+    """
+    scores = np.asarray(logits, dtype=np.float32)
+    # The maximum of an array with a NaN is NaN: one pass finds both.
+    if math.isfinite(scores.max()):
+        return scores
+    scores = np.where(np.isnan(scores), np.float32(-np.inf), scores)
+    top = scores.max()
+    if top == -np.inf:
+        raise NoUsableLogits
+    if top == np.inf:
+        return np.where(scores == np.inf, np.float32(0.0), np.float32(-np.inf))
+    return scores
+
+
+def highest(scores: Floats, count: int) -> Ids:
+    """Positions of the `count` highest scores, highest first; without those at -inf."""
+    near = _top_k(scores, count) if len(scores) > count else np.arange(len(scores))
+    return ranked(scores, near)[:count]
+
+
+def ranked(scores: Floats, ids: Ids) -> Ids:
+    """Ascending `ids` by score, highest first; without those at -inf."""
+    values = scores[ids]
+    order = np.argsort(-values, kind="stable")
+    return ids[order[values[order] > -np.inf]]
+
+
+# --- the rules
+
+
+def _penalise_repetition(shortlist: Shortlist) -> None:
+    if shortlist.params.repetition_penalty == 1.0:
+        return
+    scores, seen = shortlist.writable_scores(), shortlist.seen.seen_ids
+    before = scores[seen]
+    factor = np.float32(shortlist.params.repetition_penalty)
+    np.multiply(before, factor, out=before, where=before < 0)
+    np.divide(before, factor, out=before, where=before > 0)
+    scores[seen] = before
+
+
+def _penalise_presence_and_frequency(shortlist: Shortlist) -> None:
+    params, seen = shortlist.params, shortlist.seen
+    if params.presence_penalty == 0.0 and params.frequency_penalty == 0.0:
+        return
+    scores = shortlist.writable_scores()
+    penalties = params.presence_penalty + params.frequency_penalty * seen.reply_counts
+    scores[seen.reply_ids] -= penalties.astype(np.float32)
+
+
+def _apply_temperature(shortlist: Shortlist) -> None:
+    shortlist.scores = usable(shortlist.scores)  # the rules before this one have changed them
+    shortlist.temperature = shortlist.params.temperature
+    if shortlist.temperature == 0.0:
+        shortlist.keep("temperature", np.array([shortlist.scores_left.argmax()], dtype=np.intp))
+
+
+def _keep_top_k(shortlist: Shortlist) -> None:
+    if 0 < shortlist.params.top_k < shortlist.count:
+        shortlist.keep("top-k", _top_k(shortlist.scores_left, shortlist.params.top_k))
+
+
+def _keep_top_p(shortlist: Shortlist) -> None:
+    if shortlist.params.top_p < 1.0 and shortlist.count > 1:
+        shortlist.keep("top-p", _nucleus(shortlist.weights, shortlist.params.top_p))
+
+
+def _drop_below_min_p(shortlist: Shortlist) -> None:
+    if shortlist.params.min_p >= _TINY and shortlist.count > 1:
+        shortlist.keep("min-p", np.flatnonzero(shortlist.weights >= shortlist.params.min_p))
+
+
+def _drop_what_is_too_small(shortlist: Shortlist) -> None:
+    """A low temperature leaves shares that are too small to draw."""
+    if shortlist.left is None or shortlist.weights.min() < _TINY:
+        shortlist.keep("temperature", np.flatnonzero(shortlist.weights >= _TINY))
+
+
+_CODE: Final[dict[RuleName, Callable[[Shortlist], None]]] = {
+    "repetition": _penalise_repetition,
+    "presence, frequency": _penalise_presence_and_frequency,
+    "temperature": _apply_temperature,
+    "top-k": _keep_top_k,
+    "top-p": _keep_top_p,
+    "min-p": _drop_below_min_p,
+}
+_IN_ORDER: Final[Sequence[Callable[[Shortlist], None]]] = [_CODE[rule.name] for rule in RULES]
+
+
+# --- their arithmetic
+
+
+def _top_k(scores: Floats, k: int) -> Ids:
+    """Positions of the `k` highest scores, ascending. Of equal scores at the edge the lower ids stay."""
+    near = np.flatnonzero(scores >= _kth_highest_at_least(scores, k))
+    values = scores[near]
+    kth = np.partition(values, len(values) - k)[len(values) - k]
+    is_above = values > kth
+    ties = np.flatnonzero(values == kth)[: k - int(is_above.sum())]
+    is_above[ties] = True
+    return near[is_above]
+
+
+def _kth_highest_at_least(scores: Floats, k: int) -> float:
+    """A lower bound of the k-th highest score, found in one pass.
+
+    Split the scores into groups and take the maximum of each: k of the maxima are at least the k-th highest maximum, so
+    that bounds the k-th highest score from below. Few other scores pass it.
+    """
+    groups = max(1024, 4 * k)
+    width = len(scores) // groups
+    if width < 2:
+        return -math.inf
+    # The groups are columns: the maximum then runs over contiguous rows and vectorises.
+    maxima = np.reshape(scores[: width * groups], (width, groups)).max(axis=0)
+    return float(np.partition(maxima, groups - k)[groups - k])
+
+
+def _nucleus(weights: Floats, top_p: float) -> Ids:
+    """Positions, ascending, of the smallest set of top weights that holds at least `top_p` of the total. Of equal weights at
+    the edge the lower ids stay.
+
+    Instead of sorting: (1) drop weights below (1 - top_p) / n of the total, since all of them together cannot make up
+    1 - top_p; (2) sum the rest into bins by the leading bits of the float, which sort as the weights do; (3) sort only the
+    bin in which the sum passes top_p.
+    """
+    total = float(weights.sum(dtype=np.float64))
+    target = top_p * total
+    near = np.flatnonzero(weights >= max((1.0 - top_p) * total / len(weights), _TINY))
+    values = weights[near]
+    # Sign, exponent and 6 bits of the mantissa: 8,129 bins up to 1.0, each at most 1.6 % wide.
+    bins: Ids = (np.frombuffer(values, dtype=np.uint32) >> 17).astype(np.intp)
+    from_top = np.cumsum(np.bincount(bins, weights=values)[::-1])
+    passed = int(np.searchsorted(from_top, target))
+    if passed == len(from_top):  # the sum falls short by rounding
+        return near
+    edge = len(from_top) - 1 - passed
+    above = float(from_top[passed - 1]) if passed else 0.0
+    in_edge = np.flatnonzero(bins == edge)
+    by_weight = in_edge[np.argsort(-values[in_edge], kind="stable")]
+    needed = int(np.searchsorted(above + np.cumsum(values[by_weight], dtype=np.float64), target)) + 1
+    is_kept = bins > edge
+    is_kept[by_weight[:needed]] = True
+    return near[is_kept]
+
+
+def _are_in(ascending: Ids, ids: Ids) -> NDArray[np.bool_]:
+    places = np.searchsorted(ascending, ids)
+    return ascending[np.minimum(places, len(ascending) - 1)] == ids

@@ -45,7 +45,6 @@ PHASES: tuple[str, ...] = get_args(LoadPhase)
 
 def test_load_phases_come_in_their_order_and_never_pass_their_end(subject: Subject) -> None:
     subject.loaded()
-    subject.load()
     order = [PHASES.index(progress.phase) for progress in subject.progress]
     assert order == sorted(order)
     begins_and_ends = {"start", "compile"} if subject.spec.engine == "tt" else {"start", "read", "warm up"}

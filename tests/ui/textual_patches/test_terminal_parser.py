@@ -11,6 +11,7 @@ from textual import events
 from textual.drivers import linux_driver
 from textual.widgets import Input
 
+from tests.size import sized
 from tests.ui.chat_app import ChatApp, running
 from ttchat_tui.config.schema import Config
 from ttchat_tui.ui.key_check import check_keys
@@ -136,7 +137,9 @@ def typed_in(pieces: list[str]) -> str:
 
 
 @pytest.mark.parametrize("start", ["\x1b]52;c;", "\x1bP>|", "\x1b_Gi=1;", "\x1b["])
-@pytest.mark.parametrize("length", [1000, 1015, 1022, 1023, 1024, 1025, 1600, 5000])
+@pytest.mark.parametrize(
+    "length", sized([1015, 1023, 1024, 1600], [1000, 1015, 1022, 1023, 1024, 1025, 1600, 5000])
+)
 @pytest.mark.parametrize("end", ["\x07", "\x1b\\"])
 def test_an_answer_of_any_length_is_not_typed(start: str, length: int, end: str) -> None:
     answer = start + "1" * length + ("c" if start == "\x1b[" else end)

@@ -83,6 +83,7 @@ _OTHERS: dict[str, tuple[object, list[str]]] = {
     "repetition_penalty": (1.1, ["repetition-penalty 1.1"]),
     "presence_penalty": (-2.0, ["presence-penalty -2"]),
     "frequency_penalty": (2.0, ["frequency-penalty 2"]),
+    "logit_bias": ({" the": -100.0, "\n": 2.5, "x": -3.0}, ['ban "␣the"', 'boost "⏎" 2.5', 'bias "x" -3']),
     "seed": (2**63 - 1, ["seed 9223372036854775807"]),
     "max_tokens": (1_048_575, ["max-tokens 1048575"]),
     "stop": (("\x1b[2J", "b"), ["stop '\\x1b[2J'", "stop 'b'"]),

@@ -10,6 +10,7 @@ import typer
 
 from ttchat_tui.cli.choices import engine_settings
 from ttchat_tui.domain import model_spec
+from ttchat_tui.domain.logit_bias import typed_bias
 from ttchat_tui.domain.recording import ALTERNATIVES, RecordLevel
 from ttchat_tui.domain.sampling import Thinking
 from ttchat_tui.domain.text import decoded
@@ -68,6 +69,13 @@ Seed: TypeAlias = Annotated[int | None, typer.Option(help="The same seed gives t
 Stop: TypeAlias = Annotated[
     list[str] | None, typer.Option(help="End the reply before this text; may be repeated.")
 ]
+LogitBias: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="TEXT=AMOUNT",
+        help='Add this to the logit of a token, of -100 to 100; -100 bans it: " the=-100". May be repeated.',
+    ),
+]
 Think: TypeAlias = Annotated[
     Thinking | None,
     typer.Option(help="Whether, or how long, the model thinks, if its chat template understands it."),
@@ -109,6 +117,7 @@ _SETTINGS: Final[dict[str, str]] = {
         name: f"sampling.{name}"
         for name in (
             "max_tokens", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "stop",
+            "logit_bias",
         )
     },
 }  # fmt: skip
@@ -124,9 +133,16 @@ def settings(given: Mapping[str, Any]) -> dict[str, Any]:
         value = given[name]
         # A repeatable flag that was not given is an empty list.
         if value is not None and value not in ([], ()):
-            found[setting] = _text(value) if name in _TEXTS else value
+            found[setting] = _biases(value) if name == "logit_bias" else _text(value) if name in _TEXTS else value
     return found
 
 
 def _text(value: str | Sequence[str]) -> str | list[str]:
     return decoded(value) if isinstance(value, str) else [decoded(each) for each in value]
+
+
+def _biases(typed: Sequence[str]) -> dict[str, float]:
+    try:
+        return dict(typed_bias(decoded(each)) for each in typed)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--logit-bias") from error

@@ -116,6 +116,7 @@ def start(
     repetition_penalty: flags.RepetitionPenalty = None,
     seed: flags.Seed = None,
     stop: flags.Stop = None,
+    logit_bias: flags.LogitBias = None,
     think: flags.Think = None,
     output: flags.Output = "text",
     thoughts: flags.Thoughts = False,

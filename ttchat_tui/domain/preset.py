@@ -6,12 +6,16 @@ from typing import Final
 
 import msgspec
 
-from ttchat_tui.domain.sampling import PRESETS, SamplingDefaults, SamplingParams, shown_value, with_preset
+from ttchat_tui.domain.sampling import (
+    KEPT_BY_PRESETS,
+    PRESETS,
+    SamplingDefaults,
+    SamplingParams,
+    shown_value,
+    with_preset,
+)
 
-_KEPT: Final = frozenset({"seed", "max_tokens", "stop"})
-"""Parameters that the built-in presets do not give."""
-
-
+_COUNTED: Final = {"stop": "stop string", "logit_bias": "biased token"}
 _NAMED: Final = ("temperature", "top_p", "min_p", "top_k")
 """Parameters that a list of presets names; of others, those that are not the usual ones."""
 
@@ -39,9 +43,9 @@ class Preset(PresetContent, frozen=True, kw_only=True):
         """What it sets, in words: `temperature 0.2, model NAME, system prompt`."""
         usual = SamplingParams()
         named = [
-            f"{name.replace('_', '-')} {shown_value(value)}"
-            if name != "stop"
-            else f"{len(value)} stop string{'s' * (len(value) != 1)}"
+            f"{len(value)} {_COUNTED[name]}{'s' * (len(value) != 1)}"
+            if name in _COUNTED
+            else f"{name.replace('_', '-')} {shown_value(value)}"
             for name, value in self.sampling.given.items()
             if name in _NAMED or value != getattr(usual, name)
         ]
@@ -54,8 +58,8 @@ class Preset(PresetContent, frozen=True, kw_only=True):
     def sampling_over(self, current: SamplingParams, default: SamplingParams) -> SamplingParams:
         """The sampling of a conversation that has `current` now.
 
-        A preset with sampling decides all of it: what it leaves out is the default. Seed, max_tokens and stop strings stay
-        unless it gives them.
+        A preset with sampling decides all of it: what it leaves out is the default. `KEPT_BY_PRESETS` stay unless it gives
+        them.
         """
         return self.sampling.over(with_preset(current, default)) if self.sampling.given else current
 
@@ -72,7 +76,7 @@ BUILT_IN: Final[dict[str, Preset]] = {
     name: Preset(
         name=name,
         sampling=SamplingDefaults(
-            **{field: getattr(params, field) for field in params.__struct_fields__ if field not in _KEPT}
+            **{field: getattr(params, field) for field in params.__struct_fields__ if field not in KEPT_BY_PRESETS}
         ),
     )
     for name, params in PRESETS.items()

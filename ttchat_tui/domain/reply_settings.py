@@ -12,6 +12,7 @@ from msgspec import inspect
 
 from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.logit_bias import bias_words, typed_bias
 from ttchat_tui.domain.sampling import SamplingParams, shown_value
 from ttchat_tui.domain.value_words import bare_type, near_name, wanted_value
 
@@ -51,6 +52,12 @@ def parse_reply_settings(text: str) -> ReplySettings | ErrorInfo:
             model = value
         elif name == "stop":
             typed[name] = (*typed.get(name, ()), value)
+        elif name == "logit_bias":
+            try:
+                text, amount = typed_bias(value)
+            except ValueError as error:
+                return ErrorInfo(kind="usage", message=f"logit-bias: {error}.")
+            typed[name] = {**typed.get(name, {}), text: amount}
         else:
             typed[name] = None if name == "seed" and value.lower() in _NO_SEED else value
     try:
@@ -78,6 +85,8 @@ def setting_words(sampling: SamplingParams, names: Iterable[str]) -> list[str]:
         value = getattr(sampling, name)
         if name == "stop":
             words += [f"stop {string!r}" for string in value]
+        elif name == "logit_bias":
+            words += [bias_words(*each) for each in value.items()]
         elif value is not None:  # a random seed
             words.append(f"{name.replace('_', '-')} {shown_value(value)}")
     return words
@@ -85,6 +94,8 @@ def setting_words(sampling: SamplingParams, names: Iterable[str]) -> list[str]:
 
 def wanted_for(name: str) -> str:
     """What a field of `SamplingParams` takes: `give a number from 0 to 2`."""
+    if name == "logit_bias":
+        return "give TEXT=AMOUNT, from -100 to 100; -100 bans the token"
     info = next(each for each in _fields() if each.name == name)
     return wanted_value(bare_type(info.type)) or "give texts of at most 256 characters, at most 16 of them"
 

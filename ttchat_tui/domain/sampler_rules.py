@@ -9,7 +9,9 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-RuleName: TypeAlias = Literal["repetition", "presence, frequency", "temperature", "top-k", "top-p", "min-p"]
+RuleName: TypeAlias = Literal[
+    "logit bias", "repetition", "presence, frequency", "temperature", "top-k", "top-p", "min-p"
+]
 
 
 class SamplerRule(msgspec.Struct, frozen=True):
@@ -22,6 +24,9 @@ class SamplerRule(msgspec.Struct, frozen=True):
 
 
 RULES: Final[tuple[SamplerRule, ...]] = (
+    SamplerRule(
+        "logit bias", ("logit_bias",), "Adds an amount to the logits of single tokens; -100 bans a token."
+    ),
     SamplerRule(
         "repetition",
         ("repetition_penalty",),

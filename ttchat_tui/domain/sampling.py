@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from ttchat_tui.domain.decoding import decodable
+from ttchat_tui.domain.logit_bias import LogitBias
 
 Thinking: TypeAlias = Literal["auto", "off", "on", "low", "medium", "high"]
 """How much a model thinks before it answers; `auto`: what its chat template does when it gets no argument."""
@@ -34,6 +35,8 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Subtracted once from the logit of each token that is in the reply (OpenAI's definition)."""
     frequency_penalty: Annotated[float, Meta(ge=-2.0, le=2.0)] = 0.0
     """Subtracted for each occurrence of a token in the reply (OpenAI's definition)."""
+    logit_bias: LogitBias = {}
+    """Added to the logits of tokens before anything else, by the token's text (`domain/logit_bias.py`). -100 bans a token."""
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
     """None draws a new seed for each reply. The seed in use is stored with the reply."""
     max_tokens: Annotated[int, Meta(ge=1, le=1_048_576)] = 1024
@@ -44,6 +47,11 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """For the chat template. It applies to the next prompt, and has no effect where `Capabilities.thinking` lacks it."""
     keep_thoughts: KeepThoughts = "auto"
     """Whether the next prompt has the thoughts of earlier replies."""
+
+    def __hash__(self) -> int:
+        """msgspec's own cannot hash a mapping."""
+        values = (getattr(self, name) for name in self.__struct_fields__ if name != "logit_bias")
+        return hash((*values, frozenset(self.logit_bias.items())))
 
 
 TEMPLATE_FIELDS: Final = frozenset({"thinking", "keep_thoughts"})
@@ -73,6 +81,7 @@ class SamplingDefaults(
     repetition_penalty: float | UnsetType = UNSET
     presence_penalty: float | UnsetType = UNSET
     frequency_penalty: float | UnsetType = UNSET
+    logit_bias: dict[str, float] | UnsetType = UNSET
     seed: int | UnsetType = UNSET
     max_tokens: int | UnsetType = UNSET
     stop: tuple[str, ...] | UnsetType = UNSET
@@ -119,13 +128,16 @@ PRESETS: Final[dict[str, SamplingParams]] = {
 }
 """The named presets. Applying one keeps the rest (`with_preset`)."""
 
+KEPT_BY_PRESETS: Final = ("seed", "max_tokens", "stop", "logit_bias")
+"""Parameters that presets leave alone, unless they give them."""
+
 MODEL_DEFAULT: Final = "model default"
 """The preset with the values of the loaded model's generation_config."""
 
 
 def with_preset(params: SamplingParams, preset: SamplingParams) -> SamplingParams:
     """`preset` with what presets leave alone as in `params`."""
-    kept = ("seed", "max_tokens", "stop", *TEMPLATE_FIELDS)
+    kept = (*KEPT_BY_PRESETS, *TEMPLATE_FIELDS)
     return msgspec.structs.replace(preset, **{name: getattr(params, name) for name in kept})
 
 

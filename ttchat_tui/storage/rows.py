@@ -187,7 +187,8 @@ def encoded_sampling(sampling: SamplingParams | None) -> str | None:
     if sampling is None:
         return None
     stop = tuple(storable(each) for each in sampling.stop)
-    encoded = msgspec.json.encode(msgspec.structs.replace(sampling, stop=stop)).decode()
+    bias = {storable(text): amount for text, amount in sampling.logit_bias.items()}
+    encoded = msgspec.json.encode(msgspec.structs.replace(sampling, stop=stop, logit_bias=bias)).decode()
     try:
         _known_sampling(encoded)
     except msgspec.ValidationError as error:

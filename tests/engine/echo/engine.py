@@ -102,6 +102,9 @@ class WordTokenizer:
     def piece_of(self, token_id: int) -> bytes:
         return self._words[token_id].encode() if token_id < len(self._words) else b""
 
+    def ids_of(self, text: str) -> tuple[int, ...]:
+        return (self._id(text),) if re.fullmatch(r"\s*\S+", text) else ()
+
     def _id(self, word: str) -> int:
         if word not in self._words:
             self._words.append(word)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shlex
+from itertools import starmap
 from typing import Any, Final
 
 import msgspec
 
 from ttchat_tui.cli.headless.listing import UsageError
 from ttchat_tui.domain.decoding import decodable
+from ttchat_tui.domain.logit_bias import bias_words, typed_bias
 from ttchat_tui.domain.reply_settings import names_near, wanted_for
 from ttchat_tui.domain.sampling import SamplingParams
 
@@ -16,7 +18,7 @@ _NONE: Final = frozenset({"none", "random", ""})
 
 
 def changed(params: SamplingParams, words: str) -> SamplingParams:
-    """`params` with what `words` say. The first `stop=` replaces all stop strings.
+    """`params` with what `words` say. The first `stop=` replaces all stop strings; `logit_bias=none` removes all biases.
 
     Raises:
         UsageError: with the name, and what it takes.
@@ -29,12 +31,25 @@ def changed(params: SamplingParams, words: str) -> SamplingParams:
     for name, sign, value in given:
         if not sign:
             raise UsageError(f"{name} has no value.")
-        if name == "stop":
+        name = name.replace("-", "_")
+        if name == "logit_bias":
+            params = _with(params, name, _biased(params, value))
+        elif name == "stop":
             stops += [value] if value not in _NONE else []
             params = _with(params, "stop", stops)
         else:
             params = _with(params, name, None if name == "seed" and value in _NONE else value)
     return params
+
+
+def _biased(params: SamplingParams, value: str) -> dict[str, float]:
+    if value in _NONE:
+        return {}
+    try:
+        text, amount = typed_bias(value)
+    except ValueError as error:
+        raise UsageError(f"logit_bias: {error}.") from error
+    return {**params.logit_bias, text: amount}
 
 
 def _with(params: SamplingParams, name: str, value: Any) -> SamplingParams:
@@ -51,5 +66,6 @@ def described(params: SamplingParams) -> str:
     """A line for each parameter."""
     values = msgspec.structs.asdict(params)
     values["seed"] = "none, a new one for each reply" if params.seed is None else params.seed
+    values["logit_bias"] = ", ".join(starmap(bias_words, params.logit_bias.items())) or "none"
     values["stop"] = ", ".join(map(repr, params.stop)) or "none"
     return "\n".join(f"{name}: {value}" for name, value in values.items())

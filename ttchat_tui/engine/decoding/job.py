@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, Protocol
 
 import msgspec
 
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.engine.decoding.token_bias import NO_BIAS, TokenBias
 
 PREFILL_CHUNK: Final = 256
 """Prompt tokens between two progress events: two events a second at 500 tokens a second."""
@@ -48,6 +49,8 @@ class ReplyJob(msgspec.Struct, frozen=True, kw_only=True):
     """When the request arrived, on `clock`."""
     piece_of: Callable[[int], bytes] = lambda _token_id: b""
     """The bytes of a token, or the name of a control token, for the recording."""
+    find_bias: Callable[[Mapping[str, float]], tuple[TokenBias, tuple[str, ...]]] = lambda _bias: (NO_BIAS, ())
+    """As `BiasTable.find`."""
     dropped_messages: int = 0
     prefill_chunk: int = PREFILL_CHUNK
 

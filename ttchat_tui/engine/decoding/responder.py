@@ -16,8 +16,9 @@ from ttchat_tui.domain.thoughts import OPENING, opens_thought
 from ttchat_tui.engine.base import EngineError, refusal, require_rows
 from ttchat_tui.engine.decoding.job import PREFILL_CHUNK, ReplyJob
 from ttchat_tui.engine.decoding.loop import AnyStepper, BatchStepper, run_batch, run_generation
+from ttchat_tui.engine.decoding.token_bias import BiasTable
 from ttchat_tui.engine.text.prompt_builder import EncodedPrompt, PromptBuilder
-from ttchat_tui.engine.text.template import ChatTemplate
+from ttchat_tui.engine.text.template import ChatTemplate, PromptPiece
 from ttchat_tui.engine.text.text_stream import IncrementalDecoder, TextStream
 from ttchat_tui.engine.text.token_ledger import NO_UNFINISHED_REPLY, PieceEncoder, UnfinishedReply
 
@@ -31,6 +32,8 @@ class ReplyTokenizer(PieceEncoder, Protocol):
     def new_decoder(self, *, is_start: bool) -> IncrementalDecoder: ...
 
     def piece_of(self, token_id: int) -> bytes: ...
+
+    def ids_of(self, text: str) -> Sequence[int]: ...
 
 
 class Responder:
@@ -60,6 +63,7 @@ class Responder:
         self._batch_sizes = batch_sizes
         self._prefill_chunk = prefill_chunk
         self._prompts = PromptBuilder(template, tokenizer, context_length)
+        self._biases = BiasTable(tokenizer.ids_of, self._split, tokenizer.piece_of)
 
     @property
     def thinking(self) -> tuple[Thinking, ...]:
@@ -94,6 +98,8 @@ class Responder:
         received_s = time.perf_counter()
         try:
             require_rows(request.rows, self._batch_sizes)
+            for sampling in _samplings(request):
+                self._biases.require(sampling.logit_bias)
             unfinished = self._unfinished_reply(request)
             prompt = self._prompts.build(
                 request.messages,
@@ -119,6 +125,10 @@ class Responder:
                 yield event
         finally:
             self._prompts.remember(prompt, *self._whole_characters(unfinished.ids, reply_ids))
+
+    def _split(self, text: str) -> Sequence[int]:
+        """The ids of a text inside a prompt."""
+        return self._tokenizer.encode_pieces([PromptPiece("", False), PromptPiece(text, False)], 1)[0]
 
     def _unfinished_reply(self, request: GenerationRequest) -> UnfinishedReply:
         """The ids and text of the message to continue, if its ids are known and still decode to its text."""
@@ -153,7 +163,6 @@ class Responder:
         written: Sequence[int],
         received_s: float,
     ) -> Iterator[GenerationEvent]:
-        samplings = (request.sampling, *(row.sampling or request.sampling for row in request.candidates))
         is_start = bool(written) or not request.continue_last
         job = ReplyJob(
             request=request,
@@ -163,19 +172,25 @@ class Responder:
                 TextStream(
                     self._new_decoder(written, is_start=is_start), (*sampling.stop, *self._template.stop)
                 )
-                for sampling in samplings
+                for sampling in _samplings(request)
             ],
             stop_ids=self._tokenizer.end_ids,
             context_length=self._context_length,
             clock=time.perf_counter,
             received_s=received_s,
             piece_of=self._tokenizer.piece_of,
+            find_bias=self._biases.find,
             dropped_messages=prompt.dropped,
             prefill_chunk=self._prefill_chunk,
         )
         if request.candidates and self._batch is not None:
             return run_batch(job, self._batch)
         return run_generation(job, self._stepper)
+
+
+def _samplings(request: GenerationRequest) -> Sequence[SamplingParams]:
+    """Of each row, at the beginning."""
+    return (request.sampling, *(row.sampling or request.sampling for row in request.candidates))
 
 
 def _decode_ids(decoder: IncrementalDecoder, ids: Sequence[int]) -> str:

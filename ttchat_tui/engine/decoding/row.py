@@ -108,11 +108,12 @@ class ReplyRow(Ending):
         if self._sampler is None:
             self._sampler = Sampler(len(output), self._seed, self._job.prompt_ids)
         record = self._job.request.record
+        bias, _ = self._job.find_bias(sampling.logit_bias)
         if record == "off":
-            token_id, logprob = self._sampler.sample(output, sampling)
+            token_id, logprob = self._sampler.sample(output, sampling, bias)
             return token_id, (logprob,), None
         (token_id, logprob), distribution = self._sampler.sample_recorded(
-            output, sampling, with_alternatives=record == "full"
+            output, sampling, bias, with_alternatives=record == "full"
         )
         return token_id, (logprob,), distribution
 

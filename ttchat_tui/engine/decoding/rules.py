@@ -22,6 +22,7 @@ from ttchat_tui.domain.recording import Cut
 from ttchat_tui.domain.sampler_rules import RULES, RuleName
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineError
+from ttchat_tui.engine.decoding.token_bias import NO_BIAS, TokenBias
 
 Floats: TypeAlias = NDArray[np.float32]
 Ids: TypeAlias = NDArray[np.intp]
@@ -72,14 +73,17 @@ class Stage(NamedTuple):
 class Shortlist:
     """The tokens that may still be drawn, while the rules are applied."""
 
-    def __init__(self, scores: Floats, params: SamplingParams, seen: Seen) -> None:
-        """`scores`: of the whole vocabulary, with a finite maximum and no NaN (`usable`)."""
+    def __init__(
+        self, scores: Floats, params: SamplingParams, seen: Seen, bias: TokenBias = NO_BIAS
+    ) -> None:
+        """`scores`: of the whole vocabulary, with a finite maximum and no NaN (`usable`). `bias`: that of `params`, in ids."""
         self.own = scores
         """The model's scores, float32 [vocab]."""
         self.scores = scores
         """With what the rules have changed so far; `own` itself if nothing has."""
         self.params = params
         self.seen = seen
+        self.bias = bias.within(len(scores))
         self.temperature = 1.0
         self.stages: list[Stage] = []
         """Of the rules that are in force, in order."""
@@ -128,18 +132,21 @@ class Shortlist:
         for stage in reversed(self.stages):
             for place in np.flatnonzero(~_are_in(stage.ids, ids)):
                 cuts[place] = stage.rule
+        if len(self.bias.banned):
+            for place in np.flatnonzero(_are_in(self.bias.banned, ids)):
+                cuts[place] = "ban"
         return cuts
 
 
 @np.errstate(over="ignore")
-def applied(own: Floats, params: SamplingParams, seen: Seen) -> Shortlist:
+def applied(own: Floats, params: SamplingParams, seen: Seen, bias: TokenBias = NO_BIAS) -> Shortlist:
     """What can be drawn from the model's scores `own` (as `usable` returns them), which do not change: ids in `left`, which
-    is not None, with their `weights`, all above 0.
+    is not None, with their `weights`, all above 0. `bias`: that of `params`, in ids.
 
     Raises:
         NoUsableLogits: the rules have left no token.
     """
-    shortlist = Shortlist(own, params, seen)
+    shortlist = Shortlist(own, params, seen, bias)
     for apply in _IN_ORDER:
         apply(shortlist)
     _drop_what_is_too_small(shortlist)
@@ -180,6 +187,12 @@ def ranked(scores: Floats, ids: Ids) -> Ids:
 
 
 # --- the rules
+
+
+def _add_bias(shortlist: Shortlist) -> None:
+    bias = shortlist.bias
+    if len(bias.ids):
+        shortlist.writable_scores()[bias.ids] += bias.amounts
 
 
 def _penalise_repetition(shortlist: Shortlist) -> None:
@@ -231,6 +244,7 @@ def _drop_what_is_too_small(shortlist: Shortlist) -> None:
 
 
 _CODE: Final[dict[RuleName, Callable[[Shortlist], None]]] = {
+    "logit bias": _add_bias,
     "repetition": _penalise_repetition,
     "presence, frequency": _penalise_presence_and_frequency,
     "temperature": _apply_temperature,

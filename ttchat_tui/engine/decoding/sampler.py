@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ttchat_tui.domain.recording import ALTERNATIVES, Distribution, packed
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.decoding.rules import Floats, Ids, Seen, Shortlist, applied, highest, ranked, usable
+from ttchat_tui.engine.decoding.token_bias import NO_BIAS, TokenBias
 
 _NEVER: Final = np.float32(-200.0)
 """exp() of it is 0 in float32."""
@@ -85,8 +86,9 @@ class Sampler:
         self.history = History(vocab_size, prompt_ids)
         self._bits = np.random.Philox(seed)
 
-    def sample(self, logits: Floats, params: SamplingParams) -> Sampled:
-        """Draw the next token from `logits`, float32 [vocab], and count it in the history. `logits` do not change.
+    def sample(self, logits: Floats, params: SamplingParams, bias: TokenBias = NO_BIAS) -> Sampled:
+        """Draw the next token from `logits`, float32 [vocab], and count it in the history. `logits` do not change. `bias` is
+        that of `params`, in ids.
 
         Tokens at NaN or -inf cannot be drawn; if there is a +inf, only tokens at +inf can.
 
@@ -94,15 +96,15 @@ class Sampler:
             NoUsableLogits: no token can be drawn.
         """
         scores = usable(logits)
-        token_id, _ = self._draw(scores, params)
+        token_id, _ = self._draw(scores, params, bias)
         return Sampled(token_id, float(scores[token_id]) - _log_total(scores))
 
     def sample_recorded(
-        self, logits: Floats, params: SamplingParams, *, with_alternatives: bool
+        self, logits: Floats, params: SamplingParams, bias: TokenBias = NO_BIAS, *, with_alternatives: bool
     ) -> tuple[Sampled, Distribution]:
         """`sample`, and what a recording keeps of the model's own distribution. Raises NoUsableLogits."""
         scores = usable(logits)
-        token_id, shortlist = self._draw(scores, params)
+        token_id, shortlist = self._draw(scores, params, bias)
         log_total, entropy = _log_total_and_entropy(scores)
         top = _most_probable(shortlist)
         distribution = Distribution(
@@ -112,15 +114,17 @@ class Sampler:
         )
         return Sampled(token_id, float(scores[token_id]) - log_total), distribution
 
-    def _draw(self, scores: Floats, params: SamplingParams) -> tuple[int, Shortlist]:
+    def _draw(self, scores: Floats, params: SamplingParams, bias: TokenBias) -> tuple[int, Shortlist]:
         uniform = (int(self._bits.random_raw()) >> 11) * 2.0**-53
-        shortlist = applied(scores, params, self.history)
+        shortlist = applied(scores, params, self.history, bias)
         token_id = draw(shortlist, uniform)
         self.history.add(token_id)
         return token_id, shortlist
 
 
-def distribution(logits: Floats, params: SamplingParams, seen: Seen) -> tuple[Ids, NDArray[np.float64]]:
+def distribution(
+    logits: Floats, params: SamplingParams, seen: Seen, bias: TokenBias = NO_BIAS
+) -> tuple[Ids, NDArray[np.float64]]:
     """The distribution of the next token: the remaining ids and their probabilities, most probable first.
 
     The probabilities sum to 1; equal ones are in order of id. Neither `logits` nor `seen` changes.
@@ -128,7 +132,7 @@ def distribution(logits: Floats, params: SamplingParams, seen: Seen) -> tuple[Id
     Raises:
         NoUsableLogits: no token can be drawn.
     """
-    shortlist = applied(usable(logits), params, seen)
+    shortlist = applied(usable(logits), params, seen, bias)
     ids = shortlist.left
     assert ids is not None
     order = np.lexsort((ids, -shortlist.weights))

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, TypeAlias, cast
 from tokenizers import AddedToken, Tokenizer
 from tokenizers.decoders import DecodeStream
 
+from ttchat_tui.domain import logit_bias
 from ttchat_tui.domain.thoughts import thought_tag
 from ttchat_tui.engine.text.template import PromptPiece
 from ttchat_tui.engine.text.text_stream import IncrementalDecoder, Utf8Decoder
@@ -94,6 +95,13 @@ class ChatTokenizer:
         added = self._added.get(token_id)
         return self.token_bytes(token_id) if added is None else added.content.encode()
 
+    def ids_of(self, text: str) -> tuple[int, ...]:
+        """The tokens whose text is exactly this (`domain/logit_bias.py`): usually one; none for a text of several tokens."""
+        piece = logit_bias.piece_of(text)
+        names = [text, *_spelled(piece, self._spelling)]
+        found = (self._tokenizer.token_to_id(name) for name in dict.fromkeys(names))
+        return tuple(each for each in found if each is not None and self.piece_of(each) == piece)
+
     def _encode_piece(self, pieces: Sequence[PromptPiece], index: int) -> tuple[int, ...]:
         text, is_control = pieces[index]
         if is_control:
@@ -128,6 +136,14 @@ class ChatTokenizer:
             return bytes(_BYTE_OF[char] for char in token if char in _BYTE_OF)
         byte = _BYTE_TOKEN.fullmatch(token)
         return bytes([int(byte[1], 16)]) if byte else token.replace("▁", " ").encode()
+
+
+def _spelled(piece: bytes, spelling: Spelling) -> tuple[str, ...]:
+    """How a vocabulary may write these bytes."""
+    if spelling == "byte-level":
+        return ("".join(_CHAR_OF[byte] for byte in piece),)
+    byte = f"<0x{piece[0]:02X}>" if len(piece) == 1 else ""
+    return (piece.decode("utf-8", "replace").replace(" ", "▁"), byte)
 
 
 class _OpaqueDecoder:
@@ -203,3 +219,4 @@ def _byte_alphabet() -> dict[str, int]:
 
 
 _BYTE_OF: Final = _byte_alphabet()
+_CHAR_OF: Final = {byte: char for char, byte in _BYTE_OF.items()}

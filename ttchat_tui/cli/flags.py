@@ -133,7 +133,9 @@ def settings(given: Mapping[str, Any]) -> dict[str, Any]:
         value = given[name]
         # A repeatable flag that was not given is an empty list.
         if value is not None and value not in ([], ()):
-            found[setting] = _biases(value) if name == "logit_bias" else _text(value) if name in _TEXTS else value
+            found[setting] = (
+                _biases(value) if name == "logit_bias" else _text(value) if name in _TEXTS else value
+            )
     return found
 
 

@@ -98,13 +98,14 @@ class Retrying(msgspec.Struct, frozen=True, tag=True):
 
 
 class RequestAdapted(msgspec.Struct, frozen=True, tag=True):
-    """A server rejected a parameter, and the request was sent again without it. Only before the first token."""
+    """A server rejected a parameter, and the request was sent again without it, before the first token. Or a part of the
+    parameters that were set during a reply has no effect."""
 
     request_id: int
     notes: tuple[str, ...]
     """Sentences for the user about what is sent differently from now on. Each is reported once per model."""
-    capabilities: Capabilities
-    """The engine's capabilities from now on."""
+    capabilities: Capabilities | None = None
+    """The engine's capabilities from now on; None: they stay."""
 
 
 class TokenEvent(msgspec.Struct, frozen=True, tag=True):
@@ -136,6 +137,11 @@ class TokenEvent(msgspec.Struct, frozen=True, tag=True):
     """Tokens of this event from which on other parameters applied."""
     pauses: tuple[Pause, ...] = ()
     """Before tokens of this event. No time includes them."""
+    forced: tuple[bool, ...] = ()
+    """For each token whether the user chose it in place of the sampler. Empty if none was chosen."""
+    replaces: int | None = None
+    """The row's latest token is withdrawn with this many characters at the end of its text; this event's one token, if it has
+    one, is in its place and has its time."""
 
 
 class RowFinished(msgspec.Struct, frozen=True, tag=True):

@@ -138,9 +138,23 @@ class Pacing(msgspec.Struct, frozen=True):
     """All since the reply began, so that the engine's process can miss a state between two others."""
 
 
+END_OF_THOUGHT: Final = -1
+"""In place of a token: those with which the model's chat template ends the thought that is open."""
+
+
+class Forced(msgspec.Struct, frozen=True):
+    """A token that the user chooses in place of the sampler."""
+
+    token_id: int
+    """Or `END_OF_THOUGHT`, which has no effect where no thought is open. It applies to each row, an id to row 0."""
+    instead_of: int | None = None
+    """The token that it replaces, by its place in this request's reply from 0, while it is still the last one; otherwise it has
+    no effect. None: the next token."""
+
+
 class GenerationControl:
-    """Control of a running reply: cancel it, pause it, let it make single steps, or change the sampling parameters from the
-    next token on.
+    """Control of a running reply: cancel it, pause it, let it make single steps, choose tokens, or change the sampling
+    parameters from the next token on.
 
     Thread-safe. An engine reads it between steps. An engine in another process subscribes to it.
     """
@@ -152,6 +166,7 @@ class GenerationControl:
         self._sampling = sampling
         self._pacing = Pacing()
         self._steps_taken = 0
+        self._forced: tuple[Forced, ...] = ()
         self._listeners: list[Callable[[GenerationControl], None]] = []
 
     @property
@@ -202,17 +217,31 @@ class GenerationControl:
                 self._pacing = msgspec.structs.replace(self._pacing, steps=self._pacing.steps + 1)
         self._notify()
 
-    def await_step(self) -> None:
-        """For an engine, before each step: return when it may begin. A cancel ends the wait too, and so does the end of the
-        main thread, which cancels the reply: nobody is left to resume it."""
+    @property
+    def forced(self) -> tuple[Forced, ...]:
+        """All since the reply began, in order: an engine remembers how many it has taken. Replaced as a whole."""
+        return self._forced
+
+    def force(self, *forced: Forced) -> None:
+        """Choose tokens, one after the other."""
+        with self._lock:
+            self._forced += forced
+        self._notify()
+
+    def await_step(self, forced_taken: int | None = None) -> bool:
+        """For an engine, before each step: return True when it may begin. A cancel ends the wait too, and so does the end of
+        the main thread, which cancels the reply: nobody is left to resume it. With `forced_taken` it returns False once there
+        are more of `forced`, before any step."""
         while True:
             with self._lock:
+                if forced_taken is not None and forced_taken < len(self._forced):
+                    return False
                 if not self.is_paused:
                     self._steps_taken = self._pacing.steps
-                    return
+                    return True
                 if self._steps_taken < self._pacing.steps:
                     self._steps_taken += 1
-                    return
+                    return True
                 self._has_changed.wait(MAIN_THREAD_CHECK_S)
             self.cancel_if_deserted()
 

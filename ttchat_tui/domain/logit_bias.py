@@ -15,9 +15,7 @@ from msgspec import Meta
 from ttchat_tui.domain.text import visible_piece
 
 LogitBias: TypeAlias = Annotated[
-    Mapping[
-        Annotated[str, Meta(min_length=1, max_length=256)], Annotated[float, Meta(ge=-100.0, le=100.0)]
-    ],
+    Mapping[Annotated[str, Meta(min_length=1, max_length=256)], Annotated[float, Meta(ge=-100.0, le=100.0)]],
     Meta(max_length=300),
 ]
 """Text of a token → what is added to its logit."""

@@ -115,6 +115,13 @@ class Meter:
         state.tokens += 1
         self._times_s.append(time_s)
 
+    def withdraw(self, row: int = 0) -> None:
+        """The row's last token, which was the last of all, is no longer part of the reply. Latencies keep its step."""
+        self._times_s.pop()
+        if self._arrivals and self._arrivals[-1] == len(self._times_s):
+            self._arrivals.pop()
+        self._rows[row].tokens -= 1
+
     def paused(self, seconds: float, row: int = 0) -> None:
         """The user paused a row for this long. No time of a token includes it."""
         if seconds:
@@ -140,6 +147,9 @@ class Meter:
             case PrefillProgress():
                 if event.done >= event.total and event.time_s is not None:
                     self.prefilled(event.time_s)
+            case TokenEvent() if event.replaces is not None:
+                if not event.times_s:
+                    self.withdraw(event.row)
             case TokenEvent():
                 self.paused(sum(each.seconds for each in event.pauses), event.row)
                 for index, time_s in enumerate(event.times_s):

@@ -76,7 +76,11 @@ BUILT_IN: Final[dict[str, Preset]] = {
     name: Preset(
         name=name,
         sampling=SamplingDefaults(
-            **{field: getattr(params, field) for field in params.__struct_fields__ if field not in KEPT_BY_PRESETS}
+            **{
+                field: getattr(params, field)
+                for field in params.__struct_fields__
+                if field not in KEPT_BY_PRESETS
+            }
         ),
     )
     for name, params in PRESETS.items()

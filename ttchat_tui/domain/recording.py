@@ -88,6 +88,8 @@ class RecordedToken(msgspec.Struct, frozen=True):
     """As in `Distribution`."""
     alternatives: bytes = b""
     """See `alternatives_of`. Empty: not recorded."""
+    is_forced: bool = False
+    """The user chose it in place of the sampler, or it belongs to the end of a thought that the user asked for."""
 
 
 class Recording(msgspec.Struct, frozen=True):
@@ -158,7 +160,11 @@ def cuts_of(alternatives: bytes) -> bytes:
 
 def alternatives_of(token: RecordedToken) -> tuple[Alternative, ...]:
     """The alternatives of a token, most probable first."""
-    data = token.alternatives
+    return listed(token.alternatives)
+
+
+def listed(data: bytes) -> tuple[Alternative, ...]:
+    """The inverse of `packed`."""
     ids, steps = ids_of(data), struct.unpack(f"<{len(data) // _PACKED_BYTES}H", steps_of(data))
     found, step = list[Alternative](), 0
     for token_id, more, code in zip(ids, steps, cuts_of(data), strict=True):

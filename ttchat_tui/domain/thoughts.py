@@ -34,6 +34,12 @@ DIALECTS: Final = (
     (r"\Aanalysis(?=.*assistantfinal)", r"assistantfinal"),
 )
 """Opening and closing tags as regular expressions. `OPENING` and `CLOSING` are of the first dialect."""
+ENDS: Final = (
+    "</think>", "</seed:think>", "</thought>", "</reasoning>", "[/THINK]", "◁/think▷", "<|END_THINKING|><|START_RESPONSE|>",
+    "<|end_of_thought|>\n\n<|begin_of_solution|>", "<channel|>", "<|end|><|start|>assistant<|channel|>final<|message|>",
+    "assistantfinal",
+)  # fmt: skip
+"""The end of a thought in each of `DIALECTS`, with what begins the answer."""
 _THINK: Final = 1
 """The number of the first dialect: dialects are numbered from 1, like the groups of a match."""
 _FLAGS: Final = re.IGNORECASE | re.DOTALL
@@ -63,6 +69,23 @@ class Part(NamedTuple):
 def opens_thought(prompt: str) -> bool:
     """Whether `prompt` ends with an opening tag, so that the reply begins with a thought."""
     return _OPEN_END.search(prompt) is not None
+
+
+def end_of_open_thought(text: str) -> str:
+    """The tag that ends the thought which is open at the end of a reply; empty: none is open."""
+    parts = split_thoughts(text, is_growing=True)
+    if not parts or not parts[-1].is_open:
+        return ""
+    opener = _OPEN_END.search(text, 0, len(text) - len(parts[-1].text))
+    if opener is None or opener.lastindex is None:
+        return ENDS[0]
+    is_long = "thinking" in opener.group(opener.lastindex).lower() and opener.lastindex == _THINK
+    return "</thinking>" if is_long else ENDS[opener.lastindex - 1]
+
+
+def ends_thought(text: str) -> bool:
+    """Whether there is a closing tag in `text`."""
+    return _CLOSER.search(text) is not None
 
 
 def starts_with_thought(text: str) -> bool:

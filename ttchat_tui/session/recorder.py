@@ -63,6 +63,8 @@ class Recorder:
         self._changes = [SamplingChange(self._first, sampling)]
 
     def add(self, event: TokenEvent) -> None:
+        if event.replaces is not None:
+            self._withdraw()
         at = self._first + len(self._tokens)
         self._changes += [SamplingChange(at + each.at, each.sampling) for each in event.sampling_changes]
         self._pauses += [Pause(at + each.at, each.seconds) for each in event.pauses]
@@ -70,6 +72,13 @@ class Recorder:
         self._tokens += tokens_of(event, self._pieces)
         if len(self._tokens) - self._parts[-1].tokens >= PART_TOKENS:
             self._parts.append(self._mark())
+
+    def _withdraw(self) -> None:
+        """The latest token is no longer part of the reply. What happened before it stays."""
+        self._tokens.pop()
+        if self._parts[-1].tokens > len(self._tokens):
+            self._parts.pop()
+            self._written = min(self._written, len(self._parts) - 1)
 
     def counted_in(self, stats: GenerationStats) -> GenerationStats:
         """`stats` with how probable the tokens were."""
@@ -106,7 +115,10 @@ class Recorder:
 def tokens_of(event: TokenEvent, pieces: dict[int, bytes]) -> Iterator[RecordedToken]:
     """One for each token of the event; of a server that does not name them, one for its text, whose piece is added to
     `pieces`."""
+    if not event.times_s:
+        return
     drafted = event.drafted or (False,) * len(event.times_s)
+    forced = event.forced or (False,) * len(event.times_s)
     logprobs = event.logprobs or (None,) * len(event.times_s)
     known = event.distributions or (None,) * len(event.times_s)
     if not event.token_ids and not event.distributions:
@@ -126,4 +138,5 @@ def tokens_of(event: TokenEvent, pieces: dict[int, bytes]) -> Iterator[RecordedT
             rank=seen.rank if seen else None,
             entropy=seen.entropy if seen else None,
             alternatives=seen.alternatives if seen else b"",
+            is_forced=forced[place],
         )

@@ -233,7 +233,7 @@ class ReplyRunner:
                 return [ReplyDelayed(running.message.id, words)]
             case RequestAdapted(_, notes, capabilities):
                 notices = (Notice(ErrorInfo(kind=NOTE, message=note)) for note in notes)
-                return [CapabilitiesChanged(capabilities), *notices]
+                return [*([CapabilitiesChanged(capabilities)] if capabilities else []), *notices]
             case RowFinished():
                 running.candidates.end_row(event)
                 return []
@@ -243,7 +243,7 @@ class ReplyRunner:
             case TokenEvent():
                 running.add(event)
                 message_id = running.message.id
-                if event.ends_thought:
+                if event.ends_thought or event.replaces is not None:
                     rewritten = ReplyRewritten(message_id, running.text, running.thoughts.figures)
                     return [rewritten, *self._writer.tick(running)]
                 streamed = ReplyStreamed(message_id, event.text, running.thoughts.figures)

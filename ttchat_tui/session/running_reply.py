@@ -140,6 +140,10 @@ class RunningReply:
 
     def add(self, event: TokenEvent) -> None:
         self.thoughts.add(event)
+        if event.replaces is not None:
+            text = self.text
+            self._parts = [text[: len(text) - event.replaces]]
+            self._token_ids.pop()
         if event.ends_thought:
             self._parts.insert(0, OPENING)
         self._parts.append(event.text)

@@ -146,7 +146,7 @@ class SideRequests:
                 return self._end_if_enough(running.request)
             case RequestAdapted(_, notes, capabilities):
                 notices = (Notice(ErrorInfo(kind=NOTE, message=note)) for note in notes)
-                return [CapabilitiesChanged(capabilities), *notices]
+                return [*([CapabilitiesChanged(capabilities)] if capabilities else []), *notices]
             case GenerationFinished():
                 return self._finish(running.request, event)
             case GenerationStarted() | PrefillProgress() | Retrying() | RowFinished():

@@ -31,6 +31,8 @@ class ThoughtMeter:
         """The next tokens of the reply."""
         if event.times_s and self._first_s is None:
             self._first_s = self._last_s = event.times_s[0]
+        if event.replaces is not None:
+            self._withdraw(event.replaces)
         took_s = event.times_s[-1] - self._last_s if event.times_s else 0.0
         if event.ends_thought:
             self._stream = ThoughtStream(OPENING + self._stream.text)
@@ -47,6 +49,15 @@ class ThoughtMeter:
             self._add(number, len(event.times_s), took_s, min(1.0, max(0.0, share)))
         self._all_tokens += len(event.times_s)
         self._last_s += took_s
+
+    def _withdraw(self, characters: int) -> None:
+        """The latest token is no longer part of the reply. Its time stays: it was spent."""
+        text = self._stream.text
+        self._stream = ThoughtStream(text[: len(text) - characters])
+        self._all_tokens -= 1
+        parts, number = self._stream.parts, len(self._stream.thoughts)
+        if parts and parts[-1].is_open and number <= len(self._tokens):
+            self._tokens[number - 1] -= 1
 
     def _add_all_so_far(self, number: int) -> None:
         self._add(number, self._all_tokens, self._last_s - (self._first_s or 0.0), 1.0)

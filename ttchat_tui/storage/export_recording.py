@@ -33,6 +33,7 @@ class FileToken(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     entropy: float | None = None
     alternatives: Annotated[tuple[tuple[int, float, Cut], ...], Meta(max_length=255)] = ()
     """Id, log-probability, and the rule of the sampler that cut it or `kept`; the most probable first."""
+    is_forced: bool = False
 
 
 class FileRecording(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +82,7 @@ def _to_file(token: RecordedToken) -> FileToken:
         rank=token.rank,
         entropy=token.entropy,
         alternatives=tuple(map(_alternative, alternatives_of(token))),
+        is_forced=token.is_forced,
     )
 
 
@@ -97,6 +99,7 @@ def _from_file(token: FileToken) -> RecordedToken:
         rank=token.rank,
         entropy=token.entropy,
         alternatives=packed(token.alternatives),
+        is_forced=token.is_forced,
     )
 
 

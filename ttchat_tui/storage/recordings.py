@@ -43,8 +43,8 @@ _LOWEST_LOGPROB: Final = -1e30
 """Below it a float32 ends."""
 _MOST_TOKENS: Final = 10_000_000
 """Tokens in a reply; a damaged place would ask for endless memory."""
-_DRAFTED, _SEEN, _LISTED = 1, 2, 4
-"""Speculation drafted the token · its log-probability is known · it is the alternative of its rank."""
+_DRAFTED, _SEEN, _LISTED, _FORCED = 1, 2, 4, 8
+"""Speculation drafted the token · its log-probability is known · it is the alternative of its rank · the user chose it."""
 
 
 class StoredPart(NamedTuple):
@@ -69,7 +69,7 @@ class PartialCopy(NamedTuple):
 
 class _Columns(msgspec.Struct, array_like=True, frozen=True):
     flags: bytes
-    """For each token bits of `_DRAFTED`, `_SEEN` and `_LISTED`."""
+    """For each token bits of `_DRAFTED`, `_SEEN`, `_LISTED` and `_FORCED`."""
     logprobs: bytes
     """float32"""
     ranks: bytes
@@ -238,6 +238,7 @@ def _tokens(columns: _Columns, ids: Sequence[int]) -> list[RecordedToken]:
             rank=None if rank == _UNKNOWN_RANK else rank,
             entropy=None if entropy == _UNKNOWN_ENTROPY else entropy / _ENTROPY_STEPS,
             alternatives=others[4 * begin : 4 * end] + steps[2 * begin : 2 * end] + columns.cuts[begin:end],
+            is_forced=bool(flags & _FORCED),
         )
         for time, (flags, logprob, rank, entropy), (begin, end) in zip(
             accumulate(_numbers("Q", columns.pauses)),
@@ -281,7 +282,8 @@ def _entropy_steps(entropy: float | None) -> int:
 
 def _flags(token: RecordedToken, ids: Sequence[int]) -> int:
     is_listed = token.rank is not None and token.rank < len(ids) and ids[token.rank] == token.token_id
-    return _DRAFTED * token.is_drafted | _SEEN * (token.logprob is not None) | _LISTED * is_listed
+    known = _SEEN * (token.logprob is not None) | _LISTED * is_listed
+    return _DRAFTED * token.is_drafted | known | _FORCED * token.is_forced
 
 
 def _column(kind: str, numbers: Sequence[float]) -> bytes:

@@ -42,6 +42,7 @@ def merge_tokens(events: Sequence[EngineEvent]) -> list[EngineEvent]:
                 times_s=tuple(time for event in run for time in event.times_s),
                 logprobs=_aligned(run, "logprobs", None),
                 drafted=_aligned(run, "drafted", False),
+                forced=_aligned(run, "forced", False),
                 ends_thought=any(event.ends_thought for event in run),
                 distributions=_aligned(run, "distributions", None),
                 pieces={token_id: piece for event in run for token_id, piece in event.pieces.items()},
@@ -52,7 +53,7 @@ def merge_tokens(events: Sequence[EngineEvent]) -> list[EngineEvent]:
         run.clear()
 
     for event in events:
-        if isinstance(event, TokenEvent):
+        if isinstance(event, TokenEvent) and event.replaces is None:
             if run and (run[0].request_id, run[0].row) != (event.request_id, event.row):
                 close_run()
             run.append(event)

@@ -23,6 +23,7 @@ from ttchat_tui.engine.decoding.lookup import LookupStepper
 from ttchat_tui.engine.decoding.lookup_context import LookupContext
 from ttchat_tui.engine.decoding.lookup_policy import DRAFTS, DraftPolicy
 from ttchat_tui.engine.decoding.loop import PrefillAborted, Stepper, run_generation
+from ttchat_tui.engine.text.text_stream import TextStream, Utf8Decoder
 
 VOCAB: Final = 50
 GREEDY: Final = SamplingParams(temperature=0.0, top_k=0, top_p=1.0, max_tokens=60)
@@ -93,16 +94,9 @@ def reciting(text: Sequence[int]) -> Callable[[Sequence[int]], NDArray[np.float3
     return next_logits
 
 
-class Plain:
-    """A text stream that decodes every id to one character."""
-
-    is_stopped = False
-
-    def push(self, token_id: int) -> str:
-        return chr(33 + token_id % 90)
-
-    def flush(self) -> str:
-        return ""
+def plain_text() -> TextStream:
+    """Decodes every id to one character."""
+    return TextStream(Utf8Decoder(lambda token_id: bytes([33 + token_id % 90])))
 
 
 def generate(
@@ -120,7 +114,7 @@ def generate(
     request = GenerationRequest(id=1, messages=(ChatMessage("user", ""),), sampling=sampling, seed=seed)
     events: list[GenerationEvent] = []
     job = ReplyJob(
-        request=request, control=control, prompt_ids=prompt, text_streams=[Plain()], stop_ids=(0,),
+        request=request, control=control, prompt_ids=prompt, text_streams=[plain_text()], stop_ids=(0,),
         context_length=context_length, clock=clock, received_s=0.0,
     )  # fmt: skip
     for event in run_generation(job, stepper):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -25,6 +24,7 @@ from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineDied, OutOfMemory
 from ttchat_tui.engine.decoding.job import ReplyJob
 from ttchat_tui.engine.decoding.loop import PrefillAborted, Stepper, run_generation
+from ttchat_tui.engine.text.text_stream import TextStream, Utf8Decoder
 
 END, OTHER_END, VOCAB = 256, 257, 260
 GREEDY = SamplingParams(temperature=0.0)
@@ -76,28 +76,11 @@ class RecitingStepper(Stepper):
         return logits
 
 
-class BytesText:
-    """Holds back half characters, and text that may become the one stop string."""
+class BytesText(TextStream):
+    """Each id is a byte."""
 
     def __init__(self, stop: str = "") -> None:
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._stop, self._held = stop, ""
-        self.is_stopped = False
-
-    def push(self, token_id: int) -> str:
-        self._held += self._decoder.decode(bytes([token_id]))
-        if self._stop and self._held.endswith(self._stop):
-            self.is_stopped = True
-            text, self._held = self._held[: -len(self._stop)], ""
-            return text
-        if self._stop and self._stop.startswith(self._held):
-            return ""
-        text, self._held = self._held, ""
-        return text
-
-    def flush(self) -> str:
-        text, self._held = self._held, ""
-        return text
+        super().__init__(Utf8Decoder(lambda token_id: bytes([token_id])), (stop,))
 
 
 @dataclass
@@ -356,10 +339,10 @@ class SlowHand(GenerationControl):
         self.paused_at: list[int] = []
         """Steps of the model before each pause."""
 
-    def await_step(self) -> None:
+    def await_step(self, forced_taken: int | None = None) -> bool:
         self._stepper.now_s += 60.0
         self.paused_at.append(self._stepper.spoken)
-        super().await_step()
+        return super().await_step(forced_taken)
 
 
 def test_no_figure_but_its_own_includes_a_pause() -> None:

@@ -86,6 +86,7 @@ class WordTokenizer:
     """One id for each word with the space before it, in the order in which they first appear."""
 
     end_ids = frozenset[int]()
+    controls = frozenset[str]()
 
     def __init__(self) -> None:
         self._words: list[str] = []

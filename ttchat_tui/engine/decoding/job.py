@@ -23,8 +23,21 @@ class ReplyText(Protocol):
         """A stop string was found."""
         ...
 
+    @property
+    def is_whole(self) -> bool:
+        """The ids so far end at the end of a character."""
+        ...
+
     def push(self, token_id: int) -> str:
         """The text that this id completes; may be empty."""
+        ...
+
+    def save(self) -> object:
+        """The state, for `restore`."""
+        ...
+
+    def restore(self, state: object) -> None:
+        """Go back to a state of `save`, which may be used several times."""
         ...
 
     def flush(self) -> str:
@@ -49,8 +62,14 @@ class ReplyJob(msgspec.Struct, frozen=True, kw_only=True):
     """When the request arrived, on `clock`."""
     piece_of: Callable[[int], bytes] = lambda _token_id: b""
     """The bytes of a token, or the name of a control token, for the recording."""
-    find_bias: Callable[[Mapping[str, float]], tuple[TokenBias, tuple[str, ...]]] = lambda _bias: (NO_BIAS, ())
+    find_bias: Callable[[Mapping[str, float]], tuple[TokenBias, tuple[str, ...]]] = lambda _bias: (
+        NO_BIAS,
+        (),
+    )
     """As `BiasTable.find`."""
+    thought_end: Callable[[str], Sequence[int]] = lambda _text: ()
+    """The ids with which the chat template ends the thought that is open at the end of the reply's text; none: no thought is
+    open."""
     dropped_messages: int = 0
     prefill_chunk: int = PREFILL_CHUNK
 

@@ -20,7 +20,7 @@ from ttchat_tui.domain.events import (
     GenerationStarted,
     PrefillProgress,
 )
-from ttchat_tui.domain.generation import FinishReason
+from ttchat_tui.domain.generation import END_OF_THOUGHT, FinishReason
 from ttchat_tui.domain.meter import Meter
 from ttchat_tui.engine.base import PromptTooLong
 from ttchat_tui.engine.decoding.ending import Ending
@@ -116,8 +116,8 @@ class BatchStepper(AnyStepper, Protocol):
 def run_generation(job: ReplyJob, stepper: AnyStepper) -> Iterator[GenerationEvent]:
     """Stream one reply: `GenerationStarted`, progress, one `TokenEvent` per token, last `GenerationFinished`.
 
-    Cancel is checked between steps and between prefill chunks, and a pause begins between steps. Sampling parameters are read for each token; stop strings
-    and seed are those of the request. The first token is sampled on the host, from the prefill's logits.
+    Cancel is checked between steps and between prefill chunks; a pause begins between steps, and tokens that the user
+    chooses are taken there. Sampling parameters are read for each token; stop strings and seed are those of the request. The first token is sampled on the host, from the prefill's logits.
 
     The reply ends with `length` at max_tokens and with `context` when prompt and reply fill the context. An exception of
     the stepper ends it with `error` and keeps the tokens so far; only `EngineDied` is raised.
@@ -156,6 +156,8 @@ class _DecodeLoop(Ending):
         self._logits: NDArray[np.float32] = np.empty(0, dtype=np.float32)
         """After the prompt's last id, once prefill is complete."""
         self._has_started = False
+        self._forced_taken = 0
+        """How many of the control's forced tokens the rows have."""
 
     def events(self) -> Iterator[GenerationEvent]:
         with self.catch_errors(f"request {self._job.request.id}"):
@@ -229,11 +231,12 @@ class _DecodeLoop(Ending):
         """Tokens until every row has ended or the request is cancelled. A pause comes before a step, so that what the user
         changes meanwhile acts on the next token, also where the device samples it."""
         live: list[ReplyRow] = self._rows
-        self._await_step(live)
+        yield from self._await_step(live)
         outputs: Sequence[NDArray[np.float32] | Drawn] | NDArray[np.float32] = [self._logits] * len(live)
         while live and not self._is_cancelled:
             for row, output in zip(live, outputs, strict=True):
                 token = row.accept(output, is_drafted=self._stepper.is_drafted)
+                yield from row.news()
                 if token is not None:
                     yield token
                     row.check_finished()
@@ -241,21 +244,41 @@ class _DecodeLoop(Ending):
                     self._batch.freeze(row.number)
                     yield row.row_finished()
             live = [row for row in live if row.reason is None]
-            self._await_step(live)
+            yield from self._await_step(live)
+            live = [row for row in live if row.reason is None]
             if live and not self._is_cancelled:
                 outputs = self._step(live)
 
-    def _await_step(self, live: Sequence[ReplyRow]) -> None:
-        """Wait while the user pauses the reply."""
+    def _await_step(self, live: Sequence[ReplyRow]) -> Iterator[GenerationEvent]:
+        """Wait while the user pauses the reply, and take the tokens that the user chooses."""
         control = self._job.control
-        if not live or not control.is_paused:
-            return
-        began_s = self._job.now_s()
-        control.await_step()
-        paused_s = self._job.now_s() - began_s
-        self._paused_s += paused_s
-        for row in live:
-            row.pause(paused_s)
+        if live and control.is_paused:
+            began_s = self._job.now_s()
+            while not control.await_step(self._forced_taken):
+                yield from self._take_forced(live)
+            paused_s = self._job.now_s() - began_s
+            self._paused_s += paused_s
+            for row in live:
+                row.pause(paused_s)
+        yield from self._take_forced(live)
+
+    def _take_forced(self, live: Sequence[ReplyRow]) -> Iterator[GenerationEvent]:
+        """Give the rows what the user has chosen since the last call: the next token, or another latest one, which the model has
+        not seen yet."""
+        new = self._job.control.forced[self._forced_taken :]
+        self._forced_taken += len(new)
+        for forced in new:
+            for row in live:
+                if row.reason is not None or (row.number and forced.token_id != END_OF_THOUGHT):
+                    continue
+                if forced.instead_of is None:
+                    row.force(forced.token_id)
+                elif (token := row.replace(forced.token_id, forced.instead_of)) is not None:
+                    yield token
+                    row.check_finished()
+                if row.reason is not None and self._batch is not None:
+                    self._batch.freeze(row.number)
+                    yield row.row_finished()
 
     def _step(self, live: Sequence[ReplyRow]) -> Sequence[NDArray[np.float32] | Drawn] | NDArray[np.float32]:
         """Feed each live row its latest token."""

@@ -20,6 +20,7 @@ from ttchat_tui.engine.decoding.token_bias import BiasTable
 from ttchat_tui.engine.text.prompt_builder import EncodedPrompt, PromptBuilder
 from ttchat_tui.engine.text.template import ChatTemplate, PromptPiece
 from ttchat_tui.engine.text.text_stream import IncrementalDecoder, TextStream
+from ttchat_tui.engine.text.thought_end import ThoughtEnd
 from ttchat_tui.engine.text.token_ledger import NO_UNFINISHED_REPLY, PieceEncoder, UnfinishedReply
 
 
@@ -28,6 +29,9 @@ class ReplyTokenizer(PieceEncoder, Protocol):
 
     @property
     def end_ids(self) -> Collection[int]: ...
+
+    @property
+    def controls(self) -> Collection[str]: ...
 
     def new_decoder(self, *, is_start: bool) -> IncrementalDecoder: ...
 
@@ -63,6 +67,7 @@ class Responder:
         self._batch_sizes = batch_sizes
         self._prefill_chunk = prefill_chunk
         self._prompts = PromptBuilder(template, tokenizer, context_length)
+        self._thought_end = ThoughtEnd(template, tokenizer, tokenizer.controls)
         self._biases = BiasTable(tokenizer.ids_of, self._split, tokenizer.piece_of)
 
     @property
@@ -118,6 +123,8 @@ class Responder:
         try:
             for event in self._run(request, control, prompt, unfinished.ids, received_s):
                 if isinstance(event, TokenEvent) and event.row == 0:
+                    if event.replaces is not None:
+                        reply_ids.pop()
                     reply_ids.extend(event.token_ids)
                 if isinstance(event, TokenEvent) and event.row in unopened:
                     unopened.remove(event.row)
@@ -164,6 +171,9 @@ class Responder:
         received_s: float,
     ) -> Iterator[GenerationEvent]:
         is_start = bool(written) or not request.continue_last
+        before = OPENING if opens_thought(prompt.tail) else ""
+        if request.continue_last:
+            before = request.messages[-1].content
         job = ReplyJob(
             request=request,
             control=control,
@@ -180,6 +190,7 @@ class Responder:
             received_s=received_s,
             piece_of=self._tokenizer.piece_of,
             find_bias=self._biases.find,
+            thought_end=lambda text: self._thought_end.ids_after(before + text),
             dropped_messages=prompt.dropped,
             prefill_chunk=self._prefill_chunk,
         )

@@ -6,21 +6,23 @@ does leave ids whose text is not part of the reply; these tokens were generated,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ttchat_tui.domain.events import GenerationFinished, RowFinished, TokenEvent
-from ttchat_tui.domain.generation import FinishReason, GenerationStats
+from ttchat_tui.domain.events import GenerationFinished, RequestAdapted, RowFinished, TokenEvent
+from ttchat_tui.domain.generation import END_OF_THOUGHT, FinishReason, GenerationStats
 from ttchat_tui.domain.meter import Meter
-from ttchat_tui.domain.recording import Distribution, Pause, SamplingChange, ids_of
+from ttchat_tui.domain.recording import Distribution, Pause, SamplingChange, ids_of, listed
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.decoding.ending import Ending
 from ttchat_tui.engine.decoding.job import ReplyJob, ReplyText
 from ttchat_tui.engine.decoding.sampler import Sampler
+from ttchat_tui.engine.decoding.token_bias import TokenBias
 
 
 class Drawn(NamedTuple):
@@ -58,6 +60,17 @@ class ReplyRow(Ending):
         self._sent_pieces = set[int]()
         self._pauses: list[Pause] = []
         """Since the latest token."""
+        self._problems: tuple[str, ...] = ()
+        """Of the bias in use."""
+        self._news: list[str] = []
+        self._forced = deque[int]()
+        """The next tokens."""
+        self._must_end_thought = False
+        self._texts: list[str] = []
+        """Of each token."""
+        self._text_before: object = None
+        """The state of the text stream before the latest token."""
+        self._latest: TokenEvent | None = None
 
     def accept(self, output: NDArray[np.float32] | Drawn, *, is_drafted: bool) -> TokenEvent | None:
         """The next token, from the stepper's output: logits [vocab] or a drawn token.
@@ -76,16 +89,16 @@ class ReplyRow(Ending):
         is_changed = sampling != self._sampling_before
         self._sampling_before = sampling
         self._sampling_changes += is_changed
-        token_id, logprobs, distribution = self._draw(output, sampling)
+        chosen = self._next_forced()
+        token_id, logprobs, distribution = self._draw(output, sampling, chosen)
         if token_id in self._job.stop_ids:
             self.reason = "stop"
             return None
-        self.last_id = token_id
-        text = self._text_stream.push(token_id)
+        text = self._push(token_id)
         time_s = self._job.now_s()
         self.meter.token(time_s, is_drafted=is_drafted)
         pauses, self._pauses = self._pauses, []
-        return TokenEvent(
+        self._latest = TokenEvent(
             request_id=self._job.request.id,
             token_ids=(token_id,),
             text=text,
@@ -97,25 +110,94 @@ class ReplyRow(Ending):
             pieces=self._new_pieces(token_id, distribution),
             sampling_changes=(SamplingChange(0, sampling),) if is_changed else (),
             pauses=tuple(pauses),
+            forced=(True,) if chosen is not None else (),
         )
+        return self._latest
+
+    def _push(self, token_id: int) -> str:
+        """Make it the latest token; returns its text."""
+        self.last_id = token_id
+        self._text_before = self._text_stream.save()
+        self._texts.append(self._text_stream.push(token_id))
+        return self._texts[-1]
 
     def _draw(
-        self, output: NDArray[np.float32] | Drawn, sampling: SamplingParams
+        self, output: NDArray[np.float32] | Drawn, sampling: SamplingParams, chosen: int | None
     ) -> tuple[int, tuple[float, ...], Distribution | None]:
         """A token, and its log probability and distribution if the host has its logits."""
         if isinstance(output, Drawn):
-            return output.token_id, (), None
+            return output.token_id if chosen is None else chosen, (), None
         if self._sampler is None:
             self._sampler = Sampler(len(output), self._seed, self._job.prompt_ids)
         record = self._job.request.record
-        bias, _ = self._job.find_bias(sampling.logit_bias)
+        bias = self._bias_of(sampling)
         if record == "off":
-            token_id, logprob = self._sampler.sample(output, sampling, bias)
+            token_id, logprob = self._sampler.sample(output, sampling, bias, chosen=chosen)
             return token_id, (logprob,), None
         (token_id, logprob), distribution = self._sampler.sample_recorded(
-            output, sampling, bias, with_alternatives=record == "full"
+            output, sampling, bias, chosen=chosen, with_alternatives=record == "full"
         )
         return token_id, (logprob,), distribution
+
+    def _bias_of(self, sampling: SamplingParams) -> TokenBias:
+        bias, problems = self._job.find_bias(sampling.logit_bias)
+        self._news += [each for each in problems if each not in self._problems]
+        self._problems = problems
+        return bias
+
+    def news(self) -> Iterator[RequestAdapted]:
+        """What the user has to know about the parameters that were set during the reply."""
+        if self._news:
+            notes, self._news = tuple(f"{each} It is not biased." for each in self._news), []
+            yield RequestAdapted(self._job.request.id, notes)
+
+    # --- tokens that the user chooses
+
+    def force(self, token_id: int) -> None:
+        """Take this token next, or those that end the thought."""
+        if token_id == END_OF_THOUGHT:
+            self._must_end_thought = True
+        else:
+            self._forced.append(token_id)
+
+    def _next_forced(self) -> int | None:
+        if self._must_end_thought and self._text_stream.is_whole:
+            self._must_end_thought = False
+            self._forced.extend(self._job.thought_end("".join(self._texts)))
+        return self._forced.popleft() if self._forced else None
+
+    def replace(self, token_id: int, place: int) -> TokenEvent | None:
+        """Put another token in the place of the latest one, which the model has not seen yet. None: the one at `place` is no
+        longer the latest, or is the same. An end token ends the reply."""
+        latest = self._latest
+        if latest is None or place != self.meter.completion_tokens - 1 or token_id == self.last_id:
+            return None
+        self._text_stream.restore(self._text_before)
+        withdrawn = len(self._texts.pop())
+        if self._sampler is not None:
+            self._sampler.history.take_back(self.last_id)
+        if token_id in self._job.stop_ids:
+            self.meter.withdraw()
+            self.reason = "stop"
+            self._latest = None
+            return TokenEvent(latest.request_id, (), "", (), row=self.number, replaces=withdrawn)
+        if self._sampler is not None:
+            self._sampler.history.add(token_id)
+        distribution = latest.distributions[0] if latest.distributions else None
+        logprob, distribution = _seen(token_id, distribution)
+        self._latest = TokenEvent(
+            request_id=latest.request_id,
+            token_ids=(token_id,),
+            text=self._push(token_id),
+            times_s=latest.times_s,
+            logprobs=(logprob,),
+            row=self.number,
+            distributions=(distribution,),
+            pieces=self._new_pieces(token_id, distribution),
+            forced=(True,),
+            replaces=withdrawn,
+        )
+        return self._latest
 
     def _new_pieces(self, token_id: int, distribution: Distribution | None) -> dict[int, bytes]:
         """The bytes of the token and its alternatives, of those that were not sent yet."""
@@ -172,3 +254,13 @@ class ReplyRow(Ending):
         self.meter.finished(self._job.now_s())
         assert self.reason is not None
         return text, self.reason
+
+
+def _seen(token_id: int, distribution: Distribution | None) -> tuple[float | None, Distribution | None]:
+    """The log-probability of a token in the distribution of another one, and that distribution as its own."""
+    if distribution is None:
+        return None, None
+    for rank, each in enumerate(listed(distribution.alternatives)):
+        if each.token_id == token_id:
+            return each.logprob, msgspec.structs.replace(distribution, rank=rank)
+    return None, msgspec.structs.replace(distribution, rank=None)

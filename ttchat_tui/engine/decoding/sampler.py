@@ -43,7 +43,7 @@ class History:
         self._is_seen[prompt] = True
         self._seen = np.empty(vocab_size, dtype=np.intp)
         self._seen[: len(prompt)] = prompt
-        self._n_seen = len(prompt)
+        self._n_seen = self._n_prompt = len(prompt)
         self._replied = np.empty(vocab_size, dtype=np.intp)
         self._n_replied = 0
 
@@ -57,6 +57,16 @@ class History:
             self._is_seen[token_id] = True
             self._seen[self._n_seen] = token_id
             self._n_seen += 1
+
+    def take_back(self, token_id: int) -> None:
+        """Forget `token_id`, which was added last."""
+        self._counts[token_id] -= 1
+        if self._counts[token_id]:
+            return
+        self._n_replied -= 1
+        if self._n_seen > self._n_prompt and self._seen[self._n_seen - 1] == token_id:
+            self._n_seen -= 1
+            self._is_seen[token_id] = False
 
     @property
     def seen_ids(self) -> Ids:
@@ -77,7 +87,7 @@ class History:
 class Sampler:
     """Draws the tokens of one reply.
 
-    Each token uses one uniform number, a greedy one too. So the i-th token depends only on the seed, on i, and on its own
+    Each token uses one uniform number, a greedy one and one that the user chooses too. So the i-th token depends only on the seed, on i, and on its own
     logits and parameters: a parameter changed and changed back leaves later draws as they were. The numbers are the raw
     words of a Philox generator, which numpy keeps stable between versions (NEP 19).
     """
@@ -86,9 +96,16 @@ class Sampler:
         self.history = History(vocab_size, prompt_ids)
         self._bits = np.random.Philox(seed)
 
-    def sample(self, logits: Floats, params: SamplingParams, bias: TokenBias = NO_BIAS) -> Sampled:
+    def sample(
+        self,
+        logits: Floats,
+        params: SamplingParams,
+        bias: TokenBias = NO_BIAS,
+        *,
+        chosen: int | None = None,
+    ) -> Sampled:
         """Draw the next token from `logits`, float32 [vocab], and count it in the history. `logits` do not change. `bias` is
-        that of `params`, in ids.
+        that of `params`, in ids. `chosen`: the token that the user has chosen in place of the one that is drawn.
 
         Tokens at NaN or -inf cannot be drawn; if there is a +inf, only tokens at +inf can.
 
@@ -96,15 +113,21 @@ class Sampler:
             NoUsableLogits: no token can be drawn.
         """
         scores = usable(logits)
-        token_id, _ = self._draw(scores, params, bias)
+        token_id, _ = self._draw(scores, params, bias, chosen)
         return Sampled(token_id, float(scores[token_id]) - _log_total(scores))
 
     def sample_recorded(
-        self, logits: Floats, params: SamplingParams, bias: TokenBias = NO_BIAS, *, with_alternatives: bool
+        self,
+        logits: Floats,
+        params: SamplingParams,
+        bias: TokenBias = NO_BIAS,
+        *,
+        chosen: int | None = None,
+        with_alternatives: bool,
     ) -> tuple[Sampled, Distribution]:
         """`sample`, and what a recording keeps of the model's own distribution. Raises NoUsableLogits."""
         scores = usable(logits)
-        token_id, shortlist = self._draw(scores, params, bias)
+        token_id, shortlist = self._draw(scores, params, bias, chosen)
         log_total, entropy = _log_total_and_entropy(scores)
         top = _most_probable(shortlist)
         distribution = Distribution(
@@ -114,10 +137,12 @@ class Sampler:
         )
         return Sampled(token_id, float(scores[token_id]) - log_total), distribution
 
-    def _draw(self, scores: Floats, params: SamplingParams, bias: TokenBias) -> tuple[int, Shortlist]:
+    def _draw(
+        self, scores: Floats, params: SamplingParams, bias: TokenBias, chosen: int | None
+    ) -> tuple[int, Shortlist]:
         uniform = (int(self._bits.random_raw()) >> 11) * 2.0**-53
         shortlist = applied(scores, params, self.history, bias)
-        token_id = draw(shortlist, uniform)
+        token_id = draw(shortlist, uniform) if chosen is None else chosen
         self.history.add(token_id)
         return token_id, shortlist
 

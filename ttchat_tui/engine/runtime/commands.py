@@ -7,7 +7,7 @@ from typing import TypeAlias
 import msgspec
 
 from ttchat_tui.domain.chat import ChatMessage
-from ttchat_tui.domain.generation import GenerationRequest, Pacing
+from ttchat_tui.domain.generation import Forced, GenerationRequest, Pacing
 from ttchat_tui.domain.model_spec import ModelSpec
 from ttchat_tui.domain.sampling import DEFAULTS, SamplingParams
 
@@ -55,7 +55,13 @@ class SetPacing(msgspec.Struct, frozen=True, tag=True):
     pacing: Pacing
 
 
+class Force(msgspec.Struct, frozen=True, tag=True):
+    request_id: int
+    forced: tuple[Forced, ...]
+    """Those that are new."""
+
+
 Command: TypeAlias = (
-    Load | CountTokens | Generate | Unload | Close | CancelLoad | Cancel | SetSampling | SetPacing
+    Load | CountTokens | Generate | Unload | Close | CancelLoad | Cancel | SetSampling | SetPacing | Force
 )
-"""The first five run in order. The last four change the command that is running."""
+"""The first five run in order. The last five change the command that is running."""

@@ -284,7 +284,7 @@ class EngineHost:
                     self._post_finished(event)
                     self._set_state("ready")
                     return
-                if isinstance(event, RequestAdapted):
+                if isinstance(event, RequestAdapted) and event.capabilities is not None:
                     self._loads.set_capabilities(event.capabilities)
                 self._events.post(event)
                 if not threading.main_thread().is_alive():

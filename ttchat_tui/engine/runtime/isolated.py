@@ -39,6 +39,7 @@ from ttchat_tui.engine.runtime.commands import (
     Close,
     Command,
     CountTokens,
+    Force,
     Generate,
     Load,
     SetPacing,
@@ -212,7 +213,7 @@ class IsolatedEngine:
     ) -> Iterator[ChildAnswer]:
         """The answers to a running request. Changes of `control` are sent to the child at once."""
         request, pacing = command.request, command.pacing
-        sampling, is_cancelled = request.sampling, False
+        sampling, forced, is_cancelled = request.sampling, 0, False
         timeouts = self._timeouts
         step_timeout = StepTimeout(timeouts.step_s, timeouts.min_step_s)
         wake_fd = self._wake_reader.fileno()
@@ -229,6 +230,10 @@ class IsolatedEngine:
             if control.sampling is not sampling:
                 sampling = control.sampling
                 child.send(SetSampling(request.id, sampling))
+            if len(control.forced) > forced:  # before a resumption that follows it
+                new = control.forced[forced:]
+                forced += len(new)
+                child.send(Force(request.id, new))
             if control.pacing != pacing:
                 pacing = control.pacing
                 child.send(SetPacing(request.id, pacing))

@@ -1,6 +1,6 @@
 """The engine's process: runs the commands from the channel, one at a time.
 
-Three threads: main runs the engine; the reader receives commands, applies cancels, pauses and sampling changes at once, and
+Three threads: main runs the engine; the reader receives commands, applies cancels, pauses, forced tokens and sampling changes at once, and
 notices when the UI has gone; the heartbeat thread shows that the interpreter is alive while a command runs. File
 descriptors 0, 1 and 2 are set before this module is loaded (stdin is /dev/null, output is the log), so that the output of
 native libraries goes to the log.
@@ -37,6 +37,7 @@ from ttchat_tui.engine.runtime.commands import (
     Close,
     Command,
     CountTokens,
+    Force,
     Generate,
     Load,
     SetPacing,
@@ -147,6 +148,9 @@ class Worker:
             case SetPacing(request_id, pacing):
                 if control := self._controls.get(request_id):
                     control.set_pacing(pacing)
+            case Force(request_id, forced):
+                if control := self._controls.get(request_id):
+                    control.force(*forced)
             case _:
                 assert_never(command)
 

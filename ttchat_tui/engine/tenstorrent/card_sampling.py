@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 import torch
 
-from ttchat_tui.domain.generation import Candidate, GenerationControl, GenerationRequest
+from ttchat_tui.domain.generation import Candidate, Forced, GenerationControl, GenerationRequest
 from ttchat_tui.domain.sampling import SamplingParams
 
 HOST_PARAMETERS: Final = frozenset({"max_tokens", "stop"})
@@ -109,8 +109,12 @@ class LimitedControl(GenerationControl):
     def is_paused(self) -> bool:
         return self._control.is_paused
 
-    def await_step(self) -> None:
-        self._control.await_step()
+    @property
+    def forced(self) -> tuple[Forced, ...]:
+        return self._control.forced
+
+    def await_step(self, forced_taken: int | None = None) -> bool:
+        return self._control.await_step(forced_taken)
 
     @property
     def sampling(self) -> SamplingParams:

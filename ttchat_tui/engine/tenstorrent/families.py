@@ -219,6 +219,11 @@ class ResetModel(GeneratorModel):
     has_sampler = True
 
     def _flags(self, step: Step) -> dict[str, Any]:
+        if step.is_fed and step.draws is not None:
+            # A reset keeps the card's own token where its position goes on, except in slots that were just prefilled.
+            fresh: set[int] | None = getattr(self._generator, "_slots_prefilled_since_decode", None)
+            if fresh is not None:
+                fresh.update(range(self.batch))
         return {"reset_batch": step.has_changed, **step.histories()}
 
 

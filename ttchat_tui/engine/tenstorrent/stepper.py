@@ -29,6 +29,8 @@ class CardStepper(BatchStepper):
         self._positions = [IDLE] * model.batch
         self._live: list[int] = []
         """Numbers of the live rows, in order."""
+        self._drawn: list[int] = []
+        """What the card drew in the last step, for each row: it takes those next, unless it is fed."""
         self._is_first = True
         self._card = _CardDraws(model.batch) if model.draws is not None else None
 
@@ -100,13 +102,16 @@ class CardStepper(BatchStepper):
 
     def _draw(self, card: _CardDraws, tokens: Sequence[int]) -> list[Drawn]:
         draws = card.next(self._live, tokens, self._prompt)
-        ids = self._model.draw(tokens, self._positions, draws, is_first=self._is_first)
+        is_chosen = any(self._drawn[row] != tokens[row] for row in self._live) if self._drawn else False
+        ids = self._model.draw(tokens, self._positions, draws, is_first=self._is_first or is_chosen)
+        self._drawn = ids
         return [Drawn(ids[row]) for row in self._live]
 
     def _use_rows(self, rows: int) -> None:
         self._live = list(range(rows))
         self._positions = [len(self._prompt)] * rows + [IDLE] * (self._model.batch - rows)
         self._is_first = True
+        self._drawn = []
 
 
 class _CardDraws:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class IncrementalDecoder(Protocol):
@@ -25,6 +25,14 @@ class IncrementalDecoder(Protocol):
     @property
     def is_whole(self) -> bool:
         """The ids so far end at the end of a character, not inside one."""
+        ...
+
+    def save(self) -> object:
+        """The state, for `restore`."""
+        ...
+
+    def restore(self, state: Any) -> None:
+        """Go back to a state of `save`, which may be used several times."""
         ...
 
 
@@ -57,6 +65,13 @@ class Utf8Decoder:
     def is_whole(self) -> bool:
         return not self._utf8.getstate()[0]
 
+    def save(self) -> object:
+        return self._utf8.getstate(), self._must_strip
+
+    def restore(self, state: Any) -> None:
+        utf8, self._must_strip = state
+        self._utf8.setstate(utf8)
+
 
 class WholeText:
     """The decoder of a reply that arrives as text: its ids carry none."""
@@ -70,6 +85,12 @@ class WholeText:
     @property
     def is_whole(self) -> bool:
         return True
+
+    def save(self) -> object:
+        return None
+
+    def restore(self, state: Any) -> None:
+        pass
 
 
 class TextStream:
@@ -85,6 +106,19 @@ class TextStream:
         self._held = ""
         self.is_stopped = False
         """A stop string was found. The reply is over, and further ids are ignored."""
+
+    @property
+    def is_whole(self) -> bool:
+        return self._decoder.is_whole
+
+    def save(self) -> object:
+        """The state, for `restore`."""
+        return self._decoder.save(), self._held, self.is_stopped
+
+    def restore(self, state: Any) -> None:
+        """Go back to a state of `save`, which may be used several times."""
+        decoder, self._held, self.is_stopped = state
+        self._decoder.restore(decoder)
 
     def push(self, token_id: int) -> str:
         """The text that this id makes certain; may be empty."""

@@ -168,6 +168,15 @@ class _OpaqueDecoder:
     def is_whole(self) -> bool:
         return not self._rest().endswith(_REPLACEMENT)
 
+    def save(self) -> object:
+        return len(self._ids)
+
+    def restore(self, state: Any) -> None:
+        ids = self._ids[:state]
+        self._stream, self._ids, self._length = DecodeStream(skip_special_tokens=True), [], 0
+        for token_id in ids:
+            self.push(token_id)
+
     def _rest(self) -> str:
         """Text that `push` has not returned; an incomplete character is U+FFFD in it."""
         return self._tokenizer.decode(self._ids, skip_special_tokens=True)[self._length :]

@@ -79,7 +79,7 @@ class PrefillsInWaves(Replayer):
         self._inputs = self.trace_inputs_decode
         self.trace_id_prefill = defaultdict(lambda: None)
         self.sampler = Sampler(mesh_device, model_args[0].max_batch_size, "position")
-        self._prefilled: set[int] = set()
+        self._slots_prefilled_since_decode: set[int] = set()
 
     def prefill_forward_text(
         self,
@@ -101,7 +101,7 @@ class PrefillsInWaves(Replayer):
             EVENTS.append("misuse: prefill's own warm-up sweeps every length and sampling")
         self._check(page_table, kv_cache)
         slots = list(range(len(tokens))) if empty_slots is None else empty_slots
-        self._prefilled.update(slots)
+        self._slots_prefilled_since_decode.update(slots)
         lengths = [
             int(n) for n in (prompt_lens if prompt_lens is not None else [tokens.shape[1]] * len(slots))
         ]
@@ -184,10 +184,10 @@ class Generator(PrefillsInWaves):
         """
         self.swallowed |= kwargs.keys()
         draw = self._draw(sampling_params, prompt_tokens, output_tokens, is_reset=reset_batch)
-        has_switched = bool(self._prefilled)
+        has_switched = bool(self._slots_prefilled_since_decode)
         if draw is not None and (reset_batch or has_switched):
             tokens, start_pos = self._merged(tokens, start_pos)
-        self._prefilled = set()
+        self._slots_prefilled_since_decode = set()
         output = self._step(
             tokens,
             start_pos,
@@ -207,7 +207,7 @@ class Generator(PrefillsInWaves):
             return tokens, start_pos
         own_tokens, own_positions, _ = self._inputs[True]
         goes_on = (own_positions == start_pos) | (own_positions == start_pos + 1)
-        for slot in self._prefilled:
+        for slot in self._slots_prefilled_since_decode:
             goes_on[slot] = False
         merged = torch.where(goes_on, own_tokens, tokens.reshape(-1)).view(tokens.shape)
         return merged, torch.where(goes_on, own_positions, start_pos)

@@ -16,6 +16,7 @@ import signal
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -41,6 +42,7 @@ from ttchat_tui.domain.generation import FinishReason, GenerationControl, Genera
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec
 from ttchat_tui.domain.sampling import DEFAULTS, SamplingParams, Thinking
 from ttchat_tui.engine.base import Engine, EngineError, ModelLoadError, PromptTooLong, require_rows
+from ttchat_tui.engine.decoding.token_bias import NoSingleToken
 from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.engine.text.template import FittedMessages, shorten
 
@@ -210,11 +212,18 @@ class ScriptedEngine:
         self.calls.append("generate")
         self.requests.append(request)
         length, has_logprobs = self.script.context_length, self.script.logprobs
-        rows = [ScriptedReply(request, length, row, has_logprobs=has_logprobs) for row in range(request.rows)]
+        script = tokenize(" ".join(self.script.replies))
+        rows = [
+            ScriptedReply(request, length, row, has_logprobs=has_logprobs, script=script)
+            for row in range(request.rows)
+        ]
         reply = rows[0]
         try:
             self._require_model()
             require_rows(request.rows, self.script.batch_sizes)
+            for text in request.sampling.logit_bias:
+                if len(words := tokenize(text)) != 1:
+                    raise NoSingleToken(f"{text!r} is {len(words)} tokens.")
             fitted = self._shorten(request.messages, request.keep)
             tokens, reply.dropped = fitted.tokens, fitted.dropped
             if tokens >= self.script.context_length:
@@ -244,15 +253,19 @@ class ScriptedEngine:
             raise EngineError("No model is loaded.", kind="not_ready")
 
     def _tokens(self, reply: ScriptedReply, control: GenerationControl) -> Iterator[GenerationEvent]:
-        for index, token in enumerate(tokenize(self._answer(reply.request))):
+        words, index = deque(tokenize(self._answer(reply.request))), 0
+        while words:
             try:
-                self._await_step([reply], control)
+                yield from self._await_step([reply], control)
             except _Cancelled:
                 yield reply.finished("cancelled")
                 return
             if index == self.script.fault_at:
                 fail(self.script.fault)
-            yield reply.token(token.upper() if control.sampling.temperature >= SHOUT else token, control)
+            index += 1
+            word, is_forced = reply.next_word(words, control)
+            shown = word.upper() if control.sampling.temperature >= SHOUT else word
+            yield reply.token(shown, control, is_forced=is_forced)
             reason = reply.end(control.sampling)
             if reason is not None:
                 yield reply.finished(reason)
@@ -267,7 +280,7 @@ class ScriptedEngine:
         step = 0
         while live:
             try:
-                self._await_step(live, control)
+                yield from self._await_step(live, control)
             except _Cancelled:
                 for reply in live:
                     yield reply.row_finished("cancelled")
@@ -291,7 +304,7 @@ class ScriptedEngine:
         if reason is not None:
             yield reply.row_finished(reason)
 
-    def _await_step(self, live: list[ScriptedReply], control: GenerationControl) -> None:
+    def _await_step(self, live: list[ScriptedReply], control: GenerationControl) -> Iterator[GenerationEvent]:
         def asking() -> None:
             if control.is_cancelled:
                 raise _Cancelled
@@ -300,9 +313,11 @@ class ScriptedEngine:
         if self.script.stepped:
             self.gate.wait(asking)
         if control.is_paused:
-            control.await_step()
+            while not control.await_step(live[0].forced_taken):
+                yield from live[0].take_forced(control)
             for reply in live:
                 reply.pause()
+        yield from live[0].take_forced(control)
         asking()
 
     def _answer(self, request: GenerationRequest, seed: int | None = None) -> str:

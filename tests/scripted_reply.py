@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from zlib import crc32
 
 import msgspec
@@ -16,9 +17,17 @@ from ttchat_tui.domain.events import (
     RowFinished,
     TokenEvent,
 )
-from ttchat_tui.domain.generation import FinishReason, GenerationControl, GenerationRequest, GenerationStats
+from ttchat_tui.domain.generation import (
+    END_OF_THOUGHT,
+    FinishReason,
+    GenerationControl,
+    GenerationRequest,
+    GenerationStats,
+)
+from ttchat_tui.domain.logit_bias import BAN
 from ttchat_tui.domain.recording import ALTERNATIVES, Cut, Distribution, Pause, packed
 from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.thoughts import end_of_open_thought
 
 PREFILL_S, STEP_S = 0.1, 0.02
 """The made-up clock: the first token comes after 0.1 s, each further one 0.02 s later (50 tokens/s)."""
@@ -30,8 +39,15 @@ class ScriptedReply:
     """One reply as it grows: ids, made-up times, and the text that may be the start of a stop string."""
 
     def __init__(
-        self, request: GenerationRequest, context_length: int, row: int = 0, *, has_logprobs: bool = False
+        self,
+        request: GenerationRequest,
+        context_length: int,
+        row: int = 0,
+        *,
+        has_logprobs: bool = False,
+        script: Sequence[str] = (),
     ) -> None:
+        """`script`: the words that the user may choose by their ids."""
         self.request = request
         self.row = row
         candidate = request.candidates[row - 1] if row else None
@@ -48,6 +64,14 @@ class ScriptedReply:
         self.pauses: list[Pause] = []
         """Before its next token."""
         self.paused_s = 0.0
+        self.forced_taken = 0
+        """Of what the user has chosen."""
+        self.text = ""
+        self._chosen = deque[int]()
+        self._ending = deque[str]()
+        self._before = request.messages[-1].content if request.continue_last else ""
+        self._latest: TokenEvent | None = None
+        self._words = {token_id(word): word for word in script}
 
     def started(self) -> GenerationStarted:
         return GenerationStarted(self.request.id, self.prompt_tokens, 0, self.context_length, self.dropped)
@@ -59,7 +83,54 @@ class ScriptedReply:
     def sampling(self, control: GenerationControl) -> SamplingParams:
         return self.own or control.sampling
 
-    def token(self, text: str, control: GenerationControl) -> TokenEvent:
+    def take_forced(self, control: GenerationControl) -> Iterator[TokenEvent]:
+        """What the user has chosen since the last call: the next words, or another latest token."""
+        new = control.forced[self.forced_taken :]
+        self.forced_taken += len(new)
+        for forced in new:
+            if forced.token_id == END_OF_THOUGHT:
+                is_open = bool(end_of_open_thought(self._before + self.text))
+                self._ending += ["\n</think>", "\n\nSo"] if is_open else []
+            elif forced.instead_of is None:
+                self._chosen.append(forced.token_id)
+            elif self._latest is not None and forced.instead_of == self.count - 1:
+                yield self._replaced(forced.token_id)
+
+    def _replaced(self, token_id: int) -> TokenEvent:
+        assert self._latest is not None
+        word = self._word_of(token_id)
+        self.text = self.text.removesuffix(self._latest.text) + word
+        self._latest = msgspec.structs.replace(
+            self._latest,
+            token_ids=(token_id,),
+            text=word,
+            pauses=(),
+            forced=(True,),
+            replaces=len(self._latest.text),
+        )
+        return self._latest
+
+    def next_word(self, words: deque[str], control: GenerationControl) -> tuple[str, bool]:
+        """The next word, and whether the user chose it, in the place of one of `words`. A banned one is another."""
+        if self._ending:
+            return self._ending.popleft(), True
+        word = words.popleft()
+        if self._chosen:
+            return self._word_of(self._chosen.popleft()), True
+        is_banned = self.sampling(control).logit_bias.get(word, 0.0) <= BAN
+        return (" instead" if is_banned else word), False
+
+    def _word_of(self, token_id: int) -> str:
+        return self._words.get(token_id, f" word{token_id}")
+
+    def token(self, text: str, control: GenerationControl, *, is_forced: bool = False) -> TokenEvent:
+        self._latest = self._token(text, control, is_forced)
+        self._words |= {each: piece.decode() for each, piece in self._latest.pieces.items()}
+        self._words[token_id(text)] = text
+        self.text += self._latest.text
+        return self._latest
+
+    def _token(self, text: str, control: GenerationControl, is_forced: bool) -> TokenEvent:
         time_s = PREFILL_S + STEP_S * self.count
         self.count += 1
         event = TokenEvent(
@@ -69,6 +140,7 @@ class ScriptedReply:
             (time_s,),
             row=self.row,
             pauses=tuple(self.pauses),
+            forced=(True,) if is_forced else (),
         )
         self.pauses.clear()
         if self.request.record == "off":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -148,6 +148,12 @@ class PausedReply:
         self._drain()
         assert len(tokens(self.events)) == before == wanted
 
+    def wait_for(self, wanted: Callable[[GenerationEvent], bool]) -> GenerationEvent:
+        while True:
+            self.events.append(self._came.get(timeout=60))
+            if wanted(self.events[-1]):
+                return self.events[-1]
+
     def end(self) -> list[GenerationEvent]:
         """All events, once the reply has ended."""
         self._thread.join(60)
@@ -249,6 +255,16 @@ def _card(name: str, folder: Path) -> Iterator[Subject]:
         yield Subject(engine, spec, None, late=100 if isolation == "process" else 0)
         engine.close()
         assert not misuses()
+
+
+def require_bias(subject: Subject) -> None:
+    if "logit_bias" not in subject.loaded().capabilities.sampling:
+        pytest.skip("the card samples, without a bias")
+
+
+def piece_in(events: list[GenerationEvent], token_id: int) -> bytes:
+    """The bytes of a recorded token."""
+    return next(event.pieces[token_id] for event in tokens(events) if token_id in event.pieces)
 
 
 def finished(events: list[GenerationEvent]) -> GenerationFinished:

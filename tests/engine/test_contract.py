@@ -16,6 +16,8 @@ from tests.engine.engine_subject import (
     Subject,
     finished,
     ids,
+    piece_in,
+    require_bias,
     started,
     text,
     tokens,
@@ -29,11 +31,14 @@ from ttchat_tui.domain.events import (
     LoadPhase,
     LoadProgress,
     PrefillProgress,
+    TokenEvent,
 )
-from ttchat_tui.domain.generation import GenerationControl
+from ttchat_tui.domain.generation import END_OF_THOUGHT, Forced, GenerationControl
+from ttchat_tui.domain.logit_bias import BAN, text_of
 from ttchat_tui.domain.model_spec import ModelSpec
 from ttchat_tui.domain.recording import ALTERNATIVES, alternatives_of
 from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.thoughts import split_thoughts
 from ttchat_tui.engine.base import EngineError, LoadCancelled
 from ttchat_tui.session.recorder import Recorder
 
@@ -309,6 +314,73 @@ def test_a_paused_reply_is_cancelled_and_keeps_its_tokens(subject: Subject) -> N
     events = paused.end()
     assert finished(events).reason == "cancelled"
     assert len(ids(events)) == finished(events).stats.completion_tokens == had
+
+
+# -- a bias, and tokens that the user chooses
+
+
+def test_a_banned_token_is_not_drawn_also_where_the_ban_comes_during_the_reply(subject: Subject) -> None:
+    require_bias(subject)
+    asked = msgspec.structs.replace(subject.request(max_tokens=6, temperature=1.0), record="full")
+    events = subject.reply(asked)
+    second = ids(events)[1]
+    word = text_of(piece_in(events, second))
+    banned = subject.reply(subject.request(max_tokens=6, temperature=1.0, logit_bias={word: BAN}))
+    assert ids(banned)[0] == ids(events)[0] or ids(events)[0] == second
+    assert second not in ids(banned)
+    paused = PausedReply(subject, subject.request(max_tokens=6, temperature=1.0))
+    paused.step()
+    paused.control.set_sampling(
+        msgspec.structs.replace(asked.sampling, logit_bias={word: BAN, "no such token, really": 1.0})
+    )
+    paused.control.resume()
+    assert second not in ids(paused.end())[1:]
+
+
+def test_a_text_of_several_tokens_cannot_be_biased_and_is_named(subject: Subject) -> None:
+    require_bias(subject)
+    last = finished(subject.reply(subject.request(logit_bias={" hopelessly several words": 1.0})))
+    assert last.error is not None
+    assert last.error.kind == "logit_bias"
+    assert "hopelessly" in last.error.message
+    assert " tokens" in last.error.message
+
+
+def test_the_reply_goes_on_from_tokens_that_the_user_chooses(subject: Subject) -> None:
+    other = ids(subject.reply(subject.request(max_tokens=3)))[2]
+    paused = PausedReply(subject, subject.request(max_tokens=8))
+    paused.step()
+    first = ids(paused.events)[0]
+    paused.control.force(Forced(other, instead_of=0))
+    replaced = paused.wait_for(lambda event: isinstance(event, TokenEvent) and event.replaces is not None)
+    assert isinstance(replaced, TokenEvent)
+    assert (replaced.token_ids, replaced.forced, other != first) == ((other,), (True,), True)
+    paused.control.force(Forced(first, instead_of=7), Forced(first))
+    paused.control.resume()
+    events = paused.end()
+    assert ids(events)[:3] == [first, other, first], "the second one is in the place of the first"
+    paused = PausedReply(subject, subject.request(max_tokens=8))
+    paused.control.force(Forced(other), Forced(first))
+    paused.control.resume()
+    again = paused.end()
+    assert ids(again) == ids(events)[1:]
+    assert text(again) == text(events)[len(tokens(events)[0].text) :]
+    assert finished(events).stats.completion_tokens == len(ids(again)) == 8
+
+
+def test_an_open_thought_ends_as_the_template_ends_it_and_nothing_else_does(subject: Subject) -> None:
+    for begun, is_open in (("<think>\nHm, what", True), ("Well, what", False)):
+        request = subject.request(
+            QUESTION, ChatMessage("assistant", begun), continue_last=True, max_tokens=12
+        )
+        paused = PausedReply(subject, request)
+        paused.control.force(Forced(END_OF_THOUGHT))
+        paused.control.resume()
+        events = paused.end()
+        assert ("</think>" in text(events)) == is_open == any(any(each.forced) for each in tokens(events))
+        parts = split_thoughts(begun + text(events))
+        assert not any(part.is_open for part in parts)
+        assert parts[0].is_thought == is_open
 
 
 # -- the prompt

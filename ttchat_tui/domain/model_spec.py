@@ -172,6 +172,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """Parameters may change while a reply streams."""
     pause: bool = True
     """A reply can be paused, and make single steps."""
+    forcing: bool = True
+    """The user can choose tokens of a running reply, and end its thought."""
     logprobs: bool = False
     batch_sizes: tuple[int, ...] = (1,)
     """How many candidates one batch may hold."""

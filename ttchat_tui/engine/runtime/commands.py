@@ -26,7 +26,8 @@ class CountTokens(msgspec.Struct, frozen=True, tag=True):
 class Generate(msgspec.Struct, frozen=True, tag=True):
     request: GenerationRequest
     pacing: Pacing = Pacing()
-    """At the beginning."""
+    """At the beginning, as the next field."""
+    forced: tuple[Forced, ...] = ()
 
 
 class Unload(msgspec.Struct, frozen=True, tag=True):

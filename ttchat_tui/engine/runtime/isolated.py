@@ -156,7 +156,7 @@ class IsolatedEngine:
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
         child = self._running_child()
         control.subscribe(self._wake)
-        command = Generate(request, control.pacing)
+        command = Generate(request, control.pacing, control.forced)
         child.send(command)
         is_finished = False
         try:
@@ -213,7 +213,7 @@ class IsolatedEngine:
     ) -> Iterator[ChildAnswer]:
         """The answers to a running request. Changes of `control` are sent to the child at once."""
         request, pacing = command.request, command.pacing
-        sampling, forced, is_cancelled = request.sampling, 0, False
+        sampling, forced, is_cancelled = request.sampling, len(command.forced), False
         timeouts = self._timeouts
         step_timeout = StepTimeout(timeouts.step_s, timeouts.min_step_s)
         wake_fd = self._wake_reader.fileno()

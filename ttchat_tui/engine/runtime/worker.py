@@ -125,8 +125,9 @@ class Worker:
             case Load():
                 self._load_cancelled = cancelled = threading.Event()
                 self._queue(lambda: self._load(command, cancelled))
-            case Generate(request, pacing):
+            case Generate(request, pacing, forced):
                 self._controls[request.id] = control = GenerationControl(request.sampling)
+                control.force(*forced)
                 control.set_pacing(pacing)
                 self._queue(lambda: self._generate(command, control))
             case CountTokens():

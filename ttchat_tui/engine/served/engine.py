@@ -287,6 +287,7 @@ def _capabilities(found: Survey, adaptation: Adaptation, options: RemoteOptions)
         thinking=_thinking(found, adaptation),
         live_sampling=False,
         pause=False,
+        forcing=False,
         logprobs=found.dialect.logprobs and options.logprobs and "logprobs" not in adaptation.refused,
         batch_sizes=_batch_sizes(found),
         continues=found.dialect.continuing is not None,

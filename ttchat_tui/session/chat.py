@@ -46,6 +46,7 @@ from ttchat_tui.domain.updates import (
     Notice,
     Update,
 )
+from ttchat_tui.session.biasing import Biasing
 from ttchat_tui.session.branching import Branching
 from ttchat_tui.session.conversation import OpenConversation
 from ttchat_tui.session.conversations import Conversations
@@ -66,6 +67,7 @@ from ttchat_tui.session.notices import (
 from ttchat_tui.session.other_windows import OtherWindows
 from ttchat_tui.session.pausing import Pausing
 from ttchat_tui.session.presets import Presets
+from ttchat_tui.session.steering import Steering
 from ttchat_tui.storage.errors import StorageError, not_found
 
 log = logging.getLogger(__name__)
@@ -98,6 +100,14 @@ class ChatSession(Conversations):
     @cached_property
     def pausing(self) -> Pausing:
         return Pausing(lambda: self.running, lambda: self.answered_elsewhere, lambda: self.info)
+
+    @cached_property
+    def steering(self) -> Steering:
+        return Steering(lambda: self.running if self.is_answering else None, lambda: self.info)
+
+    @cached_property
+    def biasing(self) -> Biasing:
+        return Biasing(self)
 
     def flush_unsaved(self) -> ErrorInfo | None:
         """Write replies that could not be stored when they ended. Returns the error if that fails again."""
@@ -209,7 +219,7 @@ class ChatSession(Conversations):
         message = self._store.message(message_id)
         home_id = message.conversation_id
         is_open = self._opened.id == home_id
-        if self.marks.of(home_id) != "running":
+        if self.running is None or self.running.home.id != home_id:
             shown = self.path if is_open else self._store.shown_path(self._store.conversation(home_id))
             if message_id not in shown.ids:
                 return self._show_branch(message)

@@ -9,8 +9,8 @@ from ttchat_tui.domain.updates import ReplyEndedElsewhere, Update
 from ttchat_tui.session.message_queue import MessageQueue
 from ttchat_tui.session.running_reply import RunningReply
 
-Mark: TypeAlias = Literal["", "running", "queued", "finished", "failed"]
-"""A reply runs, a message is queued, a reply has ended unseen, or failed."""
+Mark: TypeAlias = Literal["", "running", "paused", "queued", "finished", "failed"]
+"""A reply runs, or is paused, a message is queued, a reply has ended unseen, or failed."""
 
 
 class Marks:
@@ -24,7 +24,7 @@ class Marks:
     def of(self, conversation_id: int) -> Mark:
         running = self._running()
         if running is not None and running.home.id == conversation_id:
-            return "running"
+            return "paused" if running.control.is_paused else "running"
         is_queued = conversation_id in self._queue.conversation_ids
         return "queued" if is_queued else self._ended.get(conversation_id, "")
 

@@ -86,11 +86,20 @@ class RunningReply:
         self.thoughts = ThoughtMeter(message.content, known.thoughts if known else ())
         self._parts = [message.content] if message.content else []
         self._token_ids = list(self.record.token_ids)
+        self.begun_tokens = len(self._token_ids)
+        """Tokens of the reply before this request."""
+        self.own_bias: dict[str, float] = {}
+        """For the rest of this reply, over that of the conversation."""
         self._is_dirty = False
         self._backoff_s = CHECKPOINT_S
         self._due = now + CHECKPOINT_S
         if continued is not None and request.sampling != self.record.sampling:
             self._begin_with(request.sampling)
+
+    @property
+    def tokens(self) -> int:
+        """Number of tokens of the reply whose ids are known."""
+        return len(self._token_ids)
 
     @property
     def text(self) -> str:
@@ -119,7 +128,8 @@ class RunningReply:
         template got stays."""
         self.uses_defaults = False
         given = {name: getattr(self.request.sampling, name) for name in TEMPLATE_FIELDS}
-        sampling = msgspec.structs.replace(sampling, **given)
+        bias = {text: each for text, each in {**sampling.logit_bias, **self.own_bias}.items() if each}
+        sampling = msgspec.structs.replace(sampling, logit_bias=bias, **given)
         self.control.set_sampling(sampling)
         if waits:
             self._begin_with(sampling)

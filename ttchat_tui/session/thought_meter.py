@@ -27,6 +27,11 @@ class ThoughtMeter:
     def figures(self) -> tuple[ThoughtFigures, ...]:
         return tuple(map(ThoughtFigures, map(round, self._tokens), self._seconds))
 
+    @property
+    def is_open(self) -> bool:
+        """The reply is in a thought."""
+        return bool(self._stream.parts) and self._stream.parts[-1].is_open
+
     def add(self, event: TokenEvent) -> None:
         """The next tokens of the reply."""
         if event.times_s and self._first_s is None:

@@ -33,6 +33,7 @@ from ttchat_tui.ui.screens.prompt_actions import PromptActions
 from ttchat_tui.ui.screens.queueing import Queueing
 from ttchat_tui.ui.screens.recalling import Recalling
 from ttchat_tui.ui.screens.sidebars import SIDEBARS
+from ttchat_tui.ui.screens.steering import SteeringActions
 from ttchat_tui.ui.screens.thinking import ThinkingActions
 from ttchat_tui.ui.screens.transcript_actions import TranscriptActions
 from ttchat_tui.ui.screens.updates import UpdateDrawing
@@ -64,6 +65,7 @@ class ChatScreen(
     Attaching,
     ThinkingActions,
     PausingActions,
+    SteeringActions,
     DirtySpanScreen[None],
 ):
     """The app's main screen; dialogs open on top of it."""

@@ -14,6 +14,7 @@ class Inspecting(ChatActions):
     """One method for each action."""
 
     _selected_or: Callable[[Callable[[Message], bool]], Message | None]
+    set_bias: Callable[..., None]
     _change: Callable[[Callable[[], list[Update]]], bool]
 
     def action_inspect(self) -> None:
@@ -23,4 +24,5 @@ class Inspecting(ChatActions):
             self.notify(what, markup=False)
             return
         ui = self.services.config.ui
-        self.app.push_screen(deferred.inspector.InspectorScreen(self.session, message, ui, self._change))
+        screen = deferred.inspector.InspectorScreen(self.session, message, ui, self._change, self.set_bias)
+        self.app.push_screen(screen)

@@ -14,6 +14,8 @@ from textual.widgets import Static
 
 from ttchat_tui.config.schema import UiSettings
 from ttchat_tui.domain.conversation import Message
+from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.logit_bias import BAN, bias_words, text_of
 from ttchat_tui.domain.recording import Likelihood, Recording
 from ttchat_tui.domain.updates import Notice, Update
 from ttchat_tui.session import ChatSession
@@ -29,8 +31,11 @@ from ttchat_tui.ui.widgets.inspector.token_text import TokenText
 FOLLOW_S: Final = 0.1
 """How often a running reply is looked at, in seconds."""
 
-KEYS: Final = "enter fork   e edit   t tint   n/N doubtful   <> limit"
-LIST_KEYS: Final = "↑↓ choose   enter fork here   ← back to the text"
+KEYS: Final = "enter fork   e edit   x ban   +- boost   t tint   n/N doubtful   <> limit"
+LIST_KEYS: Final = "↑↓ choose   enter fork here   x ban   +- boost   ← back to the text"
+PAUSED_KEYS: Final = "space resume   . one token   enter choose another   x ban   +- boost"
+CHOICE_KEYS: Final = "↑↓ choose   enter write this one   x ban   +- boost   ← back to the text"
+_BOOST_STEP: Final = 1.0
 _NOTHING: Final = (
     "Nothing was recorded of this reply. [engine] record in config.toml switches recording on and off."
 )
@@ -46,8 +51,14 @@ class InspectorScreen(Dialog[None]):
     BINDINGS = [
         Binding("e", "write", "Write the rest", show=False),
         Binding("t", "tint", "Tint", show=False),
-        Binding("less_than_sign,minus", "limit(-1)", "Lower limit", show=False),
-        Binding("greater_than_sign,plus", "limit(1)", "Higher limit", show=False),
+        Binding("less_than_sign", "limit(-1)", "Lower limit", show=False),
+        Binding("greater_than_sign", "limit(1)", "Higher limit", show=False),
+        Binding("x", "ban(False)", "Ban", show=False),
+        Binding("X", "ban(True)", "Ban until the reply ends", show=False),
+        Binding("plus", "boost(1)", "More likely", show=False),
+        Binding("minus", "boost(-1)", "Less likely", show=False),
+        Binding("space", "pause", "Pause or resume", show=False),
+        Binding("full_stop", "step", "One token", show=False),
     ]
     _text = getters.query_one(TokenText)
     _words = getters.query_one("#about", Static)
@@ -59,15 +70,20 @@ class InspectorScreen(Dialog[None]):
         message: Message,
         settings: UiSettings,
         change: Callable[[Callable[[], list[Update]]], bool],
+        set_bias: Callable[..., None],
     ) -> None:
-        """`change` draws what a fork has changed in the chat, and returns whether there is one; if not, it says why."""
+        """`change` draws what a fork has changed in the chat, and returns whether there is one; if not, it says why.
+        `set_bias`: `SteeringActions.set_bias`."""
         super().__init__()
         self._session = session
         self._message = message
         self._settings = settings
         self._change = change
+        self._set_bias = set_bias
         self._recording = Recording()
         self._likelihood = Likelihood()
+        self._last_id: int | None = None
+        """Of the last token that is shown."""
         self._is_live = False
         """The recording grows, and is shown as far as it has come."""
 
@@ -105,6 +121,7 @@ class InspectorScreen(Dialog[None]):
             self._words.set_class(bool(recording.changes), "-changed")
             self._text.show(recording, None if is_running and not cursor else cursor)
             self._show_figures()
+            self._note_end()
         if not recording.tokens:
             self._about(_WAITING if is_running else _NOTHING)
         self._is_live = is_running
@@ -125,12 +142,27 @@ class InspectorScreen(Dialog[None]):
             self.run_worker(self._read(None), group="read", exclusive=True)
 
     def _show_growth(self, recording: Recording) -> None:
+        is_replaced = self._has_other_end(recording)
         self._recording = recording
+        if is_replaced:
+            self._likelihood = Likelihood()
+            self._text.show(recording, None)
+            self._show_figures()
         if len(recording.tokens) > self._text.shown:
             self._text.grow(recording)
             self._show_figures()
             self._show_words()
+        self._note_end()
         self._show_whether_forkable()
+
+    def _has_other_end(self, recording: Recording) -> bool:
+        """The latest token that is shown is another one now: the user has chosen it."""
+        at = self._text.shown - 1
+        return at >= 0 and (at >= len(recording.tokens) or recording.tokens[at].token_id != self._last_id)
+
+    def _note_end(self) -> None:
+        shown = self._recording.tokens[: self._text.shown]
+        self._last_id = shown[-1].token_id if shown else None
 
     # --- what is shown
 
@@ -145,16 +177,30 @@ class InspectorScreen(Dialog[None]):
         index = self._text.cursor
         if index < len(self._recording.tokens):
             own = self._message.reply.sampling if self._message.reply else None
-            self._about("\n".join(lines_about(self._recording, index, own)))
+            lines = lines_about(self._recording, index, own)
+            text, bias = self._name_of(self._recording.tokens[index].token_id), self._session.biasing.all
+            if text in bias:
+                lines.append(f"from now on: {bias_words(text, bias[text])}")
+            self._about("\n".join(lines))
 
     def _show_whether_forkable(self) -> None:
         """Grey the alternatives out if the model cannot continue after them."""
-        why = self._session.forking.why_not(self._current)
+        can_choose = self._session.steering.can_choose(self._message.id, self._place)
+        why = "" if can_choose else self._session.forking.why_not(self._current)
         self._list.set_dimmed(bool(why))
         if self.focused is self._list:
-            self._show_hint(why or LIST_KEYS)
+            self._show_hint(why or (CHOICE_KEYS if can_choose else LIST_KEYS))
         else:
-            self._show_hint(KEYS)
+            self._show_hint(PAUSED_KEYS if can_choose else KEYS)
+
+    @property
+    def _place(self) -> int:
+        """Of the token under the cursor, in the reply."""
+        return self._recording.first + self._text.cursor
+
+    def _name_of(self, token_id: int) -> str:
+        """The token's text, as a bias names it."""
+        return text_of(self._recording.piece_of(token_id))
 
     def _show_hint(self, words: str) -> None:
         hint = self.query_one(".hint", Static)
@@ -223,7 +269,44 @@ class InspectorScreen(Dialog[None]):
             self.app.bell()
             return
         token_id = choice.alternative.token_id
+        if session.steering.choose(self._message.id, self._place, token_id):
+            self._text.focus()
+            return
         self._show_fork(at, lambda: session.forking.fork(self._message.id, self._recording, at, token_id))
+
+    def action_ban(self, in_reply: bool) -> None:
+        """Ban the token under the cursor, or allow it again."""
+        if (text := self._target) is not None:
+            amount = 0.0 if self._session.biasing.all.get(text, 0.0) <= BAN else BAN
+            self._set_bias(text, amount, in_reply=in_reply)
+            self._show_words()
+
+    def action_boost(self, steps: int) -> None:
+        if (text := self._target) is not None:
+            now = self._session.biasing.all.get(text, 0.0)
+            self._set_bias(text, min(max(now + steps * _BOOST_STEP, BAN + 1.0), -BAN))
+            self._show_words()
+
+    @property
+    def _target(self) -> str | None:
+        """The text of the token under the cursor: that of the list, if it has the focus."""
+        choice = self._list.chosen if self.focused is self._list else None
+        if choice is not None:
+            return self._name_of(choice.alternative.token_id)
+        tokens, at = self._recording.tokens, self._text.cursor
+        name = self._name_of(tokens[at].token_id) if at < len(tokens) else ""
+        if not name:
+            self.app.bell()
+        return name or None
+
+    def action_pause(self) -> None:
+        self._change(lambda: self._paced(self._session.pausing.toggle()))
+
+    def action_step(self) -> None:
+        self._change(lambda: self._paced(self._session.pausing.step()))
+
+    def _paced(self, refusal: ErrorInfo | None) -> list[Update]:
+        return [*([Notice(refusal)] if refusal is not None else []), *self._session.tick()]
 
     def action_write(self) -> None:
         """Type what follows in the place of the token under the cursor and the rest."""

@@ -92,6 +92,8 @@ class PausingActions(ChatActions):
         if session.is_answering and session.running is not None:
             self.transcript.set_note(session.running.message.id, PAUSED if paused_id is not None else "")
         self._paused_id = paused_id
+        if self.history_panel is not None:
+            self.history_panel.conversations.refresh()  # its mark
 
     def on_prompt_beginning_changed(self) -> None:
         self.on_message_selection_selection_changed()

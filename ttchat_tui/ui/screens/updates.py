@@ -70,6 +70,7 @@ class UpdateDrawing(Elsewhere):
     has_answered: bool
     show_count: Callable[[PromptCost], None]
     show_summary_end: Callable[[], None]
+    answer_keys: Callable[[], Sequence[ShownKey]]
     pace_keys: Callable[[], Sequence[ShownKey]]
     show_pace: Callable[[], None]
     _context_shown: Mapping[str, int] = MappingProxyType({})
@@ -99,7 +100,7 @@ class UpdateDrawing(Elsewhere):
         for line in self.query_children(KeyLine):
             line.set_escape(self.escape_does())
             line.set_selection(self.list_keys() or self.selection_keys())
-            line.set_pace(self.pace_keys())
+            line.set_pace([*self.answer_keys(), *self.pace_keys()])
 
     def _show_update(self, update: Update) -> None:
         """The only place that distinguishes updates."""

@@ -128,7 +128,7 @@ class KeyLine(Widget, can_focus=False):
             self.refresh()
 
     def set_pace(self, keys: Sequence[ShownKey]) -> None:
-        """The keys that pause and step the running reply, which follow those that stop it; empty if there are none now."""
+        """The keys that end its thought, pause and step the running reply, which follow those that stop it; empty if there are none now."""
         if list(keys) != list(self._pace):
             self._pace = keys
             self.refresh()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import starmap
 from typing import Final
 
 from msgspec import structs
 
+from ttchat_tui.domain.logit_bias import bias_words
 from ttchat_tui.domain.recording import NOT_RECORDED, Likelihood, RecordedToken, Recording
 from ttchat_tui.domain.sampling import SamplingParams, shown_value
 from ttchat_tui.domain.text import visible_piece
@@ -49,6 +51,8 @@ def _time(tokens: Sequence[RecordedToken], index: int) -> str:
         parts.insert(0, f"{milliseconds_text(cost)} ms after the one before")
     if token.is_drafted:
         parts.append("drafted")
+    if token.is_forced:
+        parts.append("chosen by you")
     return " · ".join(parts)
 
 
@@ -63,8 +67,10 @@ def _sampling(recording: Recording, index: int, own: SamplingParams | None) -> l
     words = [
         f"{name.replace('_', '-')} {'random' if value is None else shown_value(value)}"
         for name, value in now.items()
-        if value != begun.get(name) and name != "stop"
+        if value != begun.get(name) and name not in ("stop", "logit_bias")
     ]
+    if now["logit_bias"] != begun.get("logit_bias"):
+        words += starmap(bias_words, now["logit_bias"].items()) if now["logit_bias"] else ["no bias"]
     since = "here" if changed[-1] == at else f"token {changed[-1] + 1:,}"
     return [f"{', '.join(words) or 'as at the beginning'} (since {since})"]
 

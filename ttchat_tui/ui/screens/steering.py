@@ -1,0 +1,106 @@
+"""Actions of the chat screen that steer what is written: bans and boosts of tokens, and the end of a thought."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.logit_bias import BAN, BOOST, bias_words, shown_text, typed_amount, typed_text
+from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.ui.screens.chat_actions import ChatActions
+from ttchat_tui.ui.widgets.key_line import ShownKey, keys_shown
+
+_NAMING: Final = (
+    'The text has the space before the word: /ban " the". Or press x on a token in the inspector.'
+)
+
+
+class SteeringActions(ChatActions):
+    """`/ban`, `/boost`, `/unban` and `/answer-now`."""
+
+    def action_answer_now(self) -> None:
+        if (refusal := self.session.steering.end_thought()) is not None:
+            self.show_error(refusal)
+
+    def answer_keys(self) -> Sequence[ShownKey]:
+        """The key that ends the thought, while the reply on screen is in one. Greyed out where the engine cannot."""
+        steering = self.session.steering
+        if not steering.is_thinking:
+            return ()
+        refusal = steering.why_not
+        shown = keys_shown({"answer_now": "answer now"}, self.key_overrides)
+        if refusal is None:
+            return shown
+        return [each._replace(is_enabled=False, tooltip=refusal.message) for each in shown]
+
+    def action_ban(self) -> None:
+        """Without a text: what is banned and boosted."""
+        words = [bias_words(*each) for each in self.session.biasing.all.items()]
+        self.notify(", ".join(words) or f"No token is banned or boosted. {_NAMING}", markup=False)
+
+    action_boost = action_ban
+
+    def action_unban(self) -> None:
+        self._apply_bias(self.session.biasing.clear, "No token is banned or boosted any more.")
+
+    def command_ban(self, typed: str) -> None:
+        if (text := self._typed(typed)) is not None:
+            self.set_bias(text, BAN)
+
+    def command_boost(self, typed: str) -> None:
+        words, _, last = typed.rpartition(" ")
+        try:
+            amount = typed_amount(last) if words.strip() else None
+        except ValueError as error:
+            is_number = last.lstrip("+-").replace(".", "").isdigit()
+            if is_number:
+                self._refuse(f"/boost: {error}.")
+                return
+            amount = None
+        if (text := self._typed(typed if amount is None else words.rstrip())) is not None:
+            self.set_bias(text, BOOST if amount is None else amount)
+
+    def command_unban(self, typed: str) -> None:
+        text = self._typed(typed)
+        if text is None:
+            return
+        if text not in self.session.biasing.all:
+            self._refuse(f"{shown_text(text)} is neither banned nor boosted.")
+        else:
+            self.set_bias(text, 0.0)
+
+    def choices_unban(self) -> list[tuple[str, str]]:
+        """For the completion."""
+        return [(f'"{text}"', bias_words(text, amount)) for text, amount in self.session.biasing.all.items()]
+
+    def set_bias(self, text: str, amount: float, *, in_reply: bool = False) -> None:
+        """Ban (`BAN`), boost or release (0) a token in the conversation, or only until the running reply ends."""
+        where = "until this reply ends" if in_reply else "in this conversation"
+        words = f"{shown_text(text)} as the model gives it" if not amount else bias_words(text, amount)
+        self._apply_bias(
+            lambda: self.session.biasing.set(text, amount, in_reply=in_reply),
+            f"{words[:1].upper()}{words[1:]}: {where}, from the next token on.",
+        )
+
+    def _apply_bias(self, action: Callable[[], ErrorInfo | None], words: str) -> None:
+        try:
+            refusal = action()
+        except StorageError as error:
+            refusal = error.info
+        if refusal is not None:
+            self.show_error(refusal)
+        else:
+            self.notify(words, markup=False)
+        if self.sampling_panel is not None:
+            self.sampling_panel.set_params(self.session.sampling)
+
+    def _typed(self, typed: str) -> str | None:
+        try:
+            return typed_text(typed)
+        except ValueError as error:
+            self._refuse(f"{error}.")
+            return None
+
+    def _refuse(self, message: str) -> None:
+        self.show_error(ErrorInfo(kind="usage", message=f"{message[:1].upper()}{message[1:]}", cure=_NAMING))

@@ -42,8 +42,8 @@ from ttchat_tui.domain.generation import FinishReason, GenerationControl, Genera
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec
 from ttchat_tui.domain.sampling import DEFAULTS, SamplingParams, Thinking
 from ttchat_tui.engine.base import Engine, EngineError, ModelLoadError, PromptTooLong, require_rows
-from ttchat_tui.engine.decoding.token_bias import NoSingleToken
 from ttchat_tui.engine.runtime.host import EngineHost
+from ttchat_tui.engine.text.bias_ids import NoSingleToken
 from ttchat_tui.engine.text.template import FittedMessages, shorten
 
 SCRIPTED = "tests.fakes:create_scripted"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from ttchat_tui.domain.chat import ChatMessage
@@ -113,10 +113,14 @@ class Engine(Protocol):
 
 
 class TokenCounter(Protocol):
-    """Counts prompts without the engine that runs the model."""
+    """Counts prompts, and finds tokens, without the engine that runs the model."""
 
     has_template: bool
     """False: the model's own template is missing. Counts leave out the tokens around the messages, and are estimates."""
+
+    def bias_ids(self, bias: Mapping[str, float]) -> dict[int, float]:
+        """The tokens of a logit bias. Raises EngineError: a text is not one token."""
+        ...
 
     def count(self, messages: Sequence[ChatMessage]) -> int:
         """Tokens of the prompt for these messages.

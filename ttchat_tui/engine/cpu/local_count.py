@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.engine.cpu.checkpoints.gguf_container import GgufContainer
+from ttchat_tui.engine.text.bias_ids import BiasIds
 from ttchat_tui.engine.text.template import ChatTemplate, TemplateData
 from ttchat_tui.engine.text.tokenizer import ChatTokenizer
 from ttchat_tui.engine.text.tokenizer_folder import template_from_folder, tokenizer_from_folder
@@ -24,7 +25,12 @@ class LocalCounter:
         """
         self._tokenizer, data = _from_gguf(path) if path.is_file() else _from_folder(path)
         self._template = ChatTemplate(data.source, data.special, self._tokenizer.controls)
+        self._bias_ids = BiasIds(self._tokenizer)
         self.has_template = not self._template.is_fallback
+
+    def bias_ids(self, bias: Mapping[str, float]) -> dict[int, float]:
+        """Raises NoSingleToken."""
+        return self._bias_ids.require(bias)
 
     def count(self, messages: Sequence[ChatMessage]) -> int:
         """

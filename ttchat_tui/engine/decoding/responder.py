@@ -17,14 +17,15 @@ from ttchat_tui.engine.base import EngineError, refusal, require_rows
 from ttchat_tui.engine.decoding.job import PREFILL_CHUNK, ReplyJob
 from ttchat_tui.engine.decoding.loop import AnyStepper, BatchStepper, run_batch, run_generation
 from ttchat_tui.engine.decoding.token_bias import BiasTable
+from ttchat_tui.engine.text.bias_ids import BiasIds, NamedTokens
 from ttchat_tui.engine.text.prompt_builder import EncodedPrompt, PromptBuilder
-from ttchat_tui.engine.text.template import ChatTemplate, PromptPiece
+from ttchat_tui.engine.text.template import ChatTemplate
 from ttchat_tui.engine.text.text_stream import IncrementalDecoder, TextStream
 from ttchat_tui.engine.text.thought_end import ThoughtEnd
-from ttchat_tui.engine.text.token_ledger import NO_UNFINISHED_REPLY, PieceEncoder, UnfinishedReply
+from ttchat_tui.engine.text.token_ledger import NO_UNFINISHED_REPLY, UnfinishedReply
 
 
-class ReplyTokenizer(PieceEncoder, Protocol):
+class ReplyTokenizer(NamedTokens, Protocol):
     """What a reply needs of a tokenizer (`tokenizer.ChatTokenizer`)."""
 
     @property
@@ -34,10 +35,6 @@ class ReplyTokenizer(PieceEncoder, Protocol):
     def controls(self) -> Collection[str]: ...
 
     def new_decoder(self, *, is_start: bool) -> IncrementalDecoder: ...
-
-    def piece_of(self, token_id: int) -> bytes: ...
-
-    def ids_of(self, text: str) -> Sequence[int]: ...
 
 
 class Responder:
@@ -68,7 +65,8 @@ class Responder:
         self._prefill_chunk = prefill_chunk
         self._prompts = PromptBuilder(template, tokenizer, context_length)
         self._thought_end = ThoughtEnd(template, tokenizer, tokenizer.controls)
-        self._biases = BiasTable(tokenizer.ids_of, self._split, tokenizer.piece_of)
+        self._bias_ids = BiasIds(tokenizer)
+        self._biases = BiasTable(self._bias_ids)
 
     @property
     def thinking(self) -> tuple[Thinking, ...]:
@@ -104,7 +102,7 @@ class Responder:
         try:
             require_rows(request.rows, self._batch_sizes)
             for sampling in _samplings(request):
-                self._biases.require(sampling.logit_bias)
+                self._bias_ids.require(sampling.logit_bias)
             unfinished = self._unfinished_reply(request)
             prompt = self._prompts.build(
                 request.messages,
@@ -132,10 +130,6 @@ class Responder:
                 yield event
         finally:
             self._prompts.remember(prompt, *self._whole_characters(unfinished.ids, reply_ids))
-
-    def _split(self, text: str) -> Sequence[int]:
-        """The ids of a text inside a prompt."""
-        return self._tokenizer.encode_pieces([PromptPiece("", False), PromptPiece(text, False)], 1)[0]
 
     def _unfinished_reply(self, request: GenerationRequest) -> UnfinishedReply:
         """The ids and text of the message to continue, if its ids are known and still decode to its text."""

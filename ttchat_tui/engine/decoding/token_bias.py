@@ -1,21 +1,15 @@
-"""Logit bias as the sampler applies it: the texts of `SamplingParams.logit_bias` as token ids."""
+"""Logit bias as the sampler applies it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ttchat_tui.domain.logit_bias import BAN, shown_text, text_of
-from ttchat_tui.engine.base import EngineError
-
-
-class NoSingleToken(EngineError):
-    """A text of the logit bias is not one token of this model."""
-
-    kind = "logit_bias"
+from ttchat_tui.domain.logit_bias import BAN
+from ttchat_tui.engine.text.bias_ids import BiasIds
 
 
 class TokenBias(NamedTuple):
@@ -39,56 +33,23 @@ NO_BIAS: Final = TokenBias(np.empty(0, dtype=np.intp), np.empty(0, dtype=np.floa
 
 
 class BiasTable:
-    """Finds the tokens of a bias. It remembers the last one, since each token of a reply asks for it."""
+    """Remembers the last bias, since each token of a reply asks for it."""
 
-    def __init__(
-        self,
-        ids_of: Callable[[str], Sequence[int]],
-        split: Callable[[str], Sequence[int]],
-        piece_of: Callable[[int], bytes],
-    ) -> None:
-        """
-        Args:
-            ids_of: the tokens whose text is exactly this; usually one, none if a text takes several.
-            split: the tokens that a text is written with.
-            piece_of: the bytes of a token.
-        """
-        self._ids_of = ids_of
-        self._split = split
-        self._piece_of = piece_of
+    def __init__(self, ids: BiasIds) -> None:
+        self._ids = ids
         self._last: tuple[Mapping[str, float], TokenBias, tuple[str, ...]] = ({}, NO_BIAS, ())
 
     def find(self, bias: Mapping[str, float]) -> tuple[TokenBias, tuple[str, ...]]:
         """The tokens, and a sentence for each text that is not one token, which has no effect."""
         if bias is not self._last[0]:
-            self._last = (bias, *self._found(bias))
+            amounts, problems = self._ids.find(bias)
+            self._last = (bias, _token_bias(amounts), problems)
         return self._last[1:]
 
-    def require(self, bias: Mapping[str, float]) -> None:
-        """Raises NoSingleToken, which names every text that is not one token."""
-        if problems := self.find(bias)[1]:
-            raise NoSingleToken(
-                " ".join(problems),
-                "A bias is for one token: give its exact text, space included, or take it out (/unban, [sampling] logit_bias).",
-            )
 
-    def _found(self, bias: Mapping[str, float]) -> tuple[TokenBias, tuple[str, ...]]:
-        amounts, problems = dict[int, float](), list[str]()
-        for text, amount in bias.items():
-            ids = self._ids_of(text)
-            amounts |= dict.fromkeys(ids, -np.inf if amount <= BAN else amount)
-            if not ids:
-                problems.append(self._problem(text))
-        if not amounts:
-            return NO_BIAS, tuple(problems)
-        ids = sorted(amounts)
-        found = TokenBias(
-            np.array(ids, dtype=np.intp), np.array([amounts[each] for each in ids], dtype=np.float32)
-        )
-        return found, tuple(problems)
-
-    def _problem(self, text: str) -> str:
-        parts = [shown_text(text_of(self._piece_of(each))) for each in self._split(text)]
-        if len(parts) < 2:  # bytes, or a text that the tokenizer changes
-            return f"The model has no token {shown_text(text)}."
-        return f"{shown_text(text)} is {len(parts)} tokens of this model: {' '.join(parts)}."
+def _token_bias(amounts: Mapping[int, float]) -> TokenBias:
+    if not amounts:
+        return NO_BIAS
+    ids = sorted(amounts)
+    drawn = [-np.inf if amounts[each] <= BAN else amounts[each] for each in ids]
+    return TokenBias(np.array(ids, dtype=np.intp), np.array(drawn, dtype=np.float32))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 import msgspec
@@ -45,6 +45,10 @@ class PromptCounter:
         """The server's figures have not contradicted the local tokenizer."""
         self._known: OrderedDict[tuple[ChatMessage, ...], TokenCount] = OrderedDict()
         self._bytes_a_token = _BYTES_A_TOKEN
+
+    def bias_ids(self, bias: Mapping[str, float]) -> dict[int, float]:
+        """The tokens of a logit bias, by the local tokenizer. Raises EngineError: a text is not one token."""
+        return self._local.bias_ids(bias) if self._local is not None else {}
 
     def known(self, messages: Sequence[ChatMessage]) -> TokenCount:
         """The best count without asking the server."""

@@ -38,7 +38,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     fields: Mapping[str, Field]
-    """`SamplingParams` fields and how they are sent. `stop` is always one: the client applies it too."""
+    """`SamplingParams` fields and how they are sent. `stop` is always one: the client applies it too. `logit_bias` needs a
+    local tokenizer for the ids."""
     stream_options: Mapping[str, bool] = msgspec.field(default_factory=lambda: {"include_usage": True})
     """Empty: the server refuses the field, or reports usage unasked."""
     extra: Mapping[str, Any] = {}
@@ -63,6 +64,10 @@ def _fields(**others: Field) -> dict[str, Field]:
     return {**{name: Field(name) for name in same}, **others}
 
 
+_BIAS: Final = {"logit_bias": Field("logit_bias")}
+"""Of each server that takes ids as OpenAI's do. Ollama and transformers know none."""
+
+
 _EFFORTS: Final[tuple[Thinking, ...]] = ("low", "medium", "high")
 
 
@@ -82,7 +87,7 @@ def _template_arguments(*, has_effort: bool) -> dict[Thinking, Mapping[str, Any]
 
 
 _LLAMA_CPP: Final = _fields(
-    top_k=Field("top_k"), min_p=Field("min_p"), repetition_penalty=Field("repeat_penalty")
+    top_k=Field("top_k"), min_p=Field("min_p"), repetition_penalty=Field("repeat_penalty"), **_BIAS
 )
 
 VLLM: Final = Dialect(
@@ -91,6 +96,7 @@ VLLM: Final = Dialect(
         top_k=Field("top_k", off=-1),
         min_p=Field("min_p"),
         repetition_penalty=Field("repetition_penalty"),
+        **_BIAS,
     ),
     # With usage in every chunk, the tokens of each chunk are known.
     stream_options={"include_usage": True, "continuous_usage_stats": True},
@@ -141,11 +147,11 @@ OLLAMA: Final = Dialect(
 )
 OPENAI_ITSELF: Final = Dialect(
     name="OpenAI",
-    fields=_fields(max_tokens=Field("max_completion_tokens")),
+    fields=_fields(max_tokens=Field("max_completion_tokens"), **_BIAS),
     thinking=_ONLY_EFFORT,
     most_rows=8,
 )
-OPENAI: Final = Dialect(name="OpenAI-compatible", fields=_fields(), thinking=_ONLY_EFFORT)
+OPENAI: Final = Dialect(name="OpenAI-compatible", fields=_fields(**_BIAS), thinking=_ONLY_EFFORT)
 
 DIALECTS: Final = (VLLM, LLAMA_CPP, LLAMA_CPP_PYTHON, TRANSFORMERS, OLLAMA, OPENAI_ITSELF, OPENAI)
 

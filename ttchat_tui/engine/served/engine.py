@@ -153,12 +153,18 @@ class ServedEngine:
             context = min(context, spec.context_length) if context else spec.context_length
         quirks = self._quirks.setdefault((endpoint.base_url, chosen), ServerQuirks())
         context = quirks.context_length = context or quirks.context_length
+        counter = self._local_counter(chosen, endpoint, spec)
+        if counter is None:  # nothing finds the ids of a bias
+            fields = {name: field for name, field in found.dialect.fields.items() if name != "logit_bias"}
+            found = msgspec.structs.replace(
+                found, dialect=msgspec.structs.replace(found.dialect, fields=fields)
+            )
         capabilities = _capabilities(found, quirks.adaptation, spec.options_as(RemoteOptions))
         self._responder = ServedResponder(
             caller,
             found.dialect,
             chosen,
-            PromptCounter(caller, found.dialect, chosen, self._local_counter(chosen, endpoint, spec)),
+            PromptCounter(caller, found.dialect, chosen, counter),
             quirks=quirks,
             options=spec.options_as(RemoteOptions),
             capabilities=capabilities,

@@ -130,6 +130,7 @@ class Negotiation:
             max_tokens=max(min(sampling.max_tokens, room), 1),
             logprobs=self._asks_logprobs,
             alternatives=ALTERNATIVES if self._request.record == "full" else 0,
+            bias=self._counter.bias_ids(sampling.logit_bias),
         )
         fields = self._quirks.adaptation.applied(body)
         fields["messages"] = [as_sent(message, self._dialect) for message in fields["messages"]]

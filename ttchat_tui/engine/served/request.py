@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 from ttchat_tui.domain.chat import ChatMessage
@@ -11,6 +12,7 @@ from ttchat_tui.domain.thoughts import extract_answer
 from ttchat_tui.engine.served.dialects import Dialect
 from ttchat_tui.engine.text.thinking import with_thoughts
 
+_SENT_APART: Final = frozenset({"stop", "seed", "max_tokens", "logit_bias"})
 _MOST_STOPS: Final = 4
 """OpenAI's limit of stop strings. The client applies all of them anyway."""
 
@@ -52,21 +54,25 @@ def body_of(
     max_tokens: int,
     logprobs: bool = False,
     alternatives: int = 0,
+    bias: Mapping[int, float] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Build the body. Neutral parameters are sent too: servers have defaults of their own.
 
     Args:
         max_tokens: the longest reply, in place of `sampling.max_tokens`.
         logprobs: ask for each token's probability, where the dialect has it; `alternatives`: of how many tokens in its place.
+        bias: `sampling.logit_bias` in ids.
     """
     body: dict[str, Any] = {"model": model, "messages": list(messages), "stream": True, **dialect.extra}
     values: dict[str, Any] = {
-        name: getattr(sampling, name) for name in dialect.fields if name not in ("stop", "seed", "max_tokens")
+        name: getattr(sampling, name) for name in dialect.fields if name not in _SENT_APART
     }
     values |= {"seed": seed % (1 << dialect.seed_bits), "max_tokens": max_tokens}
     for name, value in values.items():
         if name in dialect.fields:
             body[dialect.fields[name].name] = dialect.fields[name].sent(value)
+    if bias and "logit_bias" in dialect.fields:
+        body["logit_bias"] = {str(token_id): amount for token_id, amount in bias.items()}
     if sampling.stop and "stop" in dialect.fields:
         body["stop"] = list(sampling.stop[:_MOST_STOPS])
     if dialect.stream_options:

@@ -111,6 +111,11 @@ class ServedResponder:
         received_s = time.perf_counter()
         try:
             require_rows(request.rows, self._capabilities.batch_sizes)
+            for sampling in (
+                request.sampling,
+                *(row.sampling or request.sampling for row in request.candidates),
+            ):
+                self._counter.bias_ids(sampling.logit_bias)  # an error is that of the request
             messages = as_read(
                 request.messages,
                 self._dialect,

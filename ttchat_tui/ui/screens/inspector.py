@@ -179,7 +179,7 @@ class InspectorScreen(Dialog[None]):
             own = self._message.reply.sampling if self._message.reply else None
             lines = lines_about(self._recording, index, own)
             text, bias = self._name_of(self._recording.tokens[index].token_id), self._session.biasing.all
-            if text in bias:
+            if bias.get(text):
                 lines.append(f"from now on: {bias_words(text, bias[text])}")
             self._about("\n".join(lines))
 
@@ -278,13 +278,13 @@ class InspectorScreen(Dialog[None]):
         """Ban the token under the cursor, or allow it again."""
         if (text := self._target) is not None:
             amount = 0.0 if self._session.biasing.all.get(text, 0.0) <= BAN else BAN
-            self._set_bias(text, amount, in_reply=in_reply)
+            self._set_bias(text, amount, in_reply=in_reply, is_quiet=True)
             self._show_words()
 
     def action_boost(self, steps: int) -> None:
         if (text := self._target) is not None:
             now = self._session.biasing.all.get(text, 0.0)
-            self._set_bias(text, min(max(now + steps * _BOOST_STEP, BAN + 1.0), -BAN))
+            self._set_bias(text, min(max(now + steps * _BOOST_STEP, BAN + 1.0), -BAN), is_quiet=True)
             self._show_words()
 
     @property

@@ -74,13 +74,14 @@ class SteeringActions(ChatActions):
         """For the completion."""
         return [(f'"{text}"', bias_words(text, amount)) for text, amount in self.session.biasing.all.items()]
 
-    def set_bias(self, text: str, amount: float, *, in_reply: bool = False) -> None:
-        """Ban (`BAN`), boost or release (0) a token in the conversation, or only until the running reply ends."""
+    def set_bias(self, text: str, amount: float, *, in_reply: bool = False, is_quiet: bool = False) -> None:
+        """Ban (`BAN`), boost or release (0) a token in the conversation, or only until the running reply ends. `is_quiet`: the
+        caller shows it."""
         where = "until this reply ends" if in_reply else "in this conversation"
         words = f"{shown_text(text)} as the model gives it" if not amount else bias_words(text, amount)
         self._apply_bias(
             lambda: self.session.biasing.set(text, amount, in_reply=in_reply),
-            f"{words[:1].upper()}{words[1:]}: {where}, from the next token on.",
+            "" if is_quiet else f"{words[:1].upper()}{words[1:]}: {where}, from the next token on.",
         )
 
     def _apply_bias(self, action: Callable[[], ErrorInfo | None], words: str) -> None:
@@ -90,7 +91,7 @@ class SteeringActions(ChatActions):
             refusal = error.info
         if refusal is not None:
             self.show_error(refusal)
-        else:
+        elif words:
             self.notify(words, markup=False)
         if self.sampling_panel is not None:
             self.sampling_panel.set_params(self.session.sampling)

@@ -19,6 +19,7 @@ from textual.widgets import Collapsible, Label
 from ttchat_tui.domain.model_spec import Capabilities
 from ttchat_tui.domain.preset import BUILT_IN, Preset
 from ttchat_tui.domain.sampling import MODEL_DEFAULT, RANGES, SamplingParams, with_preset
+from ttchat_tui.ui.widgets.sampling.bias_list import BiasList, BiasRow
 from ttchat_tui.ui.widgets.sampling.fields import (
     AUTO,
     MAX_TOKENS_HELP,
@@ -93,6 +94,7 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         self._seed = self._number("seed", "seed", SEED_HELP, none_text="random")
         self._stop = StopField("stop")
         self._help["stop"] = STOP_HELP
+        self._bias = BiasList()
         self._thinking = PresetField("thinking", (AUTO,))
         self._levels: tuple[str, ...] = ()
         self._more = Collapsible(
@@ -114,6 +116,7 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         yield self._max_tokens
         yield self._seed
         yield self._stop
+        yield self._bias
         yield self._thinking
         yield Label("system prompt", classes="heading", markup=False)
         yield self._system_prompt
@@ -144,6 +147,9 @@ class SamplingPanel(VerticalScroll, can_focus=False):
             default=value,
             name=name,
         )
+
+    def on_mount(self) -> None:
+        self._bias.show(self._params.logit_bias)
 
     # --- what the screen sets
 
@@ -199,6 +205,8 @@ class SamplingPanel(VerticalScroll, can_focus=False):
             row.disabled = not is_supported
             row.tooltip = Content(self._help[name] if is_supported else f"{UNSUPPORTED}\n{self._help[name]}")
 
+        self._bias.disabled = "logit_bias" not in capabilities.sampling
+        self._bias.tooltip = Content(UNSUPPORTED) if self._bias.disabled else None
         self._levels = capabilities.thinking
         self._thinking.disabled = not self._levels
         note = "" if self._levels else f"{NOT_UNDERSTOOD}\n"
@@ -223,6 +231,8 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         for name, row in self._rows().items():
             row.set_value(getattr(self._params, name))
         self._stop.set_strings(self._params.stop)
+        if self._bias.is_attached:
+            self._bias.show(self._params.logit_bias)
         self._show_thinking()
         self._show_preset()
 
@@ -280,6 +290,12 @@ class SamplingPanel(VerticalScroll, can_focus=False):
     def _stop_entered(self, event: StopField.Changed) -> None:
         event.stop()
         self._change(stop=event.strings)
+
+    @on(BiasRow.Changed)
+    def _bias_changed(self, event: BiasRow.Changed) -> None:
+        event.stop()
+        bias = {**self._params.logit_bias, event.text: event.amount}
+        self._change(logit_bias={text: amount for text, amount in bias.items() if amount})
 
     @on(PresetField.Chosen)
     def _preset_chosen(self, event: PresetField.Chosen) -> None:

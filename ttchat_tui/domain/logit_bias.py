@@ -27,6 +27,7 @@ BOOST: Final = 2.0
 
 _BYTES: Final = re.compile(r"\u27e8([0-9A-F]{2}(?: [0-9A-F]{2})*)\u27e9")
 _ESCAPE: Final = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
+_NUMBER: Final = re.compile(r"[+-]?[0-9]+(?:\.[0-9]*)?")
 _NAMED: Final = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"'}
 
 
@@ -81,6 +82,18 @@ def typed_amount(typed: str) -> float:
     return amount
 
 
+def typed_boost(typed: str) -> tuple[str, float]:
+    """Text and amount of `TEXT` or `TEXT AMOUNT`, the argument of `/boost`.
+
+    Raises:
+        ValueError: says what is wrong.
+    """
+    text, _, last = typed.rpartition(" ")
+    if text.strip() and _NUMBER.fullmatch(last):
+        return typed_text(text.rstrip()), typed_amount(last)
+    return typed_text(typed), BOOST
+
+
 def shown_text(text: str) -> str:
     """A token's text as the inspector shows it, in quotes: `"␣the"`."""
     return f'"{visible_piece(piece_of(text))}"'
@@ -96,7 +109,10 @@ def bias_words(text: str, amount: float) -> str:
 def _unescaped(match: re.Match[str]) -> str:
     escape = match[1]
     if len(escape) > 1:
-        return chr(int(escape[1:], 16))
+        code = int(escape[1:], 16)
+        if 0xD800 <= code <= 0xDFFF:
+            raise ValueError(f"\\{escape} is not a character")
+        return chr(code)
     if escape not in _NAMED:
         raise ValueError(f"\\{escape} is not an escape")
     return _NAMED[escape]

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import textwrap
 from collections.abc import Callable, Iterable
+from itertools import starmap
 from typing import Final, NamedTuple
 
 from ttchat_tui.cli.errors import DONE, show_error
@@ -17,6 +18,7 @@ from ttchat_tui.config.paths import Paths
 from ttchat_tui.config.prompt_library import PromptLibrary
 from ttchat_tui.domain.errors import AppError, ErrorInfo
 from ttchat_tui.domain.imports import ImportReport
+from ttchat_tui.domain.logit_bias import BAN, bias_words, typed_boost, typed_text
 from ttchat_tui.domain.preset import Preset
 from ttchat_tui.domain.prompt_template import PromptTemplate
 from ttchat_tui.domain.reply_settings import ReplySettings, parse_reply_settings
@@ -113,6 +115,29 @@ class Commands:
         if words:
             self._session.set_sampling(changed(self._session.sampling, words))
         self._say(described(self._session.sampling))
+
+    def ban(self, text: str) -> None:
+        self._set_bias(text, lambda: (typed_text(text), BAN))
+
+    def boost(self, text: str) -> None:
+        self._set_bias(text, lambda: typed_boost(text))
+
+    def unban(self, text: str) -> None:
+        if not text:
+            self._session.biasing.clear()
+        self._set_bias(text, lambda: (typed_text(text), 0.0))
+
+    def _set_bias(self, text: str, typed: Callable[[], tuple[str, float]]) -> None:
+        """Set what is typed, if there is a `text`, and say what is set then."""
+        try:
+            refusal = self._session.biasing.set(*typed()) if text else None
+        except ValueError as error:
+            raise UsageError(f"{error}.") from error
+        if refusal is not None:
+            show_error(refusal)
+            return
+        words = starmap(bias_words, self._session.biasing.all.items())
+        self._say(", ".join(words) or "No token is banned or boosted.")
 
     def system(self, text: str) -> None:
         if text:
@@ -289,6 +314,9 @@ COMMANDS: Final[dict[str, _Command]] = {
     "branch": _Command("[message] [n]", "List the versions of a message (the last reply), or show version n.", Commands.branch),
     "candidates": _Command("[n]", "Ask for n replies to each message; they are versions of each other.", Commands.candidates),
     "set": _Command("[name=value ...]", "Show the sampling, or change it: temperature=0.2 top_k=40 seed=none stop=END.", Commands.set_sampling),
+    "ban": _Command("[text]", 'List bans and boosts, or ban a token in this conversation: /ban " the".', Commands.ban),
+    "boost": _Command("[text] [amount]", "List bans and boosts, or add 2 or another amount to the logit of a token.", Commands.boost),
+    "unban": _Command("[text]", "Remove the ban or boost of a token; without a text, all.", Commands.unban),
     "preset": _Command("[preset]", "List the presets, or use one's system prompt, sampling and model.", Commands.preset),
     "template": _Command("[template] [name=value ...]", "List the prompt templates, or fill one in and send it (or make it the system prompt).", Commands.template),
     "system": _Command("[text]", "Show the system prompt, or set it.", Commands.system),

@@ -48,7 +48,7 @@ class PromptCounter:
 
     def bias_ids(self, bias: Mapping[str, float]) -> dict[int, float]:
         """The tokens of a logit bias, by the local tokenizer. Raises EngineError: a text is not one token."""
-        return self._local.bias_ids(bias) if self._local is not None else {}
+        return self._local.bias_ids(bias) if bias and self._local is not None else {}
 
     def known(self, messages: Sequence[ChatMessage]) -> TokenCount:
         """The best count without asking the server."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from ttchat_tui.domain.errors import ErrorInfo
-from ttchat_tui.domain.logit_bias import BAN, BOOST, bias_words, shown_text, typed_amount, typed_text
+from ttchat_tui.domain.logit_bias import BAN, bias_words, shown_text, typed_boost, typed_text
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui.screens.chat_actions import ChatActions
 from ttchat_tui.ui.widgets.key_line import ShownKey, keys_shown
@@ -45,28 +45,23 @@ class SteeringActions(ChatActions):
         self._apply_bias(self.session.biasing.clear, "No token is banned or boosted any more.")
 
     def command_ban(self, typed: str) -> None:
-        if (text := self._typed(typed)) is not None:
+        if (text := self._token_text(typed)) is not None:
             self.set_bias(text, BAN)
 
     def command_boost(self, typed: str) -> None:
-        words, _, last = typed.rpartition(" ")
         try:
-            amount = typed_amount(last) if words.strip() else None
+            text, amount = typed_boost(typed)
         except ValueError as error:
-            is_number = last.lstrip("+-").replace(".", "").isdigit()
-            if is_number:
-                self._refuse(f"/boost: {error}.")
-                return
-            amount = None
-        if (text := self._typed(typed if amount is None else words.rstrip())) is not None:
-            self.set_bias(text, BOOST if amount is None else amount)
+            self._refuse_bias(f"{error}.")
+        else:
+            self.set_bias(text, amount)
 
     def command_unban(self, typed: str) -> None:
-        text = self._typed(typed)
+        text = self._token_text(typed)
         if text is None:
             return
         if text not in self.session.biasing.all:
-            self._refuse(f"{shown_text(text)} is neither banned nor boosted.")
+            self._refuse_bias(f"{shown_text(text)} is neither banned nor boosted.")
         else:
             self.set_bias(text, 0.0)
 
@@ -96,12 +91,12 @@ class SteeringActions(ChatActions):
         if self.sampling_panel is not None:
             self.sampling_panel.set_params(self.session.sampling)
 
-    def _typed(self, typed: str) -> str | None:
+    def _token_text(self, typed: str) -> str | None:
         try:
             return typed_text(typed)
         except ValueError as error:
-            self._refuse(f"{error}.")
+            self._refuse_bias(f"{error}.")
             return None
 
-    def _refuse(self, message: str) -> None:
+    def _refuse_bias(self, message: str) -> None:
         self.show_error(ErrorInfo(kind="usage", message=f"{message[:1].upper()}{message[1:]}", cure=_NAMING))

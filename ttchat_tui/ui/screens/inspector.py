@@ -82,6 +82,7 @@ class InspectorScreen(Dialog[None]):
         self._set_bias = set_bias
         self._recording = Recording()
         self._likelihood = Likelihood()
+        self._word_lines = 3
         self._last_id: int | None = None
         """Of the last token that is shown."""
         self._is_live = False
@@ -118,7 +119,6 @@ class InspectorScreen(Dialog[None]):
             self._show_growth(recording)
         else:
             self._recording, self._likelihood = recording, Likelihood()
-            self._words.set_class(bool(recording.changes), "-changed")
             self._text.show(recording, None if is_running and not cursor else cursor)
             self._show_figures()
             self._note_end()
@@ -181,6 +181,9 @@ class InspectorScreen(Dialog[None]):
             text, bias = self._name_of(self._recording.tokens[index].token_id), self._session.biasing.all
             if bias.get(text):
                 lines.append(f"from now on: {bias_words(text, bias[text])}")
+            # It stays so, or the list would jump from token to token.
+            self._word_lines = max(self._word_lines, len(lines))
+            self._words.styles.height = self._word_lines
             self._about("\n".join(lines))
 
     def _show_whether_forkable(self) -> None:
@@ -284,7 +287,8 @@ class InspectorScreen(Dialog[None]):
     def action_boost(self, steps: int) -> None:
         if (text := self._target) is not None:
             now = self._session.biasing.all.get(text, 0.0)
-            self._set_bias(text, min(max(now + steps * _BOOST_STEP, BAN + 1.0), -BAN), is_quiet=True)
+            begin = 0.0 if now <= BAN else now
+            self._set_bias(text, min(max(begin + steps * _BOOST_STEP, BAN), -BAN), is_quiet=True)
             self._show_words()
 
     @property

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.engine.engine_subject import QUESTION, PausedReply, Subject, finished
+from tests.engine.engine_subject import QUESTION, PausedReply, Subject, finished, piece_in, require_bias
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import (
     GenerationEvent,
@@ -16,7 +16,14 @@ from ttchat_tui.domain.events import (
     RowFinished,
     TokenEvent,
 )
-from ttchat_tui.domain.generation import Candidate, GenerationControl, GenerationRequest
+from ttchat_tui.domain.generation import (
+    END_OF_THOUGHT,
+    Candidate,
+    Forced,
+    GenerationControl,
+    GenerationRequest,
+)
+from ttchat_tui.domain.logit_bias import BAN, text_of
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import BatchTooLarge
 from ttchat_tui.session.recorder import Recorder
@@ -134,6 +141,24 @@ def test_a_prompt_that_cannot_fit_is_refused_once(subject: Subject) -> None:
     assert only.error is not None
     assert only.error.kind == "prompt_too_long"
     assert f"{subject.context:,}" in only.error.message
+
+
+def test_each_row_has_its_own_bias_and_the_first_one_the_users_tokens(subject: Subject) -> None:
+    warm = SamplingParams(temperature=1.0, max_tokens=6)
+    plain = subject.reply(
+        msgspec.structs.replace(batch(subject, Candidate(seed=1, sampling=warm)), record="full")
+    )
+    require_bias(subject)
+    second = ids(plain, 1)[1]
+    biased = msgspec.structs.replace(warm, logit_bias={text_of(piece_in(plain, second)): BAN})
+    paused = PausedReply(subject, batch(subject, Candidate(seed=1, sampling=biased), max_tokens=6))
+    paused.control.force(Forced(second), Forced(END_OF_THOUGHT))
+    paused.control.resume()
+    events = paused.end()
+    assert second not in ids(events, 1)
+    assert ids(events, 1)[0] == ids(plain, 1)[0] or ids(plain, 1)[0] == second
+    assert ids(events, 0)[0] == second
+    assert [any(event.forced) for event in tokens(events, 0)] == [True, *[False] * 5]
 
 
 def test_all_rows_pause_step_and_resume_together(subject: Subject) -> None:

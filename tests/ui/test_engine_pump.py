@@ -80,6 +80,16 @@ def test_a_merged_event_keeps_the_end_of_a_thought() -> None:
     assert event.ends_thought
 
 
+def test_an_event_that_replaces_a_token_is_not_merged() -> None:
+    other = msgspec.structs.replace(token(9), replaces=1, forced=(True,))
+    chosen = msgspec.structs.replace(token(4), forced=(True,))
+    first, between, last = merge_tokens([token(1), token(2), other, token(3), chosen])
+    assert between == other
+    assert isinstance(first, TokenEvent)
+    assert isinstance(last, TokenEvent)
+    assert (first.token_ids, last.token_ids, last.forced) == ((1, 2), (3, 4), (False, True))
+
+
 def test_events_other_than_tokens_of_one_request_keep_their_order() -> None:
     progress = PrefillProgress(request_id=2, done=1, total=2, time_s=0.0)
     events = [token(1), progress, token(2), token(3, request_id=2)]

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -13,8 +14,10 @@ import torch
 from tests.engine.cpu.tiny_models import VOCAB, build, save
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import GenerationFinished, GenerationStarted, TokenEvent
-from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
+from ttchat_tui.domain.generation import Forced, GenerationControl, GenerationRequest
+from ttchat_tui.domain.logit_bias import BAN, text_of
 from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
+from ttchat_tui.domain.recording import listed
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.auto_model import AutoStepper, load_auto_model
@@ -90,6 +93,38 @@ def test_the_engine_runs_it_and_says_how(folder: Path) -> None:
                 text += event.text
         messages = (*messages, ChatMessage("assistant", text), ChatMessage("user", "go on"))
     assert prompts[1].cached_tokens > prompts[0].prompt_tokens
+    pause_and_choose(engine, sampling)
+
+
+def pause_and_choose(engine: CpuEngine, sampling: SamplingParams) -> None:
+    """It pauses, steps, and takes bans and the user's tokens as the other paths do."""
+    request = GenerationRequest(
+        id=9, messages=(ChatMessage("user", "hello"),), sampling=sampling, seed=0, record="full"
+    )
+    said = [
+        event
+        for event in engine.generate(request, GenerationControl(sampling))
+        if isinstance(event, TokenEvent)
+    ]
+    first, other = said[0].token_ids[0], listed(said[0].distributions[0].alternatives)[5].token_id  # type: ignore[union-attr]
+    control = GenerationControl(sampling)
+    control.pause()
+    control.step()
+    ids: list[int] = []
+    for event in engine.generate(request, control):
+        if not isinstance(event, TokenEvent):
+            continue
+        if event.replaces is not None:
+            ids.pop()
+        ids += event.token_ids
+        if len(ids) == 1 and event.replaces is None:
+            control.force(Forced(other, instead_of=0))
+            bias = {text_of(said[0].pieces[first]): BAN}
+            control.set_sampling(msgspec.structs.replace(sampling, logit_bias=bias))
+            control.resume()
+    assert ids[0] == other
+    assert len(ids) == 8
+    assert first not in ids
 
 
 @pytest.mark.parametrize(("model", "kind"), [("llama-yarn", "'yarn'"), ("llama-dynamic-rope", "'dynamic'")])

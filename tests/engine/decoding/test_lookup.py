@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 from tests.size import sized
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import GenerationEvent, GenerationFinished, TokenEvent
-from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
+from ttchat_tui.domain.generation import Forced, GenerationControl, GenerationRequest
+from ttchat_tui.domain.logit_bias import BAN
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.decoding.job import ReplyJob
 from ttchat_tui.engine.decoding.lookup import LookupStepper
 from ttchat_tui.engine.decoding.lookup_context import LookupContext
 from ttchat_tui.engine.decoding.lookup_policy import DRAFTS, DraftPolicy
 from ttchat_tui.engine.decoding.loop import PrefillAborted, Stepper, run_generation
+from ttchat_tui.engine.decoding.token_bias import TokenBias
 from ttchat_tui.engine.text.text_stream import TextStream, Utf8Decoder
 
 VOCAB: Final = 50
@@ -99,6 +101,12 @@ def plain_text() -> TextStream:
     return TextStream(Utf8Decoder(lambda token_id: bytes([33 + token_id % 90])))
 
 
+def by_number(bias: Mapping[str, float]) -> tuple[TokenBias, tuple[str, ...]]:
+    """Bans tokens by their ids as text."""
+    banned = np.array(sorted(map(int, bias)), dtype=np.intp)
+    return TokenBias(banned, np.full(len(banned), -np.inf, dtype=np.float32)), ()
+
+
 def generate(
     stepper: Model | LookupStepper,
     prompt: Sequence[int],
@@ -115,7 +123,7 @@ def generate(
     events: list[GenerationEvent] = []
     job = ReplyJob(
         request=request, control=control, prompt_ids=prompt, text_streams=[plain_text()], stop_ids=(0,),
-        context_length=context_length, clock=clock, received_s=0.0,
+        context_length=context_length, clock=clock, received_s=0.0, find_bias=by_number,
     )  # fmt: skip
     for event in run_generation(job, stepper):
         events.append(event)
@@ -160,6 +168,29 @@ def test_a_speculated_reply_has_the_same_events(prompt: list[int], seed: int, te
     plain = generate(Model(habitual), prompt, sampling, seed=seed)
     drafted = generate(speculating(Model(habitual)), prompt, sampling, seed=seed)
     assert without_forwards(drafted) == without_forwards(plain)
+
+
+@settings(max_examples=sized(15, 600), deadline=None)
+@given(
+    prompt=PROMPTS,
+    banned=st.integers(1, 5),
+    forced=st.dictionaries(
+        st.integers(0, 20), st.lists(st.integers(1, 5), min_size=1, max_size=3), max_size=3
+    ),
+)
+def test_bans_and_chosen_tokens_are_the_same_with_speculation(
+    prompt: list[int], banned: int, forced: dict[int, list[int]]
+) -> None:
+    sampling = SamplingParams(temperature=0.7, max_tokens=30, logit_bias={str(banned): BAN})
+
+    def choose(tokens: int, control: GenerationControl) -> None:
+        control.force(*map(Forced, forced.get(tokens, ())))
+
+    plain = generate(Model(habitual), prompt, sampling, after=choose)
+    drafted = generate(speculating(Model(habitual)), prompt, sampling, after=choose)
+    assert without_forwards(drafted) == without_forwards(plain)
+    drawn = [event.token_ids[0] for event in plain if isinstance(event, TokenEvent) and not any(event.forced)]
+    assert banned not in drawn
 
 
 @settings(max_examples=sized(20, 600), deadline=None)

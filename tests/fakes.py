@@ -275,7 +275,7 @@ class ScriptedEngine:
     def _rows(self, rows: list[ScriptedReply], control: GenerationControl) -> Iterator[GenerationEvent]:
         """A batch: the gate lets one step of all rows pass."""
         request = rows[0].request
-        words = {reply.row: tokenize(self._answer(request, reply.seed)) for reply in rows}
+        words = {reply.row: deque(tokenize(self._answer(request, reply.seed))) for reply in rows}
         live = list(rows)
         step = 0
         while live:
@@ -288,18 +288,20 @@ class ScriptedEngine:
             if step == self.script.fault_at:
                 fail(self.script.fault)
             for reply in live:
-                yield from self._row_step(reply, words[reply.row][step:][:1], control)
+                yield from self._row_step(reply, words[reply.row], control)
             live = [reply for reply in live if not reply.reason]
             step += 1
         yield batch_finished(rows)
 
     def _row_step(
-        self, reply: ScriptedReply, word: list[str], control: GenerationControl
+        self, reply: ScriptedReply, words: deque[str], control: GenerationControl
     ) -> Iterator[GenerationEvent]:
         sampling = reply.sampling(control)
         reason: FinishReason | None = "stop"
-        if word:
-            yield reply.token(word[0].upper() if sampling.temperature >= SHOUT else word[0], control)
+        if words:
+            word, is_forced = reply.next_word(words, control)
+            shown = word.upper() if sampling.temperature >= SHOUT else word
+            yield reply.token(shown, control, is_forced=is_forced)
             reason = reply.end(sampling)
         if reason is not None:
             yield reply.row_finished(reason)

@@ -178,9 +178,11 @@ class InspectorScreen(Dialog[None]):
         if index < len(self._recording.tokens):
             own = self._message.reply.sampling if self._message.reply else None
             lines = lines_about(self._recording, index, own)
-            text, bias = self._name_of(self._recording.tokens[index].token_id), self._session.biasing.all
-            if bias.get(text):
-                lines.append(f"from now on: {bias_words(text, bias[text])}")
+            bias = self._session.biasing.all
+            names = (self._name_of(self._recording.tokens[index].token_id), self._target)
+            words = [bias_words(text, bias[text]) for text in dict.fromkeys(names) if bias.get(text)]
+            if words:
+                lines.append(f"from now on: {', '.join(words)}")
             # It stays so, or the list would jump from token to token.
             self._word_lines = max(self._word_lines, len(lines))
             self._words.styles.height = self._word_lines
@@ -279,29 +281,26 @@ class InspectorScreen(Dialog[None]):
 
     def action_ban(self, in_reply: bool) -> None:
         """Ban the token under the cursor, or allow it again."""
-        if (text := self._target) is not None:
+        if text := self._target:
             amount = 0.0 if self._session.biasing.all.get(text, 0.0) <= BAN else BAN
             self._set_bias(text, amount, in_reply=in_reply, is_quiet=True)
             self._show_words()
 
     def action_boost(self, steps: int) -> None:
-        if (text := self._target) is not None:
+        if text := self._target:
             now = self._session.biasing.all.get(text, 0.0)
             begin = 0.0 if now <= BAN else now
             self._set_bias(text, min(max(begin + steps * _BOOST_STEP, BAN), -BAN), is_quiet=True)
             self._show_words()
 
     @property
-    def _target(self) -> str | None:
-        """The text of the token under the cursor: that of the list, if it has the focus."""
+    def _target(self) -> str:
+        """The text of the token under the cursor: that of the list, if it has the focus. Empty: there is none."""
         choice = self._list.chosen if self.focused is self._list else None
         if choice is not None:
             return self._name_of(choice.alternative.token_id)
         tokens, at = self._recording.tokens, self._text.cursor
-        name = self._name_of(tokens[at].token_id) if at < len(tokens) else ""
-        if not name:
-            self.app.bell()
-        return name or None
+        return self._name_of(tokens[at].token_id) if at < len(tokens) else ""
 
     def action_pause(self) -> None:
         self._change(lambda: self._paced(self._session.pausing.toggle()))

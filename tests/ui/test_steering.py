@@ -44,7 +44,7 @@ async def test_tokens_are_banned_boosted_and_chosen(tmp_path: Path) -> None:
         await until(pilot, lambda: session.running is not None and session.running.tokens == 2)
         await pilot.press("space", "f6")
         await until(pilot, lambda: bool(chat.app.screen.query("TokenText")) and text(chat).shown == 2)
-        await shows(pilot, chat, "enter choose another")
+        await shows(pilot, chat, "enter choose  x ban")
         gate.open()
         await pilot.press("enter", "down", "enter")
         await shows(pilot, chat, "one other1")

@@ -31,10 +31,10 @@ from ttchat_tui.ui.widgets.inspector.token_text import TokenText
 FOLLOW_S: Final = 0.1
 """How often a running reply is looked at, in seconds."""
 
-KEYS: Final = "enter fork   e edit   x ban   +- boost   t tint   n/N doubtful   <> limit"
-LIST_KEYS: Final = "↑↓ choose   enter fork here   x ban   +- boost   ← back to the text"
-PAUSED_KEYS: Final = "space resume   . one token   enter choose another   x ban   +- boost"
-CHOICE_KEYS: Final = "↑↓ choose   enter write this one   x ban   +- boost   ← back to the text"
+KEYS: Final = "enter fork  e edit  x ban  +- boost  t tint  n/N<> doubt"
+LIST_KEYS: Final = "↑↓ choose  enter fork here  x ban  +- boost  ← text"
+PAUSED_KEYS: Final = "space resume  . one token  enter choose  x ban  +- boost"
+CHOICE_KEYS: Final = "↑↓ choose  enter write this  x ban  +- boost  ← text"
 _BOOST_STEP: Final = 1.0
 _NOTHING: Final = (
     "Nothing was recorded of this reply. [engine] record in config.toml switches recording on and off."

@@ -28,7 +28,8 @@ COMMANDS: Final = (
 )  # fmt: skip
 FLAGS: Final = (
     "-p", "-m", "--model", "--engine", "--base-url", "--precision", "--threads", "--context-length", "--isolation", "--system",
-    "--max-tokens", "--temperature", "--top-p", "--top-k", "--min-p", "--repetition-penalty", "--seed", "--stop", "--output",
+    "--max-tokens", "--temperature", "--top-p", "--top-k", "--min-p", "--repetition-penalty", "--seed", "--stop", "--logit-bias",
+    "--output",
     "--candidates", "--attach", "--no-save", "-c", "--plain", "--theme", "--config", "--json", "--to", "--format", "--all", "--list", "--here",
     "--tokens", "--prompt-tokens", "--batch", "--concurrency", "-x", "--no-such",
 )  # fmt: skip

@@ -148,6 +148,8 @@ def test_lists_are_replaced_and_sections_are_merged(paths: Paths) -> None:
         ("system_prompt = 3", 'system_prompt is a whole number, not text; give a string in "quotes"'),
         ("[sampling]\nstop = [1]", "sampling.stop[0] is a whole number, not text; give a list of strings"),
         ('[sampling]\nstop = ["a", ""]', "sampling.stop[1] is empty"),
+        ('[sampling]\nlogit_bias = { " the" = -101 }', "from -100 to 100, which bans it at -100"),
+        ('[sampling]\nlogit_bias = " the"', "sampling.logit_bias is text, not a section"),
         ("[ui]\nsubmit_keys = []", "ui.submit_keys is empty"),
         ("[keys]\nstop = 1", "separated by commas"),
         (

@@ -58,7 +58,9 @@ def test_a_template_is_read_back_as_it_was_written(
 def test_a_preset_brings_its_settings_back(
     tmp_path_factory: pytest.TempPathFactory, system: str, model: str, stop: list[str], seed: int | None
 ) -> None:
-    params = SamplingParams(temperature=0.35, max_tokens=77, stop=tuple(stop), seed=seed)
+    params = SamplingParams(
+        temperature=0.35, max_tokens=77, stop=tuple(stop), seed=seed, logit_bias=dict.fromkeys(stop, -3.5)
+    )
     preset = preset_of("mine", params, model=model, system_prompt=system)
     folder = tmp_path_factory.mktemp("presets")
     back = read_preset(write_new(folder, PRESET_SUFFIX, "mine", preset_text(preset)))

@@ -14,7 +14,9 @@ from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.storage.conversations import ConversationStore
 
-SAMPLING = SamplingParams(temperature=0.3, top_k=7, stop=("END", "\n\n"), max_tokens=99)
+SAMPLING = SamplingParams(
+    temperature=0.3, top_k=7, stop=("END", "\n\n"), max_tokens=99, logit_bias={" the": -100.0, "⟨E2 80⟩": 2.5}
+)
 
 STATS = GenerationStats(
     prompt_tokens=12,

@@ -119,14 +119,24 @@ def test_settings_belong_to_the_conversation_and_several_replies_are_read_in_tur
                 "/set temperature=9",
                 "/set warmth=1",
                 "/system Be brief.",
+                '/ban " the"',
+                "/boost so 3",
+                "/boost so 300",
+                "/unban nothing",
+                "/unban so",
+                "/set logit-bias=x",
             ),
             *("/candidates 3", "/candidates 2", "Hello", "/continue"),
         )
         assert (session.sampling.temperature, session.sampling.stop) == (0.2, ("the end",))
         assert session.system_prompt == "Be brief."
+        assert session.sampling.logit_bias == {" the": -100.0}
         assert session.path[-1].sibling_count == 2
     shown = capsys.readouterr()
     assert "temperature: give a number from 0 to 2. Usage: /set [name=value ...]" in shown.out
+    assert 'ban "␣the", boost "so" 3\n' in shown.out
+    assert "'300' is no number from -100 to 100. Usage: /boost [text] [amount]" in shown.out
+    assert "logit_bias: give TEXT=AMOUNT. Usage: /set" in shown.out
     assert "There is no parameter warmth. The settings are model, temperature," in shown.out
     assert "Candidate 2:\n" in shown.out
     assert "3 candidates were asked for" in shown.err
@@ -186,6 +196,9 @@ def test_every_parameter_can_be_set(params: SamplingParams, name: str) -> None:
     given_words = [f"{name}={value}"]
     if name == "stop":
         given_words = [f"stop={each}" for each in value] or ["stop=none"]
+    if name == "logit_bias":
+        typed = [(text.replace("\\", "\\\\"), amount) for text, amount in value.items()]
+        given_words = [f'logit_bias="{text}"={amount!r}' for text, amount in typed] or ["logit_bias=none"]
     quoted = " ".join("'" + word.replace("'", "'\\''") + "'" for word in given_words)
     expected = msgspec.structs.replace(SamplingParams(), **{name: value})
     if name != "stop" or not {"none", "random"} & set(value):

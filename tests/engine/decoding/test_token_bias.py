@@ -14,7 +14,8 @@ from tests.size import sized
 from ttchat_tui.domain.logit_bias import BAN, piece_of, text_of, typed_bias, typed_boost, typed_text
 from ttchat_tui.domain.recording import listed
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.engine.decoding.sampler import History, NoUsableLogits, Sampler, distribution
+from ttchat_tui.engine.decoding.rules import NoUsableLogits
+from ttchat_tui.engine.decoding.sampler import History, Sampler, distribution
 from ttchat_tui.engine.decoding.token_bias import BiasTable, TokenBias
 from ttchat_tui.engine.text.bias_ids import BiasIds, NoSingleToken
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.engine.served.raw_server import Heard, RawServer, answer, end, said, stream, usage
@@ -19,6 +20,7 @@ from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineError
 from ttchat_tui.engine.cpu.local_count import LocalCounter
 from ttchat_tui.engine.served.engine import ServedEngine
+from ttchat_tui.engine.text.bias_ids import NoSingleToken
 from ttchat_tui.models.tokenizers import local_tokenizers
 
 HELLO = (ChatMessage("user", "Hello?"),)
@@ -31,6 +33,11 @@ class Words:
 
     def __init__(self, path: Path) -> None:
         assert path == Path("/here/tokenizer")
+
+    def bias_ids(self, bias: Mapping[str, float]) -> dict[int, float]:
+        if any(" " in text.strip() for text in bias):
+            raise NoSingleToken("It is several tokens.")
+        return {len(text): amount for text, amount in bias.items()}
 
     def count(self, messages: Sequence[ChatMessage]) -> int:
         return sum(len(message.content.split()) for message in messages)
@@ -63,6 +70,25 @@ def reply(engine: ServedEngine, *messages: ChatMessage) -> GenerationFinished:
     *_, last = engine.generate(request, GenerationControl(sampling))
     assert isinstance(last, GenerationFinished)
     return last
+
+
+def test_a_bias_is_sent_in_ids_where_the_models_tokenizer_is_here_and_greyed_out_elsewhere() -> None:
+    server = RawServer(other=unknown_kind)
+    engine = loaded(server)
+    sampling = SamplingParams(max_tokens=8, logit_bias={" the": -100.0})
+    request = GenerationRequest(id=1, messages=HELLO, sampling=sampling, seed=1)
+    list(engine.generate(request, GenerationControl(sampling)))
+    assert server.chats[0].json["logit_bias"] == {"4": -100.0}
+    wrong = msgspec.structs.replace(request, sampling=SamplingParams(logit_bias={"two words": 1.0}))
+    *_, last = engine.generate(wrong, GenerationControl(sampling))
+    assert isinstance(last, GenerationFinished)
+    assert last.error is not None
+    assert last.error.kind == "logit_bias"
+    info = ServedEngine({}).load(
+        ModelSpec(engine="remote", name="remote:", options=RemoteOptions(base_url=server.url)), lambda _: None
+    )
+    assert "logit_bias" not in info.capabilities.sampling
+    assert not info.capabilities.forcing
 
 
 def test_the_server_counts_once_for_the_same_messages_where_it_can() -> None:

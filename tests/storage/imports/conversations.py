@@ -30,6 +30,11 @@ SAMPLING = st.builds(
     stop=st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=4), max_size=2).map(
         tuple
     ),
+    logit_bias=st.dictionaries(
+        st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=4),
+        st.floats(-100.0, 100.0),
+        max_size=2,
+    ),
 )
 RECORDS = st.builds(
     ReplyRecord,

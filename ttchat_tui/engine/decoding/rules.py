@@ -73,9 +73,7 @@ class Stage(NamedTuple):
 class Shortlist:
     """The tokens that may still be drawn, while the rules are applied."""
 
-    def __init__(
-        self, scores: Floats, params: SamplingParams, seen: Seen, bias: TokenBias = NO_BIAS
-    ) -> None:
+    def __init__(self, scores: Floats, params: SamplingParams, seen: Seen, bias: TokenBias = NO_BIAS) -> None:
         """`scores`: of the whole vocabulary, with a finite maximum and no NaN (`usable`). `bias`: that of `params`, in ids."""
         self.own = scores
         """The model's scores, float32 [vocab]."""

@@ -56,7 +56,7 @@ class ChatTokenizer:
         tokenizer.encode_special_tokens = True
         self._tokenizer = tokenizer
         self._inner = _without_first_prefix(tokenizer)
-        self._spelling = spelling_of(tokenizer)
+        self._spelling: Spelling = spelling_of(tokenizer)
         self._added: dict[int, AddedToken] = dict(tokenizer.get_added_tokens_decoder())
         self._controls = {token.content: i for i, token in self._added.items() if token.special}
         has_channels = self._controls.keys() >= _CHANNELS

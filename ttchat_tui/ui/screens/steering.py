@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from ttchat_tui.domain.errors import ErrorInfo
@@ -18,6 +18,8 @@ _NAMING: Final = (
 
 class SteeringActions(ChatActions):
     """`/ban`, `/boost`, `/unban` and `/answer-now`."""
+
+    key_overrides: Mapping[str, str]
 
     def action_answer_now(self) -> None:
         if (refusal := self.session.steering.end_thought()) is not None:

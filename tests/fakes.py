@@ -41,7 +41,14 @@ from ttchat_tui.domain.events import (
 from ttchat_tui.domain.generation import FinishReason, GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec
 from ttchat_tui.domain.sampling import DEFAULTS, SamplingParams, Thinking
-from ttchat_tui.engine.base import Engine, EngineError, ModelLoadError, PromptTooLong, require_rows
+from ttchat_tui.engine.base import (
+    Engine,
+    EngineError,
+    ModelLoadError,
+    PromptTooLong,
+    require_no_constraint,
+    require_rows,
+)
 from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.engine.text.bias_ids import NoSingleToken
 from ttchat_tui.engine.text.template import FittedMessages, shorten
@@ -224,6 +231,7 @@ class ScriptedEngine:
             for text in request.sampling.logit_bias:
                 if len(words := tokenize(text)) != 1:
                     raise NoSingleToken(f"{text!r} is {len(words)} tokens.")
+            require_no_constraint(request, "The script has no constraints.")
             fitted = self._shorten(request.messages, request.keep)
             tokens, reply.dropped = fitted.tokens, fitted.dropped
             if tokens >= self.script.context_length:

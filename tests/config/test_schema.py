@@ -43,7 +43,7 @@ def test_the_example_file_shows_every_setting_and_no_other() -> None:
 
 
 def test_the_sampling_values_of_the_example_are_the_defaults() -> None:
-    shown = {**example(uncomment=True)["sampling"], "seed": None}
+    shown = {**example(uncomment=True)["sampling"], "seed": None, "constraint": None}
     assert msgspec.convert(shown, SamplingParams) == SamplingParams()
 
 

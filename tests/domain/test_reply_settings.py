@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ttchat_tui.domain.constraint import Constraint
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.reply_settings import (
     NO_SETTINGS,
@@ -87,6 +88,7 @@ _OTHERS: dict[str, tuple[object, list[str]]] = {
     "seed": (2**63 - 1, ["seed 9223372036854775807"]),
     "max_tokens": (1_048_575, ["max-tokens 1048575"]),
     "stop": (("\x1b[2J", "b"), ["stop '\\x1b[2J'", "stop 'b'"]),
+    "constraint": (Constraint("regex", "[0-9]\x1b"), ["regex [0-9]␛"]),
     "thinking": ("off", ["thinking off"]),
     "keep_thoughts": ("never", ["keep-thoughts never"]),
 }

@@ -24,6 +24,7 @@ from tests.engine.engine_subject import (
 )
 from tests.fakes import MODEL_MISSING
 from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.constraint import Constraint
 from ttchat_tui.domain.events import (
     GenerationEvent,
     GenerationFinished,
@@ -447,3 +448,20 @@ def test_a_message_that_cannot_fit_is_refused_with_both_numbers(subject: Subject
     assert last.error.kind == "prompt_too_long"
     assert len(re.findall(r"\d[\d,]*", last.error.message)) >= 2
     assert ids(subject.reply()), "and the next one is answered"
+
+
+# -- constraints
+
+
+def test_a_constrained_reply_has_its_form_or_the_request_is_refused(subject: Subject) -> None:
+    info = subject.loaded()
+    constraint = Constraint("regex", "(yes|no)[.]")
+    events = subject.reply(subject.request(constraint=constraint))
+    if "constraint" in info.capabilities.sampling:
+        assert finished(events).reason == "stop"
+        assert text(events) in ("yes.", "no.")
+    else:
+        (only,) = events
+        assert finished([only]).error is not None
+        assert finished([only]).error.kind == "constraint"
+    assert tokens(subject.reply()), "the next reply has any form"

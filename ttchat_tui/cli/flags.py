@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
+import msgspec
 import typer
 
 from ttchat_tui.cli.choices import engine_settings
 from ttchat_tui.domain import model_spec
+from ttchat_tui.domain.constraint import Constraint, ConstraintError, ConstraintKind, constraint_from_file
 from ttchat_tui.domain.logit_bias import typed_bias
 from ttchat_tui.domain.recording import ALTERNATIVES, RecordLevel
 from ttchat_tui.domain.sampling import Thinking
@@ -76,6 +78,15 @@ LogitBias: TypeAlias = Annotated[
         help='Add this to the logit of a token, of -100 to 100; -100 bans it: " the=-100". May be repeated.',
     ),
 ]
+JsonSchema: TypeAlias = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="The reply is JSON that is valid against this schema.")
+]
+Regex: TypeAlias = Annotated[
+    str | None, typer.Option(help="The whole reply matches this regular expression (Rust's syntax).")
+]
+Grammar: TypeAlias = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="The reply is in the language of this grammar (Lark).")
+]
 Think: TypeAlias = Annotated[
     Thinking | None,
     typer.Option(help="Whether, or how long, the model thinks, if its chat template understands it."),
@@ -136,7 +147,39 @@ def settings(given: Mapping[str, Any]) -> dict[str, Any]:
             found[setting] = (
                 _biases(value) if name == "logit_bias" else _text(value) if name in _TEXTS else value
             )
+    if (constraint := _constraint(given)) is not None:
+        found["sampling.constraint"] = msgspec.to_builtins(constraint)
     return found
+
+
+_CONSTRAINTS: Final[dict[str, ConstraintKind]] = {
+    "json_schema": "json-schema",
+    "regex": "regex",
+    "grammar": "grammar",
+}
+
+
+def _constraint(given: Mapping[str, Any]) -> Constraint | None:
+    """
+    Raises:
+        typer.BadParameter: there are two, or the file cannot be read.
+    """
+    names = [name for name in _CONSTRAINTS if given[name] is not None]
+    if not names:
+        return None
+    name = names[-1]
+    if len(names) > 1:
+        raise typer.BadParameter("a reply has one constraint", param_hint=" and ".join(map(_flag, names)))
+    if name == "regex":
+        return Constraint("regex", decoded(given[name]))
+    try:
+        return constraint_from_file(_CONSTRAINTS[name], Path(given[name]))
+    except ConstraintError as error:
+        raise typer.BadParameter(str(error), param_hint=_flag(name)) from error
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _text(value: str | Sequence[str]) -> str | list[str]:

@@ -164,8 +164,9 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """What an engine can do. The UI greys out the rest and never asks which engine it talks to."""
 
-    sampling: frozenset[str] = frozenset(SamplingParams.__struct_fields__) - TEMPLATE_FIELDS
-    """Names of the `SamplingParams` fields it honours, `TEMPLATE_FIELDS` aside."""
+    sampling: frozenset[str] = frozenset(SamplingParams.__struct_fields__) - TEMPLATE_FIELDS - {"constraint"}
+    """Names of the `SamplingParams` fields it honours, `TEMPLATE_FIELDS` aside. Without `constraint` it refuses a request
+    that has one."""
     thinking: tuple[Thinking, ...] = ()
     """What `SamplingParams.thinking` may be besides `auto`; empty if the chat template understands none."""
     live_sampling: bool = True

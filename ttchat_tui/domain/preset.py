@@ -43,7 +43,9 @@ class Preset(PresetContent, frozen=True, kw_only=True):
         """What it sets, in words: `temperature 0.2, model NAME, system prompt`."""
         usual = SamplingParams()
         named = [
-            f"{len(value)} {_COUNTED[name]}{'s' * (len(value) != 1)}"
+            value.summary
+            if name == "constraint"
+            else f"{len(value)} {_COUNTED[name]}{'s' * (len(value) != 1)}"
             if name in _COUNTED
             else f"{name.replace('_', '-')} {shown_value(value)}"
             for name, value in self.sampling.given.items()
@@ -65,10 +67,11 @@ class Preset(PresetContent, frozen=True, kw_only=True):
 
 
 def preset_of(name: str, sampling: SamplingParams, *, model: str, system_prompt: str) -> Preset:
-    """The preset that brings exactly these settings back, except that without a seed the conversation's stays."""
+    """The preset that brings exactly these settings back, except that without a seed or constraint the conversation's stays."""
     given = {field: getattr(sampling, field) for field in sampling.__struct_fields__}
-    if sampling.seed is None:
-        del given["seed"]
+    for field in ("seed", "constraint"):
+        if given[field] is None:
+            del given[field]
     return Preset(name=name, model=model, system_prompt=system_prompt, sampling=SamplingDefaults(**given))
 
 

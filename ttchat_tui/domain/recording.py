@@ -17,7 +17,7 @@ from ttchat_tui.domain.sampling import SamplingParams
 RecordLevel: TypeAlias = Literal["full", "chosen", "off"]
 """full: everything · chosen: log-probability, rank and entropy, without the alternatives · off: nothing is recorded."""
 
-Cut: TypeAlias = Literal["kept", "temperature", "top-k", "top-p", "min-p", "unknown", "ban"]
+Cut: TypeAlias = Literal["kept", "temperature", "top-k", "top-p", "min-p", "unknown", "ban", "constraint"]
 """What the sampler did with an alternative: it could be drawn, or the first rule that cut it, of those in
 `domain/sampler_rules.py`. temperature: 0 is greedy, and a low one leaves a share too small to draw. unknown: a server does
 not say. ban: by the logit bias. Recordings keep the place in this list: what is new comes last."""

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import inspect
 
+from ttchat_tui.domain.constraint import CONSTRAINT_FORMS, ConstraintError, typed_constraint
 from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.logit_bias import bias_words, typed_bias
@@ -50,6 +51,11 @@ def parse_reply_settings(text: str) -> ReplySettings | ErrorInfo:
             return ErrorInfo(kind="usage", message=f"{word!r} has no value.", cure=f"Write {name}=VALUE.")
         if name == "model":
             model = value
+        elif name == "constraint":
+            try:
+                typed[name] = typed_constraint(value)
+            except ConstraintError as error:
+                return ErrorInfo(kind="usage", message=f"constraint: {error}")
         elif name == "stop":
             typed[name] = (*typed.get(name, ()), value)
         elif name == "logit_bias":
@@ -87,6 +93,8 @@ def setting_words(sampling: SamplingParams, names: Iterable[str]) -> list[str]:
             words += [f"stop {string!r}" for string in value]
         elif name == "logit_bias":
             words += [bias_words(*each) for each in value.items()]
+        elif name == "constraint":
+            words.append(value.summary if value else "no constraint")
         elif value is not None:  # a random seed
             words.append(f"{name.replace('_', '-')} {shown_value(value)}")
     return words
@@ -94,6 +102,8 @@ def setting_words(sampling: SamplingParams, names: Iterable[str]) -> list[str]:
 
 def wanted_for(name: str) -> str:
     """What a field of `SamplingParams` takes: `give a number from 0 to 2`."""
+    if name == "constraint":
+        return CONSTRAINT_FORMS
     if name == "logit_bias":
         return "give TEXT=AMOUNT, from -100 to 100; -100 bans the token"
     info = next(each for each in _fields() if each.name == name)

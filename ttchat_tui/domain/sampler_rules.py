@@ -10,7 +10,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 RuleName: TypeAlias = Literal[
-    "logit bias", "repetition", "presence, frequency", "temperature", "top-k", "top-p", "min-p"
+    "constraint", "logit bias", "repetition", "presence, frequency", "temperature", "top-k", "top-p", "min-p"
 ]
 
 
@@ -24,6 +24,11 @@ class SamplerRule(msgspec.Struct, frozen=True):
 
 
 RULES: Final[tuple[SamplerRule, ...]] = (
+    SamplerRule(
+        "constraint",
+        ("constraint",),
+        "Keeps the tokens with which the reply can still have the form that is asked for.",
+    ),
     SamplerRule(
         "logit bias", ("logit_bias",), "Adds an amount to the logits of single tokens; -100 bans a token."
     ),

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from ttchat_tui.domain.constraint import Constraint
 from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.logit_bias import LogitBias
 
@@ -43,6 +44,8 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """The largest number of tokens in a reply."""
     stop: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=256)], ...], Meta(max_length=16)] = ()
     """The reply ends before the first of these strings, which is not part of it."""
+    constraint: Constraint | None = None
+    """The form of the whole reply. A reply keeps the one that it began with."""
     thinking: Thinking = "auto"
     """For the chat template. It applies to the next prompt, and has no effect where `Capabilities.thinking` lacks it."""
     keep_thoughts: KeepThoughts = "auto"
@@ -85,6 +88,7 @@ class SamplingDefaults(
     seed: int | UnsetType = UNSET
     max_tokens: int | UnsetType = UNSET
     stop: tuple[str, ...] | UnsetType = UNSET
+    constraint: Constraint | UnsetType = UNSET
     thinking: Thinking | UnsetType = UNSET
     keep_thoughts: KeepThoughts | UnsetType = UNSET
 
@@ -128,7 +132,7 @@ PRESETS: Final[dict[str, SamplingParams]] = {
 }
 """The named presets. Applying one keeps the rest (`with_preset`)."""
 
-KEPT_BY_PRESETS: Final = ("seed", "max_tokens", "stop", "logit_bias")
+KEPT_BY_PRESETS: Final = ("seed", "max_tokens", "stop", "logit_bias", "constraint")
 """Parameters that presets leave alone, unless they give them."""
 
 MODEL_DEFAULT: Final = "model default"

@@ -46,6 +46,12 @@ class BatchTooLarge(EngineError):
     kind = "batch_too_large"
 
 
+class UnusableConstraint(EngineError):
+    """The constraint cannot be compiled, no reply of this model can meet it, or the engine has no constraints."""
+
+    kind = "constraint"
+
+
 class PromptTooLong(EngineError):
     """A single message (with the system prompt) does not fit into the context."""
 
@@ -144,6 +150,17 @@ def require_rows(rows: int, batch_sizes: Sequence[int]) -> None:
             f"{rows} candidates were asked for; this engine {can}.",
             cure=f"Ask for {largest} or fewer." if largest > 1 else "Ask without candidates.",
         )
+
+
+def require_no_constraint(request: GenerationRequest, reason: str, cure: str = "") -> None:
+    """For an engine that cannot constrain replies: it refuses, rather than answer in another form.
+
+    Raises:
+        UnusableConstraint: a row has a constraint.
+    """
+    own = (row.sampling.constraint for row in request.candidates if row.sampling is not None)
+    if request.sampling.constraint is not None or any(own):
+        raise UnusableConstraint(reason, cure)
 
 
 def not_loaded() -> EngineError:

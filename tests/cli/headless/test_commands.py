@@ -16,7 +16,8 @@ from tests.size import sized
 from tests.storage.imports.conversations import SAMPLING
 from ttchat_tui.cli.headless.commands import COMMANDS, help_text
 from ttchat_tui.cli.headless.listing import UsageError
-from ttchat_tui.cli.headless.sampling_words import changed
+from ttchat_tui.cli.headless.sampling_words import changed, described
+from ttchat_tui.domain.constraint import Constraint
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.ui.commands import TABLE
@@ -190,7 +191,7 @@ def test_any_words_change_the_sampling_or_say_what_is_wrong(words: str) -> None:
 
 
 @settings(max_examples=sized(40, 4000), deadline=None)
-@given(SAMPLING, st.sampled_from(SamplingParams.__struct_fields__))
+@given(SAMPLING, st.sampled_from([name for name in SamplingParams.__struct_fields__ if name != "constraint"]))
 def test_every_parameter_can_be_set(params: SamplingParams, name: str) -> None:
     value = getattr(params, name)
     given_words = [f"{name}={value}"]
@@ -203,6 +204,15 @@ def test_every_parameter_can_be_set(params: SamplingParams, name: str) -> None:
     expected = msgspec.structs.replace(SamplingParams(), **{name: value})
     if name != "stop" or not {"none", "random"} & set(value):
         assert changed(SamplingParams(), quoted.replace("seed=None", "seed=none")) == expected
+
+
+def test_a_constraint_is_set_and_taken_out() -> None:
+    set_by_words = changed(SamplingParams(), "'constraint=regex [0-9]+ x'")
+    assert set_by_words.constraint == Constraint("regex", "[0-9]+ x")
+    assert changed(set_by_words, "constraint=none").constraint is None
+    assert "constraint: regex [0-9]+ x" in described(set_by_words)
+    with pytest.raises(UsageError, match=r"constraint: /missing cannot be read"):
+        changed(SamplingParams(), "'constraint=json-schema /missing'")
 
 
 @pytest.mark.parametrize("columns", [50, 80, 200])

@@ -8,10 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.constraint import Constraint
 from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.engine.base import UnusableConstraint
 from ttchat_tui.engine.served import dialects
+from ttchat_tui.engine.served.adaptation import Adaptation
 from ttchat_tui.engine.served.dialects import DIALECTS, Dialect, ServerSigns, recognise
 from ttchat_tui.engine.served.overflow import Overflow, overflow
+from ttchat_tui.engine.served.refusal import parse_refusal
 from ttchat_tui.engine.served.request import body_of, is_thinking
 
 SAMPLING = SamplingParams(top_k=0, repetition_penalty=1.25, stop=tuple("abcdef"))
@@ -118,3 +122,37 @@ def test_both_numbers_are_read_from_a_refusal(text: str, numbers: tuple[int, int
 def test_other_refusals_are_not_taken_for_a_full_context() -> None:
     assert overflow(400, b"temperature must be non-negative") is None
     assert overflow(401, b"context length") is None
+
+
+SCHEMA = Constraint("json-schema", '{"type": "integer"}')
+
+
+@pytest.mark.parametrize(
+    ("dialect", "constraint", "field"),
+    [
+        (dialects.VLLM, SCHEMA, "response_format"),
+        (dialects.VLLM, Constraint("regex", "a+"), "structured_outputs"),
+        (dialects.VLLM, Constraint("grammar", "start: /a/"), "structured_outputs"),
+        (dialects.LLAMA_CPP, SCHEMA, "response_format"),
+        (dialects.LLAMA_CPP_PYTHON, SCHEMA, "response_format"),
+        (dialects.OPENAI, SCHEMA, "response_format"),
+        (dialects.LLAMA_CPP, Constraint("regex", "a+"), ""),
+        (dialects.TRANSFORMERS, SCHEMA, ""),
+    ],
+)
+def test_a_constraint_goes_into_the_servers_own_field_or_is_refused(
+    dialect: dialects.Dialect, constraint: Constraint, field: str
+) -> None:
+    sampling = msgspec.structs.replace(SAMPLING, constraint=constraint)
+    if not field:
+        with pytest.raises(UnusableConstraint, match=f"{dialect.name} cannot constrain a reply by a"):
+            body_of(dialect, "m", MESSAGES[:1], sampling, 1, max_tokens=7)
+        return
+    body = body_of(dialect, "m", MESSAGES[:1], sampling, 1, max_tokens=7)
+    assert body.keys() - body_of(dialect, "m", MESSAGES[:1], SAMPLING, 1, max_tokens=7).keys() == {field}
+    sent = str(body[field])
+    assert "integer" in sent or constraint.text in sent
+    refused = parse_refusal(
+        b'{"error": {"message": "Unrecognized request argument: %b", "code": 400}}' % field.encode()
+    )
+    assert field not in Adaptation().learn_from(body, refused).refused, "it is never left out"

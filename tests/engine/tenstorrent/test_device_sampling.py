@@ -186,7 +186,7 @@ def test_the_load_notes_what_device_sampling_cannot_do(
 @each
 def test_by_default_the_host_samples(engine: TenstorrentEngine, installed: Installation) -> None:
     info = load(engine, installed)
-    assert info.capabilities.sampling == Capabilities().sampling
+    assert info.capabilities.sampling >= Capabilities().sampling
     assert info.capabilities.logprobs
     assert info.notes == ()
 
@@ -203,7 +203,7 @@ def test_a_vocabulary_too_long_for_the_card_is_sampled_on_the_host_with_a_note(
         info = load(engine, installed, sampling="device")
     assert "vocabulary" in info.notes[0]
     assert "vocabulary" in caplog.text
-    assert info.capabilities.sampling == Capabilities().sampling
+    assert info.capabilities.sampling >= Capabilities().sampling
     host = reply(engine, FIRST, DRAWN)
     load(engine, installed)
     assert reply(engine, FIRST, DRAWN) == host
@@ -227,7 +227,7 @@ def test_the_host_samples_with_a_note_when_the_cards_sampler_fails(
     assert "Indices tensor has incorrect shape" in note
     assert "host samples" in note
     assert "backtrace" not in note
-    assert info.capabilities.sampling == Capabilities().sampling
+    assert info.capabilities.sampling >= Capabilities().sampling
     assert reply(engine)[0] == expected(installed)
     assert EVENTS.count("trace 1") == 1
     notes = load(engine, installed, sampling="device", prefill_trace=True).notes

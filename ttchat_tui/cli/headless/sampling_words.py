@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from ttchat_tui.cli.headless.listing import UsageError
+from ttchat_tui.domain.constraint import Constraint, ConstraintError, typed_constraint
 from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.logit_bias import bias_words, typed_bias
 from ttchat_tui.domain.reply_settings import names_near, wanted_for
@@ -37,6 +38,8 @@ def changed(params: SamplingParams, words: str) -> SamplingParams:
         elif name == "stop":
             stops += [value] if value not in _NONE else []
             params = _with(params, "stop", stops)
+        elif name == "constraint":
+            params = msgspec.structs.replace(params, constraint=_constraint(value))
         else:
             params = _with(params, name, None if name == "seed" and value in _NONE else value)
     return params
@@ -50,6 +53,13 @@ def _biased(params: SamplingParams, value: str) -> dict[str, float]:
     except ValueError as error:
         raise UsageError(f"logit_bias: {error}.") from error
     return {**params.logit_bias, text: amount}
+
+
+def _constraint(value: str) -> Constraint | None:
+    try:
+        return typed_constraint("off" if value in _NONE else value)
+    except ConstraintError as error:
+        raise UsageError(f"constraint: {error}") from error
 
 
 def _with(params: SamplingParams, name: str, value: Any) -> SamplingParams:
@@ -67,5 +77,6 @@ def described(params: SamplingParams) -> str:
     values = msgspec.structs.asdict(params)
     values["seed"] = "none, a new one for each reply" if params.seed is None else params.seed
     values["logit_bias"] = ", ".join(starmap(bias_words, params.logit_bias.items())) or "none"
+    values["constraint"] = params.constraint.summary if params.constraint else "none"
     values["stop"] = ", ".join(map(repr, params.stop)) or "none"
     return "\n".join(f"{name}: {value}" for name, value in values.items())

@@ -10,7 +10,7 @@ import msgspec
 
 from ttchat_tui.cli import terminal
 from ttchat_tui.cli.errors import DONE, ENGINE_ERROR, notify, show_error
-from ttchat_tui.cli.headless.driver import Driver
+from ttchat_tui.cli.headless.driver import Driver, Replied
 from ttchat_tui.cli.headless.outputs import Output, output_for
 from ttchat_tui.cli.headless.repl import Repl
 from ttchat_tui.cli.invocation import Invocation
@@ -126,9 +126,24 @@ def _answer(driver: Driver, prompt: str, output: Output, candidates: int) -> int
         notify(note)
     if replied.error is not None:
         show_error(replied.error)
+    if _is_cut_off(replied):
+        notify("The reply was cut off before it had the form that was asked for. Raise --max-tokens.")
+        return ENGINE_ERROR
     if replied.error is not None or not replied.is_kept:  # the session reports at its end what is not kept
         return ENGINE_ERROR
     return 128 + replied.signal_number if replied.signal_number else DONE
+
+
+def _is_cut_off(replied: Replied) -> bool:
+    """Whether a constrained reply, or one of the candidates, ended too early."""
+    replies = (each.reply for each in (replied.message, *replied.siblings) if each is not None)
+    return any(
+        reply is not None
+        and reply.sampling is not None
+        and reply.sampling.constraint is not None
+        and reply.finish_reason in ("length", "context")
+        for reply in replies
+    )
 
 
 def _unheeded(thinking: Thinking, info: EngineInfo) -> tuple[str, ...]:

@@ -69,6 +69,7 @@ class CpuEngine:
             load_s=time.perf_counter() - started,
             threads=model.threads,
             capabilities=Capabilities(
+                sampling=self._responder.sampling,
                 logprobs=True,
                 kv_reuse=True,
                 batch_sizes=_batch_sizes(model),
@@ -117,6 +118,7 @@ def _new_responder(model: LoadedModel) -> Responder:
         stepper=model.lookup or model.stepper,
         batch=model.batch,
         batch_sizes=_batch_sizes(model),
+        constraint_tokenizer=model.tokenizer,
     )
     return responder
 

@@ -9,6 +9,7 @@ import msgspec
 
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.engine.decoding.constraint import RowConstraint
 from ttchat_tui.engine.decoding.token_bias import NO_BIAS, TokenBias
 
 PREFILL_CHUNK: Final = 256
@@ -62,6 +63,8 @@ class ReplyJob(msgspec.Struct, frozen=True, kw_only=True):
     """When the request arrived, on `clock`."""
     piece_of: Callable[[int], bytes] = lambda _token_id: b""
     """The bytes of a token, or the name of a control token, for the recording."""
+    constraints: Sequence[RowConstraint | None] = ()
+    """One for each row of the request, in order; empty: no row has one."""
     find_bias: Callable[[Mapping[str, float]], tuple[TokenBias, tuple[str, ...]]] = lambda _bias: (
         NO_BIAS,
         (),

@@ -11,9 +11,11 @@ import msgspec
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import GenerationEvent, PromptCounted, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
+from ttchat_tui.domain.model_spec import Capabilities
 from ttchat_tui.domain.sampling import DEFAULTS, SamplingParams, Thinking
 from ttchat_tui.domain.thoughts import OPENING, opens_thought
-from ttchat_tui.engine.base import EngineError, refusal, require_rows
+from ttchat_tui.engine.base import EngineError, refusal, require_no_constraint, require_rows
+from ttchat_tui.engine.decoding.constraint import ConstraintCompiler, ConstraintTokenizer, RowConstraint
 from ttchat_tui.engine.decoding.job import PREFILL_CHUNK, ReplyJob
 from ttchat_tui.engine.decoding.loop import AnyStepper, BatchStepper, run_batch, run_generation
 from ttchat_tui.engine.decoding.token_bias import BiasTable
@@ -50,9 +52,11 @@ class Responder:
         batch: BatchStepper | None = None,
         batch_sizes: Sequence[int] = (1,),
         prefill_chunk: int = PREFILL_CHUNK,
+        constraint_tokenizer: ConstraintTokenizer | None = None,
     ) -> None:
         """
         Args:
+            constraint_tokenizer: the tokenizer as constraints need it; None: requests with one are refused.
             batch: decodes candidates, over the same KV cache; None if the engine cannot.
             prefill_chunk: prompt tokens per call of the stepper's `prefill`.
         """
@@ -63,6 +67,7 @@ class Responder:
         self._batch = batch
         self._batch_sizes = batch_sizes
         self._prefill_chunk = prefill_chunk
+        self._constraints = ConstraintCompiler(constraint_tokenizer) if constraint_tokenizer else None
         self._prompts = PromptBuilder(template, tokenizer, context_length)
         self._thought_end = ThoughtEnd(template, tokenizer, tokenizer.controls)
         self._bias_ids = BiasIds(tokenizer)
@@ -72,6 +77,12 @@ class Responder:
     def thinking(self) -> tuple[Thinking, ...]:
         """`Capabilities.thinking`."""
         return self._template.thinking
+
+    @property
+    def sampling(self) -> frozenset[str]:
+        """`Capabilities.sampling`."""
+        can_constrain = self._constraints is not None and self._constraints.is_available
+        return Capabilities().sampling | ({"constraint"} if can_constrain else set())
 
     @property
     def end_ids(self) -> frozenset[int]:
@@ -111,6 +122,7 @@ class Responder:
                 unfinished=unfinished,
                 sampling=request.sampling,
             )
+            constraints = self._start_constraints(request, prompt, unfinished)
         except EngineError as error:
             yield refusal(request, error.info)
             return
@@ -119,7 +131,7 @@ class Responder:
         unopened = set(range(request.rows)) if opens else set[int]()
         reply_ids: list[int] = []
         try:
-            for event in self._run(request, control, prompt, unfinished.ids, received_s):
+            for event in self._run(request, control, prompt, constraints, unfinished.ids, received_s):
                 if isinstance(event, TokenEvent) and event.row == 0:
                     if event.replaces is not None:
                         reply_ids.pop()
@@ -141,6 +153,21 @@ class Responder:
             return NO_UNFINISHED_REPLY
         return UnfinishedReply(ids, (raw, text))
 
+    def _start_constraints(
+        self, request: GenerationRequest, prompt: EncodedPrompt, unfinished: UnfinishedReply
+    ) -> list[RowConstraint | None]:
+        """One for each row. Raises UnusableConstraint."""
+        if self._constraints is None:
+            require_no_constraint(request, "This engine cannot constrain replies.")
+            return []
+        written = request.messages[-1].content if request.continue_last else ""
+        return [
+            self._constraints.start(sampling.constraint, prompt.tail, written, unfinished.ids)
+            if sampling.constraint is not None
+            else None
+            for sampling in _samplings(request)
+        ]
+
     def _whole_characters(self, written: Sequence[int], ids: Sequence[int]) -> tuple[Sequence[int], str]:
         """The ids after `written` up to the last whole character, and their text."""
         while True:
@@ -161,6 +188,7 @@ class Responder:
         request: GenerationRequest,
         control: GenerationControl,
         prompt: EncodedPrompt,
+        constraints: Sequence[RowConstraint | None],
         written: Sequence[int],
         received_s: float,
     ) -> Iterator[GenerationEvent]:
@@ -185,6 +213,7 @@ class Responder:
             piece_of=self._tokenizer.piece_of,
             find_bias=self._biases.find,
             thought_end=lambda text: self._thought_end.ids_after(before + text),
+            constraints=constraints,
             dropped_messages=prompt.dropped,
             prefill_chunk=self._prefill_chunk,
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -29,6 +29,9 @@ class Drawn(NamedTuple):
     """A token that the device sampled. Its logits never reach the host, so its probability is unknown."""
 
     token_id: int
+
+
+_UNFIT: Final = "The chosen token does not fit the constraint of the reply."
 
 
 class ReplyRow(Ending):
@@ -54,6 +57,7 @@ class ReplyRow(Ending):
         self._seed = seed
         self._sampling = sampling
         self._text_stream = text_stream
+        self._constraint = job.constraints[number] if job.constraints else None
         self._sampler: Sampler | None = None
         self._sampling_before = sampling()
         self._sampling_changes = 0
@@ -119,6 +123,8 @@ class ReplyRow(Ending):
         self.last_id = token_id
         self._text_before = self._text_stream.save()
         self._texts.append(self._text_stream.push(token_id))
+        if self._constraint is not None:
+            self._constraint.take(token_id, self._texts[-1])
         return self._texts[-1]
 
     def _draw(
@@ -129,26 +135,27 @@ class ReplyRow(Ending):
             return output.token_id if chosen is None else chosen, (), None
         if self._sampler is None:
             self._sampler = Sampler(len(output), self._seed, self._job.prompt_ids)
+        allowed = self._constraint.allowed(len(output)) if self._constraint is not None else None
         record = self._job.request.record
         bias = self._bias_of(sampling)
         if record == "off":
-            token_id, logprob = self._sampler.sample(output, sampling, bias, chosen=chosen)
+            token_id, logprob = self._sampler.sample(output, sampling, bias, allowed, chosen=chosen)
             return token_id, (logprob,), None
         (token_id, logprob), distribution = self._sampler.sample_recorded(
-            output, sampling, bias, chosen=chosen, with_alternatives=record == "full"
+            output, sampling, bias, allowed, chosen=chosen, with_alternatives=record == "full"
         )
         return token_id, (logprob,), distribution
 
     def _bias_of(self, sampling: SamplingParams) -> TokenBias:
         bias, problems = self._job.find_bias(sampling.logit_bias)
-        self._news += [each for each in problems if each not in self._problems]
+        self._news += [f"{each} It is not biased." for each in problems if each not in self._problems]
         self._problems = problems
         return bias
 
     def news(self) -> Iterator[RequestAdapted]:
         """What the user has to know about the parameters that were set during the reply."""
         if self._news:
-            notes, self._news = tuple(f"{each} It is not biased." for each in self._news), []
+            notes, self._news = tuple(self._news), []
             yield RequestAdapted(self._job.request.id, notes)
 
     # --- tokens that the user chooses
@@ -164,14 +171,23 @@ class ReplyRow(Ending):
         if self._must_end_thought and self._text_stream.is_whole:
             self._must_end_thought = False
             self._forced.extend(self._job.thought_end("".join(self._texts)))
+        if self._forced and self._constraint is not None and not self._constraint.allows(self._forced[0]):
+            self._forced.clear()
+            self._news.append(_UNFIT)
         return self._forced.popleft() if self._forced else None
 
     def replace(self, token_id: int, place: int) -> TokenEvent | None:
         """Put another token in the place of the latest one, which the model has not seen yet. None: the one at `place` is no
-        longer the latest, or is the same. An end token ends the reply."""
+        longer the latest, or is the same, or the constraint of the reply forbids it. An end token ends the reply."""
         latest = self._latest
         if latest is None or place != self.meter.completion_tokens - 1 or token_id == self.last_id:
             return None
+        if self._constraint is not None:
+            self._constraint.take_back()
+            if not self._constraint.allows(token_id):
+                self._constraint.take(self.last_id, self._texts[-1])
+                self._news.append(_UNFIT)
+                return None
         self._text_stream.restore(self._text_before)
         withdrawn = len(self._texts.pop())
         if self._sampler is not None:
@@ -215,7 +231,7 @@ class ReplyRow(Ending):
 
     def check_finished(self) -> None:
         """Set `reason` if the latest token ends the reply."""
-        if self._text_stream.is_stopped:
+        if self._text_stream.is_stopped or (self._constraint is not None and self._constraint.is_complete):
             self.reason = "stop"
         elif self.meter.completion_tokens >= self._sampling().max_tokens:
             self.reason = "length"

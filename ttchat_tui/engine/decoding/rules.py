@@ -73,8 +73,20 @@ class Stage(NamedTuple):
 class Shortlist:
     """The tokens that may still be drawn, while the rules are applied."""
 
-    def __init__(self, scores: Floats, params: SamplingParams, seen: Seen, bias: TokenBias = NO_BIAS) -> None:
-        """`scores`: of the whole vocabulary, with a finite maximum and no NaN (`usable`). `bias`: that of `params`, in ids."""
+    def __init__(
+        self,
+        scores: Floats,
+        params: SamplingParams,
+        seen: Seen,
+        bias: TokenBias,
+        allowed: NDArray[np.bool_] | None,
+    ) -> None:
+        """
+        Args:
+            scores: of the whole vocabulary, with a finite maximum and no NaN (`usable`).
+            bias: that of `params`, in ids.
+            allowed: bool [vocab], the tokens that a constraint allows; None: all.
+        """
         self.own = scores
         """The model's scores, float32 [vocab]."""
         self.scores = scores
@@ -82,6 +94,7 @@ class Shortlist:
         self.params = params
         self.seen = seen
         self.bias = bias.within(len(scores))
+        self.allowed = allowed
         self.temperature = 1.0
         self.stages: list[Stage] = []
         """Of the rules that are in force, in order."""
@@ -137,14 +150,21 @@ class Shortlist:
 
 
 @np.errstate(over="ignore")
-def applied(own: Floats, params: SamplingParams, seen: Seen, bias: TokenBias = NO_BIAS) -> Shortlist:
+def applied(
+    own: Floats,
+    params: SamplingParams,
+    seen: Seen,
+    bias: TokenBias = NO_BIAS,
+    allowed: NDArray[np.bool_] | None = None,
+) -> Shortlist:
     """What can be drawn from the model's scores `own` (as `usable` returns them), which do not change: ids in `left`, which
-    is not None, with their `weights`, all above 0. `bias`: that of `params`, in ids.
+    is not None, with their `weights`, all above 0. `bias`: that of `params`, in ids. `allowed`: what a constraint allows, bool
+    [vocab]; None: all.
 
     Raises:
         NoUsableLogits: the rules have left no token.
     """
-    shortlist = Shortlist(own, params, seen, bias)
+    shortlist = Shortlist(own, params, seen, bias, allowed)
     for apply in _IN_ORDER:
         apply(shortlist)
     _drop_what_is_too_small(shortlist)
@@ -185,6 +205,14 @@ def ranked(scores: Floats, ids: Ids) -> Ids:
 
 
 # --- the rules
+
+
+def _keep_to_constraint(shortlist: Shortlist) -> None:
+    if shortlist.allowed is None:
+        return
+    # The scores as well: what may not be drawn is no maximum for the rules after this one.
+    np.copyto(shortlist.writable_scores(), np.float32(-np.inf), where=~shortlist.allowed)
+    shortlist.keep("constraint", np.flatnonzero(shortlist.allowed))
 
 
 def _add_bias(shortlist: Shortlist) -> None:
@@ -242,6 +270,7 @@ def _drop_what_is_too_small(shortlist: Shortlist) -> None:
 
 
 _CODE: Final[dict[RuleName, Callable[[Shortlist], None]]] = {
+    "constraint": _keep_to_constraint,
     "logit bias": _add_bias,
     "repetition": _penalise_repetition,
     "presence, frequency": _penalise_presence_and_frequency,

@@ -101,11 +101,13 @@ class Sampler:
         logits: Floats,
         params: SamplingParams,
         bias: TokenBias = NO_BIAS,
+        allowed: NDArray[np.bool_] | None = None,
         *,
         chosen: int | None = None,
     ) -> Sampled:
         """Draw the next token from `logits`, float32 [vocab], and count it in the history. `logits` do not change. `bias` is
-        that of `params`, in ids. `chosen`: the token that the user has chosen in place of the one that is drawn.
+        that of `params`, in ids. `allowed`, bool [vocab]: what a constraint allows; None: all. `chosen`: the token that the
+        user has chosen in place of the one that is drawn.
 
         Tokens at NaN or -inf cannot be drawn; if there is a +inf, only tokens at +inf can.
 
@@ -113,7 +115,7 @@ class Sampler:
             NoUsableLogits: no token can be drawn.
         """
         scores = usable(logits)
-        token_id, _ = self._draw(scores, params, bias, chosen)
+        token_id, _ = self._draw(scores, params, bias, allowed, chosen)
         return Sampled(token_id, float(scores[token_id]) - _log_total(scores))
 
     def sample_recorded(
@@ -121,13 +123,14 @@ class Sampler:
         logits: Floats,
         params: SamplingParams,
         bias: TokenBias = NO_BIAS,
+        allowed: NDArray[np.bool_] | None = None,
         *,
         chosen: int | None = None,
         with_alternatives: bool,
     ) -> tuple[Sampled, Distribution]:
         """`sample`, and what a recording keeps of the model's own distribution. Raises NoUsableLogits."""
         scores = usable(logits)
-        token_id, shortlist = self._draw(scores, params, bias, chosen)
+        token_id, shortlist = self._draw(scores, params, bias, allowed, chosen)
         log_total, entropy = _log_total_and_entropy(scores)
         top = _most_probable(shortlist)
         distribution = Distribution(
@@ -138,10 +141,15 @@ class Sampler:
         return Sampled(token_id, float(scores[token_id]) - log_total), distribution
 
     def _draw(
-        self, scores: Floats, params: SamplingParams, bias: TokenBias, chosen: int | None
+        self,
+        scores: Floats,
+        params: SamplingParams,
+        bias: TokenBias,
+        allowed: NDArray[np.bool_] | None,
+        chosen: int | None,
     ) -> tuple[int, Shortlist]:
         uniform = (int(self._bits.random_raw()) >> 11) * 2.0**-53
-        shortlist = applied(scores, params, self.history, bias)
+        shortlist = applied(scores, params, self.history, bias, allowed)
         token_id = draw(shortlist, uniform) if chosen is None else chosen
         self.history.add(token_id)
         return token_id, shortlist

@@ -13,7 +13,8 @@ from ttchat_tui.engine.served.dialects import Dialect
 from ttchat_tui.engine.served.refusal import Refusal
 
 LENGTHS: Final = ("max_tokens", "max_completion_tokens")
-_ESSENTIAL: Final = frozenset({"model", "messages", "stream"})
+_ESSENTIAL: Final = frozenset({"model", "messages", "stream", "response_format", "structured_outputs"})
+"""Never left out: without a constraint, the reply would have another form than was asked for."""
 _OPENAI: Final = frozenset({*LENGTHS, "temperature", "top_p", "stop"})
 """Fields every server of this API accepts. Dropped last when a refusal names no field."""
 _PAIRS: Final = (("temperature", "top_p"), ("presence_penalty", "frequency_penalty"))
@@ -81,7 +82,7 @@ class Adaptation(msgspec.Struct, frozen=True, kw_only=True):
     def sampling(self, dialect: Dialect) -> frozenset[str]:
         """The `SamplingParams` fields that have an effect. Stop strings always do: the client applies them too."""
         names = {name for name, field in dialect.fields.items() if not self._is_refused(field.name)}
-        return frozenset({*names, "stop"})
+        return frozenset({*names, "stop", *(("constraint",) if dialect.json_schema != "none" else ())})
 
     def thinking(self, dialect: Dialect) -> tuple[Thinking, ...]:
         """The values of `SamplingParams.thinking` of which no field was refused."""

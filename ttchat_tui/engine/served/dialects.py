@@ -13,6 +13,9 @@ import msgspec
 
 from ttchat_tui.domain.sampling import Thinking
 
+JsonSchemaField: TypeAlias = Literal["none", "json_schema", "json_object"]
+"""json_schema: `response_format` of OpenAI's structured outputs · json_object: the schema in `response_format.schema`."""
+
 Counting: TypeAlias = Literal["none", "vllm", "llama.cpp", "llama-cpp-python"]
 """How the server counts a prompt (see `counting`)."""
 
@@ -50,6 +53,10 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     """What is sent for each value of `SamplingParams.thinking`; the rest cannot be chosen."""
     thoughts_as: tuple[str, ...] = ()
     """Fields of a message for its thoughts, which the template keeps or drops; empty: the server reads none."""
+    json_schema: JsonSchemaField = "none"
+    """How a reply is constrained by a JSON schema."""
+    structured_outputs: bool = False
+    """A regular expression or a grammar goes into `structured_outputs`."""
     seed_bits: int = 63
     logprobs: bool = False
     most_rows: int = 1
@@ -103,6 +110,8 @@ VLLM: Final = Dialect(
     continuing={"continue_final_message": True, "add_generation_prompt": False},
     thinking=_template_arguments(has_effort=True),
     thoughts_as=("reasoning_content", "reasoning"),  # the older name, and the newer one
+    json_schema="json_schema",
+    structured_outputs=True,
     logprobs=True,
     most_rows=8,
     counting="vllm",
@@ -114,6 +123,7 @@ LLAMA_CPP: Final = Dialect(
     continuing={},
     thinking=_template_arguments(has_effort=False),
     thoughts_as=("reasoning_content",),
+    json_schema="json_schema",
     seed_bits=32,
     logprobs=True,
     counting="llama.cpp",
@@ -122,6 +132,7 @@ LLAMA_CPP_PYTHON: Final = Dialect(
     name="llama-cpp-python",
     fields=_LLAMA_CPP,
     stream_options={},
+    json_schema="json_object",
     seed_bits=32,
     counting="llama-cpp-python",
 )
@@ -143,15 +154,19 @@ OLLAMA: Final = Dialect(
     fields=_fields(),
     continuing={},
     thinking={"off": {"reasoning_effort": "none"}, **_ONLY_EFFORT},
+    json_schema="json_schema",
     seed_bits=32,
 )
 OPENAI_ITSELF: Final = Dialect(
     name="OpenAI",
     fields=_fields(max_tokens=Field("max_completion_tokens"), **_BIAS),
     thinking=_ONLY_EFFORT,
+    json_schema="json_schema",
     most_rows=8,
 )
-OPENAI: Final = Dialect(name="OpenAI-compatible", fields=_fields(**_BIAS), thinking=_ONLY_EFFORT)
+OPENAI: Final = Dialect(
+    name="OpenAI-compatible", fields=_fields(**_BIAS), thinking=_ONLY_EFFORT, json_schema="json_schema"
+)
 
 DIALECTS: Final = (VLLM, LLAMA_CPP, LLAMA_CPP_PYTHON, TRANSFORMERS, OLLAMA, OPENAI_ITSELF, OPENAI)
 

@@ -6,9 +6,13 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
+import msgspec
+
 from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.constraint import Constraint
 from ttchat_tui.domain.sampling import KeepThoughts, SamplingParams
 from ttchat_tui.domain.thoughts import extract_answer
+from ttchat_tui.engine.base import UnusableConstraint
 from ttchat_tui.engine.served.dialects import Dialect
 from ttchat_tui.engine.text.thinking import with_thoughts
 
@@ -41,6 +45,28 @@ def is_thinking(messages: Sequence[ChatMessage]) -> bool:
     """Whether the last message ends within a think block."""
     text = messages[-1].content if messages and messages[-1].role == "assistant" else ""
     return text.rfind("<think>") > text.rfind("</think>")
+
+
+def constraint_fields(dialect: Dialect, constraint: Constraint) -> dict[str, Any]:
+    """The fields that constrain a reply.
+
+    Raises:
+        UnusableConstraint: servers of this kind have none for it.
+    """
+    match constraint.kind, dialect.json_schema:
+        case "json-schema", "json_schema":
+            schema = {"name": "reply", "strict": True, "schema": msgspec.json.decode(constraint.text)}
+            return {"response_format": {"type": "json_schema", "json_schema": schema}}
+        case "json-schema", "json_object":
+            schema = msgspec.json.decode(constraint.text)
+            return {"response_format": {"type": "json_object", "schema": schema}}
+        case ("regex" | "grammar") as kind, _ if dialect.structured_outputs:
+            return {"structured_outputs": {kind: constraint.text}}
+        case _:
+            raise UnusableConstraint(
+                f"{dialect.name} cannot constrain a reply by a {constraint.kind}.",
+                cure="Take the constraint out (/constrain off), or load the model in-process.",
+            )
 
 
 def body_of(
@@ -81,6 +107,8 @@ def body_of(
         body["logprobs"] = True
         if alternatives:
             body["top_logprobs"] = alternatives
+    if sampling.constraint is not None:
+        body |= constraint_fields(dialect, sampling.constraint)
     body |= dialect.thinking.get(sampling.thinking, {})
     if continue_last:
         body |= dialect.continuing or {}

@@ -37,7 +37,7 @@ from ttchat_tui.engine.served.negotiation import (
     budget_of,
 )
 from ttchat_tui.engine.served.reply_assembler import WHOLE, Seam
-from ttchat_tui.engine.served.request import as_read, is_thinking
+from ttchat_tui.engine.served.request import as_read, constraint_fields, is_thinking
 from ttchat_tui.engine.served.row_request import MAX_ROWS, RowRequest, Transport
 from ttchat_tui.engine.served.served_reply import ServedReply
 from ttchat_tui.engine.text.template import fit, shorten
@@ -114,8 +114,10 @@ class ServedResponder:
             for sampling in (
                 request.sampling,
                 *(row.sampling or request.sampling for row in request.candidates),
-            ):
-                self._counter.bias_ids(sampling.logit_bias)  # an error is that of the request
+            ):  # an error is that of the request
+                self._counter.bias_ids(sampling.logit_bias)
+                if sampling.constraint is not None:
+                    constraint_fields(self._dialect, sampling.constraint)
             messages = as_read(
                 request.messages,
                 self._dialect,

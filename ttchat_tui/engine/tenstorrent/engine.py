@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -22,7 +22,13 @@ from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec, TenstorrentOptions
 from ttchat_tui.domain.sampling import DEFAULTS, SamplingParams
 from ttchat_tui.domain.user_paths import current_folder, home
-from ttchat_tui.engine.base import ModelLoadError, not_loaded, refusal
+from ttchat_tui.engine.base import (
+    ModelLoadError,
+    UnusableConstraint,
+    not_loaded,
+    refusal,
+    require_no_constraint,
+)
 from ttchat_tui.engine.decoding.job import row_samplings
 from ttchat_tui.engine.decoding.responder import Responder
 from ttchat_tui.engine.tenstorrent import environment, weight_cache
@@ -44,6 +50,7 @@ from ttchat_tui.engine.text.tokenizer import ChatTokenizer
 from ttchat_tui.engine.text.tokenizer_folder import template_from_folder, tokenizer_from_folder
 
 log = logging.getLogger(__name__)
+_ON_HOST: Final = 'Let the host sample: [tt] sampling = "host" (--tt-sampling host).'
 
 
 class _Loaded(msgspec.Struct, kw_only=True):
@@ -138,6 +145,11 @@ class TenstorrentEngine:
             return
         loaded = self._loaded
         if loaded.draws is not None:
+            try:
+                require_no_constraint(request, "The card samples, and it has no constraints.", _ON_HOST)
+            except UnusableConstraint as error:
+                yield refusal(request, error.info)
+                return
             request = limit_request(request, loaded.draws)
             control = LimitedControl(control, loaded.draws)
             loaded.stepper.draw_by(row_samplings(request, control))
@@ -215,6 +227,7 @@ def _ready(card: LoadedCard, tokenizer: ChatTokenizer, template: ChatTemplate) -
             batch=stepper,
             batch_sizes=batch_sizes,
             prefill_chunk=card.context_length,
+            constraint_tokenizer=tokenizer,
         ),
     )
 
@@ -231,7 +244,7 @@ def _programs(card: LoadedCard) -> int | None:
 
 def _capabilities(loaded: _Loaded) -> Capabilities:
     return Capabilities(
-        sampling=Capabilities().sampling if loaded.draws is None else loaded.draws,
+        sampling=loaded.responder.sampling if loaded.draws is None else loaded.draws,
         logprobs=loaded.draws is None,
         batch_sizes=loaded.batch_sizes,
         kv_reuse=loaded.stepper.reuses_prefix,

@@ -71,6 +71,24 @@ class ChatTokenizer:
         """The text of every control token."""
         return self._controls.keys()
 
+    @property
+    def control_ids(self) -> Collection[int]:
+        return self._controls.values()
+
+    @property
+    def has_bytes(self) -> bool:
+        """Whether the bytes of single tokens are known (`piece_of`)."""
+        return self._spelling != "opaque"
+
+    @property
+    def size(self) -> int:
+        """Number of tokens, control tokens included; the model's logits may have more, which are padding."""
+        return self._tokenizer.get_vocab_size(with_added_tokens=True)
+
+    def encode_text(self, text: str) -> Sequence[int]:
+        """The ids of a text that continues another one."""
+        return self._encode_text(text, False)
+
     def encode_pieces(self, pieces: Sequence[PromptPiece], start: int = 0) -> list[tuple[int, ...]]:
         """The ids of each piece from `pieces[start]` on, as encoding the whole text at once would give them."""
         return [self._encode_piece(pieces, index) for index in range(start, len(pieces))]

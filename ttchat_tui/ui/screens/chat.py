@@ -22,6 +22,7 @@ from ttchat_tui.ui.engine_pump import EnginePump
 from ttchat_tui.ui.live_metrics import LiveMetrics
 from ttchat_tui.ui.screens.attaching import Attaching
 from ttchat_tui.ui.screens.branch_actions import BranchActions
+from ttchat_tui.ui.screens.constraining import ConstraintActions
 from ttchat_tui.ui.screens.elsewhere import FOLLOW_S
 from ttchat_tui.ui.screens.file_actions import FileActions
 from ttchat_tui.ui.screens.finding import Finding
@@ -64,6 +65,7 @@ class ChatScreen(
     PromptActions,
     Attaching,
     ThinkingActions,
+    ConstraintActions,
     PausingActions,
     SteeringActions,
     DirtySpanScreen[None],

@@ -22,6 +22,7 @@ from ttchat_tui.domain.sampling import MODEL_DEFAULT, RANGES, SamplingParams, wi
 from ttchat_tui.ui.widgets.sampling.bias_list import BiasList, BiasRow
 from ttchat_tui.ui.widgets.sampling.fields import (
     AUTO,
+    CONSTRAINT_HELP,
     MAX_TOKENS_HELP,
     MORE_SLIDERS,
     NOT_UNDERSTOOD,
@@ -95,6 +96,8 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         self._stop = StopField("stop")
         self._help["stop"] = STOP_HELP
         self._bias = BiasList()
+        self._constraint = Label("", markup=False)
+        self._constraint.tooltip = Content(CONSTRAINT_HELP)
         self._thinking = PresetField("thinking", (AUTO,))
         self._levels: tuple[str, ...] = ()
         self._more = Collapsible(
@@ -117,6 +120,7 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         yield self._seed
         yield self._stop
         yield self._bias
+        yield self._constraint
         yield self._thinking
         yield Label("system prompt", classes="heading", markup=False)
         yield self._system_prompt
@@ -233,6 +237,9 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         self._stop.set_strings(self._params.stop)
         if self._bias.is_attached:
             self._bias.show(self._params.logit_bias)
+        constraint = self._params.constraint
+        self._constraint.display = constraint is not None
+        self._constraint.update(constraint.summary if constraint else "")
         self._show_thinking()
         self._show_preset()
 

@@ -1,0 +1,39 @@
+"""The form of replies: set by command, shown in the panel, kept with the conversation, refused where nothing can follow it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.fakes import Script
+from tests.ui.chat_app import ChatApp, running
+from ttchat_tui.domain.constraint import Constraint
+from ttchat_tui.domain.model_spec import Capabilities
+
+
+async def test_a_constraint_is_set_by_command_and_shown_until_it_is_taken_out(tmp_path: Path) -> None:
+    able = Capabilities().sampling | {"constraint"}
+    chat = ChatApp(tmp_path, Script(honours=able))
+    async with running(chat) as pilot:
+        panel = chat.screen.sampling_panel
+        assert panel is not None
+        assert not panel._constraint.display
+        await pilot.press(*"/constrain regex [0-9]+", "enter")
+        assert chat.session.sampling.constraint == Constraint("regex", "[0-9]+")
+        assert panel._constraint.display
+        assert str(panel._constraint.render()) == "regex [0-9]+"
+        assert "Constraint: regex [0-9]+, from the next reply on." in chat.toasts()
+        await pilot.press(*"/constrain json-schema /missing", "enter")
+        assert chat.session.sampling.constraint is not None
+        assert "/constrain: /missing cannot be read: No such file or directory." in chat.toasts()[-1]
+        chat.screen.prompt.set_draft("")
+        await pilot.press(*"/constrain off", "enter")
+        assert chat.session.sampling.constraint is None
+        assert not panel._constraint.display
+
+
+async def test_an_engine_without_constraints_is_named(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        await pilot.press(*"/constrain regex a", "enter")
+        assert chat.session.sampling.constraint is None
+        assert "cannot constrain replies." in chat.toasts()[-1]

@@ -1,0 +1,99 @@
+"""Constraints: the form that a reply must have, by a JSON schema, a regular expression or a grammar."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Final, Literal, TypeAlias, get_args
+
+import msgspec
+from msgspec import Meta
+
+from ttchat_tui.domain.text import visible_line
+
+ConstraintKind: TypeAlias = Literal["json-schema", "regex", "grammar"]
+"""grammar: in the Lark dialect of llguidance."""
+
+MOST_CHARACTERS: Final = 1_000_000
+CONSTRAINT_FORMS: Final = "give json-schema FILE, regex EXPRESSION, grammar FILE, or off"
+_SHOWN: Final = 40
+"""Characters of a regular expression that are shown."""
+
+
+class Constraint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole reply has this form, or the end is missing because the reply was cut off.
+
+    It applies from the first token of the answer, after the thoughts that the chat template opens. A reply keeps the
+    constraint that it began with.
+    """
+
+    kind: ConstraintKind
+    text: Annotated[str, Meta(min_length=1, max_length=MOST_CHARACTERS)]
+    """The schema as JSON, the expression, or the grammar."""
+
+    @property
+    def summary(self) -> str:
+        """`json-schema "Person"`, `regex [0-9]+`, `grammar of 12 lines`."""
+        if self.kind == "regex":
+            shown = self.text if len(self.text) <= _SHOWN else f"{self.text[: _SHOWN - 1]}…"
+            return visible_line(f"regex {shown}")
+        if self.kind == "grammar":
+            lines = len(self.text.splitlines())
+            return f"grammar of {lines} line{'s' * (lines != 1)}"
+        title = _title(self.text)
+        return (
+            visible_line(f'json-schema "{title}"')
+            if title
+            else f"json-schema of {len(self.text):,} characters"
+        )
+
+
+class ConstraintError(ValueError):
+    """What is typed or given is no constraint. The message says why."""
+
+
+def typed_constraint(typed: str) -> Constraint | None:
+    """The constraint of `regex R`, `json-schema FILE` or `grammar FILE`; None for `off`.
+
+    Raises:
+        ConstraintError: it is none of these, or the file cannot be read.
+    """
+    kind, _, value = typed.strip().partition(" ")
+    kind, value = kind.lower().replace("_", "-"), value.strip()
+    if kind == "off" and not value:
+        return None
+    if kind not in get_args(ConstraintKind):
+        raise ConstraintError(f"{CONSTRAINT_FORMS}.")
+    if not value:
+        raise ConstraintError(f"{kind} needs {'an expression' if kind == 'regex' else 'a file'}.")
+    return Constraint("regex", value) if kind == "regex" else constraint_from_file(kind, Path(value))
+
+
+def constraint_from_file(kind: ConstraintKind, path: Path) -> Constraint:
+    """
+    Raises:
+        ConstraintError: the file cannot be read, is empty or too long, or is no JSON.
+    """
+    try:
+        text = path.expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConstraintError(f"{path} cannot be read: {reason}.") from error
+    if not text.strip() or len(text) > MOST_CHARACTERS:
+        size = "is empty" if not text.strip() else f"is longer than {MOST_CHARACTERS:,} characters"
+        raise ConstraintError(f"{path} {size}.")
+    if kind == "json-schema":
+        try:
+            json.loads(text)
+        except ValueError as error:
+            raise ConstraintError(f"{path} is no JSON: {error}.") from error
+    return Constraint(kind, text)
+
+
+def _title(schema: str) -> str:
+    try:
+        parsed = msgspec.json.decode(schema)
+    except msgspec.DecodeError:
+        return ""
+    title = parsed.get("title") if isinstance(parsed, dict) else None
+    return title[:_SHOWN] if isinstance(title, str) else ""

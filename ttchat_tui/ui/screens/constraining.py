@@ -1,0 +1,60 @@
+"""The action of the chat screen that constrains the form of replies."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from ttchat_tui.domain.constraint import Constraint, ConstraintError, typed_constraint
+from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.ui.screens.chat_actions import ChatActions
+
+_FORMS: Final = "/constrain json-schema FILE | regex EXPRESSION | grammar FILE | off"
+
+
+class ConstraintActions(ChatActions):
+    """`/constrain` and `/constrain regex [0-9]+`."""
+
+    def action_constrain(self) -> None:
+        """Say what is set, and what else may be."""
+        constraint = self.session.sampling.constraint
+        self.notify(f"Constraint: {constraint.summary if constraint else 'off'}. {_FORMS}", markup=False)
+
+    def command_constrain(self, typed: str) -> None:
+        try:
+            constraint = typed_constraint(typed)
+        except ConstraintError as error:
+            self.show_error(ErrorInfo(kind="usage", message=f"/constrain: {error}", cure=_FORMS))
+            return
+        info = self.session.info
+        if constraint is not None and info is not None and "constraint" not in info.capabilities.sampling:
+            self.show_error(
+                ErrorInfo(
+                    kind="constraint",
+                    message=f"{info.label} cannot constrain replies.",
+                    cure="In-process engines can, with pip install 'ttchat-tui[constrain]' and sampling on the host.",
+                )
+            )
+            return
+        self._constrain(constraint)
+
+    def choices_constrain(self) -> list[tuple[str, str]]:
+        """For the completion."""
+        return [
+            ("json-schema", "replies are JSON that is valid against a schema; then the file"),
+            ("regex", "the whole reply matches an expression"),
+            ("grammar", "replies are in the language of a Lark grammar; then the file"),
+            ("off", "replies have any form"),
+        ]
+
+    def _constrain(self, constraint: Constraint | None) -> None:
+        try:
+            self.session.set_sampling(replace(self.session.sampling, constraint=constraint))
+        except StorageError as error:
+            self.show_error(error.info)
+        if self.sampling_panel is not None:
+            self.sampling_panel.set_params(self.session.sampling)
+        what = f"{constraint.summary}, from the next reply on" if constraint else "off"
+        self.notify(f"Constraint: {what}.", markup=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import get_args
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -348,25 +348,28 @@ def test_a_text_of_several_tokens_cannot_be_biased_and_is_named(subject: Subject
 
 
 def test_the_reply_goes_on_from_tokens_that_the_user_chooses(subject: Subject) -> None:
-    other = ids(subject.reply(subject.request(max_tokens=3)))[2]
-    paused = PausedReply(subject, subject.request(max_tokens=8))
+    wanted: dict[str, Any] = {"max_tokens": 8, "repetition_penalty": 1.2}
+    info = subject.loaded()
+    first, second, other = ids(subject.reply(subject.request(**wanted)))[:3]
+    paused = PausedReply(subject, subject.request(**wanted))
     paused.step()
-    first = ids(paused.events)[0]
     paused.control.force(Forced(other, instead_of=0))
     replaced = paused.wait_for(lambda event: isinstance(event, TokenEvent) and event.replaces is not None)
     assert isinstance(replaced, TokenEvent)
     assert (replaced.token_ids, replaced.forced, other != first) == ((other,), (True,), True)
-    paused.control.force(Forced(first, instead_of=7), Forced(first))
+    paused.control.force(Forced(first, instead_of=7), Forced(second))
     paused.control.resume()
     events = paused.end()
-    assert ids(events)[:3] == [first, other, first], "the second one is in the place of the first"
-    paused = PausedReply(subject, subject.request(max_tokens=8))
-    paused.control.force(Forced(other), Forced(first))
-    paused.control.resume()
-    again = paused.end()
-    assert ids(again) == ids(events)[1:]
-    assert text(again) == text(events)[len(tokens(events)[0].text) :]
-    assert finished(events).stats.completion_tokens == len(ids(again)) == 8
+    assert ids(events)[:3] == [first, other, second], "the second one is in the place of the first"
+    assert finished(events).stats.completion_tokens == len(ids(events)) - 1
+    if subject.gate is not None or info.engine not in ("cpu", "tt"):
+        return  # what these say does not depend on what they have said
+    begun = "".join(event.text for event in tokens(events)[1:3])
+    asked = subject.request(
+        QUESTION, ChatMessage("assistant", begun), continue_last=True, **{**wanted, "max_tokens": 6}
+    )
+    rest = subject.reply(msgspec.structs.replace(asked, written_ids=(other, second)))
+    assert ids(rest) == ids(events)[3:]
 
 
 def test_an_open_thought_ends_as_the_template_ends_it_and_nothing_else_does(subject: Subject) -> None:

@@ -128,10 +128,10 @@ RECORDED = Recording(
 )
 
 
-def recorded_reply(store: ConversationStore) -> int:
+def recorded_reply(store: ConversationStore, *parts: Recording) -> int:
     asked = ask(store)
     reply = store.begin_reply(asked.conversation_id, asked.id, STARTED)
-    store.finish_reply(reply.id, " ab", "complete", FINISHED, [encoded(RECORDED)])
+    store.finish_reply(reply.id, " ab", "complete", FINISHED, [*map(encoded, parts or [RECORDED])])
     return reply.id
 
 
@@ -150,6 +150,20 @@ def test_what_lies_between_two_parts_was_not_recorded() -> None:
     assert [token.logprob for token in found.tokens] == [-0.125, None, None, None, None]
     assert found.tokens[4].token_id == 8
     assert found.piece_of(found.tokens[2].token_id) == b""
+
+
+def test_the_same_id_of_two_models_keeps_both_pieces(store: ConversationStore) -> None:
+    """Another model has continued the reply."""
+    other = Recording([RecordedToken(7, 1.0), RecordedToken(5, 2.0)], first=2, pieces={5: b" B", 7: b" C"})
+    reply_id = recorded_reply(store, RECORDED, other)
+    stored = store.recordings.of(reply_id)
+    for found in (stored, joined([RECORDED, other])):
+        assert [found.piece_of(each.token_id) for each in found.tokens] == [b" a", b"b", b" C", b" B"]
+        assert [found.piece_of(each.token_id) for each in alternatives_of(found.tokens[0])] == [
+            b" a",
+            b"\xe2\x80",
+        ]
+        assert [each.token_id for each in found.tokens[2:]] == [7, 5], "the ids of the last model are kept"
 
 
 @pytest.mark.parametrize(

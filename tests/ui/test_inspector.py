@@ -86,12 +86,14 @@ async def test_an_alternative_and_words_of_ones_own_become_siblings(tmp_path: Pa
         assert fork.content == "One two other0One two three four five\nsix."
         assert (fork.id != first, text(chat).cursor) == (True, 2)
         await shows(pilot, chat, "␣other0   token 3 of 9")
-        await pilot.press("left", "e", *"or", "enter")
+        await pilot.press("home", "e", *"Or", "enter")
         await reply_ended(pilot, chat)
-        assert chat.session.path[-1].content.startswith("One orOne two")
+        await until(pilot, lambda: text(chat).shown == 7)
+        assert chat.session.path[-1].content.startswith("OrOne two")
         assert chat.session.path[-1].sibling_count == 3
+        assert text(chat).cursor == 0, "at the place of the fork, also at the first token"
         await pilot.press("escape")
-        await shows(pilot, chat, "One or")
+        await shows(pilot, chat, "OrOne two")
 
 
 async def test_a_running_reply_is_followed_to_its_end_and_cannot_be_forked(tmp_path: Path) -> None:

@@ -199,8 +199,11 @@ class GenerationControl:
         return self._pacing.is_paused and not self._is_cancelled
 
     def set_pacing(self, pacing: Pacing) -> None:
-        """Pause or resume, as another control was."""
-        self._pacing = pacing
+        """Pause or resume, as another control was. Steps that were not made before the reply resumed are forgotten."""
+        with self._lock:
+            self._pacing = pacing
+            if not pacing.is_paused:
+                self._steps_taken = pacing.steps
         self._notify()
 
     def pause(self) -> None:
@@ -237,7 +240,6 @@ class GenerationControl:
                 if forced_taken is not None and forced_taken < len(self._forced):
                     return False
                 if not self.is_paused:
-                    self._steps_taken = self._pacing.steps
                     return True
                 if self._steps_taken < self._pacing.steps:
                     self._steps_taken += 1

@@ -72,7 +72,7 @@ class Pause(msgspec.Struct, frozen=True):
     seconds: float
 
 
-class RecordedToken(msgspec.Struct, frozen=True):
+class RecordedToken(msgspec.Struct, frozen=True, gc=False):
     """One token of a reply, or a chunk of a server that does not count tokens."""
 
     token_id: int

@@ -11,11 +11,12 @@ from __future__ import annotations
 import struct
 import sys
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate, chain, pairwise
 from typing import Final, NamedTuple
 
 import msgspec
+from msgspec import structs
 
 from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.errors import ErrorInfo
@@ -28,6 +29,7 @@ from ttchat_tui.domain.recording import (
     cuts_of,
     ids_of,
     steps_of,
+    text_id,
 )
 from ttchat_tui.storage.database import Database, Transaction
 from ttchat_tui.storage.errors import REPAIR, StorageError
@@ -116,7 +118,12 @@ class Recordings:
             before,
         )
         parts = [(row["first"], row["data"]) for row in rows]
-        return lambda: joined([decoded(*part) for part in parts])
+
+        def read() -> Recording:
+            known: dict[int, bytes] = {}
+            return joined([decoded(*part, known) for part in parts])
+
+        return read
 
     def end_of(self, message_id: int, until: int = sys.maxsize) -> int:
         """Number of tokens of the reply up to the last recorded one, in parts that end at token `until` or before; 0: nothing
@@ -146,14 +153,20 @@ def copy_recording(transaction: Transaction, source: PartialCopy, target_id: int
 
 
 def joined(parts: Sequence[Recording]) -> Recording:
-    """One recording of several in order. What lies between two is filled with tokens that were not recorded."""
+    """One recording of several in order. What lies between two is filled with tokens that were not recorded. Where another
+    model has continued the reply, an id may be another piece: the tokens before it lose their ids."""
     if len(parts) < 2:
         return parts[0] if parts else Recording()
     first = parts[0].first
     tokens: list[RecordedToken] = []
     pieces: dict[int, bytes] = {}
+    merged: Mapping[int, bytes] | None = None
     for part in parts:
-        pieces.update(part.pieces)
+        if part.pieces is not merged:
+            merged = part.pieces
+            if any(pieces.get(token_id, piece) != piece for token_id, piece in merged.items()):
+                tokens, pieces = _without_ids(tokens, pieces)
+            pieces.update(merged)
         tokens += [RecordedToken(NOT_RECORDED, 0.0)] * (part.first - first - len(tokens))
         tokens += part.tokens
     return Recording(
@@ -163,6 +176,28 @@ def joined(parts: Sequence[Recording]) -> Recording:
         pauses=[pause for part in parts for pause in part.pauses],
         pieces=pieces,
     )
+
+
+def _without_ids(
+    tokens: Sequence[RecordedToken], pieces: Mapping[int, bytes]
+) -> tuple[list[RecordedToken], dict[int, bytes]]:
+    """The same tokens and alternatives with ids of their pieces alone."""
+    found: dict[int, bytes] = {}
+    new_ids: dict[int, int] = {NOT_RECORDED: NOT_RECORDED}
+    for token_id, piece in pieces.items():
+        new_ids[token_id] = text_id(piece, found)
+        found[new_ids[token_id]] = piece
+
+    def renamed(token: RecordedToken) -> RecordedToken:
+        data = token.alternatives
+        ids = ids_of(data)
+        return structs.replace(
+            token,
+            token_id=new_ids.get(token.token_id, NOT_RECORDED),
+            alternatives=struct.pack(f"<{len(ids)}i", *map(new_ids.__getitem__, ids)) + data[4 * len(ids) :],
+        )
+
+    return [*map(renamed, tokens)], found
 
 
 def encoded(recording: Recording) -> StoredPart:
@@ -195,8 +230,9 @@ def encoded(recording: Recording) -> StoredPart:
     return StoredPart(recording.first, len(tokens), data)
 
 
-def decoded(first: object, data: object) -> Recording:
-    """Raises StorageError, kind `database_corrupt`."""
+def decoded(first: object, data: object, known: dict[int, bytes] | None = None) -> Recording:
+    """`known`: the pieces of earlier parts; new ones are added. If an id has another piece here, this part has its own.
+    Raises StorageError, kind `database_corrupt`."""
     try:
         if not isinstance(data, bytes) or data[:1] != bytes([VERSION]):
             raise ValueError("its version is unknown")
@@ -209,7 +245,7 @@ def decoded(first: object, data: object) -> Recording:
             first=first,
             changes=[SamplingChange(at, sampling_from(each)) for at, each in columns.changes],
             pauses=[Pause(*each) for each in columns.paused],
-            pieces=dict(zip(piece_ids, _pieces(columns), strict=True)),
+            pieces=_pieces(piece_ids, columns, {} if known is None else known),
         )
     except (ValueError, IndexError, OverflowError, struct.error, zlib.error) as error:
         raise StorageError(
@@ -271,9 +307,24 @@ def _unplaced(piece_ids: Sequence[int], places: Sequence[int]) -> list[int]:
     return [piece_ids[place - 1] if place else next(new, NOT_RECORDED) for place in places]
 
 
-def _pieces(columns: _Columns) -> list[bytes]:
-    ends, text = accumulate(_numbers("I", columns.piece_lengths), initial=0), columns.pieces
-    return [text[begin:end] for begin, end in pairwise(ends)]
+def _pieces(ids: Sequence[int], columns: _Columns, known: dict[int, bytes]) -> dict[int, bytes]:
+    """`known` with the pieces of this part, or its own where one differs. Most are known: to compare all of them at once is
+    quicker than to cut them out."""
+    lengths, text = _numbers("I", columns.piece_lengths), columns.pieces
+    ends = [*accumulate(lengths, initial=0)]
+    if len(lengths) != len(ids) or ends[-1] != len(text):
+        raise ValueError("its pieces do not match")
+    known.update(
+        {
+            token_id: text[ends[place] : ends[place + 1]]
+            for place, token_id in enumerate(ids)
+            if token_id not in known
+        }
+    )
+    pieces = [*map(known.__getitem__, ids)]
+    if tuple(map(len, pieces)) == lengths and b"".join(pieces) == text:
+        return known
+    return {token_id: text[begin:end] for token_id, (begin, end) in zip(ids, pairwise(ends), strict=True)}
 
 
 def _entropy_steps(entropy: float | None) -> int:

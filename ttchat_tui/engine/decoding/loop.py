@@ -117,7 +117,8 @@ def run_generation(job: ReplyJob, stepper: AnyStepper) -> Iterator[GenerationEve
     """Stream one reply: `GenerationStarted`, progress, one `TokenEvent` per token, last `GenerationFinished`.
 
     Cancel is checked between steps and between prefill chunks; a pause begins between steps, and tokens that the user
-    chooses are taken there. Sampling parameters are read for each token; stop strings and seed are those of the request. The first token is sampled on the host, from the prefill's logits.
+    chooses are taken there. Sampling parameters are read for each token; stop strings and seed are those of the request.
+    The first token is sampled on the host, from the prefill's logits.
 
     The reply ends with `length` at max_tokens and with `context` when prompt and reply fill the context. An exception of
     the stepper ends it with `error` and keeps the tokens so far; only `EngineDied` is raised.

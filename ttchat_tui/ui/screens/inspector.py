@@ -99,15 +99,16 @@ class InspectorScreen(Dialog[None]):
 
     def on_mount(self) -> None:
         self.set_interval(FOLLOW_S, self._follow)
-        self._open(0)
+        self._open()
 
-    def _open(self, cursor: int) -> None:
-        """Read and show the recording of the reply."""
+    def _open(self, cursor: int | None = None) -> None:
+        """Read and show the recording of the reply, with the cursor on this token; None: on the first one, or on the last one
+        of a running reply."""
         self._is_live = False
-        self.run_worker(self._read(cursor), group="read", exclusive=True)
+        self.run_worker(self._read(cursor, is_new=True), group="read", exclusive=True)
 
-    async def _read(self, cursor: int | None) -> None:
-        """With the cursor on this token; None: where it is, as what is shown has only grown."""
+    async def _read(self, cursor: int | None = None, *, is_new: bool) -> None:
+        """`is_new`: what is shown has not only grown."""
         is_running = self._is_running  # before: what comes meanwhile is followed
         try:
             make = self._session.recordings.reader(self._message.id)
@@ -115,13 +116,13 @@ class InspectorScreen(Dialog[None]):
         except StorageError as error:
             self._about(f"{error.info.message}\n{error.info.cure}".strip())
             return
-        if cursor is None:
-            self._show_growth(recording)
-        else:
+        if is_new:
             self._recording, self._likelihood = recording, Likelihood()
-            self._text.show(recording, None if is_running and not cursor else cursor)
+            self._text.show(recording, cursor if cursor is not None or is_running else 0)
             self._show_figures()
             self._note_end()
+        else:
+            self._show_growth(recording)
         if not recording.tokens:
             self._about(_WAITING if is_running else _NOTHING)
         self._is_live = is_running
@@ -139,7 +140,7 @@ class InspectorScreen(Dialog[None]):
             self._show_growth(self._session.recordings.of(self._message.id))
         else:
             self._is_live = False
-            self.run_worker(self._read(None), group="read", exclusive=True)
+            self.run_worker(self._read(is_new=False), group="read", exclusive=True)
 
     def _show_growth(self, recording: Recording) -> None:
         is_replaced = self._has_other_end(recording)
@@ -224,6 +225,7 @@ class InspectorScreen(Dialog[None]):
 
     def _show_figures(self) -> None:
         self._likelihood.take(self._recording.tokens)
+        self._words.set_class(bool(self._recording.changes), "-changed")
         line = self.query_one("#figures", Static)
         line.set_class(self._text.is_tinted, "-tinted")
         line.update(self._figures_and_legend(), layout=False)

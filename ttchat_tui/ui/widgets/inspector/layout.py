@@ -128,11 +128,13 @@ class TokenLayout:
             units, self._begun = _units_of(piece)
             for text, cells, kind in units:
                 end = self._column + cells
-                if end <= width and kind == "word":  # nearly always
+                if end <= width and kind in ("word", "space"):  # nearly always
                     texts.append(text)
                     columns.append(self._column)
                     tokens.append(token)
                     self._column = end
+                    if kind == "space":
+                        self._word = len(texts)
                 else:
                     self._add(token, text, cells, kind)
 

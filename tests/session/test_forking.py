@@ -153,7 +153,10 @@ def test_nothing_is_forked_where_the_engine_cannot_continue_after_a_token(start:
         ("<think>\nso", [b"so", b""], 0, ("<think>\n", b"")),
         ("so", [b"so", b" STOP"], 1, ("so", b"")),
         ("a—", [b"a", b"\xe2\x80", b"\x94"], 2, ("a", b"\xe2\x80")),
-        ("Mine: so", [b"so"], 1, ("Mine: so", b"")),
+        ("Mine: so on", [b"so", b" on"], 1, ("Mine: so", b"")),
+        ("<think>\nso\n</think>\n\nYes", [b"so", b"\n</think>", b"\nYes"], 0, ("<think>\n", b"")),
+        ("<think>\nso\n</think>\n\nYes", [b"so", b"\n</think>", b"\nYes"], 1, ("<think>\nso", b"")),
+        ("<think>\nso\n</think>\n\nYes", [b"<thinking>", b"so</thinking>Yes"], 1, ("<thinking>", b"")),
         ("other", [b"so", b" on"], 1, None),
     ],
 )

@@ -12,8 +12,9 @@ from msgspec.structs import replace
 from tests.fakes import Gate, Script
 from tests.session.test_chat import Chat
 from ttchat_tui.domain.events import GenerationFinished, TokenEvent
-from ttchat_tui.domain.recording import Recording, SamplingChange, alternatives_of
+from ttchat_tui.domain.recording import NOT_RECORDED, Recording, SamplingChange, alternatives_of
 from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.updates import Notice
 from ttchat_tui.session.recorder import PART_TOKENS, Recorder
 from ttchat_tui.storage.recordings import decoded, joined
 
@@ -168,6 +169,37 @@ def test_a_reply_that_others_follow_is_continued_in_a_copy_with_its_recording(
     assert copied.id != first.id
     assert len(chat.session.recordings.of(copied.id).tokens) == 4
     assert len(chat.session.recordings.of(first.id).tokens) == 2
+
+
+def test_tokens_before_the_first_recorded_one_are_shown_as_not_recorded(start: Callable[..., Chat]) -> None:
+    gate = Gate()
+    chat = start(replace(KNOWN, stepped=True), gate)
+    chat.session.set_sampling(SamplingParams(max_tokens=2))
+    chat.session.recordings.level = "off"
+    gate.release(2)
+    chat.ask("Count.")
+    reply_id = chat.session.path[-1].id
+    chat.session.set_sampling(SamplingParams())
+    chat.session.recordings.level = "full"
+    chat.session.branching.continue_reply()
+    gate.release(1)
+    chat.until(TokenEvent)
+    running = chat.session.recordings.of(reply_id)
+    gate.open()
+    chat.until(GenerationFinished)
+    stored = chat.session.recordings.of(reply_id)
+    for found in (running, stored):
+        assert found.first == 0
+        assert [token.token_id for token in found.tokens[:2]] == [NOT_RECORDED] * 2
+    assert [stored.piece_of(token.token_id) for token in stored.tokens[2:]] == [b" three", b" four."]
+    chat.session.set_sampling(SamplingParams(max_tokens=3))
+    other = alternatives_of(stored.tokens[2])[1].token_id
+    for at in (0, 1):
+        (refused,) = chat.session.forking.fork(reply_id, stored, at, other)
+        assert isinstance(refused, Notice)
+    chat.session.forking.fork(reply_id, stored, 2, other)
+    chat.until(GenerationFinished)
+    assert chat.session.path[-1].content.startswith(f"One two{stored.piece_of(other).decode()}")
 
 
 def test_off_records_nothing(tmp_path: Path) -> None:

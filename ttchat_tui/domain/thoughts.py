@@ -93,6 +93,12 @@ def starts_with_thought(text: str) -> bool:
     return _OPENER.match(text) is not None
 
 
+def opening_before(written: str, reply: str) -> str:
+    """What a stored reply has before the text that its model wrote: the opening tag of a thought that the prompt opened, or
+    nothing."""
+    return OPENING if reply.startswith(OPENING) and not starts_with_thought(written) else ""
+
+
 def find_unopened_end(text: str) -> re.Match[str] | None:
     """The closing tag of a thought that the template opened in the prompt."""
     return None if starts_with_thought(text) else _lone_closer(TagPlaces(text))

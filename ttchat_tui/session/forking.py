@@ -11,12 +11,14 @@ from msgspec import structs
 from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.recording import (
+    NOT_RECORDED,
     RecordedToken,
     Recording,
     SamplingChange,
     alternatives_of,
     text_id,
 )
+from ttchat_tui.domain.thoughts import normalised, opening_before
 from ttchat_tui.domain.updates import Notice, Update
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import not_found
@@ -25,10 +27,10 @@ from ttchat_tui.storage.recordings import PartialCopy, encoded
 if TYPE_CHECKING:
     from ttchat_tui.session.chat import ChatSession
 
-_CHANGED: Final = ErrorInfo(
+_UNKNOWN: Final = ErrorInfo(
     kind="usage",
-    message="The text of this reply is not that of its tokens any more, so it cannot be forked here.",
-    cure="Edit the reply instead: e.",
+    message="The text of this reply up to this token is not known from its recording, so it cannot be forked here.",
+    cure="Edit the reply instead: e in the chat.",
 )
 
 
@@ -63,7 +65,7 @@ class Forking:
         kept = text_before(message.content, recording, at)
         chosen = _chosen(recording.tokens[at], token_id)
         if kept is None or chosen is None:
-            return [Notice(_CHANGED)]
+            return [Notice(_UNKNOWN)]
         ids, index = message.reply.token_ids, recording.first + at
         is_end = token_id in info.end_ids
         if ids[index : index + 1] != (recording.tokens[at].token_id,):
@@ -89,7 +91,7 @@ class Forking:
         message = self._found(message_id)
         kept = text_before(message.content, recording, at)
         if kept is None or message.reply is None:
-            return [Notice(_CHANGED)]
+            return [Notice(_UNKNOWN)]
         piece = text.encode("utf-8", "replace")
         pieces = {**recording.pieces}
         typed = text_id(piece, pieces)
@@ -141,11 +143,13 @@ def _chosen(token: RecordedToken, token_id: int) -> RecordedToken | None:
 
 def text_before(content: str, recording: Recording, at: int) -> tuple[str, bytes] | None:
     """The part of `content` before `recording.tokens[at]`, and the bytes of a character that begins before it. None: the
-    content is not what the tokens say.
+    content is not what the tokens say, or this one was not recorded.
 
     What precedes the first token (the opening tag of a thought, words of the user) and a space that the engine drops at the
-    beginning are found by comparison.
+    beginning are found by comparison. A reply with thoughts is stored `normalised`; its fork begins as it was written.
     """
+    if recording.tokens[at].token_id == NOT_RECORDED:
+        return None
     pieces = [recording.piece_of(token.token_id) for token in recording.tokens]
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     before = decoder.decode(b"".join(pieces[:at]))
@@ -155,8 +159,10 @@ def text_before(content: str, recording: Recording, at: int) -> tuple[str, bytes
         if content.endswith(shown):
             head = content.removesuffix(shown)
             return head + before[len(whole) - len(shown) :], rest
-    if content.startswith(before):  # a stop string was cut off at the end
-        return before, rest
-    if before.startswith(" ") and content.startswith(before[1:]):
-        return before[1:], rest
+    opening = opening_before(whole, content)
+    for begun in (before, before.removeprefix(" ")):
+        written = opening + whole[len(before) - len(begun) :]
+        # What was cut off at the end is a stop string.
+        if content == normalised(written) or content.startswith(opening + begun):
+            return opening + begun, rest
     return None

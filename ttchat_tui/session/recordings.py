@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec import structs
+
 from ttchat_tui.domain.conversation import Message
-from ttchat_tui.domain.recording import Recording, RecordLevel
+from ttchat_tui.domain.recording import NOT_RECORDED, RecordedToken, Recording, RecordLevel
 from ttchat_tui.session.recorder import Recorder
 from ttchat_tui.session.running_reply import RunningReply
 from ttchat_tui.storage.conversations import ConversationStore
@@ -34,7 +36,7 @@ class RecordedReplies:
         return Recorder(max(len(continued.reply.token_ids), self._store.recordings.end_of(continued.id)))
 
     def of(self, message_id: int) -> Recording:
-        """The recording of a reply, also of the running one; without tokens if nothing was recorded.
+        """The recording of a reply from its first token on, also of the running one; without tokens if nothing was recorded.
 
         Raises:
             StorageError: it cannot be read.
@@ -46,7 +48,8 @@ class RecordedReplies:
         function."""
         running = self._running()
         if running is None or running.message.id != message_id or running.recorder is None:
-            return self._store.recordings.reader(message_id)
+            stored = self._store.recordings.reader(message_id)
+            return lambda: from_beginning(stored())
         recorder, is_known = running.recorder, self._before is not None and self._before[0] is running
         if running.continued is None:
             recording = recorder.recording
@@ -57,6 +60,15 @@ class RecordedReplies:
             if read is not None:
                 self._before = running, read()
             assert self._before is not None
-            return joined([part for part in (self._before[1], recorder.recording) if part.tokens])
+            parts = [part for part in (self._before[1], recorder.recording) if part.tokens]
+            return from_beginning(joined(parts))
 
         return with_before
+
+
+def from_beginning(recording: Recording) -> Recording:
+    """With tokens that were not recorded in the place of those before it."""
+    if not recording.first or not recording.tokens:
+        return recording
+    before = [RecordedToken(NOT_RECORDED, 0.0)] * recording.first
+    return structs.replace(recording, first=0, tokens=[*before, *recording.tokens])

@@ -15,6 +15,7 @@ from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import GenerationFinished, GenerationStarted, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.thoughts import normalised
 from ttchat_tui.engine.decoding.loop import Stepper
 from ttchat_tui.engine.decoding.responder import Responder
 from ttchat_tui.engine.text.template import ChatTemplate
@@ -52,10 +53,10 @@ def id_of(tokenizer: Tokenizer, token: str) -> int:
 
 
 class ByHeart(Stepper):
-    """A stepper that recites LINE after the last `<assistant>`, from where the prompt ends."""
+    """A stepper that recites `line` after the last `<assistant>`, from where the prompt ends."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._line = [*tokenizer.encode(LINE).ids, id_of(tokenizer, "<end>")]
+    def __init__(self, tokenizer: Tokenizer, line: str) -> None:
+        self._line = [*tokenizer.encode(line).ids, id_of(tokenizer, "<end>")]
         self._assistant = id_of(tokenizer, "<assistant>")
         self.cache: list[int] = []
 
@@ -85,11 +86,11 @@ class Talk:
     cached_tokens = 0
     """Of the last prompt: those that the cache held already."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self.stepper = ByHeart(tokenizer)
+    def __init__(self, tokenizer: Tokenizer, line: str = LINE, template: str = TEMPLATE) -> None:
+        self.stepper = ByHeart(tokenizer, line)
         self._responder = Responder(
             tokenizer=ChatTokenizer(tokenizer, [id_of(tokenizer, "<end>")]),
-            template=ChatTemplate(TEMPLATE, {}, CONTROLS),
+            template=ChatTemplate(template, {}, CONTROLS),
             context_length=400,
             stepper=self.stepper,
         )
@@ -156,6 +157,33 @@ def test_a_reply_with_unknown_or_foreign_ids_is_continued_from_its_text() -> Non
     assert talk.reply(unfinished, 100, written_ids=strange, continue_last=True)[0] == LINE[1:]
 
 
+THINKS: Final = (
+    "{% for m in messages %}<{{ m.role }}>{{ m.content.split('</think>')[-1] }}<end>{% endfor %}"
+    "{% if add_generation_prompt %}<assistant><think>\n{% endif %}"
+)
+"""Opens a thought for each reply, and removes those of earlier ones, as DeepSeek's and Qwen's do."""
+THOUGHT: Final = "Well ...\n</think>\nYes."
+
+
+@pytest.mark.parametrize("most", range(1, len(THOUGHT), 3))
+def test_a_reply_with_a_thought_continues_after_its_ids_as_if_it_had_never_ended(most: int) -> None:
+    def talk() -> Talk:
+        return Talk(byte_tokenizer(), f"<think>\n{THOUGHT}", THINKS)
+
+    whole = talk()
+    whole.reply([QUESTION], 100)
+    half, ids = talk().reply([QUESTION], most)
+    assert half.startswith("<think>\n")
+    for stored in (half, normalised(half)):
+        again = talk()
+        rest, rest_ids = again.reply(
+            [QUESTION, ChatMessage("assistant", stored)], 100, written_ids=ids, continue_last=True
+        )
+        assert again.stepper.cache == whole.stepper.cache, "nothing is between the thought and the rest"
+        assert half + rest == f"<think>\n{THOUGHT}"
+        assert len(ids) + len(rest_ids) == len(THOUGHT)
+
+
 def test_half_a_character_is_not_in_the_next_turns_prompt() -> None:
     talk = Talk(byte_tokenizer())
     half, _ = talk.reply([QUESTION], 2)
@@ -202,8 +230,7 @@ class Saying(ByHeart):
     """Recites a line, whatever the prompt."""
 
     def __init__(self, tokenizer: Tokenizer, line: str) -> None:
-        super().__init__(tokenizer)
-        self._line = [*tokenizer.encode(line).ids, id_of(tokenizer, "<end>")]
+        super().__init__(tokenizer, line)
         self._said = -1
 
     def _logits(self) -> NDArray[np.float32]:

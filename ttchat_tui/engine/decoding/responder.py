@@ -13,7 +13,7 @@ from ttchat_tui.domain.events import GenerationEvent, PromptCounted, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import Capabilities
 from ttchat_tui.domain.sampling import DEFAULTS, SamplingParams, Thinking
-from ttchat_tui.domain.thoughts import OPENING, opens_thought
+from ttchat_tui.domain.thoughts import OPENING, normalised, opening_before, opens_thought
 from ttchat_tui.engine.base import EngineError, refusal, require_no_constraint, require_rows
 from ttchat_tui.engine.decoding.constraint import ConstraintCompiler, ConstraintTokenizer, RowConstraint
 from ttchat_tui.engine.decoding.job import PREFILL_CHUNK, ReplyJob
@@ -144,14 +144,17 @@ class Responder:
             self._prompts.remember(prompt, *self._whole_characters(unfinished.ids, reply_ids))
 
     def _unfinished_reply(self, request: GenerationRequest) -> UnfinishedReply:
-        """The ids and text of the message to continue, if its ids are known and still decode to its text."""
+        """The ids and text of the message to continue, if its ids are known and still decode to its text: as it streamed, or
+        in the form in which replies with thoughts are stored."""
         ids = request.written_ids
         if not request.continue_last or not ids:
             return NO_UNFINISHED_REPLY
         text, raw = (_decode_ids(self._new_decoder(is_start=is_start), ids) for is_start in (True, False))
-        if text != request.messages[-1].content:  # a stop string was cut off, or another model wrote it
-            return NO_UNFINISHED_REPLY
-        return UnfinishedReply(ids, (raw, text))
+        content = request.messages[-1].content
+        opening = opening_before(text, content)
+        if content != opening + text and content != normalised(opening + text):
+            return NO_UNFINISHED_REPLY  # a stop string was cut off, or another model wrote it
+        return UnfinishedReply(ids, (raw, text), opens_in_prompt=bool(opening))
 
     def _start_constraints(
         self, request: GenerationRequest, prompt: EncodedPrompt, unfinished: UnfinishedReply

@@ -8,9 +8,10 @@ from typing import Final
 import msgspec
 
 from ttchat_tui.domain.chat import ChatMessage
-from ttchat_tui.domain.sampling import DEFAULTS, SamplingParams
+from ttchat_tui.domain.sampling import DEFAULTS, SamplingParams, Thinking
+from ttchat_tui.domain.thoughts import opens_thought
 from ttchat_tui.engine.text.message_tokens import message_tokens
-from ttchat_tui.engine.text.template import ChatTemplate, fit, shorten
+from ttchat_tui.engine.text.template import ChatTemplate, PromptPiece, fit, shorten
 from ttchat_tui.engine.text.thinking import with_thoughts
 from ttchat_tui.engine.text.token_ledger import (
     NO_UNFINISHED_REPLY,
@@ -38,8 +39,8 @@ class EncodedPrompt(msgspec.Struct, frozen=True):
 
     @property
     def tail(self) -> str:
-        """The end of its text, long enough to hold a tag."""
-        return "".join(piece.text for piece, _ in self.encoded[-3:])
+        """As `_tail`."""
+        return _tail([piece for piece, _ in self.encoded])
 
 
 class CountedPrompt(msgspec.Struct, frozen=True):
@@ -86,13 +87,30 @@ class PromptBuilder:
         made: dict[tuple[ChatMessage, ...], tuple[EncodedPiece, ...]] = {}
 
         def count(kept: Sequence[ChatMessage]) -> int:
-            pieces = self._template.pieces(kept, continue_last=continue_last, thinking=sampling.thinking)
+            pieces = self._pieces(kept, continue_last, unfinished, sampling.thinking)
             encoded = made[tuple(kept)] = tuple(self._ledger.encode(pieces, unfinished))
             return sum(len(ids) for _, ids in encoded)
 
         messages = with_thoughts(messages, sampling.keep_thoughts)
         fitted = fit(messages, count, self._context_length, self._reserve, keep)
         return EncodedPrompt(made[fitted.messages], fitted.dropped)
+
+    def _pieces(
+        self,
+        messages: Sequence[ChatMessage],
+        continue_last: bool,
+        unfinished: UnfinishedReply,
+        thinking: Thinking,
+    ) -> tuple[PromptPiece, ...]:
+        """Where the template does not repeat the reply to continue as the model wrote it (it removes thoughts, say), the prompt
+        is the one that the reply answered, followed by its text."""
+        pieces = self._template.pieces(messages, continue_last=continue_last, thinking=thinking)
+        if not unfinished.ids or unfinished.is_end_of(pieces) or len(messages) < 2:
+            return pieces
+        asked = self._template.pieces(messages[:-1], thinking=thinking)
+        if opens_thought(_tail(asked)) != unfinished.opens_in_prompt:
+            return pieces
+        return unfinished.after(asked)
 
     def count(
         self,
@@ -129,3 +147,8 @@ class PromptBuilder:
     def remember(self, prompt: EncodedPrompt, reply_ids: Sequence[int], reply_text: str) -> None:
         """Remember a reply (its ids without control tokens, and their text) for the next prompt."""
         self._ledger.remember(prompt.encoded, reply_ids, reply_text)
+
+
+def _tail(pieces: Sequence[PromptPiece]) -> str:
+    """The end of a prompt's text, long enough to hold a tag."""
+    return "".join(piece.text for piece in pieces[-3:])

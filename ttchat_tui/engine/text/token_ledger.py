@@ -29,6 +29,21 @@ class UnfinishedReply(NamedTuple):
     ids: tuple[int, ...]
     texts: tuple[str, ...]
     """Their text as the prompt may contain it: with and without the space before the first word."""
+    opens_in_prompt: bool = False
+    """It begins in a thought that the template opened."""
+
+    def is_end_of(self, pieces: Sequence[PromptPiece]) -> bool:
+        """Whether a prompt ends with its text, so that it can end with its ids."""
+        last = pieces[-1] if pieces else None
+        return (
+            last is not None and not last.is_control and last.text.endswith(tuple(filter(None, self.texts)))
+        )
+
+    def after(self, pieces: Sequence[PromptPiece]) -> tuple[PromptPiece, ...]:
+        """The prompt that it answers, and its text."""
+        if not pieces or pieces[-1].is_control:
+            return (*pieces, PromptPiece(self.texts[0], False))
+        return (*pieces[:-1], PromptPiece(pieces[-1].text + self.texts[0], False))
 
 
 NO_UNFINISHED_REPLY = UnfinishedReply((), ())

@@ -5,6 +5,7 @@ Standard library and msgspec only: engines fill it, the session stores it, the s
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
@@ -174,6 +175,11 @@ def listed(data: bytes) -> tuple[Alternative, ...]:
     return tuple(found)
 
 
+def perplexity_of(mean_logprob: float) -> float:
+    """exp of the mean negative log-probability in nats; at most 1e304."""
+    return math.exp(min(-mean_logprob, 700))
+
+
 class Likelihood:
     """How probable a reply was to its model, over the tokens whose logits were seen. It can grow with the reply."""
 
@@ -199,7 +205,7 @@ class Likelihood:
 
     @property
     def mean_logprob(self) -> float | None:
-        """In nats; the perplexity is exp of its negative."""
+        """In nats."""
         return self._sum / self._seen if self._seen else None
 
     @property

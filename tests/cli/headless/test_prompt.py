@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import re
 import signal
@@ -111,7 +112,7 @@ def test_prompt_and_reply_are_kept(store: ConversationStore) -> None:
 def test_json_is_one_object_with_every_key(
     store: ConversationStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert answer(store, Script(replies=("One two three four",)), output="json") == 0
+    assert answer(store, Script(replies=("One two three four",), logprobs=True), output="json") == 0
     found = json.loads(capsys.readouterr().out)
     assert list(found) == [
         "text",
@@ -122,6 +123,7 @@ def test_json_is_one_object_with_every_key(
         "sampling",
         "usage",
         "timings",
+        "likelihood",
         "conversation_id",
         "message_id",
     ]
@@ -141,6 +143,9 @@ def test_json_is_one_object_with_every_key(
         "decode_tps": 50.0,
         "total_s": pytest.approx(0.16),
     }
+    assert found["likelihood"] == pytest.approx(
+        {"mean_logprob": -1.25 * math.log(2), "perplexity": 2**1.25, "greedy_share": 0.75}
+    )
     assert isinstance(found["seed"], int)
     assert store.message(found["message_id"]).conversation_id == found["conversation_id"]
 

@@ -19,6 +19,7 @@ from ttchat_tui.ui.widgets.transcript.message_format import (
     fault_view,
     figures_of,
     note_of,
+    view_of,
 )
 
 
@@ -73,9 +74,20 @@ def test_the_figures_include_dropped_messages(count: int, words: str) -> None:
     assert figures_of(stats) == f"3 tok · {words} not sent"
 
 
-def test_the_figures_say_how_probable_the_tokens_were() -> None:
-    stats = GenerationStats(completion_tokens=3, mean_logprob=-0.5, greedy_share=0.666)
-    assert figures_of(stats) == "3 tok · perplexity 1.65 · 67% greedy"
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (40, ["3 tok · ppl 1.65 · 67% greedy"]),
+        (28, ["3 tok · ppl 1.65"]),
+        (15, ["3 tok"]),
+    ],
+)
+def test_how_probable_the_tokens_were_is_shown_where_there_is_room(width: int, shown: list[str]) -> None:
+    view = view_of(
+        reply("Hm.", stats=GenerationStats(completion_tokens=3, mean_logprob=-0.5, greedy_share=0.666))
+    )
+    lines = FiguresRow(view.figures, view.spare_figures).lines(width)
+    assert [piece.content.plain for line in lines for piece in line] == shown
 
 
 def test_the_figures_show_that_sampling_changed_during_the_reply_and_a_pause() -> None:
@@ -87,7 +99,11 @@ CALL = "The model wanted to call now; this app runs no tools."
 
 
 def reply(
-    content: str, *notes: str, reason: FinishReason = "stop", status: MessageStatus = "complete"
+    content: str,
+    *notes: str,
+    reason: FinishReason = "stop",
+    status: MessageStatus = "complete",
+    stats: GenerationStats | None = None,
 ) -> Message:
     record = ReplyRecord(
         model="m",
@@ -95,7 +111,7 @@ def reply(
         sampling=SamplingParams(),
         seed=1,
         finish_reason=reason,
-        stats=GenerationStats(notes=notes),
+        stats=stats or GenerationStats(notes=notes),
     )
     return Message(
         id=1,

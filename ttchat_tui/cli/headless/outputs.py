@@ -15,7 +15,7 @@ from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import LoadProgress, TokenEvent
 from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.domain.model_spec import EngineInfo
-from ttchat_tui.domain.recording import alternatives_of
+from ttchat_tui.domain.recording import alternatives_of, perplexity_of
 from ttchat_tui.domain.text import VisibleReply, json_escaped
 from ttchat_tui.domain.thought_stream import AnswerFilter
 from ttchat_tui.domain.thoughts import extract_answer, extract_thoughts, find_unopened_end
@@ -246,6 +246,7 @@ def result(message: Message, info: EngineInfo, replied: Replied, is_kept: bool) 
             "prefill_tps": stats.prefill_tps,
             **_rates(stats),
         },
+        "likelihood": _likelihood(stats),
         "conversation_id": message.conversation_id if is_kept else None,
         "message_id": message.id if is_kept else None,
     }
@@ -280,6 +281,7 @@ def _candidate(message: Message, record: ReplyRecord, is_kept: bool) -> dict[str
         "finish_reason": record.finish_reason,
         "seed": record.seed,
         "completion_tokens": stats.completion_tokens,
+        "likelihood": _likelihood(stats),
         "message_id": message.id if is_kept else None,
     }
 
@@ -296,6 +298,16 @@ def _usage(stats: GenerationStats) -> dict[str, int | None]:
         "completion_tokens": stats.completion_tokens,
         "cached_tokens": stats.cached_tokens,
         "decode_forwards": stats.decode_forwards,
+    }
+
+
+def _likelihood(stats: GenerationStats) -> dict[str, float | None]:
+    """How probable the tokens were to their model; null without recorded probabilities."""
+    mean = stats.mean_logprob
+    return {
+        "mean_logprob": mean,
+        "perplexity": None if mean is None else perplexity_of(mean),
+        "greedy_share": stats.greedy_share,
     }
 
 

@@ -225,7 +225,6 @@ class InspectorScreen(Dialog[None]):
 
     def _show_figures(self) -> None:
         self._likelihood.take(self._recording.tokens)
-        self._words.set_class(bool(self._recording.changes), "-changed")
         line = self.query_one("#figures", Static)
         line.set_class(self._text.is_tinted, "-tinted")
         line.update(self._figures_and_legend(), layout=False)

@@ -76,7 +76,7 @@ def _sampling(recording: Recording, index: int, own: SamplingParams | None) -> l
 
 
 def words_about(likelihood: Likelihood) -> str:
-    """`211 tok · log-prob -0.42 · perplexity 1.52 · 78% greedy`."""
+    """`211 tok · log-prob -0.42 · ppl 1.52 · 78% greedy`."""
     parts = [f"{likelihood.tokens:,} tok"]
     if likelihood.mean_logprob is not None:
         parts.append(f"log-prob {likelihood.mean_logprob:.2f}")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
+from ttchat_tui.domain.recording import perplexity_of
 from ttchat_tui.domain.text import visible
 
 NOTHING: Final = "–"
@@ -64,10 +64,10 @@ def bar_text(filled_share: float, width: int) -> tuple[str, str]:
 
 
 def likelihood_words(mean_logprob: float | None, greedy_share: float | None) -> list[str]:
-    """`perplexity 1.52`, `78% greedy`, as far as they are known."""
+    """`ppl 1.52`, the perplexity, and `78% greedy`, as far as they are known."""
     parts: list[str] = []
     if mean_logprob is not None:
-        parts.append(f"perplexity {math.exp(min(-mean_logprob, 700)):,.2f}")
+        parts.append(f"ppl {perplexity_of(mean_logprob):,.2f}")
     if greedy_share is not None:
         parts.append(f"{greedy_share:.0%} greedy")
     return parts

@@ -75,31 +75,39 @@ class HeaderRow:
 
 
 class FiguresRow:
-    """A reply's figures, on several lines if the width requires it. No figure is broken."""
+    """A reply's figures, on several lines if the width requires it. No figure is broken. `spare` ones are left out where the
+    last line has no room."""
 
     style = ""
     cost = 0.0
     flows_on = False
     tail = None
 
-    def __init__(self, figures: str) -> None:
-        self.plain = self.source = visible(figures)
+    def __init__(self, figures: str, spare: str = "") -> None:
+        self.plain = self.source = visible(SEPARATOR.join(filter(None, (figures, spare))))
+        self._spare_from = len(visible(figures))
 
     def lines(self, width: int) -> Sequence[VisualLine]:
         content = Content.styled(self.plain, ".md-faint")
         starts, at = [0], 0
         for figure in self.plain.split(SEPARATOR):
             if at > starts[-1] and cell_len(self.plain[starts[-1] : at + len(figure)]) > width:
+                if at > self._spare_from:
+                    break
                 starts.append(at)
             at += len(figure) + len(SEPARATOR)
-        ends = [*(start - len(SEPARATOR) for start in starts[1:]), at]
+        ends = [start - len(SEPARATOR) for start in (*starts[1:], at)]
         return [
             (RenderSpan(content[start:end].truncate(max(1, width), ellipsis=True), start),)
             for start, end in zip(starts, ends, strict=True)
         ]
 
     def looks_like(self, other: RenderRow) -> bool:
-        return isinstance(other, FiguresRow) and self.plain == other.plain
+        return (
+            isinstance(other, FiguresRow)
+            and self.plain == other.plain
+            and self._spare_from == other._spare_from
+        )
 
 
 class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):
@@ -374,5 +382,5 @@ def _footer(view: MessageView) -> list[RenderRow]:
         style = ".note-error" if view.status == "error" else ".note"
         rows += [TextRow(Content.styled(line, style)) for line in visible(view.note).split("\n")]
     if view.figures:
-        rows.append(FiguresRow(view.figures))
+        rows.append(FiguresRow(view.figures, view.spare_figures))
     return [_EMPTY_ROW, *rows] if rows and view.text else rows

@@ -25,6 +25,8 @@ class MessageView(msgspec.Struct, frozen=True):
     time: str = ""
     figures: str = ""
     """The dim line under a reply: parts joined by `SEPARATOR`, the most important first."""
+    spare_figures: str = ""
+    """Follow them as far as there is room."""
     note: str = ""
     """How a reply ended, if not normally: `stopped`, or an error and its cure."""
     thoughts: tuple[ThoughtFigures, ...] = ()

@@ -36,7 +36,9 @@ def view_of(message: Message, *, error_cure: str = "", differing: Sequence[str] 
     """`message` for the transcript. `error_cure` is appended to a failed reply's error. `differing`: the sampling parameters
     that are to be shown, because those of other versions differ."""
     reply = message.reply
-    figures = [figures_of(reply.stats)] if reply and reply.stats else []
+    stats = reply.stats if reply else None
+    figures = [figures_of(stats)] if stats else []
+    spare = likelihood_words(stats.mean_logprob, stats.greedy_share) if stats else []
     if reply and reply.sampling:
         figures += setting_words(reply.sampling, differing)
     return MessageView(
@@ -47,6 +49,7 @@ def view_of(message: Message, *, error_cure: str = "", differing: Sequence[str] 
         title=title_of(message),
         time=clock_time(message.created_at),
         figures=SEPARATOR.join(figures),
+        spare_figures=SEPARATOR.join(spare),
         note=note_of(message, error_cure),
         thoughts=reply.stats.thoughts if reply and reply.stats else (),
         siblings=(message.sibling_index, message.sibling_count),
@@ -82,7 +85,7 @@ def figures_of(stats: GenerationStats) -> str:
     """`41 tok · TTFT 0.14 s · 93.8 tok/s`.
 
     `~` marks estimates, `by pieces` that received chunks were counted instead of tokens. A TTFT that includes the network
-    says so. Dropped messages, changed parameters, pauses and cached tokens follow, then how probable the tokens were."""
+    says so. Dropped messages, changed parameters, pauses and cached tokens follow."""
     about = "~" if stats.is_estimate else ""
     by = " by pieces" if about and stats.chunks and stats.chunks == stats.completion_tokens else ""
     parts = [f"{about if stats.completion_tokens else ''}{stats.completion_tokens:,} tok{by}"]
@@ -99,7 +102,7 @@ def figures_of(stats: GenerationStats) -> str:
         parts.append(f"paused for {stats.paused_s:.0f} s")
     if stats.cached_tokens:
         parts.append(f"{stats.cached_tokens:,}/{stats.prompt_tokens:,} cached")
-    return SEPARATOR.join([*parts, *likelihood_words(stats.mean_logprob, stats.greedy_share)])
+    return SEPARATOR.join(parts)
 
 
 def cost_hint(cost: PromptCost) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any, get_args
 
@@ -22,6 +21,7 @@ from tests.engine.engine_subject import (
     text,
     tokens,
 )
+from tests.engine.recorded_subject import fork_holds, recording_holds
 from tests.fakes import MODEL_MISSING
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.constraint import Constraint
@@ -37,11 +37,9 @@ from ttchat_tui.domain.events import (
 from ttchat_tui.domain.generation import END_OF_THOUGHT, Forced, GenerationControl
 from ttchat_tui.domain.logit_bias import BAN, text_of
 from ttchat_tui.domain.model_spec import ModelSpec
-from ttchat_tui.domain.recording import ALTERNATIVES, alternatives_of
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.thoughts import split_thoughts
 from ttchat_tui.engine.base import EngineError, LoadCancelled
-from ttchat_tui.session.recorder import Recorder
 
 PHASES: tuple[str, ...] = get_args(LoadPhase)
 
@@ -145,29 +143,11 @@ def test_every_token_has_its_time_and_times_only_grow(subject: Subject) -> None:
 
 
 def test_what_is_recorded_is_whole_and_says_which_logits_were_never_seen(subject: Subject) -> None:
-    has_logprobs = subject.loaded().capabilities.logprobs
-    request = msgspec.structs.replace(subject.request(max_tokens=6), record="full")
-    events, recorder = subject.reply(request), Recorder()
-    for event in tokens(events):
-        recorder.add(event)
-    recording = recorder.recording
-    assert [token.token_id for token in recording.tokens] == ids(events)
-    pieces = b"".join(recording.piece_of(token.token_id) for token in recording.tokens)
-    assert pieces.decode("utf-8", "replace").strip() == text(events).strip()
-    # The first token of a device that samples is drawn on the host, from the prefill's logits.
-    for token in recording.tokens if has_logprobs else recording.tokens[:0]:
-        assert token.logprob is not None
-        assert token.entropy is not None
-        assert token.rank is not None
-        others = alternatives_of(token)
-        assert 1 <= len(others) <= ALTERNATIVES
-        assert (others[token.rank].token_id, others[token.rank].cut) == (token.token_id, "kept")
-        assert others[token.rank].logprob == pytest.approx(token.logprob, abs=0.01)
-        assert all(each.token_id in recording.pieces for each in others)
-        assert token.entropy >= -sum(each.logprob * math.exp(each.logprob) for each in others) - 0.05
-    if not has_logprobs:
-        assert {token.logprob for token in recording.tokens[1:]} == {None}
-        assert {token.alternatives for token in recording.tokens[1:]} == {b""}
+    recording_holds(subject)
+
+
+def test_a_reply_continues_after_its_ids_with_another_token(subject: Subject) -> None:
+    fork_holds(subject)
 
 
 def test_the_figures_at_the_end_are_those_of_the_events(subject: Subject) -> None:

@@ -12,6 +12,8 @@ import pytest
 import torch
 
 from tests.engine.cpu.tiny_models import VOCAB, build, save
+from tests.engine.engine_subject import Subject
+from tests.engine.recorded_subject import fork_holds, recording_holds
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import GenerationFinished, GenerationStarted, TokenEvent
 from ttchat_tui.domain.generation import Forced, GenerationControl, GenerationRequest
@@ -143,6 +145,20 @@ def test_rope_scalings_that_our_forward_lacks_run_through_transformers(
     with torch.inference_mode():
         expected = build(model)(torch.tensor([ids])).logits[0, -1].numpy()
     np.testing.assert_allclose(stepper(folder).prefill(ids, go_on), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("model", ["gpt2", "llama"])
+def test_recordings_and_forks_through_transformers_and_in_float32(model: str, tmp_path: Path) -> None:
+    spec = ModelSpec(
+        name="tiny",
+        path=str(save(build(model), tmp_path)),
+        options=CpuOptions(threads=1, precision="fp32"),
+    )
+    subject = Subject(CpuEngine(), spec, None, late=0)
+    assert subject.loaded().label == ("cpu fp32" if model == "llama" else "cpu transformers fp32")
+    recording_holds(subject)
+    fork_holds(subject)
+    subject.engine.close()
 
 
 def test_a_reply_can_be_cancelled(folder: Path) -> None:

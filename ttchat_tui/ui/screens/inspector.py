@@ -16,7 +16,7 @@ from ttchat_tui.config.schema import UiSettings
 from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.logit_bias import BAN, bias_words, text_of
-from ttchat_tui.domain.recording import Likelihood, Recording
+from ttchat_tui.domain.recording import Likelihood, RecordedToken, Recording
 from ttchat_tui.domain.updates import Notice, Update
 from ttchat_tui.session import ChatSession
 from ttchat_tui.storage.errors import StorageError
@@ -87,6 +87,8 @@ class InspectorScreen(Dialog[None]):
         """Of the last token that is shown."""
         self._is_live = False
         """The recording grows, and is shown as far as it has come."""
+        self._listed: RecordedToken | None = None
+        """The token whose alternatives are shown."""
 
     def body(self) -> ComposeResult:
         with Container(id="inspected"):
@@ -117,7 +119,7 @@ class InspectorScreen(Dialog[None]):
             self._about(f"{error.info.message}\n{error.info.cure}".strip())
             return
         if is_new:
-            self._recording, self._likelihood = recording, Likelihood()
+            self._recording, self._likelihood, self._listed = recording, Likelihood(), None
             self._text.show(recording, cursor if cursor is not None or is_running else 0)
             self._show_figures()
             self._note_end()
@@ -152,7 +154,7 @@ class InspectorScreen(Dialog[None]):
         if len(recording.tokens) > self._text.shown:
             self._text.grow(recording)
             self._show_figures()
-            self._show_words()
+            self._show_token()
         self._note_end()
         self._show_whether_forkable()
 
@@ -172,7 +174,9 @@ class InspectorScreen(Dialog[None]):
         self._show_words()
         if self._text.cursor < len(self._recording.tokens):
             token = self._recording.tokens[self._text.cursor]
-            self._list.show(choices_of(self._recording, token))
+            if token != self._listed:
+                self._listed = token
+                self._list.show(choices_of(self._recording, token))
 
     def _show_words(self) -> None:
         index = self._text.cursor

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from tests.engine.engine_subject import finished, text
@@ -17,11 +18,13 @@ from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import GenerationEvent, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec, RemoteOptions
+from ttchat_tui.domain.recording import alternatives_of
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.thoughts import OPENING, extract_answer, extract_thoughts, normalised
 from ttchat_tui.engine.base import EngineError
 from ttchat_tui.engine.cpu.local_count import LocalCounter
 from ttchat_tui.engine.served.engine import ServedEngine
+from ttchat_tui.session.recorder import Recorder
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
 COUNT = ChatMessage("user", "Count from one to one hundred in words, and nothing else.")
@@ -99,14 +102,34 @@ def test_the_length_is_kept(engine: ServedEngine) -> None:
     assert last.stats.completion_tokens <= 5
 
 
-def test_log_probabilities_come_if_the_server_has_them(server: RealServer) -> None:
+def test_log_probabilities_fill_the_recording_if_the_server_has_them(server: RealServer) -> None:
     engine, info = connect(server, logprobs=True)
-    events = stream(engine, asking(max_tokens=4))
+    events = stream(engine, msgspec.structs.replace(asking(max_tokens=8), record="full"))
     engine.close()
+    recorder = Recorder()
+    for event in events:
+        if isinstance(event, TokenEvent):
+            recorder.add(event)
+    recording = recorder.recording
+    pieces = b"".join(recording.piece_of(token.token_id) for token in recording.tokens)
+    assert pieces.decode("utf-8", "replace").strip() == text(events).strip()
     if not info.capabilities.logprobs:
         pytest.skip(f"{server.name} does not offer log-probabilities in chat")
-    tokens = [event for event in events if isinstance(event, TokenEvent)]
-    assert all(value is not None and value <= 0.0 for event in tokens for value in event.logprobs)
+    assert recording.tokens
+    listed = 0
+    for token in recording.tokens:
+        assert token.logprob is not None
+        assert token.logprob <= 0.0
+        others = alternatives_of(token)
+        assert [each.logprob for each in others] == sorted((each.logprob for each in others), reverse=True)
+        if token.rank is not None:
+            listed += 1
+            assert others[token.rank].token_id == token.token_id
+            assert others[token.rank].logprob == pytest.approx(token.logprob, abs=0.02)
+    print(
+        f"{server.name}: {len(alternatives_of(recording.tokens[0]))} alternatives, {listed} of them written"
+    )
+    assert listed >= len(recording.tokens) - 1, "greedy: the most probable one is listed"
 
 
 def test_cancel_ends_the_reply_within_a_tenth_of_a_second_and_the_server_continues(

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from textual.pilot import Pilot
 
 from tests.fakes import Gate, Script
 from tests.ui.chat_app import ChatApp, reply_ended, running, settle, until
+from ttchat_tui.session import recorder
+from ttchat_tui.ui.screens import inspector
 from ttchat_tui.ui.screens.inspector import InspectorScreen
 from ttchat_tui.ui.widgets.inspector.token_text import TokenText
 
 KNOWN = Script(replies=("One two three four five\nsix.",), logprobs=True)
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reply of six tokens is stored and read in several parts, as one of thousands is."""
+    monkeypatch.setattr(recorder, "PART_TOKENS", 2)
+    monkeypatch.setattr(inspector, "FIRST_SHOWN", 2)
 
 
 def on_screen(chat: ChatApp) -> str:
@@ -33,6 +43,7 @@ async def inspect(pilot: Pilot[None], chat: ChatApp, shown: int = 6) -> None:
     await pilot.pause()
 
 
+@pytest.mark.usefixtures("small_parts")
 async def test_a_cursor_walks_the_tokens_and_a_panel_says_what_is_known(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path, KNOWN)
     async with running(chat, (100, 30)) as pilot:
@@ -72,6 +83,7 @@ async def test_a_cursor_walks_the_tokens_and_a_panel_says_what_is_known(tmp_path
         assert chat.app.screen is chat.screen
 
 
+@pytest.mark.usefixtures("small_parts")
 async def test_an_alternative_and_words_of_ones_own_become_siblings(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path, KNOWN)
     async with running(chat, (60, 20)) as pilot:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 from msgspec import structs
@@ -43,12 +44,12 @@ class RecordedReplies:
         """
         return self.reader(message_id)()
 
-    def reader(self, message_id: int) -> Callable[[], Recording]:
-        """Reads what `of` needs, and returns what makes the recording of it, on any thread. Raises StorageError, also the
-        function."""
+    def reader(self, message_id: int, before: int = sys.maxsize) -> Callable[[], Recording]:
+        """Reads what `of` needs, and returns what makes the recording of it, on any thread. Of a stored one only the parts
+        that begin before the token `before`. Raises StorageError, also the function."""
         running = self._running()
         if running is None or running.message.id != message_id or running.recorder is None:
-            stored = self._store.recordings.reader(message_id)
+            stored = self._store.recordings.reader(message_id, before)
             return lambda: from_beginning(stored())
         recorder, is_known = running.recorder, self._before is not None and self._before[0] is running
         if running.continued is None:

@@ -31,6 +31,9 @@ from ttchat_tui.ui.widgets.inspector.token_text import TokenText
 FOLLOW_S: Final = 0.1
 """How often a running reply is looked at, in seconds."""
 
+FIRST_SHOWN: Final = 512
+"""Tokens that fill a screen, one part of a stored recording."""
+
 KEYS: Final = "enter fork  e edit  x ban  +- boost  t tint  n/N<> doubt"
 LIST_KEYS: Final = "↑↓ choose  enter fork here  x ban  +- boost  ← text"
 PAUSED_KEYS: Final = "space resume  . one token  enter choose  x ban  +- boost"
@@ -113,21 +116,31 @@ class InspectorScreen(Dialog[None]):
         """`is_new`: what is shown has not only grown."""
         is_running = self._is_running  # before: what comes meanwhile is followed
         try:
-            make = self._session.recordings.reader(self._message.id)
-            recording = await in_daemon_thread(make)
+            if is_new:
+                await self._show_first(cursor, is_running)
+            if not is_new or self._text.shown >= FIRST_SHOWN:
+                make = self._session.recordings.reader(self._message.id)
+                recording = await in_daemon_thread(make)
+                if is_new:  # the same tokens, but those of an earlier model may have lost their ids
+                    self._recording = recording
+                    self._note_end()
+                self._show_growth(recording)
         except StorageError as error:
             self._about(f"{error.info.message}\n{error.info.cure}".strip())
             return
-        if is_new:
-            self._recording, self._likelihood, self._listed = recording, Likelihood(), None
-            self._text.show(recording, cursor if cursor is not None or is_running else 0)
-            self._show_figures()
-            self._note_end()
-        else:
-            self._show_growth(recording)
-        if not recording.tokens:
+        if not self._text.shown:
             self._about(_WAITING if is_running else _NOTHING)
         self._is_live = is_running
+
+    async def _show_first(self, cursor: int | None, is_running: bool) -> None:
+        """Show the beginning of a long recording up to the cursor, which is on screen long before the whole is read. Raises
+        StorageError."""
+        make = self._session.recordings.reader(self._message.id, before=max((cursor or 0) + 1, FIRST_SHOWN))
+        recording = await in_daemon_thread(make)
+        self._recording, self._likelihood, self._listed = recording, Likelihood(), None
+        self._text.show(recording, cursor if cursor is not None or is_running else 0)
+        self._show_figures()
+        self._note_end()
 
     @property
     def _is_running(self) -> bool:

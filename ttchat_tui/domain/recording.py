@@ -9,6 +9,7 @@ import math
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
+from itertools import accumulate, pairwise
 from typing import Final, Literal, TypeAlias, get_args
 
 import msgspec
@@ -127,20 +128,19 @@ NOT_RECORDED: Final = text_id(b"", {})
 
 
 def packed(alternatives: Sequence[tuple[int, float, Cut]]) -> bytes:
-    """Alternatives as (id, log-probability, cut), the most probable first, in 7 bytes each.
+    """Alternatives as (id, log-probability, cut), the most probable first. See `packed_columns`."""
+    return packed_columns(*zip(*alternatives, strict=True)) if alternatives else b""
+
+
+def packed_columns(ids: Sequence[int], logprobs: Sequence[float], cuts: Sequence[Cut]) -> bytes:
+    """Alternatives, the most probable first, in 7 bytes each.
 
     Three columns, little-endian: ids as int32; log-probabilities in steps of 1/64 nat, each as the difference to the one
     before, as uint16 (nothing is below -1,023 nats); cuts as bytes.
     """
-    before, steps = 0, list[int]()
-    for _, logprob, _ in alternatives:
-        step = max(before, min(round(min(-logprob, _LOWEST) * STEPS_PER_NAT), _LOWEST))
-        steps.append(step - before)
-        before = step
-    count = len(steps)
-    ids = [token_id for token_id, _, _ in alternatives]
-    cuts = bytes([_CODES[cut] for _, _, cut in alternatives])
-    return struct.pack(f"<{count}i{count}H", *ids, *steps) + cuts
+    steps = [round(min(logprob * -STEPS_PER_NAT, _LOWEST)) for logprob in logprobs]
+    more = [step - before for before, step in pairwise(accumulate(steps, max, initial=0))]
+    return struct.pack(f"<{len(ids)}i{len(ids)}H", *ids, *more) + bytes(map(_CODES.__getitem__, cuts))
 
 
 def ids_of(alternatives: bytes) -> tuple[int, ...]:

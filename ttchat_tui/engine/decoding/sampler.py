@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ttchat_tui.domain.recording import ALTERNATIVES, Distribution, packed
+from ttchat_tui.domain.recording import ALTERNATIVES, Distribution, packed_columns
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.decoding.rules import Floats, Ids, Seen, Shortlist, applied, highest, ranked, usable
 from ttchat_tui.engine.decoding.token_bias import NO_BIAS, TokenBias
@@ -133,10 +133,12 @@ class Sampler:
         token_id, shortlist = self._draw(scores, params, bias, allowed, chosen)
         log_total, entropy = _log_total_and_entropy(scores)
         top = _most_probable(shortlist)
+        ids = top.tolist()
+        logprobs = (scores[top] - log_total).tolist() if with_alternatives else []
         distribution = Distribution(
-            rank=_rank(scores, token_id, top),
+            rank=ids.index(token_id) if token_id in ids else _rank(scores, token_id),
             entropy=entropy,
-            alternatives=_alternatives(scores[top] - log_total, top, shortlist) if with_alternatives else b"",
+            alternatives=packed_columns(ids, logprobs, shortlist.cuts_of(top)) if with_alternatives else b"",
         )
         return Sampled(token_id, float(scores[token_id]) - log_total), distribution
 
@@ -213,15 +215,7 @@ def _most_probable(shortlist: Shortlist) -> Ids:
     return ranked(own, first.ids)[:ALTERNATIVES]
 
 
-def _rank(scores: Floats, token_id: int, top: Ids) -> int:
-    """How many tokens come before this one. `top`: the first ones."""
-    found = np.flatnonzero(top == token_id)
-    if len(found):
-        return int(found[0])
+def _rank(scores: Floats, token_id: int) -> int:
+    """How many tokens come before this one."""
     score = scores[token_id]
     return int((scores > score).sum()) + int((scores[:token_id] == score).sum())
-
-
-def _alternatives(logprobs: Floats, ids: Ids, shortlist: Shortlist) -> bytes:
-    """`ids`, most probable first, with the rule that cut each."""
-    return packed(list(zip(ids.tolist(), logprobs.tolist(), shortlist.cuts_of(ids), strict=True)))

@@ -194,15 +194,17 @@ async def test_the_selected_message_its_code_and_every_branch_are_saved(tmp_path
         await reply_ended(pilot, chat)
         await pilot.press("ctrl+r")
         await reply_ended(pilot, chat)
-        for part, name in (("message", "m.jsonl"), ("code", "c.py"), ("all", "a.jsonl")):
+        for part, name in (("message", "m.jsonl"), ("code", "c.py"), ("all", "a.jsonl"), ("all", "a.json")):
             chat.screen.action_save()
             await until(pilot, lambda: isinstance(chat.app.screen, SaveTranscript))
             await pilot.pause()
             buttons = {each.name: each for each in chat.app.screen.query(MarkedButton)}
             buttons[part].value = True
             if part != "code":
-                buttons["jsonl"].value = True
+                buttons[name.partition(".")[2]].value = True
+            buttons["recorded"].value = name == "a.json"
             await pilot.pause()
+            assert chat.app.screen.query_one("#recordings").display == (name == "a.json")
             chat.app.screen.query_one(Input).value = str(tmp_path / name)
             await pilot.press("enter")
             await until(pilot, lambda: chat.app.screen is chat.screen)
@@ -211,6 +213,15 @@ async def test_the_selected_message_its_code_and_every_branch_are_saved(tmp_path
         chat.screen._save("markdown", tmp_path, "code")
         assert (tmp_path / "hi.py").read_text() == "x = 1\n", "a folder gets a file named after the title"
         assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 2
+        chat.screen.command_save(f"--trace {tmp_path / 'b.json'}")
+        chat.screen.command_save(f"--trace {tmp_path / 'b.md'}")
+        await until(pilot, lambda: any("Only JSON has recordings" in each for each in chat.toasts()))
+        for name in ("a.json", "b.json"):
+            await until(pilot, (tmp_path / name).exists)
+            recordings = json.loads((tmp_path / name).read_text())["recordings"]
+            assert len(recordings) == 2
+            assert all(each["tokens"] for each in recordings)
+        assert not (tmp_path / "b.md").exists()
         copied: list[str] = []
         chat.screen.copy = copied.append  # type: ignore[method-assign]
         await pilot.press("ctrl+up", "ctrl+shift+up", "f8")

@@ -7,9 +7,10 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
+from textual import work
 
 from ttchat_tui.domain.conversation import Conversation, Message
 from ttchat_tui.domain.errors import ErrorInfo
@@ -21,12 +22,21 @@ from ttchat_tui.domain.updates import ConversationsChanged
 from ttchat_tui.domain.user_paths import unquoted
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui import deferred
+from ttchat_tui.ui.daemon_thread import in_daemon_thread
 from ttchat_tui.ui.screens.chat_actions import ChatActions
 
 if TYPE_CHECKING:
+    from ttchat_tui.storage.export_recording import FileRecording
     from ttchat_tui.ui.screens.save import Saving
 
 log = logging.getLogger(__name__)
+
+TRACE: Final = "--trace"
+ONLY_JSON: Final = ErrorInfo(
+    kind="usage",
+    message="Only JSON has recordings.",
+    cure="Give the file the suffix .json.",
+)
 
 _PREVIEWED_MESSAGES = 3
 """A preview shows a few lines; a long conversation would take seconds to render."""
@@ -52,7 +62,11 @@ class FileActions(ChatActions):
             return
 
         def save(chosen: Saving | None) -> None:
-            if chosen is not None:
+            if chosen is None:
+                return
+            if chosen.has_recordings:
+                self._save_with_recordings(chosen.target, chosen.part)
+            else:
                 self._save(chosen.format, chosen.target, chosen.part, has_thoughts=chosen.has_thoughts)
 
         language, _ = self._code_block() or ("", "")
@@ -67,17 +81,25 @@ class FileActions(ChatActions):
         self.app.push_screen(dialog, save)
 
     def command_save(self, typed: str) -> None:
-        """`/save notes.json`: the suffix names the format (Markdown without one); a bare name goes to the exports folder."""
+        """`/save notes.json`: the suffix names the format (Markdown without one); a bare name goes to the exports folder.
+        `/save --trace notes.json`: with what was recorded of each token."""
         conversation = self._conversation_to_save()
         if conversation is None:
             return
+        has_recordings = typed.split()[:1] == [TRACE]
+        typed = typed.strip().removeprefix(TRACE).strip() if has_recordings else typed
         try:
             target = deferred.export.place_for(unquoted(typed), self._exports_dir(), conversation)
             format = deferred.export.format_of(target)
         except StorageError as error:
             self.show_error(error.info)
         else:
-            self._save(format, target, "all" if format == "json" else "branch")
+            if not has_recordings:
+                self._save(format, target, "all" if format == "json" else "branch")
+            elif format == "json":
+                self._save_with_recordings(target, "all")
+            else:
+                self.show_error(ONLY_JSON)
 
     def choices_save(self) -> list[tuple[str, str]]:
         """The conversation's file in each format."""
@@ -153,6 +175,29 @@ class FileActions(ChatActions):
             self.show_error(error.info)
         else:
             self.notify(f"Saved to {path}{f', in a new folder: {made}' if made else ''}", markup=False)
+
+    @work(group="save")
+    async def _save_with_recordings(self, target: Path, part: str) -> None:
+        """As JSON. Reading what was recorded of a long conversation takes seconds."""
+        conversation, export = self._conversation_to_save(), deferred.export
+        if conversation is None:
+            return
+        try:
+            messages = self._messages_of(part)
+            recordings: list[FileRecording] = []
+            for each in messages:
+                found = await in_daemon_thread(self.session.recordings.reader(each.id))
+                if found.tokens:
+                    recordings.append(
+                        await in_daemon_thread(deferred.export_recording.to_file, each.id, found)
+                    )
+            shown = _without_prompt(conversation, part)
+            write = partial(export.write_export, target, "json", shown, messages, recordings=recordings)
+            path = await in_daemon_thread(write)
+        except StorageError as error:
+            self.show_error(error.info)
+        else:
+            self.notify(f"Saved with the recordings to {path}", markup=False)
 
     # --- several at once
 

@@ -47,6 +47,8 @@ class Saving(NamedTuple):
     part: str = "branch"
     """A key of `PARTS`."""
     has_thoughts: bool = True
+    has_recordings: bool = False
+    """JSON with what was recorded of each token."""
 
 
 class MarkedButton(RadioButton):
@@ -86,6 +88,7 @@ class SaveTranscript(Dialog[Saving]):
         self._code_suffix = code_suffix
         self._offers_thoughts = offers_thoughts
         self._has_thoughts = True
+        self._has_recordings = False
 
     def body(self) -> ComposeResult:
         with RadioSet(compact=True, id="parts"):
@@ -101,6 +104,9 @@ class SaveTranscript(Dialog[Saving]):
             with RadioSet(compact=True, id="thoughts"):
                 yield MarkedButton("With thoughts", value=True, name="with")
                 yield MarkedButton("Without", name="without")
+        with RadioSet(compact=True, id="recordings"):
+            yield MarkedButton("Without recordings", value=True, name="unrecorded")
+            yield MarkedButton("With the recording of each token", name="recorded")
         yield Static("", classes="preview", markup=False)
         yield LineField(self._suggested, placeholder="File", compact=True)
         yield Static("", classes="hint", markup=False)
@@ -109,6 +115,7 @@ class SaveTranscript(Dialog[Saving]):
             yield Button("Save", id="save", variant="primary", compact=True)
 
     def on_mount(self) -> None:
+        self.query_one("#recordings").display = False
         self._show_preview()
 
     @work(exclusive=True)
@@ -134,13 +141,20 @@ class SaveTranscript(Dialog[Saving]):
         self._has_thoughts = event.pressed.name == "with"
         self._show_choice()
 
+    @on(RadioSet.Changed, "#recordings")
+    def _recordings_chosen(self, event: RadioSet.Changed) -> None:
+        self._has_recordings = event.pressed.name == "recorded"
+
     def _is_with_thoughts(self, format: str) -> bool:
         """JSON has everything."""
         return self._has_thoughts or format == "json"
 
     def _show_choice(self) -> None:
+        is_json = self._format == "json" and self._part != "code"
+        self.query_one("#recordings").display = is_json
         for choice in self.query("#thoughts"):
-            choice.disabled = self._format == "json" or self._part == "code"
+            choice.display = not is_json
+            choice.disabled = self._part == "code"
         self._show_preview()
         field = self.query_one(Input)
         known = (*(ending for ending, _ in FORMATS.values()), self._code_suffix or ".md")
@@ -190,7 +204,8 @@ class SaveTranscript(Dialog[Saving]):
             self.dismiss(self._saving(format, target))
 
     def _saving(self, format: str, target: Path) -> Saving:
-        return Saving(format, target, self._part, self._is_with_thoughts(format))
+        has_recordings = self._has_recordings and format == "json"
+        return Saving(format, target, self._part, self._is_with_thoughts(format), has_recordings)
 
     @on(Button.Pressed, "#cancel")
     def _cancel(self) -> None:

@@ -106,7 +106,7 @@ class SaveTranscript(Dialog[Saving]):
                 yield MarkedButton("Without", name="without")
         with RadioSet(compact=True, id="recordings"):
             yield MarkedButton("Without recordings", value=True, name="unrecorded")
-            yield MarkedButton("With the recording of each token", name="recorded")
+            yield MarkedButton("With recordings", name="recorded")
         yield Static("", classes="preview", markup=False)
         yield LineField(self._suggested, placeholder="File", compact=True)
         yield Static("", classes="hint", markup=False)

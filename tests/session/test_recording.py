@@ -195,8 +195,11 @@ def test_tokens_before_the_first_recorded_one_are_shown_as_not_recorded(start: C
     chat.session.set_sampling(SamplingParams(max_tokens=3))
     other = alternatives_of(stored.tokens[2])[1].token_id
     for at in (0, 1):
-        (refused,) = chat.session.forking.fork(reply_id, stored, at, other)
-        assert isinstance(refused, Notice)
+        for refused in (
+            *chat.session.forking.fork(reply_id, stored, at, other),
+            *chat.session.forking.rewrite(reply_id, stored, at, "Mine"),
+        ):
+            assert isinstance(refused, Notice)
     chat.session.forking.fork(reply_id, stored, 2, other)
     chat.until(GenerationFinished)
     assert chat.session.path[-1].content.startswith(f"One two{stored.piece_of(other).decode()}")

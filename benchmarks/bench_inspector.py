@@ -32,7 +32,7 @@ from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.conversation import ReplyRecord
 from ttchat_tui.domain.events import GenerationStarted, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
-from ttchat_tui.domain.recording import ALTERNATIVES, CUTS, Distribution, packed
+from ttchat_tui.domain.recording import ALTERNATIVES, Cut, Distribution, packed
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import Engine
 from ttchat_tui.session.recorder import Recorder
@@ -60,7 +60,7 @@ def events(chance: random.Random) -> list[TokenEvent]:
         ids = ids[:ALTERNATIVES]
         steps = sorted(-abs(chance.gauss(0, 4)) for _ in ids)[::-1]
         rank = min(int(chance.expovariate(1)), len(ids) - 1)
-        cuts = [CUTS[0] if at < 8 else CUTS[3] for at in range(len(ids))]
+        cuts: list[Cut] = ["kept" if at < 8 else "top-p" for at in range(len(ids))]
         new = {*ids} - sent
         sent |= new
         found.append(

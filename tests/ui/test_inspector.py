@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from textual.pilot import Pilot
 
 from tests.fakes import Gate, Script
 from tests.ui.chat_app import ChatApp, reply_ended, running, settle, until
-from ttchat_tui.session import recorder
+from ttchat_tui.storage.recordings import encoded
 from ttchat_tui.ui.screens import inspector
 from ttchat_tui.ui.screens.inspector import InspectorScreen
 from ttchat_tui.ui.widgets.inspector.token_text import TokenText
@@ -17,11 +18,16 @@ from ttchat_tui.ui.widgets.inspector.token_text import TokenText
 KNOWN = Script(replies=("One two three four five\nsix.",), logprobs=True)
 
 
-@pytest.fixture
-def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reply of six tokens is stored and read in several parts, as one of thousands is."""
-    monkeypatch.setattr(recorder, "PART_TOKENS", 2)
-    monkeypatch.setattr(inspector, "FIRST_SHOWN", 2)
+def split(chat: ChatApp) -> None:
+    """Store the last reply's recording in parts of two tokens, as that of a long one is in parts of hundreds."""
+    reply = chat.session.path[-1]
+    assert reply.reply is not None
+    whole = chat.store.recordings.of(reply.id)
+    parts = [
+        structs.replace(whole, tokens=whole.tokens[at : at + 2], first=at)
+        for at in range(0, len(whole.tokens), 2)
+    ]
+    chat.store.finish_reply(reply.id, reply.content, reply.status, reply.reply, [*map(encoded, parts)])
 
 
 def on_screen(chat: ChatApp) -> str:
@@ -43,14 +49,17 @@ async def inspect(pilot: Pilot[None], chat: ChatApp, shown: int = 6) -> None:
     await pilot.pause()
 
 
-@pytest.mark.usefixtures("small_parts")
-async def test_a_cursor_walks_the_tokens_and_a_panel_says_what_is_known(tmp_path: Path) -> None:
+async def test_a_cursor_walks_the_tokens_and_a_panel_says_what_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inspector, "FIRST_SHOWN", 2)
     chat = ChatApp(tmp_path, KNOWN)
     async with running(chat, (100, 30)) as pilot:
         await pilot.press("f6")
         assert "There is no reply yet." in chat.toasts()
         await pilot.press(*"count", "enter")
         await reply_ended(pilot, chat)
+        split(chat)
         await inspect(pilot, chat)
         await shows(pilot, chat, "One two three four five⏎")
         await shows(pilot, chat, "token 1 of 6")
@@ -83,7 +92,6 @@ async def test_a_cursor_walks_the_tokens_and_a_panel_says_what_is_known(tmp_path
         assert chat.app.screen is chat.screen
 
 
-@pytest.mark.usefixtures("small_parts")
 async def test_an_alternative_and_words_of_ones_own_become_siblings(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path, KNOWN)
     async with running(chat, (60, 20)) as pilot:

@@ -133,8 +133,8 @@ class Sampler:
         token_id, shortlist = self._draw(scores, params, bias, allowed, chosen)
         log_total, entropy = _log_total_and_entropy(scores)
         top = _most_probable(shortlist)
-        ids = top.tolist()
-        logprobs = (scores[top] - log_total).tolist() if with_alternatives else []
+        ids: list[int] = top.tolist()
+        logprobs: list[float] = (scores[top] - log_total).tolist() if with_alternatives else []
         distribution = Distribution(
             rank=ids.index(token_id) if token_id in ids else _rank(scores, token_id),
             entropy=entropy,

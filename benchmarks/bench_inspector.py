@@ -117,11 +117,12 @@ async def on_screen() -> dict[str, float]:
             for _ in range(ROUNDS):
                 start, of_all = time.thread_time(), time.process_time()
                 chat.screen.action_inspect()
-                await pilot.pause()
-                text = chat.app.screen.query_one(TokenText)
-                while not text.shown:
-                    await pilot.pause()
-                await pilot.pause()
+                # Not pilot.pause, which waits until nothing happens any more.
+                while not (texts := chat.app.screen.query(TokenText)) or not texts.first().shown:  # noqa: ASYNC110
+                    await asyncio.sleep(0.001)
+                text = texts.first()
+                await chat.app.screen.wait_for_refresh()
+                assert text.shown < TOKENS
                 opened.append((time.thread_time() - start) * 1e3)
                 while text.shown < TOKENS:
                     await pilot.pause()

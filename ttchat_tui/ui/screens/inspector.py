@@ -119,6 +119,7 @@ class InspectorScreen(Dialog[None]):
             if is_new:
                 await self._show_first(cursor, is_running)
             if not is_new or self._text.shown >= FIRST_SHOWN:
+                await self.wait_for_refresh()  # two threads at once would delay the first frame
                 make = self._session.recordings.reader(self._message.id)
                 recording = await in_daemon_thread(make)
                 if is_new:  # the same tokens, but those of an earlier model may have lost their ids

@@ -25,6 +25,8 @@ class UiState(msgspec.Struct, frozen=True, kw_only=True):
     """The left sidebar."""
     show_controls: bool | None = None
     """The right sidebar."""
+    show_preview: bool | None = None
+    """The sampler's preview in it."""
     last_model: str | None = None
     """Alias, hub id or absolute path, as `--model` takes it."""
 

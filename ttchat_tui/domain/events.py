@@ -144,6 +144,32 @@ class TokenEvent(msgspec.Struct, frozen=True, tag=True):
     one, is in its place and has its time."""
 
 
+class StepScores(msgspec.Struct, frozen=True, tag=True):
+    """What a token of row 0 was drawn from, all of it, for the sampler's preview. Only while the control asks for it, at most
+    `step_feed.EVERY_S` apart: the newest step is always sent in the end. Arrays are little-endian."""
+
+    request_id: int
+    at: int
+    """The token's place in the request's reply: 0 is the first one. An end token, which is no part of the reply, has one too."""
+    token_id: int
+    logits: bytes
+    """Of the model, float32 [vocab]."""
+    seen_ids: bytes
+    """Distinct ids of the prompt and of the reply before the token, int32."""
+    reply_ids: bytes
+    """Distinct ids of the reply before the token, int32."""
+    reply_counts: bytes
+    """How often each of `reply_ids` occurs there, int32."""
+    bias_ids: bytes
+    """Ids with a logit bias, ascending, int32."""
+    bias_amounts: bytes
+    """Added to their logits, float32; -inf bans a token."""
+    allowed: bytes
+    """What a constraint allowed, a bit for each token of the vocabulary, the highest bit of a byte first. Empty: everything."""
+    pieces: dict[int, bytes]
+    """The bytes of the most probable tokens, of those that no earlier event of the request has."""
+
+
 class RowFinished(msgspec.Struct, frozen=True, tag=True):
     """One row of a batch has ended; others may continue. Posted once for each row, row 0 included, before the batch's
     `GenerationFinished`, also after a cancel or an error; not if the prompt was refused or the engine died. Requests
@@ -202,6 +228,7 @@ GenerationEvent: TypeAlias = (
     | Retrying
     | RequestAdapted
     | TokenEvent
+    | StepScores
     | RowFinished
     | GenerationFinished
 )

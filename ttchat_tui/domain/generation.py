@@ -153,8 +153,8 @@ class Forced(msgspec.Struct, frozen=True):
 
 
 class GenerationControl:
-    """Control of a running reply: cancel it, pause it, let it make single steps, choose tokens, or change the sampling
-    parameters from the next token on.
+    """Control of a running reply: cancel it, pause it, let it make single steps, choose tokens, change the sampling parameters
+    from the next token on, or ask for the scores of its steps.
 
     Thread-safe. An engine reads it between steps. An engine in another process subscribes to it.
     """
@@ -167,6 +167,7 @@ class GenerationControl:
         self._pacing = Pacing()
         self._steps_taken = 0
         self._forced: tuple[Forced, ...] = ()
+        self._is_previewed = False
         self._listeners: list[Callable[[GenerationControl], None]] = []
 
     @property
@@ -231,14 +232,26 @@ class GenerationControl:
             self._forced += forced
         self._notify()
 
-    def await_step(self, forced_taken: int | None = None) -> bool:
+    @property
+    def is_previewed(self) -> bool:
+        """The sampler's preview is open: an engine that can sends `StepScores`."""
+        return self._is_previewed
+
+    def set_previewed(self, is_previewed: bool) -> None:
+        self._is_previewed = is_previewed
+        self._notify()
+
+    def await_step(self, forced_taken: int | None = None, was_previewed: bool = True) -> bool:
         """For an engine, before each step: return True when it may begin. A cancel ends the wait too, and so does the end of
         the main thread, which cancels the reply: nobody is left to resume it. With `forced_taken` it returns False once there
-        are more of `forced`, before any step."""
+        are more of `forced`, before any step; so it does if the sampler's preview was opened since `was_previewed` was read."""
         while True:
             with self._lock:
                 if forced_taken is not None and forced_taken < len(self._forced):
                     return False
+                if self._is_previewed and not was_previewed:
+                    return False
+                was_previewed = self._is_previewed
                 if not self.is_paused:
                     return True
                 if self._steps_taken < self._pacing.steps:

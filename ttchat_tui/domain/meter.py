@@ -20,6 +20,7 @@ from ttchat_tui.domain.events import (
     RequestAdapted,
     Retrying,
     RowFinished,
+    StepScores,
     TokenEvent,
 )
 from ttchat_tui.domain.generation import GenerationStats
@@ -156,6 +157,8 @@ class Meter:
                     self.token(time_s, event.row, is_drafted=bool(event.drafted) and event.drafted[index])
             case Retrying() | RequestAdapted():
                 pass  # TTFT includes the time of retries
+            case StepScores():
+                pass  # it comes beside its token
             case RowFinished():
                 pass  # included in the batch's figures
             case GenerationFinished():

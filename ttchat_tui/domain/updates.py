@@ -144,6 +144,10 @@ class SummaryWritten(msgspec.Struct, frozen=True):
     """The model has written the summary that was asked for (`session.context.proposal`), or an error was shown."""
 
 
+class PreviewChanged(msgspec.Struct, frozen=True):
+    """The sampler's preview has a newer token (`session.preview.token`)."""
+
+
 class EngineChanged(msgspec.Struct, frozen=True):
     state: EngineState
     detail: str = ""
@@ -199,6 +203,7 @@ Update: TypeAlias = (
     | PromptCost
     | ContextChanged
     | SummaryWritten
+    | PreviewChanged
     | EngineChanged
     | EngineProgress
     | EngineReady

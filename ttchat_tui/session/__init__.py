@@ -7,6 +7,7 @@ from ttchat_tui.session.marks import Mark
 from ttchat_tui.session.notices import left_out, with_served_name
 from ttchat_tui.session.past_prompts import PastPrompts
 from ttchat_tui.session.running_reply import CHECKPOINT_S
+from ttchat_tui.session.sampler_preview import DRAWS, PreviewedToken
 from ttchat_tui.session.summary import Summary
 from ttchat_tui.storage.listing import ReadList
 from ttchat_tui.storage.message_path import MessagePath
@@ -14,11 +15,13 @@ from ttchat_tui.storage.titles import plain_words
 
 __all__ = [
     "CHECKPOINT_S",
+    "DRAWS",
     "ChatSession",
     "Context",
     "Mark",
     "MessagePath",
     "PastPrompts",
+    "PreviewedToken",
     "ReadList",
     "Summary",
     "first_words",

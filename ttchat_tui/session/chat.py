@@ -33,6 +33,7 @@ from ttchat_tui.domain.events import (
     RequestAdapted,
     Retrying,
     RowFinished,
+    StepScores,
     TokenEvent,
 )
 from ttchat_tui.domain.updates import (
@@ -67,6 +68,7 @@ from ttchat_tui.session.notices import (
 from ttchat_tui.session.other_windows import OtherWindows
 from ttchat_tui.session.pausing import Pausing
 from ttchat_tui.session.presets import Presets
+from ttchat_tui.session.sampler_preview import SamplerPreview
 from ttchat_tui.session.steering import Steering
 from ttchat_tui.storage.errors import StorageError, not_found
 
@@ -108,6 +110,16 @@ class ChatSession(Conversations):
     @cached_property
     def biasing(self) -> Biasing:
         return Biasing(self)
+
+    @cached_property
+    def preview(self) -> SamplerPreview:
+        return SamplerPreview(
+            self._host,
+            self.recordings,
+            running=lambda: self.running,
+            last_reply=lambda: self.last_reply,
+            is_on_screen=lambda message_id: self.path.place_of(message_id) is not None,
+        )
 
     def flush_unsaved(self) -> ErrorInfo | None:
         """Write replies that could not be stored when they ended. Returns the error if that fails again."""
@@ -345,6 +357,8 @@ class ChatSession(Conversations):
                 return [*failed, *self.side_requests.begin_next()]
             case PromptCounted():
                 return self.context.apply(event)
+            case StepScores():
+                return self.preview.take(event)
             case (
                 GenerationStarted()
                 | PrefillProgress()

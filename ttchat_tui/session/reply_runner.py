@@ -18,6 +18,7 @@ from ttchat_tui.domain.events import (
     RequestAdapted,
     Retrying,
     RowFinished,
+    StepScores,
     TokenEvent,
 )
 from ttchat_tui.domain.generation import Candidate, FinishReason, GenerationRequest
@@ -58,7 +59,6 @@ CONNECTION_LOST = "connection_lost"
 
 REFUSALS = ("prompt_too_long",)
 """Kinds of error after which the request is undone: nothing was generated."""
-
 
 _NO_MORE: Final[dict[FinishReason, str]] = {
     "stop": "the model ends its reply here",
@@ -237,6 +237,8 @@ class ReplyRunner:
             case RowFinished():
                 running.candidates.end_row(event)
                 return []
+            case StepScores():
+                return []  # for the preview
             case TokenEvent() if event.row != 0:
                 running.candidates.add(event)
                 return self._writer.tick(running)
@@ -361,10 +363,8 @@ class ReplyRunner:
         return [*ended, Notice(note)]
 
     def _refuse(self, running: RunningReply, error: ErrorInfo) -> list[Update]:
-        """Undo a request for which nothing was generated, and return the text of a prompt that is too long.
-
-        In a conversation that is not on screen the message stays, with the error under it.
-        """
+        """Undo a request for which nothing was generated, and return the text of a prompt that is too long. In a conversation
+        that is not on screen the message stays, with the error under it."""
         if running.continued is not None:
             return [*self._end_as_before(running), Notice(error)]
         if running.replaced and running.asked is None:

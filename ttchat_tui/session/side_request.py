@@ -28,6 +28,7 @@ from ttchat_tui.domain.events import (
     RequestAdapted,
     Retrying,
     RowFinished,
+    StepScores,
     TokenEvent,
 )
 from ttchat_tui.domain.generation import FinishReason, GenerationControl, GenerationRequest
@@ -149,7 +150,7 @@ class SideRequests:
                 return [*([CapabilitiesChanged(capabilities)] if capabilities else []), *notices]
             case GenerationFinished():
                 return self._finish(running.request, event)
-            case GenerationStarted() | PrefillProgress() | Retrying() | RowFinished():
+            case GenerationStarted() | PrefillProgress() | Retrying() | RowFinished() | StepScores():
                 return []
             case _:
                 assert_never(event)

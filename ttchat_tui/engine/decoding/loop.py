@@ -19,6 +19,7 @@ from ttchat_tui.domain.events import (
     GenerationFinished,
     GenerationStarted,
     PrefillProgress,
+    StepScores,
 )
 from ttchat_tui.domain.generation import END_OF_THOUGHT, FinishReason
 from ttchat_tui.domain.meter import Meter
@@ -168,6 +169,7 @@ class _DecodeLoop(Ending):
                 yield event
             with self._forked():
                 yield from self._decode()
+        yield from self._shown_step(is_last=True)
         for row in self._rows:
             if row.reason is None:
                 self._end(row)
@@ -244,19 +246,31 @@ class _DecodeLoop(Ending):
                 if row.reason is not None and self._batch is not None:
                     self._batch.freeze(row.number)
                     yield row.row_finished()
+            yield from self._shown_step(is_last=self._rows[0].reason is not None)
             live = [row for row in live if row.reason is None]
             yield from self._await_step(live)
             live = [row for row in live if row.reason is None]
             if live and not self._is_cancelled:
                 outputs = self._step(live)
 
+    def _shown_step(self, *, is_last: bool) -> Iterator[StepScores]:
+        """What the sampler's preview gets of the newest step, if it is due. `is_last`: no step follows, or none soon."""
+        shown = self._rows[0].feed.next(is_last=is_last)
+        if shown is not None:
+            yield shown
+
     def _await_step(self, live: Sequence[ReplyRow]) -> Iterator[GenerationEvent]:
         """Wait while the user pauses the reply, and take the tokens that the user chooses."""
         control = self._job.control
         if live and control.is_paused:
             began_s = self._job.now_s()
-            while not control.await_step(self._forced_taken):
-                yield from self._take_forced(live)
+            is_ready = False
+            while not is_ready:
+                was_previewed = control.is_previewed
+                yield from self._shown_step(is_last=True)
+                is_ready = control.await_step(self._forced_taken, was_previewed)
+                if not is_ready:
+                    yield from self._take_forced(live)
             paused_s = self._job.now_s() - began_s
             self._paused_s += paused_s
             for row in live:
@@ -283,6 +297,7 @@ class _DecodeLoop(Ending):
 
     def _step(self, live: Sequence[ReplyRow]) -> Sequence[NDArray[np.float32] | Drawn] | NDArray[np.float32]:
         """Feed each live row its latest token."""
+        self._rows[0].feed.before_step()
         if self._batch is None:
             return (self._stepper.step(live[0].last_id),)
         return self._batch.step_rows([row.last_id for row in live])

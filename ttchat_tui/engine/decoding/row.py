@@ -22,6 +22,7 @@ from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.decoding.ending import Ending
 from ttchat_tui.engine.decoding.job import ReplyJob, ReplyText
 from ttchat_tui.engine.decoding.sampler import Sampler
+from ttchat_tui.engine.decoding.step_feed import Step, StepFeed
 from ttchat_tui.engine.decoding.token_bias import TokenBias
 
 
@@ -53,6 +54,8 @@ class ReplyRow(Ending):
         """Of this row alone. It observes the events of the prefill; `accept` feeds it the tokens."""
         self.last_id = -1
         """The latest token, which the model has not seen yet."""
+        self.feed = StepFeed(job)
+        """For the sampler's preview, which shows row 0."""
         self._job = job
         self._seed = seed
         self._sampling = sampling
@@ -136,13 +139,16 @@ class ReplyRow(Ending):
         if self._sampler is None:
             self._sampler = Sampler(len(output), self._seed, self._job.prompt_ids)
         allowed = self._constraint.allowed(len(output)) if self._constraint is not None else None
-        record = self._job.request.record
+        record, distribution = self._job.request.record, None
         bias = self._bias_of(sampling)
         if record == "off":
             token_id, logprob = self._sampler.sample(output, sampling, bias, allowed, chosen=chosen)
-            return token_id, (logprob,), None
-        (token_id, logprob), distribution = self._sampler.sample_recorded(
-            output, sampling, bias, allowed, chosen=chosen, with_alternatives=record == "full"
+        else:
+            (token_id, logprob), distribution = self._sampler.sample_recorded(
+                output, sampling, bias, allowed, chosen=chosen, with_alternatives=record == "full"
+            )
+        self.feed.take(
+            Step(self.meter.completion_tokens, token_id, output, self._sampler.history, bias, allowed)
         )
         return token_id, (logprob,), distribution
 
@@ -199,6 +205,7 @@ class ReplyRow(Ending):
             return TokenEvent(latest.request_id, (), "", (), row=self.number, replaces=withdrawn)
         if self._sampler is not None:
             self._sampler.history.add(token_id)
+        self.feed.replace(token_id)
         distribution = latest.distributions[0] if latest.distributions else None
         logprob, distribution = _seen(token_id, distribution)
         self._latest = TokenEvent(

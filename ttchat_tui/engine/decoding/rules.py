@@ -119,10 +119,13 @@ class Shortlist:
         """Unnormalised probabilities of `left`; the largest is 1. Made when they are first needed: a cut by order alone is
         cheaper before that."""
         if self._weights is None:
-            scores = self.scores_left
-            # Dividing after the subtraction keeps the smallest temperature from making a NaN, and the top weight exactly 1.
-            self._weights = np.exp((scores - scores.max()) / np.float32(max(self.temperature, _TINY)))
+            self._weights = _weights(self.scores_left, self.temperature)
         return self._weights
+
+    @property
+    def weights_before_cuts(self) -> Floats:
+        """As `weights`, of the whole vocabulary; where the temperature is 0, those at 1."""
+        return _weights(self.scores, self.temperature or 1.0)
 
     def writable_scores(self) -> Floats:
         """`scores`, for a rule to change; `own` stays."""
@@ -337,6 +340,12 @@ def _nucleus(weights: Floats, top_p: float) -> Ids:
     is_kept = bins > edge
     is_kept[by_weight[:needed]] = True
     return near[is_kept]
+
+
+@np.errstate(over="ignore")
+def _weights(scores: Floats, temperature: float) -> Floats:
+    # Dividing after the subtraction keeps the smallest temperature from making a NaN, and the top weight exactly 1.
+    return np.exp((scores - scores.max()) / np.float32(max(temperature, _TINY)))
 
 
 def _are_in(ascending: Ids, ids: Ids) -> NDArray[np.bool_]:

@@ -29,6 +29,14 @@ class Sampled(NamedTuple):
     """Natural log of its probability in the model's own distribution: no penalty, temperature 1, no truncation."""
 
 
+class SeenTokens(NamedTuple):
+    """See `rules.Seen`."""
+
+    seen_ids: Ids
+    reply_ids: Ids
+    reply_counts: NDArray[np.int32]
+
+
 class History:
     """The tokens of a prompt and of the reply so far, as the penalties count them.
 
@@ -46,9 +54,12 @@ class History:
         self._n_seen = self._n_prompt = len(prompt)
         self._replied = np.empty(vocab_size, dtype=np.intp)
         self._n_replied = 0
+        self._before_last = (self._n_seen, 0)
+        """Numbers of seen and of replied ids before the last token was added."""
 
     def add(self, token_id: int) -> None:
         """Count one more token of the reply."""
+        self._before_last = (self._n_seen, self._n_replied)
         if self._counts[token_id] == 0:
             self._replied[self._n_replied] = token_id
             self._n_replied += 1
@@ -67,6 +78,14 @@ class History:
         if self._n_seen > self._n_prompt and self._seen[self._n_seen - 1] == token_id:
             self._n_seen -= 1
             self._is_seen[token_id] = False
+
+    def before(self, last_id: int) -> SeenTokens:
+        """What it was before `last_id` was added last. Copies."""
+        n_seen, n_replied = self._before_last
+        reply_ids: Ids = np.array(self._replied[:n_replied])
+        counts = self._counts[reply_ids]
+        counts[reply_ids == last_id] -= 1
+        return SeenTokens(np.array(self._seen[:n_seen]), reply_ids, counts)
 
     @property
     def seen_ids(self) -> Ids:

@@ -26,8 +26,9 @@ class CountTokens(msgspec.Struct, frozen=True, tag=True):
 class Generate(msgspec.Struct, frozen=True, tag=True):
     request: GenerationRequest
     pacing: Pacing = Pacing()
-    """At the beginning, as the next field."""
+    """At the beginning, as the next fields."""
     forced: tuple[Forced, ...] = ()
+    is_previewed: bool = False
 
 
 class Unload(msgspec.Struct, frozen=True, tag=True):
@@ -62,7 +63,22 @@ class Force(msgspec.Struct, frozen=True, tag=True):
     """Those that are new."""
 
 
+class SetPreviewed(msgspec.Struct, frozen=True, tag=True):
+    request_id: int
+    is_previewed: bool
+
+
 Command: TypeAlias = (
-    Load | CountTokens | Generate | Unload | Close | CancelLoad | Cancel | SetSampling | SetPacing | Force
+    Load
+    | CountTokens
+    | Generate
+    | Unload
+    | Close
+    | CancelLoad
+    | Cancel
+    | SetSampling
+    | SetPacing
+    | Force
+    | SetPreviewed
 )
-"""The first five run in order. The last five change the command that is running."""
+"""The first five run in order. The others change the command that is running."""

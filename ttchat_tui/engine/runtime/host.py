@@ -83,6 +83,7 @@ class EngineHost:
         self._count_ids = itertools.count(1)
         self._last_count_id = 0
         self._is_closing = False
+        self._is_previewed = False
         # Not a daemon, so that the device is closed even after the UI has crashed (see `_next_command`).
         self._thread = threading.Thread(target=self._run, name="engine", daemon=False)
 
@@ -145,11 +146,18 @@ class EngineHost:
         """Queue a reply. It always ends with `GenerationFinished`: with error kind `not_ready` if no model is loaded when its
         turn comes. A request made during a load waits for the load."""
         control = GenerationControl(request.sampling)
+        control.set_previewed(self._is_previewed)
         self._controls[request.id] = control
         self._commands.put(Generate(request))
         if self._is_closing and not self.is_alive:
             self._cancel_queued()
         return control
+
+    def set_previewed(self, is_previewed: bool) -> None:
+        """Whether replies report `StepScores`: the running one from now on, and all that follow."""
+        self._is_previewed = is_previewed
+        for control in list(self._controls.values()):
+            control.set_previewed(is_previewed)
 
     def count(
         self,

@@ -43,6 +43,7 @@ from ttchat_tui.engine.runtime.commands import (
     Generate,
     Load,
     SetPacing,
+    SetPreviewed,
     SetSampling,
     Unload,
 )
@@ -156,7 +157,7 @@ class IsolatedEngine:
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
         child = self._running_child()
         control.subscribe(self._wake)
-        command = Generate(request, control.pacing, control.forced)
+        command = Generate(request, control.pacing, control.forced, control.is_previewed)
         child.send(command)
         is_finished = False
         try:
@@ -212,7 +213,7 @@ class IsolatedEngine:
         self, child: Child, command: Generate, control: GenerationControl
     ) -> Iterator[ChildAnswer]:
         """The answers to a running request. Changes of `control` are sent to the child at once."""
-        request, pacing = command.request, command.pacing
+        request, pacing, is_previewed = command.request, command.pacing, command.is_previewed
         sampling, forced, is_cancelled = request.sampling, len(command.forced), False
         timeouts = self._timeouts
         step_timeout = StepTimeout(timeouts.step_s, timeouts.min_step_s)
@@ -237,6 +238,9 @@ class IsolatedEngine:
             if control.pacing != pacing:
                 pacing = control.pacing
                 child.send(SetPacing(request.id, pacing))
+            if control.is_previewed != is_previewed:
+                is_previewed = control.is_previewed
+                child.send(SetPreviewed(request.id, is_previewed))
             if control.is_cancelled and not is_cancelled:
                 is_cancelled = True
                 child.send(Cancel(request.id))

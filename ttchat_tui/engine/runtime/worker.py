@@ -41,6 +41,7 @@ from ttchat_tui.engine.runtime.commands import (
     Generate,
     Load,
     SetPacing,
+    SetPreviewed,
     SetSampling,
     Unload,
 )
@@ -125,10 +126,11 @@ class Worker:
             case Load():
                 self._load_cancelled = cancelled = threading.Event()
                 self._queue(lambda: self._load(command, cancelled))
-            case Generate(request, pacing, forced):
+            case Generate(request, pacing, forced, is_previewed):
                 self._controls[request.id] = control = GenerationControl(request.sampling)
                 control.force(*forced)
                 control.set_pacing(pacing)
+                control.set_previewed(is_previewed)
                 self._queue(lambda: self._generate(command, control))
             case CountTokens():
                 self._queue(lambda: self._count(command))
@@ -152,6 +154,9 @@ class Worker:
             case Force(request_id, forced):
                 if control := self._controls.get(request_id):
                     control.force(*forced)
+            case SetPreviewed(request_id, is_previewed):
+                if control := self._controls.get(request_id):
+                    control.set_previewed(is_previewed)
             case _:
                 assert_never(command)
 

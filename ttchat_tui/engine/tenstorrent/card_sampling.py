@@ -113,8 +113,8 @@ class LimitedControl(GenerationControl):
     def forced(self) -> tuple[Forced, ...]:
         return self._control.forced
 
-    def await_step(self, forced_taken: int | None = None) -> bool:
-        return self._control.await_step(forced_taken)
+    def await_step(self, forced_taken: int | None = None, was_previewed: bool = True) -> bool:
+        return self._control.await_step(forced_taken)  # the card keeps the scores: nothing is previewed
 
     @property
     def sampling(self) -> SamplingParams:

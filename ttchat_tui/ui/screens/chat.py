@@ -30,6 +30,7 @@ from ttchat_tui.ui.screens.inspecting import Inspecting
 from ttchat_tui.ui.screens.ledger_actions import LedgerActions
 from ttchat_tui.ui.screens.organising import OrganisingActions
 from ttchat_tui.ui.screens.pausing import PausingActions
+from ttchat_tui.ui.screens.previewing import Previewing
 from ttchat_tui.ui.screens.prompt_actions import PromptActions
 from ttchat_tui.ui.screens.queueing import Queueing
 from ttchat_tui.ui.screens.recalling import Recalling
@@ -68,6 +69,7 @@ class ChatScreen(
     ConstraintActions,
     PausingActions,
     SteeringActions,
+    Previewing,
     DirtySpanScreen[None],
 ):
     """The app's main screen; dialogs open on top of it."""
@@ -117,6 +119,7 @@ class ChatScreen(
         self.restore_queue()
         self._refresh_settings()
         self._refresh_metrics()
+        self.place_sidebars(self.size.width)
         self.show_updates([ConversationsChanged()])
         notice = self.session.storage_notice
         if notice is not None:

@@ -16,6 +16,7 @@ class Inspecting(ChatActions):
     _selected_or: Callable[[Callable[[Message], bool]], Message | None]
     set_bias: Callable[..., None]
     _change: Callable[[Callable[[], list[Update]]], bool]
+    leave_inspected: Callable[[bool | None], None]
 
     def action_inspect(self) -> None:
         message = self._selected_or(lambda each: each.role == "assistant")
@@ -25,4 +26,4 @@ class Inspecting(ChatActions):
             return
         ui = self.services.config.ui
         screen = deferred.inspector.InspectorScreen(self.session, message, ui, self._change, self.set_bias)
-        self.app.push_screen(screen)
+        self.app.push_screen(screen, self.leave_inspected)

@@ -27,6 +27,7 @@ from ttchat_tui.ui.widgets.inspector.about_token import lines_about, words_about
 from ttchat_tui.ui.widgets.inspector.alternatives import AlternativeList, choices_of
 from ttchat_tui.ui.widgets.inspector.doubt import BY_ENTROPY, BY_PROBABILITY
 from ttchat_tui.ui.widgets.inspector.token_text import TokenText
+from ttchat_tui.ui.widgets.sampling.preview_rows import PreviewRows
 
 FOLLOW_S: Final = 0.1
 """How often a running reply is looked at, in seconds."""
@@ -34,7 +35,7 @@ FOLLOW_S: Final = 0.1
 FIRST_SHOWN: Final = 512
 """Tokens that fill a screen, one part of a stored recording."""
 
-KEYS: Final = "enter fork  e edit  x ban  +- boost  t tint  n/N<> doubt"
+KEYS: Final = "enter fork  e edit  x ban  +- boost  s sampler  t tint  n/N<>"
 LIST_KEYS: Final = "↑↓ choose  enter fork here  x ban  +- boost  ← text"
 PAUSED_KEYS: Final = "space resume  . one token  enter choose  x ban  +- boost"
 CHOICE_KEYS: Final = "↑↓ choose  enter write this  x ban  +- boost  ← text"
@@ -45,15 +46,17 @@ _NOTHING: Final = (
 _WAITING: Final = "Waiting for the first token …"
 
 
-class InspectorScreen(Dialog[None]):
-    """Over the chat, which goes on below it."""
+class InspectorScreen(Dialog[bool]):
+    """Over the chat, which goes on below it. True: the user wants the sampler's preview of the token under the cursor."""
 
     heading = "Inspector"
     AUTO_FOCUS = "TokenText"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (36, "-high")]
     BINDINGS = [
         Binding("e", "write", "Write the rest", show=False),
         Binding("t", "tint", "Tint", show=False),
+        Binding("s", "preview", "Preview the sampler", show=False),
         Binding("less_than_sign", "limit(-1)", "Lower limit", show=False),
         Binding("greater_than_sign", "limit(1)", "Higher limit", show=False),
         Binding("x", "ban(False)", "Ban", show=False),
@@ -99,6 +102,9 @@ class InspectorScreen(Dialog[None]):
             with Vertical(id="token"):
                 yield Static("", id="about", markup=False)
                 yield AlternativeList()
+                if self._session.preview.is_open:
+                    yield Static("with the settings of now", id="now", markup=False)
+                    yield PreviewRows()
         yield Static("", id="figures", markup=False)
         yield Static(KEYS, classes="hint", markup=False)
 
@@ -191,6 +197,16 @@ class InspectorScreen(Dialog[None]):
             if token != self._listed:
                 self._listed = token
                 self._list.show(choices_of(self._recording, token))
+            self._preview()
+
+    def _preview(self) -> None:
+        """What the sampler would do with the settings of now."""
+        preview = self._session.preview
+        preview.inspect(self._message.id, self._recording, self._text.cursor)
+        if preview.is_open:
+            rows = self.query_one(PreviewRows)
+            rows.set_params(self._session.sampling)
+            rows.show(preview.token, preview.why_not)
 
     def _show_words(self) -> None:
         index = self._text.cursor
@@ -270,6 +286,10 @@ class InspectorScreen(Dialog[None]):
         else:
             text.tint(BY_PROBABILITY, is_tinted=False)
         self._show_figures()
+
+    def action_preview(self) -> None:
+        """Leave for the sliders, with the token under the cursor in the sampler's preview."""
+        self.dismiss(self._text.cursor < len(self._recording.tokens))
 
     def action_limit(self, steps: int) -> None:
         self._text.tint(self._text.doubt.moved(steps), is_tinted=self._text.is_tinted)

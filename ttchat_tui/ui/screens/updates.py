@@ -29,6 +29,7 @@ from ttchat_tui.domain.updates import (
     MessageChanged,
     MessageRemoved,
     Notice,
+    PreviewChanged,
     PromptCost,
     QueueChanged,
     ReplyBegan,
@@ -73,6 +74,7 @@ class UpdateDrawing(Elsewhere):
     answer_keys: Callable[[], Sequence[ShownKey]]
     pace_keys: Callable[[], Sequence[ShownKey]]
     show_pace: Callable[[], None]
+    show_preview: Callable[[], None]
     _context_shown: Mapping[str, int] = MappingProxyType({})
     """Of the running reply, or of what sending the draft would take."""
 
@@ -85,6 +87,7 @@ class UpdateDrawing(Elsewhere):
                 self.show_error(error.info)
         self._show_whether_busy()
         self.show_pace()
+        self.show_preview()
         self.on_message_selection_selection_changed()
 
     def _show_whether_busy(self) -> None:
@@ -149,6 +152,8 @@ class UpdateDrawing(Elsewhere):
                 self.count()
             case SummaryWritten():
                 self.show_summary_end()
+            case PreviewChanged():
+                pass  # drawn once, after all updates
             case EngineChanged(state, detail):
                 self._show_state(state, detail)
             case EngineProgress(progress):

@@ -12,6 +12,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
+from textual.events import Key
 from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Collapsible, Label
@@ -19,6 +20,7 @@ from textual.widgets import Collapsible, Label
 from ttchat_tui.domain.model_spec import Capabilities
 from ttchat_tui.domain.preset import BUILT_IN, Preset
 from ttchat_tui.domain.sampling import MODEL_DEFAULT, RANGES, SamplingParams, with_preset
+from ttchat_tui.session import PreviewedToken
 from ttchat_tui.ui.widgets.sampling.bias_list import BiasList, BiasRow
 from ttchat_tui.ui.widgets.sampling.fields import (
     AUTO,
@@ -26,6 +28,8 @@ from ttchat_tui.ui.widgets.sampling.fields import (
     MAX_TOKENS_HELP,
     MORE_SLIDERS,
     NOT_UNDERSTOOD,
+    OPEN_PREVIEW,
+    PREVIEW,
     SEED_HELP,
     SLIDER_KEYS,
     SLIDERS,
@@ -38,6 +42,7 @@ from ttchat_tui.ui.widgets.sampling.fields import (
 )
 from ttchat_tui.ui.widgets.sampling.number_field import NumberField
 from ttchat_tui.ui.widgets.sampling.preset_select import PresetField
+from ttchat_tui.ui.widgets.sampling.preview_rows import PreviewRows
 from ttchat_tui.ui.widgets.sampling.slider import Slider
 from ttchat_tui.ui.widgets.sampling.stop_field import StopField
 from ttchat_tui.ui.widgets.sampling.system_prompt import SystemPrompt
@@ -67,6 +72,12 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         """The user changed a parameter or chose a preset of sampling alone. `params` apply from the next token on."""
 
         params: SamplingParams
+
+    @dataclass
+    class PreviewToggled(Message):
+        """The user opened the sampler's preview, or closed it."""
+
+        is_open: bool
 
     @dataclass
     class PresetChosen(Message):
@@ -106,6 +117,10 @@ class SamplingPanel(VerticalScroll, can_focus=False):
             collapsed_symbol="▸",
             expanded_symbol="▾",
         )
+        self._preview = PreviewRows()
+        self._preview_fold = Collapsible(
+            self._preview, title=PREVIEW, collapsed_symbol="▸", expanded_symbol="▾"
+        )
         self._system_prompt = SystemPrompt(placeholder="No system prompt")
         self._system_prompt.tooltip = Content(SYSTEM_HELP)
         self.set_capabilities(Capabilities())
@@ -116,6 +131,7 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         for field in SLIDERS:
             yield self._sliders[field.name]
         yield self._more
+        yield self._preview_fold
         yield self._max_tokens
         yield self._seed
         yield self._stop
@@ -231,7 +247,21 @@ class SamplingPanel(VerticalScroll, can_focus=False):
     def _rows(self) -> dict[str, Slider | NumberField]:
         return {**self._sliders, "max_tokens": self._max_tokens, "seed": self._seed}
 
+    def set_preview_open(self, is_open: bool) -> None:
+        """Unfold the sampler's preview, or fold it; posts nothing."""
+        with self.prevent(Collapsible.Expanded, Collapsible.Collapsed):
+            self._preview_fold.collapsed = not is_open
+        self._preview_fold.title = OPEN_PREVIEW if is_open else PREVIEW
+
+    def focus_preview(self) -> None:
+        self._preview.focus()
+
+    def show_preview(self, token: PreviewedToken | None, why_not: str) -> None:
+        """Preview this token under the parameters that are shown; None: say why there is none."""
+        self._preview.show(token, why_not)
+
     def _show_params(self) -> None:
+        self._preview.set_params(self._params)
         for name, row in self._rows().items():
             row.set_value(getattr(self._params, name))
         self._stop.set_strings(self._params.stop)
@@ -315,6 +345,18 @@ class SamplingPanel(VerticalScroll, can_focus=False):
             self._apply(self._with(event.preset))
         else:
             self.post_message(self.PresetChosen(event.preset))
+
+    @on(Collapsible.Toggled)
+    def _fold_toggled(self, event: Collapsible.Toggled) -> None:
+        event.stop()
+        if event.collapsible is self._preview_fold:
+            self.post_message(self.PreviewToggled(not event.collapsible.collapsed))
+
+    def on_key(self, event: Key) -> None:
+        """Where nothing is typed, d draws from the open preview."""
+        if event.key == "d" and not self._preview_fold.collapsed:
+            event.stop()
+            self._preview.action_draw()
 
     @on(SystemPrompt.Edited)
     def _system_prompt_edited(self, event: SystemPrompt.Edited) -> None:

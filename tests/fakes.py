@@ -23,7 +23,14 @@ from typing import Any, Literal, Protocol, TypeVar
 import msgspec
 
 from tests.patience import Patience
-from tests.scripted_reply import ScriptedReply, batch_finished, token_id, tokenize
+from tests.scripted_reply import (
+    VOCABULARY,
+    ScriptedReply,
+    batch_finished,
+    made_up_scores,
+    token_id,
+    tokenize,
+)
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import (
     EngineEvent,
@@ -78,7 +85,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     thinking: tuple[Thinking, ...] = ()
     """What the engine says of thinking."""
     logprobs: bool = False
-    """Each token comes with made-up probabilities."""
+    """Each token comes with made-up probabilities, and with its scores for the preview."""
     end_word: str = ""
     """A token that ends a reply."""
     notes: tuple[str, ...] = ()
@@ -177,7 +184,7 @@ class ScriptedEngine:
             engine=spec.engine,
             label="scripted",
             context_length=self.script.context_length,
-            vocab_size=65_536,
+            vocab_size=VOCABULARY,
             load_s=LOAD_S / 10,
             threads=1,
             capabilities=Capabilities(
@@ -274,6 +281,8 @@ class ScriptedEngine:
             word, is_forced = reply.next_word(words, control)
             shown = word.upper() if control.sampling.temperature >= SHOUT else word
             yield reply.token(shown, control, is_forced=is_forced)
+            if self.script.logprobs and control.is_previewed:
+                yield made_up_scores(reply, shown)
             reason = reply.end(control.sampling)
             if reason is not None:
                 yield reply.finished(reason)

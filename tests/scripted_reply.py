@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from array import array
 from collections import deque
 from collections.abc import Iterator, Sequence
 from zlib import crc32
@@ -15,6 +16,7 @@ from ttchat_tui.domain.events import (
     GenerationFinished,
     GenerationStarted,
     RowFinished,
+    StepScores,
     TokenEvent,
 )
 from ttchat_tui.domain.generation import (
@@ -25,12 +27,21 @@ from ttchat_tui.domain.generation import (
     GenerationStats,
 )
 from ttchat_tui.domain.logit_bias import BAN
-from ttchat_tui.domain.recording import ALTERNATIVES, Cut, Distribution, Pause, packed
+from ttchat_tui.domain.recording import (
+    ALTERNATIVES,
+    Cut,
+    Distribution,
+    Pause,
+    RecordedToken,
+    alternatives_of,
+    packed,
+)
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.thoughts import end_of_open_thought
 
 PREFILL_S, STEP_S = 0.1, 0.02
 """The made-up clock: the first token comes after 0.1 s, each further one 0.02 s later (50 tokens/s)."""
+VOCABULARY = 65_536
 PAUSED_S = 8.0
 """Every pause."""
 
@@ -209,6 +220,27 @@ def made_up(text: str, count: int) -> tuple[float, Distribution, dict[int, bytes
     distribution = Distribution(rank, entropy, packed(list(zip(ids, logprobs, cuts, strict=True))))
     pieces = {each: word.encode() for each, word in zip(ids, words, strict=True)}
     return logprobs[rank], distribution, pieces
+
+
+def made_up_scores(reply: ScriptedReply, text: str) -> StepScores:
+    """The scores of the reply's last token, which is the most probable: those of `made_up`, and no other can be drawn."""
+    _, distribution, pieces = made_up(text, 1)
+    logits = array("f", [-math.inf]) * VOCABULARY
+    for each in alternatives_of(RecordedToken(0, 0.0, alternatives=distribution.alternatives)):
+        logits[each.token_id] = each.logprob
+    return StepScores(
+        reply.request.id,
+        reply.count - 1,
+        token_id(text),
+        logits.tobytes(),
+        b"",
+        b"",
+        b"",
+        b"",
+        b"",
+        b"",
+        pieces,
+    )
 
 
 def batch_finished(rows: Sequence[ScriptedReply]) -> GenerationFinished:

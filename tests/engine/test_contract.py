@@ -32,6 +32,7 @@ from ttchat_tui.domain.events import (
     LoadPhase,
     LoadProgress,
     PrefillProgress,
+    StepScores,
     TokenEvent,
 )
 from ttchat_tui.domain.generation import END_OF_THOUGHT, Forced, GenerationControl
@@ -40,6 +41,7 @@ from ttchat_tui.domain.model_spec import ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.thoughts import split_thoughts
 from ttchat_tui.engine.base import EngineError, LoadCancelled
+from ttchat_tui.engine.decoding.step_preview import StepPreview
 
 PHASES: tuple[str, ...] = get_args(LoadPhase)
 
@@ -285,6 +287,35 @@ def test_sampling_changed_during_a_pause_applies_to_the_next_token(subject: Subj
     paused.step()
     assert finished(paused.end()).reason == "length"
     assert len(ids(paused.events)) == had + 1
+
+
+def test_a_preview_that_opens_during_a_pause_gets_the_scores_that_the_next_token_is_drawn_from(
+    subject: Subject,
+) -> None:
+    paused = PausedReply(subject, subject.request(max_tokens=6))
+    paused.step()
+    paused.control.set_previewed(True)
+    paused.step()
+    paused.control.resume()
+    events = paused.end()
+    shown = [event for event in events if isinstance(event, StepScores)]
+    if subject.info is None or not subject.info.capabilities.logprobs:
+        assert not shown, "the host never sees them"
+        return
+    written = ids(events)
+
+    assert shown[-1].at >= 5, "the last one is always sent"
+    for each in shown:
+        view = StepPreview.of(each).under(SamplingParams(temperature=0.0), 13)
+        assert view.tokens[0].token_id == each.token_id, "greedy"
+        assert view.total == subject.info.vocab_size
+        assert (
+            each.token_id == written[each.at]
+            if each.at < len(written)
+            else each.token_id in subject.info.end_ids
+        )
+    known = {token_id for each in shown for token_id in each.pieces}
+    assert {each.token_id for each in shown} <= known
 
 
 def test_a_paused_reply_is_cancelled_and_keeps_its_tokens(subject: Subject) -> None:

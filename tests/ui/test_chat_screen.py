@@ -325,7 +325,7 @@ async def test_what_an_engine_cannot_do_is_reported_and_disabled(tmp_path: Path)
 
 async def test_the_longest_reply_is_bounded_by_the_model_that_is_loaded(tmp_path: Path) -> None:
     async with running(chat := ChatApp(tmp_path, Script(context_length=512))) as pilot:
-        await pilot.press("f5", *["down"] * 6, "end")
+        await pilot.press("f5", *["down"] * 7, "end")
         await pilot.pause()
         assert chat.session.sampling.max_tokens == 512
 

@@ -155,3 +155,15 @@ async def test_the_inspector_with_a_tint(
         await until(pilot, lambda: chat.app.screen.query_one(TokenText).shown > 0)
         await pilot.press("t", "n", "enter")
         assert await taken(pilot, chat) == picture
+
+
+async def test_the_samplers_preview_over_a_light_chat_at_100x30(
+    picture: SnapshotAssertion, tmp_path: Path
+) -> None:
+    state = UiState(theme="tenstorrent-light", show_preview=True)
+    chat = ChatApp(tmp_path, Script(replies=(REPLY,), logprobs=True), ui_state=state)
+    async with running(chat, (100, 30)) as pilot:
+        await ask(pilot, chat)
+        await pilot.press("f5", "right", "right")
+        await until(pilot, lambda: chat.session.preview.token is not None)
+        assert await taken(pilot, chat) == picture

@@ -339,10 +339,10 @@ class SlowHand(GenerationControl):
         self.paused_at: list[int] = []
         """Steps of the model before each pause."""
 
-    def await_step(self, forced_taken: int | None = None) -> bool:
+    def await_step(self, forced_taken: int | None = None, was_previewed: bool = True) -> bool:
         self._stepper.now_s += 60.0
         self.paused_at.append(self._stepper.spoken)
-        return super().await_step(forced_taken)
+        return super().await_step(forced_taken, was_previewed)
 
 
 def test_no_figure_but_its_own_includes_a_pause() -> None:

@@ -1,0 +1,105 @@
+"""Which token the sampler's preview shows."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from tests.fakes import Gate, Script
+from tests.session.test_chat import Chat
+from ttchat_tui.domain.events import GenerationFinished, StepScores
+from ttchat_tui.domain.recording import RecordedToken, Recording, packed
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.updates import PreviewChanged
+from ttchat_tui.session import PreviewedToken
+
+KNOWN = Script(replies=("One two three four.",), logprobs=True)
+Start = Callable[..., Chat]
+
+
+def opened(start: Start, script: Script = KNOWN, gate: Gate | None = None) -> Chat:
+    chat = start(script, gate)
+    chat.session.preview.load()
+    chat.session.preview.set_open(True)
+    return chat
+
+
+def shown(chat: Chat) -> PreviewedToken:
+    token = chat.session.preview.token
+    assert token is not None
+    return token
+
+
+def read(chat: Chat) -> None:
+    reader = chat.session.preview.reader()
+    assert reader is not None
+    reader()
+
+
+def test_the_newest_step_is_shown_and_after_a_restart_what_was_recorded_of_it(start: Start) -> None:
+    chat = opened(start)
+    chat.ask("Count.")
+    assert (shown(chat).number, shown(chat).is_whole) == (4, True)
+    assert shown(chat) is shown(chat)
+    assert chat.session.preview.reader() is None
+    chat.session.preview.set_open(False)
+    assert chat.session.preview.token is None
+    chat.session.preview.set_open(True)
+    read(chat)
+    assert (shown(chat).number, shown(chat).is_whole) == (4, False)
+    assert chat.session.preview.reader() is None, "it is read once"
+    chat.session.new_conversation()
+    assert chat.session.preview.token is None
+
+
+def test_an_inspected_token_stays_until_the_next_one_if_it_is_pinned(start: Start) -> None:
+    gate = Gate()
+    chat = opened(start, Script(replies=KNOWN.replies, logprobs=True, stepped=True), gate)
+    chat.session.submit("Count.")
+    gate.release(2)
+    for _ in range(2):
+        chat.until(StepScores)
+    preview, message = chat.session.preview, chat.session.path[-1]
+    recording = chat.session.recordings.of(message.id)
+    preview.inspect(message.id, recording, 1)
+    assert shown(chat).is_whole, "the newest one, of which more is known"
+    preview.inspect(message.id, recording, 0)
+    assert (shown(chat).number, shown(chat).is_whole) == (1, False)
+    gate.release()
+    assert PreviewChanged() in chat.until(StepScores)
+    assert shown(chat).number == 1, "the inspector is open"
+    preview.pin()
+    assert shown(chat).number == 1
+    gate.open()
+    chat.until(GenerationFinished)
+    assert shown(chat).number == 4
+    preview.inspect(message.id, recording, 0)
+    preview.look_at_last()
+    assert shown(chat).number == 4
+
+
+def test_a_server_says_what_it_lists_and_no_setting_changes_it(start: Start) -> None:
+    chat = opened(start)
+    chat.ask("Count.")
+    listed = packed([(1, math.log(0.5), "unknown"), (2, math.log(0.25), "unknown")])
+    recording = Recording([RecordedToken(2, 0.0, alternatives=listed)], pieces={1: b"a", 2: b"b"})
+    chat.session.preview.inspect(chat.session.path[-1].id, recording, 0)
+    token = shown(chat)
+    assert token.is_listed
+    for params in (SamplingParams(), SamplingParams(temperature=0.0)):
+        view = token.under(params, 13)
+        assert [(each.token_id, each.cut) for each in view.tokens] == [(1, "unknown"), (2, "unknown")]
+        assert view.rests[0].share == pytest.approx(0.25, abs=0.01)
+    assert not token.draws(SamplingParams(), [0.5])
+
+
+def test_without_numpy_it_says_how_to_get_it(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("numpy", "ttchat_tui.engine.decoding.step_preview"):
+        monkeypatch.setitem(sys.modules, name, None)
+    chat = opened(start)
+    chat.ask("Count.")
+    assert chat.session.preview.token is None
+    assert "pip install 'ttchat-tui[cpu]'" in chat.session.preview.why_not

@@ -1,0 +1,92 @@
+"""The sampler's preview below the sliders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from textual.pilot import Pilot
+
+from tests.fakes import Gate, Script
+from tests.ui.chat_app import ChatApp, reply_ended, running, until
+from tests.ui.test_inspector import on_screen, shows
+from ttchat_tui.config.ui_state import UiState
+from ttchat_tui.ui.widgets.sampling.preview_rows import PreviewRows
+
+KNOWN = Script(replies=("One two three four",), logprobs=True)
+
+
+def row(chat: ChatApp, name: str) -> list[str]:
+    """The words of the preview's row with this name."""
+    rows = (line.split("│")[-2].strip("▸ ") for line in on_screen(chat).splitlines() if "%" in line)
+    return next(each.split()[1:] for each in rows if each.startswith(f"{name} "))
+
+
+async def command(pilot: Pilot[None], text: str) -> None:
+    await pilot.press(*text, "escape", "enter")
+    await pilot.pause()
+
+
+async def test_sliders_redraw_the_last_token_and_nothing_is_generated(tmp_path: Path) -> None:
+    gate = Gate()
+    chat = ChatApp(tmp_path, Script(replies=KNOWN.replies, logprobs=True, stepped=True), gate)
+    async with running(chat, (120, 40)) as pilot:
+        assert not chat.session.preview.is_open
+        await command(pilot, "/preview")
+        await shows(pilot, chat, "The last token of the next reply")
+        assert chat.kept[-1].show_preview
+        assert "Metrics" not in on_screen(chat), "they make room"
+        await pilot.press("ctrl+l", *"count", "enter")
+        gate.release(2)
+        await shows(pilot, chat, "␣two · token 2")
+        await shows(pilot, chat, "3 of 65,536 kept · 96.9 %")  # temperature 0.6, top-p 0.95
+        assert row(chat, "␣two")[-2:] == ["71.0", "%"]
+        assert row(chat, "␣other5")[-1] == "top-p"
+        await pilot.press("f5", *["left"] * 40)
+        await shows(pilot, chat, "1 of 65,536 kept")
+        assert row(chat, "␣other0")[-2:] == ["%", "greedy"]
+        await pilot.press("d")
+        await shows(pilot, chat, "20/20")
+        assert "greedy" not in on_screen(chat)
+        assert "20 draws · d draws again" in on_screen(chat)
+        assert not chat.screen.prompt.text, "d was not typed"
+        await pilot.press("right")
+        await until(pilot, lambda: "20/20" not in on_screen(chat))
+        assert chat.engine.calls.count("generate") == 1
+        gate.open()
+        await reply_ended(pilot, chat)
+        await shows(pilot, chat, "␣four · token 4")
+        await pilot.press("f6")
+        await shows(pilot, chat, "with the settings of now")
+        await shows(pilot, chat, "One · token 1")
+        await shows(pilot, chat, "1 of 20 recorded kept")
+        await pilot.press("right", "s")
+        await shows(pilot, chat, "␣two · token 2")
+        assert isinstance(chat.app.focused, PreviewRows)
+        await pilot.press("f4")
+        assert not chat.session.preview.is_open, "hidden: the engine sends nothing"
+        await pilot.press("f4")
+        await command(pilot, "/preview")
+        assert not chat.session.preview.is_open
+        assert not chat.kept[-1].show_preview
+
+
+async def test_an_ended_reply_is_previewed_from_its_recording_over_the_chat_where_it_is_narrow(
+    tmp_path: Path,
+) -> None:
+    chat = ChatApp(tmp_path, KNOWN, ui_state=UiState(show_preview=True))
+    async with running(chat, (80, 24)) as pilot:
+        await pilot.press(*"count", "enter")
+        await reply_ended(pilot, chat)
+        assert not chat.session.preview.is_open
+        await command(pilot, "/preview")
+        await shows(pilot, chat, "␣four · token 4")
+        await shows(pilot, chat, "of 20 recorded kept")
+        await command(pilot, "/preview")
+        await pilot.press("d")
+        await shows(pilot, chat, "/20")
+
+
+async def test_an_engine_without_scores_says_why(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path, ui_state=UiState(show_preview=True))
+    async with running(chat, (120, 40)) as pilot:
+        await shows(pilot, chat, "The card draws the tokens")

@@ -11,6 +11,7 @@ from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.generation import FinishReason, GenerationStats
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo
 from ttchat_tui.domain.recording import Distribution, Pause, SamplingChange
+from ttchat_tui.domain.timeline import ColdWork, StepParts
 
 EngineState: TypeAlias = Literal["empty", "loading", "ready", "generating", "unloading", "failed"]
 
@@ -71,6 +72,12 @@ class GenerationStarted(msgspec.Struct, frozen=True, tag=True):
     """`prompt_tokens` is estimated from the length of the text. The final figures may be exact."""
     is_chunked: bool = False
     """The reply arrives over a network in chunks, whose number of tokens is unknown before the end."""
+    received_at_s: float | None = None
+    """When the engine received the request, by `time.perf_counter`, which all processes of a machine share."""
+    template_s: float | None = None
+    tokenise_s: float | None = None
+    is_first: bool = False
+    """As in `Timeline`."""
 
 
 class PrefillProgress(msgspec.Struct, frozen=True, tag=True):
@@ -80,6 +87,8 @@ class PrefillProgress(msgspec.Struct, frozen=True, tag=True):
     total: int
     time_s: float | None = None
     """Seconds since the engine received the request. None: the engine does not know."""
+    work: ColdWork = ""
+    """Of this chunk."""
 
 
 class Retrying(msgspec.Struct, frozen=True, tag=True):
@@ -142,6 +151,10 @@ class TokenEvent(msgspec.Struct, frozen=True, tag=True):
     replaces: int | None = None
     """The row's latest token is withdrawn with this many characters at the end of its text; this event's one token, if it has
     one, is in its place and has its time."""
+    spent: tuple[StepParts | None, ...] = ()
+    """For each token where its time went, if the reply is recorded; empty: nothing is known."""
+    arrived_s: tuple[float | None, ...] = ()
+    """For each time when it came into the app's process, by `time.perf_counter`. The engine thread of the app fills it."""
 
 
 class StepScores(msgspec.Struct, frozen=True, tag=True):

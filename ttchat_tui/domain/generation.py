@@ -11,6 +11,7 @@ import msgspec
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.recording import RecordLevel
 from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.timeline import Timeline
 
 FinishReason: TypeAlias = Literal["stop", "length", "context", "cancelled", "error"]
 """stop: end of turn or a stop string · length: max_tokens · context: the context is full · cancelled: by the user ·
@@ -102,6 +103,7 @@ class GenerationStats(msgspec.Struct, frozen=True, kw_only=True):
     """Time from the first token to the second."""
     itl_p50_s: float | None = None
     itl_p95_s: float | None = None
+    itl_p99_s: float | None = None
     """Percentiles of the inter-token latency (ITL) without the first step. With speculation, it is measured between
     forwards."""
     total_s: float | None = None
@@ -126,6 +128,8 @@ class GenerationStats(msgspec.Struct, frozen=True, kw_only=True):
     """Of the recorded tokens, in nats, counted by the session. None: no probabilities are known."""
     greedy_share: float | None = None
     """The share of the recorded tokens that were the most probable ones."""
+    timeline: Timeline | None = None
+    """Where the time went. None: it was not measured. A batch as a whole has none, each of its rows has one."""
     notes: tuple[str, ...] = ()
     """Sentences of the app about other content that a server sent (a tool call, an image), or about an empty reply."""
 

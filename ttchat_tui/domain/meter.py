@@ -6,7 +6,6 @@ It has no clock of its own: all times are arguments, in seconds since the engine
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left, insort
 from collections.abc import Sequence
 from itertools import chain
@@ -24,6 +23,7 @@ from ttchat_tui.domain.events import (
     TokenEvent,
 )
 from ttchat_tui.domain.generation import GenerationStats
+from ttchat_tui.domain.timeline import NO_TIMELINE, StepParts, TimelineMeter, percentile
 
 HONEST_S: Final = 0.1
 """The shortest time for a rate. Five chunks that a network delivered together measured 83,167 tok/s."""
@@ -58,6 +58,8 @@ class Meter:
         """Between arrivals of a row, without the first step, in ascending order: a percentile is a look-up."""
         self._total_s: float | None = None
         self._final: GenerationStats | None = None
+        self.timeline = TimelineMeter()
+        """Of row 0."""
 
     @classmethod
     def of_batch(cls, rows: Sequence[Meter]) -> Meter:
@@ -93,15 +95,18 @@ class Meter:
         self._context_length = context_length
         self._dropped_messages = dropped_messages
         self._prefill_began_s = time_s
+        self.timeline.started(cached_tokens, time_s)
 
     def prefilled(self, time_s: float) -> None:
         """The prompt is in the KV cache and the first logits are computed."""
         if self._prefill_began_s is not None:
             self._prefill_s = time_s - self._prefill_began_s
 
-    def token(self, time_s: float, row: int = 0, *, is_drafted: bool = False) -> None:
+    def token(
+        self, time_s: float, row: int = 0, *, is_drafted: bool = False, parts: StepParts | None = None
+    ) -> None:
         """One more token of a row. Times must not decrease. `is_drafted`: speculation drafted it, so it came from the same
-        forward as the row's last token."""
+        forward as the row's last token. `parts`: where its time went."""
         state = self._rows.setdefault(row, _RowTimes())
         if not is_drafted:
             if state.arrivals >= 2:
@@ -115,6 +120,8 @@ class Meter:
             self._steady_tokens += 1
         state.tokens += 1
         self._times_s.append(time_s)
+        if row == 0:
+            self.timeline.token(time_s, parts, state.arrivals, is_drafted=is_drafted)
 
     def withdraw(self, row: int = 0) -> None:
         """The row's last token, which was the last of all, is no longer part of the reply. Latencies keep its step."""
@@ -145,7 +152,12 @@ class Meter:
                     time_s=event.time_s,
                 )
                 self._is_chunked = event.is_chunked
+                self.timeline.note(
+                    template_s=event.template_s, tokenise_s=event.tokenise_s, is_first=event.is_first
+                )
             case PrefillProgress():
+                if event.time_s is not None:
+                    self.timeline.prefilled(event.done, event.time_s, event.work)
                 if event.done >= event.total and event.time_s is not None:
                     self.prefilled(event.time_s)
             case TokenEvent() if event.replaces is not None:
@@ -154,7 +166,9 @@ class Meter:
             case TokenEvent():
                 self.paused(sum(each.seconds for each in event.pauses), event.row)
                 for index, time_s in enumerate(event.times_s):
-                    self.token(time_s, event.row, is_drafted=bool(event.drafted) and event.drafted[index])
+                    is_drafted = bool(event.drafted) and event.drafted[index]
+                    parts = event.spent[index] if event.spent else None
+                    self.token(time_s, event.row, is_drafted=is_drafted, parts=parts)
             case Retrying() | RequestAdapted():
                 pass  # TTFT includes the time of retries
             case StepScores():
@@ -179,6 +193,7 @@ class Meter:
         if self._final is not None:
             return self._final
         times, second_s = self._times_s, self._second_s
+        timeline = self.timeline.timeline()
         return GenerationStats(
             prompt_tokens=self._prompt_tokens,
             cached_tokens=self._cached_tokens,
@@ -191,15 +206,22 @@ class Meter:
             if second_s is None or len(self._latencies_s) < HONEST_FORWARDS
             else _rate(self._steady_tokens, times[-1] - second_s, HONEST_S),
             first_step_s=None if second_s is None else second_s - times[0],
-            itl_p50_s=_percentile(self._latencies_s, 0.50),
-            itl_p95_s=_percentile(self._latencies_s, 0.95),
+            itl_p50_s=percentile(self._latencies_s, 0.50),
+            itl_p95_s=percentile(self._latencies_s, 0.95),
+            itl_p99_s=percentile(self._latencies_s, 0.99),
             total_s=self._total_s,
             # Rows pause together, and the one that ran longest has all pauses.
             paused_s=max((row.paused_s for row in self._rows.values()), default=0.0),
             dropped_messages=self._dropped_messages,
             chunks=len(self._arrivals) if self._is_chunked else None,
             is_estimate=self._is_chunked,
+            timeline=timeline if timeline != NO_TIMELINE else None,
         )
+
+    @property
+    def latencies_s(self) -> Sequence[float]:
+        """The inter-token latencies that the percentiles are of, in ascending order."""
+        return self._latencies_s
 
     def now_tps(self, window_s: float, now_s: float | None = None) -> float | None:
         """Tokens per second in the `window_s` before the last token, and at least over the last two arrivals.
@@ -229,8 +251,3 @@ class _RowTimes:
 
 def _rate(count: int, seconds: float | None, least_s: float = 0.0) -> float | None:
     return count / seconds if seconds is not None and seconds > 0.0 and seconds >= least_s and count else None
-
-
-def _percentile(ascending: list[float], share: float) -> float | None:
-    """By nearest rank: the smallest measured value that at least `share` of all values do not exceed."""
-    return ascending[math.ceil(share * len(ascending)) - 1] if ascending else None

@@ -147,7 +147,14 @@ def _without_forwards(event: GenerationEvent) -> GenerationEvent:
     if not isinstance(event, GenerationFinished):
         return event
     stats = msgspec.structs.replace(
-        event.stats, decode_forwards=None, decode_tps=None, first_step_s=None, itl_p50_s=None, itl_p95_s=None
+        event.stats,
+        decode_forwards=None,
+        decode_tps=None,
+        first_step_s=None,
+        itl_p50_s=None,
+        itl_p95_s=None,
+        itl_p99_s=None,
+        timeline=None,
     )
     return msgspec.structs.replace(event, stats=stats)
 

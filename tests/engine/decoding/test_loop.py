@@ -156,7 +156,13 @@ def test_a_reply_is_started_then_prefill_then_tokens_then_finished() -> None:
     ]
     assert {event.request_id for event in events} == {7}
     assert events[0] == GenerationStarted(
-        request_id=7, prompt_tokens=10, cached_tokens=0, context_length=1000, dropped_messages=3, time_s=1.0
+        request_id=7,
+        prompt_tokens=10,
+        cached_tokens=0,
+        context_length=1000,
+        dropped_messages=3,
+        time_s=1.0,
+        received_at_s=99.0,
     )
 
 

@@ -74,6 +74,10 @@ class ReplyJob(msgspec.Struct, frozen=True, kw_only=True):
     """The ids with which the chat template ends the thought that is open at the end of the reply's text; none: no thought is
     open."""
     dropped_messages: int = 0
+    template_s: float | None = None
+    tokenise_s: float | None = None
+    is_first: bool = False
+    """As in `Timeline`."""
     prefill_chunk: int = PREFILL_CHUNK
 
     def now_s(self) -> float:

@@ -23,10 +23,12 @@ from ttchat_tui.domain.events import (
 )
 from ttchat_tui.domain.generation import END_OF_THOUGHT, FinishReason
 from ttchat_tui.domain.meter import Meter
+from ttchat_tui.domain.timeline import ColdWork
 from ttchat_tui.engine.base import PromptTooLong
 from ttchat_tui.engine.decoding.ending import Ending
 from ttchat_tui.engine.decoding.job import ReplyJob, row_samplings
 from ttchat_tui.engine.decoding.row import Drawn, ReplyRow
+from ttchat_tui.engine.decoding.step_clock import Forward
 
 
 class PrefillAborted(Exception):
@@ -73,6 +75,11 @@ class AnyStepper(Protocol):
     def is_drafted(self) -> bool:
         """The last step took no forward of its own: an earlier forward had computed its logits."""
         return False
+
+    @property
+    def cold_work(self) -> ColdWork:
+        """Of the last prefill or step."""
+        return ""
 
 
 class Stepper(AnyStepper, Protocol):
@@ -157,6 +164,8 @@ class _DecodeLoop(Ending):
         ]
         self._logits: NDArray[np.float32] = np.empty(0, dtype=np.float32)
         """After the prompt's last id, once prefill is complete."""
+        self._forward = Forward(0.0, 0.0)
+        """The latest one; before the first step the end of prefill."""
         self._has_started = False
         self._forced_taken = 0
         """How many of the control's forced tokens the rows have."""
@@ -207,6 +216,10 @@ class _DecodeLoop(Ending):
             context_length=job.context_length,
             dropped_messages=job.dropped_messages,
             time_s=job.now_s(),
+            received_at_s=job.received_s,
+            template_s=job.template_s,
+            tokenise_s=job.tokenise_s,
+            is_first=job.is_first,
         )
         while done < total and not self._is_cancelled:
             done = min(done + job.prefill_chunk, total)
@@ -216,7 +229,10 @@ class _DecodeLoop(Ending):
                 )
             except PrefillAborted:
                 return
-            yield PrefillProgress(request_id=request_id, done=done, total=total, time_s=job.now_s())
+            read_s = job.now_s()
+            self._forward = Forward(read_s, read_s)
+            work = self._stepper.cold_work
+            yield PrefillProgress(request_id=request_id, done=done, total=total, time_s=read_s, work=work)
 
     @contextmanager
     def _forked(self) -> Generator[None, None, None]:
@@ -238,10 +254,11 @@ class _DecodeLoop(Ending):
         outputs: Sequence[NDArray[np.float32] | Drawn] | NDArray[np.float32] = [self._logits] * len(live)
         while live and not self._is_cancelled:
             for row, output in zip(live, outputs, strict=True):
-                token = row.accept(output, is_drafted=self._stepper.is_drafted)
+                token = row.accept(output, self._forward, is_drafted=self._stepper.is_drafted)
                 yield from row.news()
                 if token is not None:
                     yield token
+                    row.note_sent()
                     row.check_finished()
                 if row.reason is not None and self._batch is not None:
                     self._batch.freeze(row.number)
@@ -298,9 +315,13 @@ class _DecodeLoop(Ending):
     def _step(self, live: Sequence[ReplyRow]) -> Sequence[NDArray[np.float32] | Drawn] | NDArray[np.float32]:
         """Feed each live row its latest token."""
         self._rows[0].feed.before_step()
+        began_s = self._job.now_s()
         if self._batch is None:
-            return (self._stepper.step(live[0].last_id),)
-        return self._batch.step_rows([row.last_id for row in live])
+            outputs = (self._stepper.step(live[0].last_id),)
+        else:
+            outputs = self._batch.step_rows([row.last_id for row in live])
+        self._forward = Forward(began_s, self._job.now_s(), self._stepper.cold_work)
+        return outputs
 
     def _end(self, row: ReplyRow) -> None:
         """End a row that still ran when the loop ended: by an error or by the cancel."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Protocol
 
 import msgspec
@@ -53,13 +53,17 @@ class Responder:
         batch_sizes: Sequence[int] = (1,),
         prefill_chunk: int = PREFILL_CHUNK,
         constraint_tokenizer: ConstraintTokenizer | None = None,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """
         Args:
             constraint_tokenizer: the tokenizer as constraints need it; None: requests with one are refused.
             batch: decodes candidates, over the same KV cache; None if the engine cannot.
             prefill_chunk: prompt tokens per call of the stepper's `prefill`.
+            clock: monotonic, in seconds.
         """
+        self._clock = clock
+        self._has_replied = False
         self._tokenizer = tokenizer
         self._template = template
         self._context_length = context_length
@@ -68,10 +72,10 @@ class Responder:
         self._batch_sizes = batch_sizes
         self._prefill_chunk = prefill_chunk
         self._constraints = ConstraintCompiler(constraint_tokenizer) if constraint_tokenizer else None
-        self._prompts = PromptBuilder(template, tokenizer, context_length)
         self._thought_end = ThoughtEnd(template, tokenizer, tokenizer.controls)
         self._bias_ids = BiasIds(tokenizer)
         self._biases = BiasTable(self._bias_ids)
+        self._prompts = PromptBuilder(template, tokenizer, context_length, clock)
 
     @property
     def thinking(self) -> tuple[Thinking, ...]:
@@ -109,7 +113,7 @@ class Responder:
 
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
         """As `Engine.generate`."""
-        received_s = time.perf_counter()
+        received_s = self._clock()
         try:
             require_rows(request.rows, self._batch_sizes)
             for sampling in _samplings(request):
@@ -211,8 +215,11 @@ class Responder:
             ],
             stop_ids=self._tokenizer.end_ids,
             context_length=self._context_length,
-            clock=time.perf_counter,
+            clock=self._clock,
             received_s=received_s,
+            template_s=prompt.template_s,
+            tokenise_s=prompt.tokenise_s,
+            is_first=not self._has_replied,
             piece_of=self._tokenizer.piece_of,
             find_bias=self._biases.find,
             thought_end=lambda text: self._thought_end.ids_after(before + text),
@@ -220,6 +227,7 @@ class Responder:
             dropped_messages=prompt.dropped,
             prefill_chunk=self._prefill_chunk,
         )
+        self._has_replied = True
         if request.candidates and self._batch is not None:
             return run_batch(job, self._batch)
         return run_generation(job, self._stepper)

@@ -22,6 +22,7 @@ from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.decoding.ending import Ending
 from ttchat_tui.engine.decoding.job import ReplyJob, ReplyText
 from ttchat_tui.engine.decoding.sampler import Sampler
+from ttchat_tui.engine.decoding.step_clock import Forward, StepClock
 from ttchat_tui.engine.decoding.step_feed import Step, StepFeed
 from ttchat_tui.engine.decoding.token_bias import TokenBias
 
@@ -61,6 +62,7 @@ class ReplyRow(Ending):
         self._sampling = sampling
         self._text_stream = text_stream
         self._constraint = job.constraints[number] if job.constraints else None
+        self._clock = StepClock(job.now_s)
         self._sampler: Sampler | None = None
         self._sampling_before = sampling()
         self._sampling_changes = 0
@@ -79,13 +81,16 @@ class ReplyRow(Ending):
         """The state of the text stream before the latest token."""
         self._latest: TokenEvent | None = None
 
-    def accept(self, output: NDArray[np.float32] | Drawn, *, is_drafted: bool) -> TokenEvent | None:
-        """The next token, from the stepper's output: logits [vocab] or a drawn token.
+    def accept(
+        self, output: NDArray[np.float32] | Drawn, forward: Forward, *, is_drafted: bool
+    ) -> TokenEvent | None:
+        """The next token, from the stepper's output: logits [vocab] or a drawn token. `forward` gave it.
 
         None when there is none: the turn ended, or this row failed. After the event has been sent, `check_finished`
         decides whether the reply continues.
         """
         try:
+            self._clock.begin(forward)
             return self._accept(output, is_drafted)
         except Exception as exception:  # noqa: BLE001 - one row fails alone; see `Ending.fail_with`
             self.fail_with(exception, f"row {self.number} of request {self._job.request.id}")
@@ -98,12 +103,14 @@ class ReplyRow(Ending):
         self._sampling_changes += is_changed
         chosen = self._next_forced()
         token_id, logprobs, distribution = self._draw(output, sampling, chosen)
+        self._clock.note_drawn()
         if token_id in self._job.stop_ids:
             self.reason = "stop"
             return None
         text = self._push(token_id)
         time_s = self._job.now_s()
-        self.meter.token(time_s, is_drafted=is_drafted)
+        parts = self._clock.take(time_s)
+        self.meter.token(time_s, is_drafted=is_drafted, parts=parts)
         pauses, self._pauses = self._pauses, []
         self._latest = TokenEvent(
             request_id=self._job.request.id,
@@ -118,6 +125,7 @@ class ReplyRow(Ending):
             sampling_changes=(SamplingChange(0, sampling),) if is_changed else (),
             pauses=tuple(pauses),
             forced=(True,) if chosen is not None else (),
+            spent=() if self._job.request.record == "off" else (parts,),
         )
         return self._latest
 
@@ -235,6 +243,10 @@ class ReplyRow(Ending):
         """The user has paused the reply before its next token."""
         self.meter.paused(seconds)
         self._pauses.append(Pause(0, seconds))
+
+    def note_sent(self) -> None:
+        """The latest token's event has been taken."""
+        self._clock.note_sent()
 
     def check_finished(self) -> None:
         """Set `reason` if the latest token ends the reply."""

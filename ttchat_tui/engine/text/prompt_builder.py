@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import time
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 import msgspec
@@ -32,6 +33,9 @@ class EncodedPrompt(msgspec.Struct, frozen=True):
     encoded: tuple[EncodedPiece, ...]
     dropped: int
     """How many messages were left out."""
+    template_s: float = 0.0
+    """How long its chat template took, in seconds, also for messages that did not fit."""
+    tokenise_s: float = 0.0
 
     @property
     def ids(self) -> list[int]:
@@ -61,7 +65,14 @@ class CountedPrompt(msgspec.Struct, frozen=True):
 class PromptBuilder:
     """Builds the prompts of one loaded model."""
 
-    def __init__(self, template: ChatTemplate, encoder: PieceEncoder, context_length: int) -> None:
+    def __init__(
+        self,
+        template: ChatTemplate,
+        encoder: PieceEncoder,
+        context_length: int,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._clock = clock
         self._template = template
         self._ledger = TokenLedger(encoder)
         self._context_length = context_length
@@ -85,15 +96,21 @@ class PromptBuilder:
         """
 
         made: dict[tuple[ChatMessage, ...], tuple[EncodedPiece, ...]] = {}
+        template_s = tokenise_s = 0.0
 
         def count(kept: Sequence[ChatMessage]) -> int:
+            nonlocal template_s, tokenise_s
+            began_s = self._clock()
             pieces = self._pieces(kept, continue_last, unfinished, sampling.thinking)
+            rendered_s = self._clock()
             encoded = made[tuple(kept)] = tuple(self._ledger.encode(pieces, unfinished))
+            template_s += rendered_s - began_s
+            tokenise_s += self._clock() - rendered_s
             return sum(len(ids) for _, ids in encoded)
 
         messages = with_thoughts(messages, sampling.keep_thoughts)
         fitted = fit(messages, count, self._context_length, self._reserve, keep)
-        return EncodedPrompt(made[fitted.messages], fitted.dropped)
+        return EncodedPrompt(made[fitted.messages], fitted.dropped, template_s, tokenise_s)
 
     def _pieces(
         self,

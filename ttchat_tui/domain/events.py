@@ -197,6 +197,8 @@ class RowFinished(msgspec.Struct, frozen=True, tag=True):
     """The end of this row's reply, which was held back until now."""
     error: ErrorInfo | None = None
     """With reason `error`."""
+    arrived_s: float | None = None
+    """As in `TokenEvent`."""
 
 
 class GenerationFinished(msgspec.Struct, frozen=True, tag=True):
@@ -214,6 +216,8 @@ class GenerationFinished(msgspec.Struct, frozen=True, tag=True):
     """The end of the reply, which was held back until now."""
     error: ErrorInfo | None = None
     """With reason `error`. Kind `prompt_too_long`: nothing was generated, and nothing should be stored."""
+    arrived_s: float | None = None
+    """As in `TokenEvent`."""
 
 
 class PromptCounted(msgspec.Struct, frozen=True, tag=True):

@@ -15,6 +15,7 @@ from typing import Final, Literal, TypeAlias, get_args
 import msgspec
 
 from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.timeline import StepParts
 
 RecordLevel: TypeAlias = Literal["full", "chosen", "off"]
 """full: everything · chosen: log-probability, rank and entropy, without the alternatives · off: nothing is recorded."""
@@ -92,6 +93,8 @@ class RecordedToken(msgspec.Struct, frozen=True, gc=False):
     """See `alternatives_of`. Empty: not recorded."""
     is_forced: bool = False
     """The user chose it in place of the sampler, or it belongs to the end of a thought that the user asked for."""
+    spent: StepParts | None = None
+    """Where the time since the token before it went. None: it was not measured, as by a server."""
 
 
 class Recording(msgspec.Struct, frozen=True):

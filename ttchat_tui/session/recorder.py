@@ -121,6 +121,7 @@ def tokens_of(event: TokenEvent, pieces: dict[int, bytes]) -> Iterator[RecordedT
     forced = event.forced or (False,) * len(event.times_s)
     logprobs = event.logprobs or (None,) * len(event.times_s)
     known = event.distributions or (None,) * len(event.times_s)
+    spent = event.spent or (None,) * len(event.times_s)
     if not event.token_ids and not event.distributions:
         piece = event.text.encode("utf-8", "replace")
         token_id = text_id(piece, pieces)
@@ -139,4 +140,5 @@ def tokens_of(event: TokenEvent, pieces: dict[int, bytes]) -> Iterator[RecordedT
             entropy=seen.entropy if seen else None,
             alternatives=seen.alternatives if seen else b"",
             is_forced=forced[place],
+            spent=spent[place],
         )

@@ -10,6 +10,7 @@ from msgspec import structs
 from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.recording import NOT_RECORDED, RecordedToken, Recording, RecordLevel
 from ttchat_tui.session.recorder import Recorder
+from ttchat_tui.session.reply_timing import ReplyTiming
 from ttchat_tui.session.running_reply import RunningReply
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.recordings import joined
@@ -27,6 +28,8 @@ class RecordedReplies:
         self._running = running
         self._before: tuple[RunningReply, Recording] | None = None
         """The running reply, and what was recorded of it before it was continued."""
+        self._undrawn: list[ReplyTiming] = []
+        """Of the running reply, and of replies whose end is not drawn yet."""
 
     def new_recorder(self, continued: Message | None) -> Recorder | None:
         """A recorder of a reply, or of the rest of one; None: nothing is recorded. Raises StorageError."""
@@ -35,6 +38,19 @@ class RecordedReplies:
         if continued is None or continued.reply is None:
             return Recorder()
         return Recorder(max(len(continued.reply.token_ids), self._store.recordings.end_of(continued.id)))
+
+    def new_timing(self, clock: Callable[[], float], is_shown: Callable[[], bool]) -> ReplyTiming:
+        """The timing of a reply that is requested now."""
+        timing = ReplyTiming(clock, is_shown)
+        self._undrawn.append(timing)
+        return timing
+
+    def drawn(self) -> None:
+        """All that has come of any reply is on the screen."""
+        for timing in self._undrawn:
+            timing.drawn(self._store)
+        running = self._running()
+        self._undrawn = [running.timing] if running is not None else []
 
     def of(self, message_id: int) -> Recording:
         """The recording of a reply from its first token on, also of the running one; without tokens if nothing was recorded.

@@ -56,7 +56,6 @@ from ttchat_tui.storage.errors import StorageError
 
 CONNECTION_LOST = "connection_lost"
 """After an error of this kind a reply is interrupted, not failed: it can be continued."""
-
 REFUSALS = ("prompt_too_long",)
 """Kinds of error after which the request is undone: nothing was generated."""
 
@@ -188,6 +187,7 @@ class ReplyRunner:
             outgoing,
             request,
             self._host.generate(request),
+            self._recordings.new_timing(self._host.clock, lambda: self._is_shown(home)),
             uses_defaults=home.sampling is None,
             asked=asked,
             replaced=replaced,
@@ -214,7 +214,7 @@ class ReplyRunner:
         running = self.running
         if running is None or event.request_id != running.request.id:
             return []
-        return self._for_screen(running.home, self._apply_to(running, running.in_messages(event)))
+        return self._for_screen(running.home, self._apply_to(running, running.completed(event)))
 
     def _apply_to(self, running: RunningReply, event: GenerationEvent) -> list[Update]:
         self.meter.observe(event)
@@ -341,6 +341,7 @@ class ReplyRunner:
         """Store the finished reply. If that fails, it stays on screen and `tick` retries."""
         self.running = None
         message, notices = self._writer.finish(running.home, running.ended(status, record), running.recorder)
+        running.timing.stored(running.home, message)
         return [ReplyEnded(message, error), ConversationsChanged(), *notices]
 
     def _end_as_before(self, running: RunningReply) -> list[Update]:

@@ -23,6 +23,7 @@ from ttchat_tui.session.candidates import CandidateRows
 from ttchat_tui.session.conversation import OpenConversation
 from ttchat_tui.session.outgoing import Outgoing
 from ttchat_tui.session.recorder import Recorder
+from ttchat_tui.session.reply_timing import ReplyTiming
 from ttchat_tui.session.thought_meter import ThoughtMeter
 from ttchat_tui.storage.conversations import ConversationStore
 
@@ -46,6 +47,7 @@ class RunningReply:
         outgoing: Outgoing,
         request: GenerationRequest,
         control: GenerationControl,
+        timing: ReplyTiming,
         *,
         uses_defaults: bool = False,
         asked: Message | None = None,
@@ -73,6 +75,7 @@ class RunningReply:
         self.uses_defaults = uses_defaults
         self.message = message
         self._outgoing = outgoing
+        self.timing = timing
         self.request = request
         self.control = control
         self.asked = asked
@@ -105,9 +108,10 @@ class RunningReply:
     def text(self) -> str:
         return "".join(self._parts)
 
-    def in_messages(self, event: GenerationEvent) -> GenerationEvent:
-        """`event` with the number of the conversation's messages that were not sent. The engine counts those of the prompt,
-        where neighbours of one role are one."""
+    def completed(self, event: GenerationEvent) -> GenerationEvent:
+        """`event` with what the engine does not know: the app's part of the timeline, and how many of the conversation's
+        messages were not sent. The engine counts those of the prompt, where neighbours of one role are one."""
+        event = self.timing.completed(event)
         match event:
             case GenerationStarted():
                 dropped = self._outgoing.messages_in(event.dropped_messages)

@@ -17,6 +17,7 @@ from ttchat_tui.domain.recording import (
     alternatives_of,
     packed,
 )
+from ttchat_tui.domain.timeline import StepParts
 
 FilePiece: TypeAlias = str | tuple[Annotated[int, Meta(ge=0, le=255)], ...]
 """A token's text, or its bytes where they are not UTF-8 by themselves."""
@@ -34,6 +35,8 @@ class FileToken(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     alternatives: Annotated[tuple[tuple[int, float, Cut], ...], Meta(max_length=255)] = ()
     """Id, log-probability, and the rule of the sampler that cut it or `kept`; the most probable first."""
     is_forced: bool = False
+    spent: StepParts | None = None
+    """Where its time went, in seconds: sent, forward, sampled, detokenised, others; and the forward's cold work."""
 
 
 class FileRecording(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,6 +86,7 @@ def _to_file(token: RecordedToken) -> FileToken:
         entropy=token.entropy,
         alternatives=tuple(map(_alternative, alternatives_of(token))),
         is_forced=token.is_forced,
+        spent=token.spent and token.spent.rounded(),
     )
 
 
@@ -100,6 +104,7 @@ def _from_file(token: FileToken) -> RecordedToken:
         entropy=token.entropy,
         alternatives=packed(token.alternatives),
         is_forced=token.is_forced,
+        spent=token.spent,
     )
 
 

@@ -269,6 +269,16 @@ class Messages:
             write_parts(transaction, message_id, recorded)
         return self.message(message_id)
 
+    def complete_stats(self, message: Message) -> None:
+        """Store the figures of an ended reply again, with what was not known at its end. A reply that was continued since keeps
+        its own."""
+        stats = message.reply.stats if message.reply else None
+        with self._database.transaction() as transaction:
+            transaction.execute(
+                "UPDATE messages SET stats = ? WHERE id = ? AND stats IS NOT NULL AND content = ?",
+                (encoded_stats(stats), message.id, message.content),
+            )
+
     def resume_reply(self, message_id: int) -> Message:
         """Mark an ended reply as streaming in this process, to continue it.
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 import sys
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate, chain, pairwise
 from typing import Final, NamedTuple
 
@@ -31,6 +31,7 @@ from ttchat_tui.domain.recording import (
     steps_of,
     text_id,
 )
+from ttchat_tui.domain.timeline import ColdWork, StepParts
 from ttchat_tui.storage.database import Database, Transaction
 from ttchat_tui.storage.errors import REPAIR, StorageError
 from ttchat_tui.storage.rows import encoded_sampling, sampling_from
@@ -45,8 +46,13 @@ _LOWEST_LOGPROB: Final = -1e30
 """Below it a float32 ends."""
 _MOST_TOKENS: Final = 10_000_000
 """Tokens in a reply; a damaged place would ask for endless memory."""
-_DRAFTED, _SEEN, _LISTED, _FORCED = 1, 2, 4, 8
-"""Speculation drafted the token · its log-probability is known · it is the alternative of its rank · the user chose it."""
+_DRAFTED, _SEEN, _LISTED, _FORCED, _TIMED = 1, 2, 4, 8, 16
+"""Speculation drafted the token · its log-probability is known · it is the alternative of its rank · the user chose it · its time
+is split."""
+_WORK: Final[dict[ColdWork, int]] = {"": 0, "compile": 32, "trace": 64}
+"""Further bits."""
+_WORK_OF: Final = {bits: work for work, bits in _WORK.items()}
+_LONGEST_US: Final = 0xFFFF_FFFF
 
 
 class StoredPart(NamedTuple):
@@ -71,7 +77,7 @@ class PartialCopy(NamedTuple):
 
 class _Columns(msgspec.Struct, array_like=True, frozen=True):
     flags: bytes
-    """For each token bits of `_DRAFTED`, `_SEEN`, `_LISTED` and `_FORCED`."""
+    """For each token bits of `_DRAFTED`, `_SEEN`, `_LISTED`, `_FORCED`, `_TIMED` and `_WORK`."""
     logprobs: bytes
     """float32"""
     ranks: bytes
@@ -97,6 +103,8 @@ class _Columns(msgspec.Struct, array_like=True, frozen=True):
     """Index in the reply, and the sampling parameters as JSON."""
     paused: tuple[tuple[int, float], ...] = ()
     """Index in the reply, and how long the user paused it before that token, in seconds."""
+    spent: bytes = b""
+    """uint32: microseconds of the tokens with `_TIMED`, one part of `StepParts.numbers` of all of them after the other."""
 
 
 class Recordings:
@@ -225,6 +233,7 @@ def encoded(recording: Recording) -> StoredPart:
         pieces=b"".join(pieces),
         changes=tuple((each.at, encoded_sampling(each.sampling) or "") for each in recording.changes),
         paused=tuple((each.at, each.seconds) for each in recording.pauses),
+        spent=_column("I", _microseconds([token.spent for token in tokens if token.spent is not None])),
     )
     data = bytes([VERSION]) + zlib.compress(msgspec.msgpack.encode(columns), _LEVEL)
     return StoredPart(recording.first, len(tokens), data)
@@ -265,6 +274,7 @@ def _tokens(columns: _Columns, ids: Sequence[int]) -> list[RecordedToken]:
     if not len(steps) == 2 * len(columns.cuts) == 2 * ends[-1]:
         raise ValueError("its alternatives do not match")
     own = iter(ids[ends[-1] :])
+    spent = _spent(columns)
     return [
         RecordedToken(
             token_id=ids[begin + rank] if flags & _LISTED else next(own, NOT_RECORDED),
@@ -275,6 +285,7 @@ def _tokens(columns: _Columns, ids: Sequence[int]) -> list[RecordedToken]:
             entropy=None if entropy == _UNKNOWN_ENTROPY else entropy / _ENTROPY_STEPS,
             alternatives=others[4 * begin : 4 * end] + steps[2 * begin : 2 * end] + columns.cuts[begin:end],
             is_forced=bool(flags & _FORCED),
+            spent=next(spent) if flags & _TIMED else None,
         )
         for time, (flags, logprob, rank, entropy), (begin, end) in zip(
             accumulate(_numbers("Q", columns.pauses)),
@@ -289,6 +300,27 @@ def _tokens(columns: _Columns, ids: Sequence[int]) -> list[RecordedToken]:
             strict=True,
         )
     ]
+
+
+def _microseconds(spent: Sequence[StepParts]) -> list[int]:
+    return [
+        min(max(0, round(seconds * 1e6)), _LONGEST_US)
+        for part in zip(*(each.numbers for each in spent), strict=True)
+        for seconds in part
+    ]
+
+
+def _spent(columns: _Columns) -> Iterator[StepParts]:
+    """Of the tokens with `_TIMED`, in order."""
+    timed = [flags for flags in columns.flags if flags & _TIMED]
+    numbers, count = _numbers("I", columns.spent), len(timed)
+    if len(numbers) != count * len(StepParts().numbers):
+        raise ValueError("its times do not match")
+    works = (_WORK_OF.get(flags & (_WORK["compile"] | _WORK["trace"]), "") for flags in timed)
+    return (
+        StepParts(*(each / 1e6 for each in numbers[place::count]), work)  # type: ignore[arg-type]
+        for place, work in enumerate(works)
+    )
 
 
 def _placed(ids: Sequence[int]) -> tuple[list[int], list[int]]:
@@ -334,7 +366,8 @@ def _entropy_steps(entropy: float | None) -> int:
 def _flags(token: RecordedToken, ids: Sequence[int]) -> int:
     is_listed = token.rank is not None and token.rank < len(ids) and ids[token.rank] == token.token_id
     known = _SEEN * (token.logprob is not None) | _LISTED * is_listed
-    return _DRAFTED * token.is_drafted | known | _FORCED * token.is_forced
+    timed = 0 if token.spent is None else _TIMED | _WORK[token.spent.work]
+    return _DRAFTED * token.is_drafted | known | _FORCED * token.is_forced | timed
 
 
 def _column(kind: str, numbers: Sequence[float]) -> bytes:

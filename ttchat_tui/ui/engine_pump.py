@@ -48,6 +48,8 @@ def merge_tokens(events: Sequence[EngineEvent]) -> list[EngineEvent]:
                 pieces={token_id: piece for event in run for token_id, piece in event.pieces.items()},
                 sampling_changes=_placed(run, "sampling_changes"),
                 pauses=_placed(run, "pauses"),
+                spent=_aligned(run, "spent", None),
+                arrived_s=_aligned(run, "arrived_s", None),
             )
         )
         run.clear()
@@ -90,13 +92,16 @@ class EnginePump:
         show: Callable[[Sequence[Update]], None],
         flush: Callable[[], float],
         is_mounted: Callable[[], bool] = lambda: True,
+        after_paint: Callable[[Callable[[], object]], object] = lambda callback: callback(),
     ) -> None:
         """`show` draws updates in order; `flush` draws streamed text and returns the CPU seconds that it took. While
-        `is_mounted` returns False there is nothing to draw on: the app is leaving, and events stay in their queue."""
+        `is_mounted` returns False there is nothing to draw on: the app is leaving, and events stay in their queue.
+        `after_paint` calls a function once what was drawn is painted."""
         self._session = session
         self._show = show
         self._flush = flush
         self._is_mounted = is_mounted
+        self._after_paint = after_paint
         self._wake = asyncio.Event()
 
     async def run(self) -> None:
@@ -134,6 +139,8 @@ class EnginePump:
         if updates:
             self._show(updates)
         cpu_s = self._flush()
+        if updates:
+            self._after_paint(self._session.recordings.drawn)
         self._tune_gc()
         return cpu_s
 

@@ -16,8 +16,10 @@ from tests.engine.tenstorrent.fakes.installation import GENERATIONS, Installatio
 from tests.engine.tenstorrent.talk import GREEDY, expected, load, prompt_ids, reply
 from tests.size import sized
 from ttchat_tui.domain.chat import ChatMessage
-from ttchat_tui.domain.events import TokenEvent
+from ttchat_tui.domain.events import GenerationFinished, TokenEvent
 from ttchat_tui.domain.generation import Candidate, GenerationControl, GenerationRequest
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.timeline import Timeline
 from ttchat_tui.engine.tenstorrent.engine import TenstorrentEngine
 from ttchat_tui.engine.tenstorrent.families import release_traces
 
@@ -76,12 +78,28 @@ def test_the_step_is_recorded_anew_if_and_only_if_a_prompt_compiled_something(
     short = msgspec.structs.replace(GREEDY, max_tokens=9)
     for length in (40, 40, 220, 221, 600, 220, 24, 40):
         before, traces = programs(engine), recorded()
-        reply(engine, words(length), short)
-        assert recorded() - traces == (programs(engine) > before)
+        timeline = timed(engine, words(length), short)
+        compiles = programs(engine) > before
+        assert recorded() - traces == compiles
+        assert cold_work(timeline) == (["compile", "trace"] if compiles else ["", ""])
         before, traces = programs(engine), recorded()
-        reply(engine, words(length), short)
+        assert cold_work(timed(engine, words(length), short)) == ["", ""]
         assert (programs(engine), recorded()) == (before, traces)
     assert lasting() == ["open", "trace"]
+
+
+def timed(engine: TenstorrentEngine, turn: Conversation, sampling: SamplingParams) -> Timeline:
+    request = GenerationRequest(id=1, messages=turn, sampling=sampling, seed=1)
+    *_, last = engine.generate(request, GenerationControl(sampling))
+    assert isinstance(last, GenerationFinished)
+    assert last.stats.timeline is not None
+    return last.stats.timeline
+
+
+def cold_work(timeline: Timeline) -> list[str]:
+    """Of prefill, which is one call on a card, and of the first step."""
+    assert timeline.first_step is not None
+    return [*(chunk.work for chunk in timeline.chunks), timeline.first_step.work]
 
 
 def test_a_batch_records_the_step_once_for_all_of_its_rows(

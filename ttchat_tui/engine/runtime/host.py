@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Final, Protocol, TypeAlias, runtime_checkable
 
+from msgspec import structs
 from typing_extensions import assert_never
 
 from ttchat_tui.domain.chat import ChatMessage
@@ -22,8 +23,11 @@ from ttchat_tui.domain.events import (
     EngineEvent,
     EngineState,
     EngineStateChanged,
+    GenerationEvent,
     GenerationFinished,
     RequestAdapted,
+    RowFinished,
+    TokenEvent,
 )
 from ttchat_tui.domain.generation import FinishReason, GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import EngineInfo
@@ -64,7 +68,8 @@ class EngineHost:
     def __init__(
         self, engine: Engine, prepare: Prepare, clock: Callable[[], float] = time.perf_counter
     ) -> None:
-        """`clock` measures load times, in seconds."""
+        """`clock` measures load times and when events come, in seconds; engines have the same."""
+        self.clock = clock
         self._engine = engine
         self._process_engine = engine if isinstance(engine, ProcessEngine) else None
         self._commands: queue.SimpleQueue[HostCommand] = queue.SimpleQueue()
@@ -289,12 +294,12 @@ class EngineHost:
         try:
             for event in self._engine.generate(request, control):
                 if isinstance(event, GenerationFinished):
-                    self._post_finished(event)
+                    self._post_finished(structs.replace(event, arrived_s=self.clock()))
                     self._set_state("ready")
                     return
                 if isinstance(event, RequestAdapted) and event.capabilities is not None:
                     self._loads.set_capabilities(event.capabilities)
-                self._events.post(event)
+                self._events.post(_stamped(event, self.clock()))
                 if not threading.main_thread().is_alive():
                     control.cancel()
             raise unfinished_reply()
@@ -325,3 +330,10 @@ class EngineHost:
     def _set_state(self, state: EngineState, detail: str = "") -> None:
         self._state = state
         self._events.post(EngineStateChanged(state, detail))
+
+
+def _stamped(event: GenerationEvent, now_s: float) -> GenerationEvent:
+    """With the time of its arrival, where it has text."""
+    if isinstance(event, TokenEvent):
+        return structs.replace(event, arrived_s=(now_s,) * len(event.times_s))
+    return structs.replace(event, arrived_s=now_s) if isinstance(event, RowFinished) else event

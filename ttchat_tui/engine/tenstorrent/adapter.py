@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ttchat_tui.domain.timeline import ColdWork
 from ttchat_tui.engine.base import EngineError
 from ttchat_tui.engine.tenstorrent.card_sampling import DrawParameters
 from ttchat_tui.engine.tenstorrent.signatures import generation_of
@@ -40,6 +41,9 @@ class CardModel(Protocol):
 
     batch: int
     """Rows of every decode; a prefill may have fewer."""
+
+    work: ColdWork
+    """Of the last prefill or step: whether it compiled programs or recorded a trace, where that can be seen."""
 
     @property
     def draws(self) -> frozenset[str] | None:

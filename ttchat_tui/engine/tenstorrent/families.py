@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ttchat_tui.domain.timeline import ColdWork
 from ttchat_tui.engine.tenstorrent.adapter import Profile
 from ttchat_tui.engine.tenstorrent.card_sampling import (
     DrawParameters,
@@ -87,6 +88,9 @@ class GeneratorModel:
         self._count_programs = count_programs
         self._recorded_programs: int | None = None
         """How many programs were compiled before the oldest trace was recorded; None: there is no trace."""
+        self.work: ColdWork = ""
+        self._seen_programs = 0
+        """How many were compiled after the last prefill or step."""
         self._sampling_params = sampling_params
         self._decode: Any = (
             generator.decode_forward_text
@@ -105,8 +109,7 @@ class GeneratorModel:
         self, rows: Sequence[Sequence[int]], *, first_row: int, start: int = 0, is_traced: bool = True
     ) -> NDArray[np.float32]:
         is_traced = is_traced and self._records_prefill and not start
-        if is_traced:
-            self._release_outdated()
+        records = is_traced and self._release_outdated()
         count = len(rows)
         slots = range(first_row, first_row + count)
         lengths = [len(row) for row in rows]
@@ -127,6 +130,7 @@ class GeneratorModel:
             prompt_lens=lengths,
             **named,
         )
+        self._note_work(records)
         return _logits(output, count)
 
     def decode(
@@ -154,9 +158,10 @@ class GeneratorModel:
         self._generator = self._decode = self._kv_cache = None
 
     def _run(self, tokens: Sequence[int], positions: Sequence[int], step: Step) -> Any:
-        if step.is_traced and self._release_outdated():
+        records = step.is_traced and self._release_outdated()
+        if records:
             step = msgspec.structs.replace(step, is_fed=True)
-        return self._decode(
+        output = self._decode(
             torch.tensor(tokens, dtype=torch.long).view(self.batch, 1),
             torch.tensor(positions, dtype=torch.long),
             page_table=self._page_table,
@@ -166,6 +171,14 @@ class GeneratorModel:
             sampling_params=self._native(step.draws),
             **self._flags(step),
         )
+        self._note_work(records)
+        return output
+
+    def _note_work(self, records: bool) -> None:
+        """What the prefill or the step that has ended did once. `records`: a trace."""
+        programs = self._count_programs()
+        self.work = "trace" if records else "compile" if programs != self._seen_programs else ""
+        self._seen_programs = programs
 
     def _release_outdated(self) -> bool:
         """Release all traces if something was compiled since the oldest one was recorded, perhaps by the recording itself:

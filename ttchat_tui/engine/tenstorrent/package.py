@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ttchat_tui.domain.timeline import ColdWork
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.tenstorrent.buckets import prefill_buckets
 from ttchat_tui.engine.tenstorrent.card_sampling import (
@@ -130,6 +131,9 @@ def _prefill_lengths(runtime_config: Any, max_seq_len: int) -> list[int]:
 
 class ExecutorModel:
     """A `CardModel` over `llm.executor`."""
+
+    work: ColdWork = ""
+    """With a trace, everything is compiled and recorded before the first reply; without one, the package does not say."""
 
     def __init__(
         self, llm: Any, page_table: torch.Tensor, *, trace: bool, sampling_params: type[Any] | None = None

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.timeline import ColdWork
 from ttchat_tui.engine.decoding.loop import BatchStepper, PrefillAborted
 from ttchat_tui.engine.decoding.row import Drawn
 from ttchat_tui.engine.tenstorrent.adapter import IDLE, CardModel
@@ -38,6 +39,10 @@ class CardStepper(BatchStepper):
         """With device sampling: seed and parameters of each row of the next reply. Parameters are read in each step."""
         if self._card is not None:
             self._card.begin(rows)
+
+    @property
+    def cold_work(self) -> ColdWork:
+        return self._model.work
 
     def cached_prefix(self, ids: Sequence[int]) -> int:
         return reusable_prefix(self._held, ids) if self.reuses_prefix else 0

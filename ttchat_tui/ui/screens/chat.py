@@ -89,7 +89,9 @@ class ChatScreen(
         self.key_overrides = services.config.keys
         add_bindings(self, bindings(TABLE, self.key_overrides))
         self.metrics = LiveMetrics(self.session)
-        self.pump = EnginePump(self.session, self.show_updates, self._flush, self._has_widgets)
+        self.pump = EnginePump(
+            self.session, self.show_updates, self._flush, self._has_widgets, self.call_after_refresh
+        )
         self.is_whole = False
 
     def compose(self) -> ComposeResult:

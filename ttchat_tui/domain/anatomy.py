@@ -3,9 +3,12 @@ whole; `other` is what no part explains."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple, TypeAlias, get_args
 
 from ttchat_tui.domain.generation import GenerationStats
+from ttchat_tui.domain.meter import Meter
+from ttchat_tui.domain.recording import NOT_RECORDED, RecordedToken, Recording
 from ttchat_tui.domain.timeline import NO_TIMELINE, StepParts, Timeline
 
 PartName: TypeAlias = Literal[
@@ -23,7 +26,7 @@ PartName: TypeAlias = Literal[
     "sampling",
     "detokenise",
     "send",
-    "other rows",
+    "loop",
     "stream",
     "end",
     "pipe",
@@ -48,7 +51,7 @@ MEANINGS: Final[dict[PartName, str]] = {
     "sampling": "the sampler draws",
     "detokenise": "token ids to text",
     "send": "each token into the pipe to the app",
-    "other rows": "other replies of the batch",
+    "loop": "the decode loop itself, and other rows of a batch",
     "stream": "tokens as the network brings them",
     "end": "after the last token",
     "pipe": "the end arrives in the app",
@@ -102,6 +105,25 @@ def step_parts_of(stats: GenerationStats) -> list[Part]:
     ]
 
 
+def latencies_of(recording: Recording) -> Sequence[float]:
+    """The inter-token latencies of a reply's last run in ascending order, as `Meter` defines them; in seconds."""
+    meter = Meter()
+    for token in last_run(recording):
+        meter.token(token.time_s, is_drafted=token.is_drafted)
+    return meter.latencies_s
+
+
+def last_run(recording: Recording) -> Sequence[RecordedToken]:
+    """The tokens since the reply was last continued, or since its beginning: each run has a clock of its own."""
+    tokens = recording.tokens
+    at = len(tokens)
+    while (
+        at > 1 and tokens[at - 2].time_s <= tokens[at - 1].time_s and tokens[at - 2].token_id != NOT_RECORDED
+    ):
+        at -= 1
+    return tokens[max(0, at - 1) :]
+
+
 def is_cold(timeline: Timeline) -> bool:
     """It has times of things that happen once: the first reply after a load, a compilation, the recording of a trace."""
     works = (*(chunk.work for chunk in timeline.chunks), timeline.first_step and timeline.first_step.work)
@@ -142,7 +164,7 @@ def _named(step: StepParts) -> list[tuple[PartName, float | None]]:
         ("sampling", step.sample_s),
         ("detokenise", step.detokenise_s),
         ("send", step.send_s),
-        ("other rows", step.others_s),
+        ("loop", step.loop_s),
     ]
 
 

@@ -22,7 +22,7 @@ ColdWork: TypeAlias = Literal["", "compile", "trace"]
 
 class StepParts(msgspec.Struct, frozen=True, array_like=True):
     """Where the time between a token and the one before it in its row went; of the first token, since the prompt was read. In
-    this order, but for `others_s`."""
+    this order, but for `loop_s`."""
 
     send_s: float = 0.0
     """After the token before: its event is made, encoded and written into the pipe to the app."""
@@ -32,14 +32,15 @@ class StepParts(msgspec.Struct, frozen=True, array_like=True):
     sample_s: float = 0.0
     """The sampler draws, and looks up what is recorded of the distribution."""
     detokenise_s: float = 0.0
-    others_s: float = 0.0
-    """Other rows of the batch are sampled and sent; before the first token, the KV cache is shared out to the rows."""
+    loop_s: float = 0.0
+    """The rest: the loop itself, and other rows of a batch that are sampled and sent. Before the first token: the KV cache is
+    shared out to the rows."""
     work: ColdWork = ""
     """Of the forward."""
 
     @property
     def total_s(self) -> float:
-        return self.send_s + self.forward_s + self.sample_s + self.detokenise_s + self.others_s
+        return self.send_s + self.forward_s + self.sample_s + self.detokenise_s + self.loop_s
 
     def plus(self, other: StepParts) -> StepParts:
         return StepParts(
@@ -47,7 +48,7 @@ class StepParts(msgspec.Struct, frozen=True, array_like=True):
             self.forward_s + other.forward_s,
             self.sample_s + other.sample_s,
             self.detokenise_s + other.detokenise_s,
-            self.others_s + other.others_s,
+            self.loop_s + other.loop_s,
             self.work or other.work,
         )
 
@@ -56,7 +57,7 @@ class StepParts(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def numbers(self) -> tuple[float, float, float, float, float]:
-        return self.send_s, self.forward_s, self.sample_s, self.detokenise_s, self.others_s
+        return self.send_s, self.forward_s, self.sample_s, self.detokenise_s, self.loop_s
 
 
 class PrefillChunk(msgspec.Struct, frozen=True, array_like=True):

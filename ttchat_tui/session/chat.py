@@ -70,6 +70,7 @@ from ttchat_tui.session.pausing import Pausing
 from ttchat_tui.session.presets import Presets
 from ttchat_tui.session.sampler_preview import SamplerPreview
 from ttchat_tui.session.steering import Steering
+from ttchat_tui.session.timelines import Timelines
 from ttchat_tui.storage.errors import StorageError, not_found
 
 log = logging.getLogger(__name__)
@@ -98,6 +99,11 @@ class ChatSession(Conversations):
     def forking(self) -> Forking:
         """Other continuations of the replies on screen."""
         return Forking(self._store, self)
+
+    @cached_property
+    def timelines(self) -> Timelines:
+        """Where the time of replies went."""
+        return Timelines(self._store, self._runner, lambda: self._opened.id)
 
     @cached_property
     def pausing(self) -> Pausing:

@@ -36,7 +36,7 @@ class FileToken(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Id, log-probability, and the rule of the sampler that cut it or `kept`; the most probable first."""
     is_forced: bool = False
     spent: StepParts | None = None
-    """Where its time went, in seconds: sent, forward, sampled, detokenised, others; and the forward's cold work."""
+    """Where its time went, in seconds: sent, forward, sampled, detokenised, loop; and the forward's cold work."""
 
 
 class FileRecording(msgspec.Struct, frozen=True, kw_only=True):

@@ -71,6 +71,13 @@ _LEAF: Final = """
     SELECT max(id) FROM below
 """
 
+# NULL: of every conversation that is not deleted.
+_RECENT: Final = f"""
+    SELECT {MESSAGE_COLUMNS} FROM messages m JOIN conversations c ON c.id = m.conversation_id
+    WHERE m.role = 'assistant' AND m.stats IS NOT NULL AND c.deleted_at IS NULL
+    AND (?1 IS NULL OR m.conversation_id = ?1) ORDER BY m.id DESC LIMIT ?2
+"""
+
 _TREE: Final = f"SELECT {MESSAGE_COLUMNS} FROM messages m WHERE m.conversation_id = ? ORDER BY m.id"
 
 
@@ -94,6 +101,10 @@ class Messages:
         """Those of these messages that are there, in any order."""
         wanted = json.dumps(list(ids))
         return [message_from(row) for row in self._database.rows(_THESE, wanted)]
+
+    def recent_replies(self, conversation_id: int | None, most: int) -> list[Message]:
+        """The latest replies that have figures, the newest first, of one conversation or of all (None). Raises StorageError."""
+        return [message_from(row) for row in self._database.rows(_RECENT, conversation_id, most)]
 
     def path(self, message_id: int) -> MessagePath:
         """From the first message to this one, both included. Raises StorageError, kind `not_found`."""

@@ -107,6 +107,7 @@ TABLE: Final[tuple[Action, ...]] = (
     Action("tree", "Show the tree", "Transcript", "Show all branches of the conversation; letters filter, enter jumps, and the keys for a selected message work there too.", "alt+t", "/tree"),
     Action("keep_message", "Keep the selected messages", "Transcript", "Keep the selected messages in the context when older ones fall out; again to keep them no longer.", "alt+u", "/keep"),
     Action("inspect", "Inspect a reply's tokens", "Transcript", "Show the selected or the last reply token by token: probability, time, what the model might have written instead; fork there.", "f6", "/inspect"),
+    Action("timeline", "Show where the time went", "Transcript", "A bar for a whole reply and one for a step, for the latest replies: wait, template, prefill, decode, sampling, pipe, screen.", slash="/timeline"),
     Action("leave_out", "Leave out the selected messages", "Transcript", "Do not send the selected messages to the model; they stay in the conversation. Again to send them.", "alt+minus", "/leave-out"),
     Action("copy_message", "Copy the selected messages", "Transcript", "Copy the Markdown source of the selected messages; without one, the last reply's.", "f8", "/copy"),
     Action("copy_reply", "Copy the last reply", "Transcript", "Copy the last reply's Markdown source, whatever is selected.", slash="/copy-reply"),

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from ttchat_tui.ui.screens import tags as tags
     from ttchat_tui.ui.screens import template_form as template_form
     from ttchat_tui.ui.screens import theme_picker as theme_picker
+    from ttchat_tui.ui.screens import timeline as timeline
     from ttchat_tui.ui.screens import tree as tree
     from ttchat_tui.ui.widgets import edit_bar as edit_bar
     from ttchat_tui.ui.widgets import find_bar as find_bar
@@ -90,6 +91,7 @@ MODULES: Final[dict[str, str]] = {
     "tree": "ttchat_tui.ui.screens.tree",
     "ledger": "ttchat_tui.ui.screens.ledger",
     "inspector": "ttchat_tui.ui.screens.inspector",
+    "timeline": "ttchat_tui.ui.screens.timeline",
     "import_files": "ttchat_tui.ui.screens.import_files",
     "importing": "ttchat_tui.storage.imports.importing",
     "prompt_files": "ttchat_tui.config.prompt_files",

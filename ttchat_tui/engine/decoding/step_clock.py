@@ -40,17 +40,17 @@ class StepClock:
 
     def take(self, time_s: float) -> StepParts:
         """The parts of the token that is complete at `time_s`."""
-        send_s, others_s, forward = 0.0, self._begun_s - self._forward.ended_s, self._forward
+        send_s, loop_s, forward = 0.0, self._begun_s - self._forward.ended_s, self._forward
         if self._sent_s is not None:
             send_s = self._sent_s - self._token_s
-            others_s += forward.began_s - self._sent_s
+            loop_s += forward.began_s - self._sent_s
         self._token_s = time_s
         return StepParts(
             send_s=send_s,
             forward_s=forward.ended_s - forward.began_s,
             sample_s=self._drawn_s - self._begun_s,
             detokenise_s=time_s - self._drawn_s,
-            others_s=others_s,
+            loop_s=loop_s,
             work=forward.work,
         )
 

@@ -37,6 +37,7 @@ from ttchat_tui.ui.screens.recalling import Recalling
 from ttchat_tui.ui.screens.sidebars import SIDEBARS
 from ttchat_tui.ui.screens.steering import SteeringActions
 from ttchat_tui.ui.screens.thinking import ThinkingActions
+from ttchat_tui.ui.screens.timing import Timing
 from ttchat_tui.ui.screens.transcript_actions import TranscriptActions
 from ttchat_tui.ui.screens.updates import UpdateDrawing
 from ttchat_tui.ui.services import Services
@@ -61,6 +62,7 @@ class ChatScreen(
     TranscriptActions,
     LedgerActions,
     Inspecting,
+    Timing,
     FileActions,
     OrganisingActions,
     PromptActions,

@@ -1,0 +1,1 @@
+"""The timeline: where the time of a reply went, as bars and figures."""

@@ -30,6 +30,8 @@ class Format(str, Enum):
     jsonl = "jsonl"
     html = "html"
     text = "text"
+    timeline = "timeline"
+    csv = "csv"
 
 
 def export(
@@ -72,7 +74,7 @@ def export(
         typer.Option("--trace", help="JSON with the probabilities and alternatives of every token."),
     ] = False,
 ) -> None:
-    """Save transcripts as Markdown, JSON, JSONL, HTML or text. Prints the path of each file.
+    """Save transcripts as Markdown, JSON, JSONL, HTML or text, or where the time of the replies went as a Chrome trace (--format timeline, for ui.perfetto.dev) or CSV. Prints the path of each file.
 
     JSONL is in the messages format. JSON has the whole tree, every version of every reply; the others have the conversation as shown on screen.
     """

@@ -13,9 +13,11 @@ import typer
 from ttchat_tui.cli.errors import notify
 from ttchat_tui.cli.standard_output import write_document, write_path
 from ttchat_tui.domain.conversation import Conversation, Message
+from ttchat_tui.domain.recording import Recording
 from ttchat_tui.domain.text import counted
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.export import (
+    TIMELINES,
     code_suffix,
     export_messages,
     file_path,
@@ -24,10 +26,9 @@ from ttchat_tui.storage.export import (
     place_for,
     render,
     without_thoughts,
-    write_code,
     write_export,
+    write_text,
 )
-from ttchat_tui.storage.export_recording import FileRecording, to_file
 from ttchat_tui.ui.markdown.fenced_code import fences
 
 STDOUT: Final = "-"
@@ -69,15 +70,14 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
             messages = [_chosen(path, self.message)]
             conversation = msgspec.structs.replace(conversation, system_prompt="")
         if not self.has_thoughts:
-            if format == "json":
-                raise typer.BadParameter(
-                    "JSON has everything; choose another format", param_hint="--no-thoughts"
-                )
+            if format in ("json", *TIMELINES):
+                what = "JSON has everything" if format == "json" else "a timeline has every token"
+                raise typer.BadParameter(f"{what}; choose another format", param_hint="--no-thoughts")
             messages = without_thoughts(messages)
-        recordings: list[FileRecording] = []
-        if self.has_recordings:
+        recordings: dict[int, Recording] = {}
+        if self.has_recordings or format in TIMELINES:
             found = ((message.id, store.recordings.of(message.id)) for message in messages)
-            recordings = [to_file(message_id, each) for message_id, each in found if each.tokens]
+            recordings = {message_id: each for message_id, each in found if each.tokens}
         if is_stdout:
             write_document(render(format, conversation, messages, recordings))
         else:
@@ -99,7 +99,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         file = place_for(self.place, Path(), conversation)
         self._name_new_folder(file)
         named = file if file.suffix else file.with_name(f"{file.name}{code_suffix(language)}")
-        self._report(file, write_code(named, code, self._may_replace))
+        self._report(file, write_text(named, f"{code}\n", self._may_replace))
 
     def _may_replace(self, file: Path) -> bool:
         return self.is_forced and file not in self._written

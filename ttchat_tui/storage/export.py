@@ -1,5 +1,5 @@
-"""Transcript files: Markdown, HTML and text to read, JSON with everything, JSONL in the messages format. No file is
-overwritten that the caller does not name."""
+"""Transcript files: Markdown, HTML and text to read, JSON with everything, JSONL in the messages format, timelines as Chrome
+trace or CSV. No file is overwritten that the caller does not name."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import re
 import shlex
 import tempfile
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
 import msgspec
@@ -20,16 +21,18 @@ from pygments.util import ClassNotFound
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.conversation import Conversation, Message
 from ttchat_tui.domain.errors import ErrorInfo, ErrorKind
+from ttchat_tui.domain.recording import Recording
 from ttchat_tui.domain.thoughts import extract_answer
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.export_html import export_html
 from ttchat_tui.storage.export_markdown import excerpt as excerpt
 from ttchat_tui.storage.export_markdown import export_markdown, preview_markdown
-from ttchat_tui.storage.export_recording import FileRecording
+from ttchat_tui.storage.export_recording import FileRecording, to_file
 from ttchat_tui.storage.export_text import export_text
+from ttchat_tui.storage.export_timeline import chrome_trace, timeline_csv
 from ttchat_tui.storage.files import sync_folder
 
-ExportFormat: TypeAlias = Literal["markdown", "json", "jsonl", "html", "text"]
+ExportFormat: TypeAlias = Literal["markdown", "json", "jsonl", "html", "text", "timeline", "csv"]
 
 MayReplace: TypeAlias = Callable[[Path], bool]
 """Whether a file of that name may be replaced; otherwise the new one gets a number."""
@@ -99,7 +102,12 @@ _WRITERS: Final[dict[str, tuple[str, Callable[[Conversation, Sequence[Message]],
     "jsonl": (".jsonl", export_jsonl),
     "html": (".html", export_html),
     "text": (".txt", export_text),
+    "timeline": (".trace", chrome_trace),
+    "csv": (".csv", timeline_csv),
 }
+
+TIMELINES: Final = ("timeline", "csv")
+"""Formats that show where the time of each token went; they have no text to leave thoughts out of."""
 
 
 ENDINGS: Final[dict[str, ExportFormat]] = {
@@ -109,6 +117,8 @@ ENDINGS: Final[dict[str, ExportFormat]] = {
     ".jsonl": "jsonl",
     ".html": "html",
     ".txt": "text",
+    ".trace": "timeline",
+    ".csv": "csv",
 }
 """The format by file suffix."""
 
@@ -170,14 +180,19 @@ def render(
     format: ExportFormat | str,
     conversation: Conversation,
     messages: Sequence[Message],
-    recordings: Sequence[FileRecording] = (),
+    recordings: Mapping[int, Recording] = MappingProxyType({}),
 ) -> str:
-    """The text of a transcript; only JSON has `recordings`. Raises StorageError, kind `export_failed`, for an unknown
+    """The text of a transcript; only JSON and timelines have `recordings`, by message. Raises StorageError, kind `export_failed`, for an unknown
     format."""
     if format not in _WRITERS:
         raise _failed(f"There is no export format {format!r}.", f"Choose one of: {', '.join(_WRITERS)}.")
+    if format == "timeline":
+        return chrome_trace(conversation, messages, recordings)
+    if format == "csv":
+        return timeline_csv(conversation, messages, recordings)
     if recordings:
-        return export_json(conversation, messages, recordings)
+        files = [to_file(message_id, each) for message_id, each in recordings.items()]
+        return export_json(conversation, messages, files)
     return _WRITERS[format][1](conversation, messages)
 
 
@@ -211,14 +226,14 @@ def _never(file: Path) -> bool:
     return False
 
 
-def write_code(target: Path, code: str, may_replace: MayReplace = _never) -> Path:
-    """Write a code block (0600) and return its path: `target`, with a number if that name is taken.
+def write_text(target: Path, text: str, may_replace: MayReplace = _never) -> Path:
+    """Write a text file (0600) and return its path: `target`, with a number if that name is taken.
 
     Raises:
         StorageError: `export_failed`.
     """
     try:
-        return _write(target, f"{code}\n".encode("utf-8", "replace"), may_replace)
+        return _write(target, text.encode("utf-8", "replace"), may_replace)
     except OSError as error:
         raise _unwritten(error, target) from error
 
@@ -229,7 +244,7 @@ def write_export(
     conversation: Conversation,
     messages: Sequence[Message],
     may_replace: MayReplace = _never,
-    recordings: Sequence[FileRecording] = (),
+    recordings: Mapping[int, Recording] = MappingProxyType({}),
 ) -> Path:
     """Write a transcript (0600) and return its path.
 

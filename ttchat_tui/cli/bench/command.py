@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,7 +13,14 @@ import typer
 
 from ttchat_tui.cli import chat
 from ttchat_tui.cli.bench.agreement import Agreement, Reply, follow
-from ttchat_tui.cli.bench.run import Figures, StreamFigures, Workload, measure, measure_concurrently
+from ttchat_tui.cli.bench.run import (
+    Figures,
+    StreamFigures,
+    TracedReply,
+    Workload,
+    measure,
+    measure_concurrently,
+)
 from ttchat_tui.cli.choices import engine_settings, with_engine_flags
 from ttchat_tui.cli.invocation import Invocation, bare_invocation
 from ttchat_tui.cli.progress import ProgressLine
@@ -22,6 +30,8 @@ from ttchat_tui.domain.model_spec import EngineKind, ModelSpec, TenstorrentOptio
 from ttchat_tui.engine import base
 from ttchat_tui.engine.factory import create_engine
 from ttchat_tui.engine.tenstorrent.references import Reference, device_name, references_for
+from ttchat_tui.storage.export import file_path, write_text
+from ttchat_tui.storage.export_timeline import chrome_trace, timeline_csv
 
 
 @with_engine_flags
@@ -38,6 +48,14 @@ def bench(
         Literal["cpu", "tt"] | None,
         typer.Option(help="Let this engine follow the reply token by token, and count where it agrees."),
     ] = None,
+    trace: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write where the time of the measured reply went: a Chrome trace for ui.perfetto.dev, or CSV if FILE ends with .csv.",
+            metavar="FILE",
+            dir_okay=False,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of lines.")] = False,
     **_engine_flags: Any,
 ) -> None:
@@ -53,8 +71,10 @@ def bench(
     if batch > 1:
         # A card's batch size is fixed at load and a power of two; other engines ignore it.
         flags["tt.max_batch_size"] = 1 << (batch - 1).bit_length()
+    if trace is not None and concurrency > 1:
+        raise typer.BadParameter("it excludes --concurrency", param_hint="--trace")
     workload = Workload(prompt_tokens=prompt_tokens, tokens=tokens, batch=batch)
-    figures, spec = _measured(flags, context.obj, workload, concurrency, compare)
+    figures, spec = _measured(flags, context.obj, workload, concurrency, compare, trace)
     beside = _references(spec) if figures.engine == "tt" else ()
     if as_json:
         write_json({**msgspec.structs.asdict(figures), "references": beside})
@@ -69,8 +89,9 @@ def _measured(
     workload: Workload,
     concurrency: int,
     compare: EngineKind | None,
+    trace: Path | None,
 ) -> tuple[Figures, ModelSpec]:
-    """The figures, and the model that they are of. Raises EngineError."""
+    """The figures, and the model that they are of. Raises EngineError; StorageError: `trace` cannot be written."""
     invocation = msgspec.structs.replace(
         bare_invocation(os.environ), flags=flags, config_file=config_file, paths=find_paths(os.environ)
     )
@@ -90,7 +111,15 @@ def _measured(
                 "it needs an engine of this machine: servers report no token ids", param_hint="--compare"
             )
         if concurrency == 1:
-            return measure(engine, spec, workload, progress, follow_reply if compare else None), spec
+            figures = measure(
+                engine,
+                spec,
+                workload,
+                progress,
+                follow_reply if compare else None,
+                partial(_write_trace, trace) if trace is not None else None,
+            )
+            return figures, spec
         if spec.engine != "remote" or workload.batch > 1:
             raise typer.BadParameter(
                 "it needs --engine remote and excludes --batch", param_hint="--concurrency"
@@ -101,6 +130,14 @@ def _measured(
         progress.close()
         for each in (engine, *others):
             each.close()
+
+
+def _write_trace(file: Path, traced: TracedReply) -> None:
+    """Raises StorageError: the file cannot be written."""
+    conversation, message = traced.as_stored()
+    write = timeline_csv if file.suffix.lower() == ".csv" else chrome_trace
+    text = write(conversation, [message], {message.id: traced.recording})
+    write_text(file_path(str(file)), text, lambda _: True)
 
 
 def _followed(invocation: Invocation, reply: Reply, progress: ProgressLine) -> Agreement:

@@ -15,18 +15,21 @@ import itertools
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from ttchat_tui.cli.bench.agreement import Agreement, Reply
 from ttchat_tui.domain.chat import ChatMessage
-from ttchat_tui.domain.events import GenerationFinished, ProgressReporter, TokenEvent
+from ttchat_tui.domain.conversation import Conversation, Message, ReplyRecord
+from ttchat_tui.domain.events import GenerationFinished, ProgressReporter, RowFinished, TokenEvent
 from ttchat_tui.domain.generation import Candidate, GenerationControl, GenerationRequest, GenerationStats
 from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec
+from ttchat_tui.domain.recording import Recording, RecordLevel
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import Engine, EngineError, require_rows
 from ttchat_tui.engine.runtime.load_queue import load_timed
+from ttchat_tui.session.recorder import Recorder
 
 MILESTONES: Final = (1, 128, 1024)
 _WARM_TOKENS: Final = 4
@@ -41,6 +44,29 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     prompt_tokens: int = 128
     tokens: int = 128
     batch: int = 1
+
+
+class TracedReply(NamedTuple):
+    """The measured reply in row 0, as a timeline needs it."""
+
+    model: str
+    label: str
+    stats: GenerationStats
+    recording: Recording
+    text: str
+
+    def as_stored(self) -> tuple[Conversation, Message]:
+        """As if it had been said in a conversation."""
+        message = Message(
+            id=1,
+            conversation_id=1,
+            parent_id=None,
+            role="assistant",
+            content=self.text,
+            created_at=0.0,
+            reply=ReplyRecord(model=self.model, engine=self.label, stats=self.stats),
+        )
+        return Conversation(id=1, title=f"bench of {self.model}", created_at=0.0, updated_at=0.0), message
 
 
 class StreamFigures(msgspec.Struct, frozen=True):
@@ -91,6 +117,10 @@ class _Run(msgspec.Struct, frozen=True):
     """Arrival times of the tokens of each row, from `begun_s`."""
     reply: Reply
     """The reply in row 0."""
+    row_stats: GenerationStats
+    """Of row 0."""
+    recorder: Recorder
+    """Of row 0, without tokens if nothing was recorded."""
 
 
 def measure(
@@ -99,8 +129,10 @@ def measure(
     workload: Workload,
     report: ProgressReporter,
     compare: Callable[[Reply], Agreement] | None = None,
+    trace: Callable[[TracedReply], None] | None = None,
 ) -> Figures:
-    """Load the model, warm it up, measure one batch. `compare` gets the reply in row 0, and gives the figures' agreement.
+    """Load the model, warm it up, measure one batch. `compare` gets the reply in row 0, and gives the figures' agreement. With
+    `trace`, which gets it too, it is recorded, which takes 1 to 3 % of the decode rate.
 
     Raises:
         EngineError: of the engine; `batch_too_large` for more rows than it supports.
@@ -109,8 +141,12 @@ def measure(
     require_rows(workload.batch, info.capabilities.batch_sizes)
     filler = prompt_of(engine, workload.prompt_tokens)
     first = _run(engine, "1", filler, min(_WARM_TOKENS, workload.tokens), workload.batch)
-    second = _run(engine, "2", filler, workload.tokens, workload.batch)
+    record: RecordLevel = "chosen" if trace else "off"
+    second = _run(engine, "2", filler, workload.tokens, workload.batch, record)
     figures = _figures(info, workload, first, [second])
+    if trace:
+        text = "".join(second.reply.texts)
+        trace(TracedReply(info.model, info.label, second.row_stats, second.recorder.recording, text))
     return msgspec.structs.replace(figures, agreement=compare(second.reply)) if compare else figures
 
 
@@ -162,7 +198,7 @@ def _messages(mark: str, text: str) -> tuple[ChatMessage, ...]:
     return (ChatMessage("system", f"{mark}. You are a writer."), ChatMessage("user", text))
 
 
-def _run(engine: Engine, mark: str, filler: str, tokens: int, rows: int) -> _Run:
+def _run(engine: Engine, mark: str, filler: str, tokens: int, rows: int, record: RecordLevel = "off") -> _Run:
     """Raises EngineError if the reply ends with one."""
     sampling = SamplingParams(temperature=0.0, top_k=0, top_p=1.0, max_tokens=tokens)
     request = GenerationRequest(
@@ -171,7 +207,9 @@ def _run(engine: Engine, mark: str, filler: str, tokens: int, rows: int) -> _Run
         sampling=sampling,
         seed=1,
         candidates=tuple(Candidate(seed=seed) for seed in range(2, rows + 1)),
+        record=record,
     )
+    recorder, row_stats = Recorder(), GenerationStats()
     times: dict[int, list[float]] = {}
     ids: list[int] = []
     texts: list[str] = []
@@ -179,9 +217,13 @@ def _run(engine: Engine, mark: str, filler: str, tokens: int, rows: int) -> _Run
     for event in engine.generate(request, GenerationControl(sampling)):
         if isinstance(event, TokenEvent):
             times.setdefault(event.row, []).extend(event.times_s)
+            if event.row == 0 and record != "off":
+                recorder.add(event)
             if event.row == 0 and event.token_ids:
                 ids.extend(event.token_ids)
                 texts.extend([*[""] * (len(event.token_ids) - 1), event.text])
+        elif isinstance(event, RowFinished) and event.row == 0:
+            row_stats = event.stats
         elif isinstance(event, GenerationFinished):
             if event.error is not None:
                 raise EngineError(event.error.message, event.error.cure, event.error.kind)
@@ -191,7 +233,8 @@ def _run(engine: Engine, mark: str, filler: str, tokens: int, rows: int) -> _Run
                 ids=tuple(ids),
                 texts=tuple(texts),
             )
-            return _Run(begun_s, event.stats, times, reply)
+            own = row_stats if rows > 1 else event.stats
+            return _Run(begun_s, event.stats, times, reply, own, recorder)
     raise EngineError("The reply did not end.", "The log has the details.", "internal")
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from textual import work
 
 from ttchat_tui.domain.conversation import Conversation, Message
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import ProgressReporter
 from ttchat_tui.domain.imports import ImportReport
+from ttchat_tui.domain.recording import Recording
 from ttchat_tui.domain.text import visible
 from ttchat_tui.domain.thoughts import TAG
 from ttchat_tui.domain.updates import ConversationsChanged
@@ -26,7 +26,6 @@ from ttchat_tui.ui.daemon_thread import in_daemon_thread
 from ttchat_tui.ui.screens.chat_actions import ChatActions
 
 if TYPE_CHECKING:
-    from ttchat_tui.storage.export_recording import FileRecording
     from ttchat_tui.ui.screens.save import Saving
 
 log = logging.getLogger(__name__)
@@ -65,7 +64,7 @@ class FileActions(ChatActions):
             if chosen is None:
                 return
             if chosen.has_recordings:
-                self._save_with_recordings(chosen.target, chosen.part)
+                self.run_worker(self._save_with_recordings("json", chosen.target, chosen.part), group="save")
             else:
                 self._save(chosen.format, chosen.target, chosen.part, has_thoughts=chosen.has_thoughts)
 
@@ -97,7 +96,7 @@ class FileActions(ChatActions):
             if not has_recordings:
                 self._save(format, target, "all" if format == "json" else "branch")
             elif format == "json":
-                self._save_with_recordings(target, "all")
+                self.run_worker(self._save_with_recordings("json", target, "all"), group="save")
             else:
                 self.show_error(ONLY_JSON)
 
@@ -160,13 +159,16 @@ class FileActions(ChatActions):
         if conversation is None:
             return
         export = deferred.export
+        if format in export.TIMELINES and part != "code":
+            self.run_worker(self._save_with_recordings(format, target, part), group="save")
+            return
         try:
             made = export.missing_folder(target)
             if part == "code":
                 language, code = self._code_block() or ("", "")
                 file = export.place_for(str(target), Path(), conversation)
                 named = file if file.suffix else file.with_name(file.name + export.code_suffix(language))
-                path = export.write_code(named, code)
+                path = export.write_text(named, f"{code}\n")
             else:
                 messages = self._messages_of(part)
                 messages = messages if has_thoughts else export.without_thoughts(messages)
@@ -176,28 +178,30 @@ class FileActions(ChatActions):
         else:
             self.notify(f"Saved to {path}{f', in a new folder: {made}' if made else ''}", markup=False)
 
-    @work(group="save")
-    async def _save_with_recordings(self, target: Path, part: str) -> None:
-        """As JSON. Reading what was recorded of a long conversation takes seconds."""
+    async def _save_with_recordings(self, format: str, target: Path, part: str) -> None:
+        """As JSON with what was recorded of each token, or as a timeline. Reading that of a long conversation takes seconds."""
         conversation, export = self._conversation_to_save(), deferred.export
         if conversation is None:
             return
         try:
             messages = self._messages_of(part)
-            recordings: list[FileRecording] = []
-            for each in messages:
-                found = await in_daemon_thread(self.session.recordings.reader(each.id))
-                if found.tokens:
-                    recordings.append(
-                        await in_daemon_thread(deferred.export_recording.to_file, each.id, found)
-                    )
+            recordings = await self._recordings_of(messages)
             shown = _without_prompt(conversation, part)
-            write = partial(export.write_export, target, "json", shown, messages, recordings=recordings)
+            write = partial(export.write_export, target, format, shown, messages, recordings=recordings)
             path = await in_daemon_thread(write)
         except StorageError as error:
             self.show_error(error.info)
         else:
             self.notify(f"Saved with the recordings to {path}", markup=False)
+
+    async def _recordings_of(self, messages: Sequence[Message]) -> dict[int, Recording]:
+        """Of the replies that have one. Raises StorageError."""
+        found: dict[int, Recording] = {}
+        for each in messages:
+            recording = await in_daemon_thread(self.session.recordings.reader(each.id))
+            if recording.tokens:
+                found[each.id] = recording
+        return found
 
     # --- several at once
 
@@ -216,7 +220,10 @@ class FileActions(ChatActions):
                 conversation, path, tree = self.session.organising.read(each)
                 messages = export.export_messages(path, lambda tree=tree: tree, format)
                 file = folder / f"{export.file_name(conversation)}{export.suffix_of(format)}"
-                await asyncio.to_thread(export.write_export, file, format, conversation, messages)
+                recordings = await self._recordings_of(messages) if format in export.TIMELINES else {}
+                await asyncio.to_thread(
+                    export.write_export, file, format, conversation, messages, recordings=recordings
+                )
             except StorageError as error:
                 so_far = f"{error.info.message} {done:,} of {len(ids):,} conversations were saved."
                 self.show_error(msgspec.structs.replace(error.info, message=so_far))

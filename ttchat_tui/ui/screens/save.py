@@ -17,7 +17,7 @@ from textual.widgets import Button, Input, RadioButton, RadioSet, Static
 from ttchat_tui.domain.text import visible
 from ttchat_tui.domain.user_paths import shortened
 from ttchat_tui.storage.errors import StorageError
-from ttchat_tui.storage.export import ENDINGS, file_path, missing_folder
+from ttchat_tui.storage.export import ENDINGS, TIMELINES, file_path, missing_folder
 from ttchat_tui.ui.screens.dialog import Dialog
 from ttchat_tui.ui.widgets.line_field import LineField
 
@@ -27,6 +27,8 @@ FORMATS: Final[dict[str, tuple[str, str]]] = {
     "jsonl": (".jsonl", "JSONL"),
     "html": (".html", "HTML"),
     "text": (".txt", "Text"),
+    "timeline": (".trace", "Timeline"),
+    "csv": (".csv", "CSV"),
 }
 """Format → its suffix and its label."""
 
@@ -146,15 +148,15 @@ class SaveTranscript(Dialog[Saving]):
         self._has_recordings = event.pressed.name == "recorded"
 
     def _is_with_thoughts(self, format: str) -> bool:
-        """JSON has everything."""
-        return self._has_thoughts or format == "json"
+        """JSON and timelines have everything."""
+        return self._has_thoughts or format in ("json", *TIMELINES)
 
     def _show_choice(self) -> None:
         is_json = self._format == "json" and self._part != "code"
         self.query_one("#recordings").display = is_json
         for choice in self.query("#thoughts"):
             choice.display = not is_json
-            choice.disabled = self._part == "code"
+            choice.disabled = self._format in TIMELINES or self._part == "code"
         self._show_preview()
         field = self.query_one(Input)
         known = (*(ending for ending, _ in FORMATS.values()), self._code_suffix or ".md")

@@ -30,7 +30,7 @@ from ttchat_tui.ui.widgets.timeline.bar import duration_words
 MOST: Final = 20
 FOLLOW_S: Final = 0.5
 """How often a running reply is looked at, in seconds."""
-KEYS: Final = "↑↓ choose   enter go there   a {scope}   pgup/pgdn scroll"
+KEYS: Final = "↑↓ choose   enter go there   a {scope}   pgdn scroll"
 _NOTHING: Final = "There is no reply yet."
 _FIGURES: Final = 36
 """Cells of a row's figures."""
@@ -49,7 +49,7 @@ class TimelineScreen(Dialog[MessageChoice]):
         Binding("pageup", "scroll(-1)", "Scroll up", show=False, priority=True),
     ]
     _list = getters.query_one(OptionList)
-    _about = getters.query_one("#about", Static)
+    _about = getters.query_one("#of-reply", Static)
 
     def __init__(self, session: ChatSession, message_id: int | None) -> None:
         """`message_id`: the reply to begin with, if it is among the latest."""
@@ -66,7 +66,7 @@ class TimelineScreen(Dialog[MessageChoice]):
         yield Static("", id="columns-of-replies", markup=False)
         yield OptionList(markup=False, compact=True)
         with VerticalScroll(can_focus=False):
-            yield Static("", id="about", markup=False)
+            yield Static("", id="of-reply", markup=False)
         yield Static("", classes="hint", markup=False)
 
     def on_mount(self) -> None:
@@ -98,7 +98,7 @@ class TimelineScreen(Dialog[MessageChoice]):
                 f"{pad_to_cells(header, self._room)}{'whole':>9}{'TTFT':>9}{'step p50':>10}", "$text-muted"
             )
         )
-        scope = "this conversation" if self._is_everywhere else "all conversations"
+        scope = "here only" if self._is_everywhere else "everywhere"
         self.query_one(".hint", Static).update(KEYS.format(scope=scope))
 
     @property

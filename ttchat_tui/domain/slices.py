@@ -1,0 +1,126 @@
+"""The timeline of a reply as slices of time, one inside the other: the reply, its phases and tokens, the parts of a token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+from ttchat_tui.domain.anatomy import Part, last_run, parts_of, whole_s
+from ttchat_tui.domain.generation import GenerationStats
+from ttchat_tui.domain.recording import Pause, RecordedToken, Recording
+from ttchat_tui.domain.text import visible
+from ttchat_tui.domain.timeline import Timeline
+
+REPLY, PHASE, PART = "reply", "phase", "part"
+"""What a slice is. A part lies in a phase, a phase in the reply."""
+
+_BEFORE: Final = ("wait", "template", "tokenise", "prepare", "request", "first byte")
+_AFTER: Final = ("end", "pipe", "screen")
+_FORWARDS: Final = ("first step", "decode", "stream", "sampling", "detokenise", "send", "loop")
+
+
+class Slice(NamedTuple):
+    kind: str
+    name: str
+    start_s: float
+    """Since the request. Pauses by the user are slices too, so that the time is that of a clock on the wall."""
+    seconds: float
+    token: int | None = None
+    """Number of the token in the reply, from 0."""
+    text: str = ""
+    """Of the token, with nothing that a terminal would obey."""
+    note: str = ""
+
+
+def slices_of(stats: GenerationStats, recording: Recording) -> Iterator[Slice]:
+    """In order of their start; none without a timeline. Without a recorded token, decoding is one slice."""
+    timeline, parts = stats.timeline, {part.name: part for part in parts_of(stats)}
+    if timeline is None:
+        return
+    whole = whole_s(stats) or sum(part.seconds for part in parts.values())
+    yield Slice(REPLY, "reply", 0.0, whole + stats.paused_s)
+    at_s = 0.0
+    for name in _BEFORE:
+        if name in parts:
+            yield Slice(PHASE, name, at_s, parts[name].seconds)
+            at_s += parts[name].seconds
+    for found in _prefill(stats, timeline, at_s):
+        yield found
+        at_s = found.start_s + found.seconds
+    tokens = last_run(recording)
+    if tokens:
+        first = recording.first + len(recording.tokens) - len(tokens)
+        pauses = [each for each in recording.pauses if each.at >= first]
+        for found in _tokens(tokens, first, pauses, timeline.wait_s or 0.0, at_s, recording):
+            yield found
+            at_s = max(at_s, found.start_s + found.seconds)
+    else:
+        yield from _without_tokens(stats, parts, at_s)
+        at_s += (
+            sum(parts[name].seconds for name in ("first token", *_FORWARDS) if name in parts) + stats.paused_s
+        )
+    for name in _AFTER:
+        if name in parts:
+            yield Slice(PHASE, name, at_s, parts[name].seconds)
+            at_s += parts[name].seconds
+
+
+def _prefill(stats: GenerationStats, timeline: Timeline, at_s: float) -> Iterator[Slice]:
+    for chunk in timeline.chunks:
+        cached = f"{stats.cached_tokens} of {stats.prompt_tokens} prompt tokens cached"
+        note = f"{chunk.tokens} tokens; {cached}" + (f"; {chunk.work}" if chunk.work else "")
+        yield Slice(PHASE, "prefill", at_s, chunk.seconds, note=note)
+        at_s += chunk.seconds
+
+
+def _tokens(
+    tokens: Sequence[RecordedToken],
+    first: int,
+    pauses: Sequence[Pause],
+    wait_s: float,
+    begun_s: float,
+    recording: Recording,
+) -> Iterator[Slice]:
+    before_s, paused_s = begun_s, 0.0
+    for number, token in enumerate(tokens, start=first):
+        for pause in pauses:
+            if pause.at == number:
+                yield Slice(PHASE, "pause", before_s, pause.seconds)
+                paused_s += pause.seconds
+                before_s += pause.seconds
+        end_s = wait_s + token.time_s + paused_s
+        text = visible(recording.piece_of(token.token_id).decode("utf-8", "replace"))
+        note = "drafted" if token.is_drafted else ""
+        yield Slice(PHASE, f"token {number}", before_s, max(0.0, end_s - before_s), number, text, note)
+        yield from _parts(token, number, before_s, end_s)
+        before_s = max(before_s, end_s)
+
+
+def _parts(token: RecordedToken, number: int, begun_s: float, end_s: float) -> Iterator[Slice]:
+    """Sent and computed at its beginning, sampled and decoded at its end; what lies between is the loop."""
+    spent = token.spent
+    if spent is None:
+        return
+    forward_s = begun_s + spent.send_s
+    sample_s = end_s - spent.detokenise_s - spent.sample_s
+    for name, start_s, seconds, note in (
+        ("send", begun_s, spent.send_s, "the token before"),
+        ("decode", forward_s, spent.forward_s, spent.work),
+        ("sampling", sample_s, spent.sample_s, ""),
+        ("detokenise", end_s - spent.detokenise_s, spent.detokenise_s, ""),
+    ):
+        # The end of a part that was rounded up must not be outside of its token.
+        seconds = min(seconds, end_s - start_s)
+        if seconds > 0.0:
+            yield Slice(PART, name, start_s, seconds, number, note=note)
+
+
+def _without_tokens(stats: GenerationStats, parts: dict[str, Part], at_s: float) -> Iterator[Slice]:
+    for name in ("first token", "first step"):
+        if name in parts:
+            yield Slice(PHASE, name, at_s, parts[name].seconds)
+            at_s += parts[name].seconds
+    decoding_s = sum(parts[name].seconds for name in _FORWARDS[1:] if name in parts)
+    if decoding_s:
+        note = f"{stats.completion_tokens} tokens"
+        yield Slice(PHASE, "decode", at_s, decoding_s + stats.paused_s, note=note)

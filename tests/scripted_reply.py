@@ -38,12 +38,17 @@ from ttchat_tui.domain.recording import (
 )
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.thoughts import end_of_open_thought
+from ttchat_tui.domain.timeline import PrefillChunk, StepParts, Timeline
 
 PREFILL_S, STEP_S = 0.1, 0.02
 """The made-up clock: the first token comes after 0.1 s, each further one 0.02 s later (50 tokens/s)."""
 VOCABULARY = 65_536
 PAUSED_S = 8.0
 """Every pause."""
+TEMPLATE_S, TOKENISE_S, STARTED_S, READ_S = 0.004, 0.002, 0.01, 0.085
+FIRST = StepParts(sample_s=0.003, detokenise_s=0.002)
+STEP = StepParts(send_s=0.001, forward_s=0.016, sample_s=0.002, detokenise_s=0.001)
+"""Where that time goes."""
 
 
 class ScriptedReply:
@@ -152,6 +157,7 @@ class ScriptedReply:
             row=self.row,
             pauses=tuple(self.pauses),
             forced=(True,) if is_forced else (),
+            spent=() if self.request.record == "off" else (FIRST if self.count == 1 else STEP,),
         )
         self.pauses.clear()
         if self.request.record == "off":
@@ -201,9 +207,25 @@ class ScriptedReply:
             first_step_s=STEP_S if n > 1 else None,
             itl_p50_s=STEP_S if n > 2 else None,
             itl_p95_s=STEP_S if n > 2 else None,
+            itl_p99_s=STEP_S if n > 2 else None,
             total_s=PREFILL_S + STEP_S * max(0, n - 1),
             paused_s=self.paused_s,
             dropped_messages=self.dropped,
+            timeline=self._timeline(),
+        )
+
+    def _timeline(self) -> Timeline:
+        steady = max(0, self.count - 2)
+        return Timeline(
+            template_s=TEMPLATE_S,
+            tokenise_s=TOKENISE_S,
+            started_s=STARTED_S,
+            chunks=(PrefillChunk(self.prompt_tokens, READ_S),),
+            first_token=FIRST if self.count else None,
+            first_step=STEP if self.count > 1 else None,
+            steady=StepParts(*(round(each * steady, 6) for each in STEP.numbers)) if steady else None,
+            steady_steps=steady,
+            last_token_s=PREFILL_S + STEP_S * (self.count - 1) if self.count else None,
         )
 
 

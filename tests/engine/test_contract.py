@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import Any, get_args
 
 import msgspec
@@ -23,6 +24,7 @@ from tests.engine.engine_subject import (
 )
 from tests.engine.recorded_subject import fork_holds, recording_holds
 from tests.fakes import MODEL_MISSING
+from ttchat_tui.domain.anatomy import parts_of
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.constraint import Constraint
 from ttchat_tui.domain.events import (
@@ -142,6 +144,22 @@ def test_every_token_has_its_time_and_times_only_grow(subject: Subject) -> None:
     times = [time for event in tokens(events) for time in event.times_s]
     assert times == sorted(times)
     assert times[0] > 0
+
+
+def test_the_parts_of_a_reply_add_up_and_agree_with_its_figures(subject: Subject) -> None:
+    """Each second is in one part: this holds however busy the machine is."""
+    subject.loaded()
+    events = subject.reply(msgspec.structs.replace(subject.request(max_tokens=6), record="chosen"))
+    stats = finished(events).stats
+    parts = {part.name: part.seconds for part in parts_of(stats)}
+    assert sum(parts.values()) == pytest.approx(stats.total_s, abs=1e-4)
+    assert parts.get("other", 0.0) < 1e-4
+    before = ("template", "tokenise", "prepare", "prefill", "compile", "first token")
+    assert sum(parts.get(name, 0.0) for name in before) == pytest.approx(stats.ttft_s, abs=1e-4)
+    assert min(parts["template"], parts["tokenise"]) > 0.0
+    steps = [spent.total_s for event in tokens(events)[1:] for spent in event.spent if spent is not None]
+    times = [time_s for event in tokens(events) for time_s in event.times_s]
+    assert steps == pytest.approx([after - before for before, after in pairwise(times)], abs=1e-5)
 
 
 def test_what_is_recorded_is_whole_and_says_which_logits_were_never_seen(subject: Subject) -> None:

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from tests.engine.engine_subject import QUESTION, PausedReply, Subject, finished, piece_in, require_bias
+from ttchat_tui.domain.anatomy import parts_of
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import (
     GenerationEvent,
@@ -79,6 +80,10 @@ def test_each_row_is_recorded_with_its_own_pieces(subject: Subject) -> None:
         recording = recorder.recording
         assert [token.token_id for token in recording.tokens] == ids(events, row)
         assert all(recording.piece_of(token.token_id) for token in recording.tokens)
+        stats = ends(events)[row].stats
+        parts = {part.name: part.seconds for part in parts_of(stats)}
+        assert sum(parts.values()) == pytest.approx(stats.total_s, abs=1e-4)
+        assert parts.get("other", 0.0) < 1e-4
         seen = [token.logprob is not None for token in recording.tokens[1:]]
         assert set(seen) == {subject.loaded().capabilities.logprobs}
 

@@ -73,7 +73,7 @@ def parts_of(stats: GenerationStats) -> list[Part]:
     found = [
         ("wait", timeline.wait_s),
         *_until_the_first_token(stats, timeline),
-        ("first step", stats.first_step_s),
+        ("first step", stats.first_step_s if stats.chunks is None else None),
         *_of_decoding(stats, timeline),
         ("end", _difference(stats.total_s, timeline.last_token_s)),
         ("pipe", timeline.pipe and timeline.pipe.last_s),
@@ -154,8 +154,10 @@ def _of_decoding(stats: GenerationStats, timeline: Timeline) -> list[tuple[PartN
     """After the first step."""
     if timeline.steady is not None:
         return _named(timeline.steady)
+    if stats.chunks is not None:
+        return [("stream", _difference(timeline.last_token_s, stats.ttft_s))]
     begun_s = None if stats.ttft_s is None else stats.ttft_s + (stats.first_step_s or 0.0)
-    return [("stream" if stats.chunks is not None else "decode", _difference(timeline.last_token_s, begun_s))]
+    return [("decode", _difference(timeline.last_token_s, begun_s))]
 
 
 def _named(step: StepParts) -> list[tuple[PartName, float | None]]:

@@ -50,7 +50,9 @@ class ReplyTiming:
         """Take note of `event`; one that ends a row gets the app's part of the timeline."""
         match event:
             case GenerationStarted():
-                self._received_s = event.received_at_s
+                self._received_s = (
+                    event.received_at_s or self._received_s
+                )  # a server may be sent another prompt
             case TokenEvent():
                 self._note_token(event)
             case RowFinished() | GenerationFinished():

@@ -146,7 +146,7 @@ class ServedResponder:
             asks_logprobs=self._options.logprobs,
             known_models=self._known_models,
         )
-        yield negotiation.started()
+        yield msgspec.structs.replace(negotiation.started(), received_at_s=received_s)
         inbox: Inbox = queue.SimpleQueue()
         rows = self._rows(request, control, negotiation, inbox, received_s)
         control.subscribe(lambda _: inbox.put(Woken()))

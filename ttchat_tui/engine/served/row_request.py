@@ -134,9 +134,11 @@ class RowRequest(Ending):
         match arrival:
             case Connected():
                 self._is_sent = True
+                self.reply.meter.timeline.note(sent_s=arrival.time_s - self._transport.received_s)
                 self.deadline_s = arrival.time_s + options.first_token_timeout_s
             case Answered():
                 self._status, self._headers = arrival.status, arrival.headers
+                self.reply.meter.timeline.note(answered_s=arrival.time_s - self._transport.received_s)
                 encodings = arrival.headers.get("content-encoding", "").lower().replace(" ", "").split(",")
                 if unread := sorted(set(encodings) - _ENCODINGS):
                     what = f"compressed its answer with {one_line(unread[0], 20)}, which was not requested"

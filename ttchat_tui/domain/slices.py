@@ -15,6 +15,7 @@ REPLY, PHASE, PART = "reply", "phase", "part"
 """What a slice is. A part lies in a phase, a phase in the reply."""
 
 _BEFORE: Final = ("wait", "template", "tokenise", "prepare", "request", "first byte")
+_READING: Final = ("prefill", "compile")
 _AFTER: Final = ("end", "pipe", "screen")
 _FORWARDS: Final = ("first step", "decode", "stream", "sampling", "detokenise", "send", "loop")
 
@@ -47,6 +48,12 @@ def slices_of(stats: GenerationStats, recording: Recording) -> Iterator[Slice]:
     for found in _prefill(stats, timeline, at_s):
         yield found
         at_s = found.start_s + found.seconds
+    unread_s = sum(parts[name].seconds for name in _READING if name in parts) - sum(
+        chunk.seconds for chunk in timeline.chunks
+    )
+    if stats.ttft_s is None and unread_s > 0.0:
+        yield Slice(PHASE, "prefill", at_s, unread_s, note="not complete")
+        at_s += unread_s
     tokens = last_run(recording)
     if tokens:
         first = recording.first + len(recording.tokens) - len(tokens)

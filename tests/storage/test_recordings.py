@@ -23,6 +23,7 @@ from ttchat_tui.domain.recording import (
     text_id,
 )
 from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.timeline import StepParts
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.export import export_json
@@ -36,6 +37,10 @@ CUTS = st.sampled_from(("kept", "top-k", "top-p", "min-p", "temperature", "unkno
 ALTERNATIVES = st.lists(st.tuples(IDS, LOGPROBS, CUTS), max_size=20, unique_by=lambda each: each[0]).map(
     lambda found: sorted(found, key=lambda each: -each[1])
 )
+
+
+PARTS = st.integers(0, 2**32 - 1).map(lambda microseconds: microseconds / 1e6)
+SPENT = st.builds(StepParts, PARTS, PARTS, PARTS, PARTS, PARTS, st.sampled_from(("", "compile", "trace")))
 
 
 @st.composite
@@ -56,6 +61,7 @@ def recordings(draw: st.DrawFn) -> Recording:
                 rank=rank,
                 entropy=draw(st.none() | st.floats(0, 12)),
                 alternatives=packed(others),
+                spent=draw(st.none() | SPENT),
             )
         )
     ids = {each.token_id for each in tokens} | {
@@ -86,6 +92,7 @@ def test_a_recording_comes_back_within_its_precision(recording: Recording) -> No
         assert read.logprob is None or read.logprob == pytest.approx(token.logprob, rel=1e-6, abs=1e-30)
         assert read.entropy == (None if token.entropy is None else pytest.approx(token.entropy, abs=1 / 8192))
         assert read.alternatives == token.alternatives
+        assert read.spent == (token.spent and token.spent.rounded())
 
 
 @settings(max_examples=sized(25, 2000), deadline=None)

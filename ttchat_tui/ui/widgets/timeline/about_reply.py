@@ -9,7 +9,7 @@ from textual.content import Content
 
 from ttchat_tui.domain.anatomy import is_cold, parts_of, step_parts_of, whole_s
 from ttchat_tui.domain.generation import GenerationStats
-from ttchat_tui.domain.timeline import Lag, Timeline
+from ttchat_tui.domain.timeline import Timeline
 from ttchat_tui.ui.widgets.metrics.figures import rate_text, seconds_text
 from ttchat_tui.ui.widgets.metrics.rate_graph import BARS
 from ttchat_tui.ui.widgets.timeline.bar import bar, duration_words, legend
@@ -91,8 +91,8 @@ def _percentiles(stats: GenerationStats, latencies_s: Sequence[float], width: in
     ]
     if not known:
         return []
-    what = "between chunks" if stats.chunks is not None else "between tokens"
-    lines = [Content(f"{what}: {' · '.join(known)}")]
+    of_chunks = " of chunks" if stats.chunks is not None else ""
+    lines = [Content.assemble((f"ITL{of_chunks} ", "bold"), " · ".join(known))]
     if len(latencies_s) > 1:
         low, high = latencies_s[0], latencies_s[-1]
         ends = duration_words(low), duration_words(high)
@@ -114,9 +114,8 @@ def histogram(ascending: Sequence[float], bins: int) -> str:
 
 
 def _lags(timeline: Timeline) -> list[str]:
-    found = [
-        f"{name} p50 {duration_words(lag.p50_s)} p95 {duration_words(lag.p95_s)}"
+    return [
+        f"{name} lag of a token p50 {duration_words(lag.p50_s)} · p95 {duration_words(lag.p95_s)}"
         for name, lag in (("pipe", timeline.pipe), ("screen", timeline.screen))
-        if isinstance(lag, Lag) and lag.p50_s is not None
+        if lag is not None and lag.p50_s is not None
     ]
-    return [f"lag of a token: {' · '.join(found)}"] if found else []

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from ttchat_tui.domain.anatomy import Part, last_run, parts_of, whole_s
 from ttchat_tui.domain.generation import GenerationStats
-from ttchat_tui.domain.recording import Pause, RecordedToken, Recording
+from ttchat_tui.domain.recording import RecordedToken, Recording
 from ttchat_tui.domain.text import visible
 from ttchat_tui.domain.timeline import Timeline
 
@@ -15,7 +15,6 @@ REPLY, PHASE, PART = "reply", "phase", "part"
 """What a slice is. A part lies in a phase, a phase in the reply."""
 
 _BEFORE: Final = ("wait", "template", "tokenise", "prepare", "request", "first byte")
-_READING: Final = ("prefill", "compile")
 _AFTER: Final = ("end", "pipe", "screen")
 _FORWARDS: Final = ("first step", "decode", "stream", "sampling", "detokenise", "send", "loop")
 
@@ -33,74 +32,74 @@ class Slice(NamedTuple):
     note: str = ""
 
 
+class _Facts(NamedTuple):
+    stats: GenerationStats
+    timeline: Timeline
+    parts: dict[str, Part]
+    recording: Recording
+
+
 def slices_of(stats: GenerationStats, recording: Recording) -> Iterator[Slice]:
     """In order of their start; none without a timeline. Without a recorded token, decoding is one slice."""
-    timeline, parts = stats.timeline, {part.name: part for part in parts_of(stats)}
-    if timeline is None:
+    if stats.timeline is None:
         return
-    whole = whole_s(stats) or sum(part.seconds for part in parts.values())
+    facts = _Facts(stats, stats.timeline, {part.name: part for part in parts_of(stats)}, recording)
+    whole = whole_s(stats) or sum(part.seconds for part in facts.parts.values())
     yield Slice(REPLY, "reply", 0.0, whole + stats.paused_s)
     at_s = 0.0
-    for name in _BEFORE:
-        if name in parts:
-            yield Slice(PHASE, name, at_s, parts[name].seconds)
-            at_s += parts[name].seconds
-    for found in _prefill(stats, timeline, at_s):
-        yield found
-        at_s = found.start_s + found.seconds
-    unread_s = sum(parts[name].seconds for name in _READING if name in parts) - sum(
-        chunk.seconds for chunk in timeline.chunks
-    )
-    if stats.ttft_s is None and unread_s > 0.0:
-        yield Slice(PHASE, "prefill", at_s, unread_s, note="not complete")
-        at_s += unread_s
-    tokens = last_run(recording)
-    if tokens:
-        first = recording.first + len(recording.tokens) - len(tokens)
-        pauses = [each for each in recording.pauses if each.at >= first]
-        for found in _tokens(tokens, first, pauses, timeline.wait_s or 0.0, at_s, recording):
+    for section in (_before, _reading, _decoding, _after):
+        for found in section(facts, at_s):
             yield found
             at_s = max(at_s, found.start_s + found.seconds)
-    else:
-        yield from _without_tokens(stats, parts, at_s)
-        at_s += (
-            sum(parts[name].seconds for name in ("first token", *_FORWARDS) if name in parts) + stats.paused_s
-        )
-    for name in _AFTER:
-        if name in parts:
-            yield Slice(PHASE, name, at_s, parts[name].seconds)
-            at_s += parts[name].seconds
 
 
-def _prefill(stats: GenerationStats, timeline: Timeline, at_s: float) -> Iterator[Slice]:
-    for chunk in timeline.chunks:
+def _before(facts: _Facts, at_s: float) -> Iterator[Slice]:
+    return _following(facts, _BEFORE, at_s)
+
+
+def _after(facts: _Facts, at_s: float) -> Iterator[Slice]:
+    return _following(facts, _AFTER, at_s)
+
+
+def _following(facts: _Facts, names: Sequence[str], at_s: float) -> Iterator[Slice]:
+    for part in (facts.parts[name] for name in names if name in facts.parts):
+        yield Slice(PHASE, part.name, at_s, part.seconds)
+        at_s += part.seconds
+
+
+def _reading(facts: _Facts, at_s: float) -> Iterator[Slice]:
+    """Prefill by chunk."""
+    stats = facts.stats
+    unread_s = sum(facts.parts[name].seconds for name in ("prefill", "compile") if name in facts.parts)
+    for chunk in facts.timeline.chunks:
         cached = f"{stats.cached_tokens} of {stats.prompt_tokens} prompt tokens cached"
         note = f"{chunk.tokens} tokens; {cached}" + (f"; {chunk.work}" if chunk.work else "")
         yield Slice(PHASE, "prefill", at_s, chunk.seconds, note=note)
         at_s += chunk.seconds
+        unread_s -= chunk.seconds
+    if stats.ttft_s is None and unread_s > 0.0:
+        yield Slice(PHASE, "prefill", at_s, unread_s, note="not complete")
 
 
-def _tokens(
-    tokens: Sequence[RecordedToken],
-    first: int,
-    pauses: Sequence[Pause],
-    wait_s: float,
-    begun_s: float,
-    recording: Recording,
-) -> Iterator[Slice]:
-    before_s, paused_s = begun_s, 0.0
+def _decoding(facts: _Facts, at_s: float) -> Iterator[Slice]:
+    tokens = last_run(facts.recording)
+    if not tokens:
+        yield from _without_tokens(facts.stats, facts.parts, at_s)
+        return
+    first = facts.recording.first + len(facts.recording.tokens) - len(tokens)
+    wait_s, paused_s = facts.timeline.wait_s or 0.0, 0.0
     for number, token in enumerate(tokens, start=first):
-        for pause in pauses:
+        for pause in facts.recording.pauses:
             if pause.at == number:
-                yield Slice(PHASE, "pause", before_s, pause.seconds)
+                yield Slice(PHASE, "pause", at_s, pause.seconds)
                 paused_s += pause.seconds
-                before_s += pause.seconds
-        end_s = wait_s + token.time_s + paused_s
-        text = visible(recording.piece_of(token.token_id).decode("utf-8", "replace"))
+                at_s += pause.seconds
+        end_s = max(at_s, wait_s + token.time_s + paused_s)
+        text = visible(facts.recording.piece_of(token.token_id).decode("utf-8", "replace"))
         note = "drafted" if token.is_drafted else ""
-        yield Slice(PHASE, f"token {number}", before_s, max(0.0, end_s - before_s), number, text, note)
-        yield from _parts(token, number, before_s, end_s)
-        before_s = max(before_s, end_s)
+        yield Slice(PHASE, f"token {number}", at_s, end_s - at_s, number, text, note)
+        yield from _parts(token, number, at_s, end_s)
+        at_s = end_s
 
 
 def _parts(token: RecordedToken, number: int, begun_s: float, end_s: float) -> Iterator[Slice]:

@@ -121,8 +121,10 @@ class TimelineScreen(Dialog[MessageChoice]):
             duration_words(value).rjust(cells) for value, cells in zip(figures, (9, 9, 10), strict=True)
         )
         timeline = stats.timeline
-        mark = "" if timeline is None else "  cold" if is_cold(timeline) else "  warm"
-        return Content.assemble((when, "dim"), pad_to_cells(words, room), numbers, mark)
+        mark = ""
+        if timeline is not None and stats.chunks is None:
+            mark = "  cold" if is_cold(timeline) else "  warm"
+        return Content.assemble(when, pad_to_cells(words, room), numbers, mark)
 
     # --- one reply
 

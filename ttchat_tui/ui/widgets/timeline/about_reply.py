@@ -9,6 +9,7 @@ from textual.content import Content
 
 from ttchat_tui.domain.anatomy import is_cold, parts_of, step_parts_of, whole_s
 from ttchat_tui.domain.generation import GenerationStats
+from ttchat_tui.domain.text import counted
 from ttchat_tui.domain.timeline import Timeline
 from ttchat_tui.ui.widgets.metrics.figures import rate_text, seconds_text
 from ttchat_tui.ui.widgets.metrics.rate_graph import BARS
@@ -31,7 +32,7 @@ def lines_about(stats: GenerationStats, latencies_s: Sequence[float], width: int
     lines += _details(stats, timeline)
     step = step_parts_of(stats)
     if step:
-        steps = f"{timeline.steady_steps:,} step{'s' * (timeline.steady_steps != 1)}"
+        steps = counted(timeline.steady_steps, "step")
         mean_s = sum(part.seconds for part in step)
         head = Content.assemble(
             ("step ", "bold"), f"{duration_words(mean_s)}, mean of {steps} after the first two tokens"
@@ -49,6 +50,8 @@ def _whole(stats: GenerationStats, timeline: Timeline) -> Content:
     words = f"{duration_words(whole)}" if whole is not None else "still running"
     network = " with network" if stats.chunks is not None else ""
     figures = f" · TTFT{network} {seconds_text(stats.ttft_s)} s · decode {rate_text(stats.decode_tps)} tok/s"
+    if stats.chunks is not None:  # what a server had to load or compile is not known
+        return Content.assemble(("whole ", "bold"), words, figures)
     state = (" · cold", "$text-warning") if is_cold(timeline) else (" · warm", "$text-muted")
     return Content.assemble(("whole ", "bold"), words, figures, state)
 
@@ -57,13 +60,13 @@ def _details(stats: GenerationStats, timeline: Timeline) -> list[Content]:
     notes: list[str] = []
     if timeline.chunks:
         computed = sum(chunk.tokens for chunk in timeline.chunks)
-        chunks = ", ".join(
+        chunks = "; ".join(
             _chunk_words(chunk.tokens, chunk.seconds, chunk.work) for chunk in timeline.chunks[:4]
         )
         more = f" and {len(timeline.chunks) - 4} more" if len(timeline.chunks) > 4 else ""
         notes.append(
             f"prefill: {stats.cached_tokens:,} of {stats.prompt_tokens:,} tokens cached, {computed:,} read in "
-            f"{len(timeline.chunks):,} chunk{'s' * (len(timeline.chunks) != 1)} ({chunks}{more})"
+            f"{counted(len(timeline.chunks), 'chunk')} ({chunks}{more})"
         )
     if timeline.is_first:
         notes.append("cold: the first reply since the model was loaded")
@@ -80,7 +83,7 @@ def _details(stats: GenerationStats, timeline: Timeline) -> list[Content]:
 
 
 def _chunk_words(tokens: int, seconds: float, work: str) -> str:
-    return f"{tokens:,} tok {duration_words(seconds)}{f', {work}' * bool(work)}"
+    return f"{tokens:,} tok {duration_words(seconds)}{f' {work}' * bool(work)}"
 
 
 def _percentiles(stats: GenerationStats, latencies_s: Sequence[float], width: int) -> list[Content]:

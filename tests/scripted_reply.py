@@ -223,7 +223,7 @@ class ScriptedReply:
             chunks=(PrefillChunk(self.prompt_tokens, READ_S),),
             first_token=FIRST if self.count else None,
             first_step=STEP if self.count > 1 else None,
-            steady=StepParts(*(round(each * steady, 6) for each in STEP.numbers)) if steady else None,
+            steady=StepParts.of((round(each * steady, 6) for each in STEP.numbers), "") if steady else None,
             steady_steps=steady,
             last_token_s=PREFILL_S + STEP_S * (self.count - 1) if self.count else None,
         )

@@ -70,7 +70,7 @@ def parts_of(stats: GenerationStats) -> list[Part]:
     timeline = stats.timeline
     if timeline is None:
         return []
-    found = [
+    found: list[tuple[PartName, float | None]] = [
         ("wait", timeline.wait_s),
         *_until_the_first_token(stats, timeline),
         ("first step", stats.first_step_s if stats.chunks is None else None),

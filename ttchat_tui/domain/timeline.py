@@ -7,7 +7,7 @@ seconds. Standard library and msgspec only.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Final, Literal, TypeAlias
 
@@ -40,24 +40,26 @@ class StepParts(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def total_s(self) -> float:
-        return self.send_s + self.forward_s + self.sample_s + self.detokenise_s + self.loop_s
-
-    def plus(self, other: StepParts) -> StepParts:
-        return StepParts(
-            self.send_s + other.send_s,
-            self.forward_s + other.forward_s,
-            self.sample_s + other.sample_s,
-            self.detokenise_s + other.detokenise_s,
-            self.loop_s + other.loop_s,
-            self.work or other.work,
-        )
-
-    def rounded(self) -> StepParts:
-        return StepParts(*(round(each, 6) for each in self.numbers), self.work)
+        return sum(self.numbers)
 
     @property
     def numbers(self) -> tuple[float, float, float, float, float]:
+        """The durations in the order of the fields."""
         return self.send_s, self.forward_s, self.sample_s, self.detokenise_s, self.loop_s
+
+    @classmethod
+    def of(cls, numbers: Iterable[float], work: ColdWork) -> StepParts:
+        """The reverse of `numbers`."""
+        send_s, forward_s, sample_s, detokenise_s, loop_s = numbers
+        return cls(send_s, forward_s, sample_s, detokenise_s, loop_s, work)
+
+    def plus(self, other: StepParts) -> StepParts:
+        sums = (mine + theirs for mine, theirs in zip(self.numbers, other.numbers, strict=True))
+        return StepParts.of(sums, self.work or other.work)
+
+    def rounded(self) -> StepParts:
+        """To microseconds, as it is stored."""
+        return StepParts.of((round(each, 6) for each in self.numbers), self.work)
 
 
 class PrefillChunk(msgspec.Struct, frozen=True, array_like=True):

@@ -318,8 +318,7 @@ def _spent(columns: _Columns) -> Iterator[StepParts]:
         raise ValueError("its times do not match")
     works = (_WORK_OF.get(flags & (_WORK["compile"] | _WORK["trace"]), "") for flags in timed)
     return (
-        StepParts(*(each / 1e6 for each in numbers[place::count]), work)  # type: ignore[arg-type]
-        for place, work in enumerate(works)
+        StepParts.of((each / 1e6 for each in numbers[place::count]), work) for place, work in enumerate(works)
     )
 
 

@@ -23,6 +23,7 @@ from tests.engine.served.raw_server import (
     thought,
     usage,
 )
+from ttchat_tui.domain.anatomy import parts_of
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import (
@@ -123,6 +124,16 @@ def test_a_reply_streams_with_the_figures_of_the_server(serve: Serve) -> None:
     assert (stats.prompt_tokens, stats.cached_tokens, stats.completion_tokens, stats.chunks) == (11, 8, 5, 2)
     assert not stats.is_estimate
     assert stats.ttft_s is not None
+
+
+def test_a_reply_has_the_timeline_that_its_client_can_see(serve: Serve) -> None:
+    stats = last(serve(stream(said("a"), said("b"), said("c"), end("stop"), DONE)).reply()).stats
+    parts = parts_of(stats)
+    names = ["request", "first byte", "first token", "stream", "end"]
+    assert [name for name in names if name in {part.name for part in parts}] == [part.name for part in parts]
+    assert {"request", "first byte", "end"} <= {part.name for part in parts}
+    assert sum(part.seconds for part in parts) == pytest.approx(stats.total_s, abs=1e-4)
+    assert sum(part.seconds for part in parts[:3]) >= (stats.ttft_s or 0.0) - 1e-4
 
 
 def test_without_usage_pieces_are_counted_and_marked_as_such(serve: Serve) -> None:

@@ -45,6 +45,7 @@ async def test_the_latest_replies_are_listed_with_the_parts_of_their_time(tmp_pa
             pilot, chat, "step 20.0 ms, mean of 2 steps", "D decode 16.0 ms 80.0%", "S sampling 2.00 ms"
         )
         await shows(pilot, chat, "ITL p50 20.0 ms · p95 20.0 ms · p99 20.0 ms", "█ 20.0 ms")
+        await shows(pilot, chat, "median of 2 warm replies: TTFT 0.10 s · first step 20.0 ms")
         await pilot.press("down")
         await shows(pilot, chat, "whole 200.0 ms", "mean of 4 steps")
         await pilot.press("enter")

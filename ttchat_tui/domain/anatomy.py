@@ -105,23 +105,25 @@ def step_parts_of(stats: GenerationStats) -> list[Part]:
     ]
 
 
-def latencies_of(recording: Recording) -> Sequence[float]:
+def latencies_of(stats: GenerationStats, recording: Recording) -> Sequence[float]:
     """The inter-token latencies of a reply's last run in ascending order, as `Meter` defines them; in seconds."""
     meter = Meter()
-    for token in last_run(recording):
+    for token in last_run(stats, recording):
         meter.token(token.time_s, is_drafted=token.is_drafted)
     return meter.latencies_s
 
 
-def last_run(recording: Recording) -> Sequence[RecordedToken]:
-    """The tokens since the reply was last continued, or since its beginning: each run has a clock of its own."""
+def last_run(stats: GenerationStats, recording: Recording) -> Sequence[RecordedToken]:
+    """The tokens that `stats` is of: those since the reply was last continued or forked. Each run has a clock of its own, and a
+    server's count of tokens may exceed that of its chunks, so times that go back end the run too."""
     tokens = recording.tokens
+    first = max(0, len(tokens) - stats.completion_tokens) if stats.completion_tokens else 0
     at = len(tokens)
-    while (
-        at > 1 and tokens[at - 2].time_s <= tokens[at - 1].time_s and tokens[at - 2].token_id != NOT_RECORDED
-    ):
+    while at > first and tokens[at - 1].token_id != NOT_RECORDED:
+        if at < len(tokens) and tokens[at - 1].time_s > tokens[at].time_s:
+            break
         at -= 1
-    return tokens[max(0, at - 1) :]
+    return tokens[at:]
 
 
 def is_cold(timeline: Timeline) -> bool:

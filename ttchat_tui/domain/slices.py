@@ -82,7 +82,7 @@ def _reading(facts: _Facts, at_s: float) -> Iterator[Slice]:
 
 
 def _decoding(facts: _Facts, at_s: float) -> Iterator[Slice]:
-    tokens = last_run(facts.recording)
+    tokens = last_run(facts.stats, facts.recording)
     if not tokens:
         yield from _without_tokens(facts.stats, facts.parts, at_s)
         return

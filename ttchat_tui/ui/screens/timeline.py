@@ -24,7 +24,7 @@ from ttchat_tui.ui.screens.dialog import Dialog
 from ttchat_tui.ui.screens.message_keys import MessageChoice
 from ttchat_tui.ui.widgets.cells import cut_to_cells, pad_to_cells
 from ttchat_tui.ui.widgets.metrics.figures import one_line
-from ttchat_tui.ui.widgets.timeline.about_reply import lines_about
+from ttchat_tui.ui.widgets.timeline.about_reply import lines_about, medians
 from ttchat_tui.ui.widgets.timeline.bar import duration_words
 
 MOST: Final = 20
@@ -140,7 +140,9 @@ class TimelineScreen(Dialog[MessageChoice]):
     def _show(self, message: Message) -> None:
         width = max(20, self._about.size.width or self._list.size.width - 2)
         latencies = self._latencies.get(message.id, ())
-        self._about.update(Content("\n").join(lines_about(_stats_of(message), latencies, width)))
+        every = [_stats_of(each) for each in self._replies]
+        lines = [*lines_about(_stats_of(message), latencies, width), *medians(every)]
+        self._about.update(Content("\n").join(lines))
 
     async def _read_steps(self, message: Message) -> None:
         """Read the times of its tokens. What cannot be read has no histogram; the inspector says why."""
@@ -149,7 +151,7 @@ class TimelineScreen(Dialog[MessageChoice]):
         except StorageError as error:
             self.notify(error.info.message, severity="warning", markup=False)
             return
-        self._latencies[message.id] = latencies_of(recording)
+        self._latencies[message.id] = latencies_of(_stats_of(message), recording)
         if self._chosen is not None and self._chosen.id == message.id:
             self._show(message)
 

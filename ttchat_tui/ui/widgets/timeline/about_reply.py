@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import median
 from typing import Final
 
 from textual.content import Content
@@ -122,3 +123,24 @@ def _lags(timeline: Timeline) -> list[str]:
         for name, lag in (("pipe", timeline.pipe), ("screen", timeline.screen))
         if lag is not None and lag.p50_s is not None
     ]
+
+
+def medians(every: Sequence[GenerationStats]) -> list[Content]:
+    """Of all replies that are listed, cold and warm ones apart; those of servers are neither."""
+    lines: list[Content] = []
+    for name, is_wanted_cold in (("warm", False), ("cold", True)):
+        found = [
+            stats
+            for stats in every
+            if stats.timeline is not None
+            and stats.chunks is None
+            and is_cold(stats.timeline) == is_wanted_cold
+        ]
+        ttfts_s = [stats.ttft_s for stats in found if stats.ttft_s is not None]
+        if ttfts_s:
+            steps_s = [stats.first_step_s for stats in found if stats.first_step_s is not None]
+            replies = f"{len(ttfts_s)} {name} {'reply' if len(ttfts_s) == 1 else 'replies'}"
+            words = f"median of {replies}: TTFT {median(ttfts_s):.2f} s"
+            words += f" · first step {duration_words(median(steps_s))}" if steps_s else ""
+            lines.append(Content.styled(words, "$text-muted"))
+    return lines

@@ -10,7 +10,7 @@ import pytest
 from tests.storage.examples import STARTED, ask
 from ttchat_tui.domain.anatomy import parts_of, whole_s
 from ttchat_tui.domain.conversation import Message
-from ttchat_tui.domain.events import GenerationFinished, GenerationStarted, TokenEvent
+from ttchat_tui.domain.events import GenerationFinished, GenerationStarted, RowFinished, TokenEvent
 from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.domain.recording import Pause
 from ttchat_tui.domain.timeline import Timeline
@@ -89,6 +89,21 @@ def test_the_whole_is_what_a_clock_on_the_wall_shows_but_for_pauses(tmp_path: Pa
     on_the_wall_s = RECEIVED_S + 31.15 - REQUESTED_S
     assert whole_s(stats) == pytest.approx(on_the_wall_s - 30.0)
     assert sum(part.seconds for part in parts_of(stats)) == pytest.approx(on_the_wall_s - 30.0, rel=0.02)
+
+
+def test_the_first_of_several_candidates_does_not_wait_for_the_others(tmp_path: Path) -> None:
+    app = App(tmp_path)
+    row = app.timing.completed(RowFinished(1, 0, "stop", STATS, arrived_s=RECEIVED_S + 31.05))
+    assert isinstance(row, RowFinished)
+    app.draw(RECEIVED_S + 31.15)
+    app.timing.completed(GenerationFinished(1, "stop", GenerationStats(), arrived_s=RECEIVED_S + 60.0))
+    record = msgspec.structs.replace(STARTED, stats=row.stats)
+    app.timing.stored(app.home, app.store.finish_reply(app.reply.id, "aa", "complete", record))
+    app.draw(RECEIVED_S + 60.1)
+    timeline = stats_of(app.store.message(app.reply.id)).timeline
+    assert timeline is not None
+    assert timeline.screen is not None
+    assert timeline.screen.last_s == pytest.approx(0.1)
 
 
 def test_a_reply_that_is_not_on_screen_has_no_lag_of_the_screen(tmp_path: Path) -> None:

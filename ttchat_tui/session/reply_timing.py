@@ -42,6 +42,9 @@ class ReplyTiming:
         self._timeline: Timeline | None = None
         """That of row 0, once it has ended."""
         self._ended_s: float | None = None
+        """When its end came."""
+        self._end_lag: Lag | None = None
+        """Of its end, which a batch stores only when all rows have ended."""
         self._home: OpenConversation | None = None
         self._message: Message | None = None
         """The stored reply, until its end is drawn."""
@@ -102,10 +105,12 @@ class ReplyTiming:
         now_s = self._clock()
         self._screen.add([now_s - each for each in self._undrawn_s])
         self._undrawn_s.clear()
+        if self._end_lag is None and self._ended_s is not None:
+            self._end_lag = self._screen.lag(now_s - self._ended_s)
         message, self._message = self._message, None
-        if message is None or self._ended_s is None or self._home is None:
+        if message is None or self._home is None or self._end_lag is None:
             return
-        message = with_screen_lag(message, self._screen.lag(now_s - self._ended_s))
+        message = with_screen_lag(message, self._end_lag)
         self._home.replace(message)
         try:
             store.complete_stats(message)

@@ -133,13 +133,14 @@ class EnginePump:
     def pump_once(self) -> float:
         """Process all pending events. Returns the CPU seconds of the flush."""
         updates: list[Update] = []
-        for event in merge_tokens(self._session.events()):
+        events = self._session.events()
+        for event in merge_tokens(events):
             updates.extend(self._session.apply(event))
         updates.extend(self._session.tick())
         if updates:
             self._show(updates)
         cpu_s = self._flush()
-        if updates:
+        if events:
             self._after_paint(self._session.recordings.drawn)
         self._tune_gc()
         return cpu_s

@@ -74,6 +74,8 @@ async def test_a_running_reply_is_followed_and_everything_fits_a_small_screen(tm
         await shows(pilot, chat, "mean of 4 steps")
         await pilot.press("pagedown")
         await shows(pilot, chat, "p99 20.0 ms")
+        await pilot.press("pagedown", "pagedown")
+        await shows(pilot, chat, "N send: each token into the pipe to the app")
         assert all(len(line) <= 60 for line in on_screen(chat).splitlines())
 
 

@@ -4,7 +4,7 @@ whole; `other` is what no part explains."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Literal, NamedTuple, TypeAlias, get_args
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.domain.meter import Meter
@@ -33,8 +33,6 @@ PartName: TypeAlias = Literal[
     "screen",
     "other",
 ]
-
-PARTS: Final[tuple[PartName, ...]] = get_args(PartName)
 
 MEANINGS: Final[dict[PartName, str]] = {
     "wait": "for the engine: a load, a reply before it",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from ttchat_tui.domain.anatomy import Part, last_run, parts_of, whole_s
+from ttchat_tui.domain.anatomy import MEANINGS, Part, last_run, parts_of, whole_s
 from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.domain.recording import RecordedToken, Recording
 from ttchat_tui.domain.text import visible
@@ -63,7 +63,7 @@ def _after(facts: _Facts, at_s: float) -> Iterator[Slice]:
 
 def _following(facts: _Facts, names: Sequence[str], at_s: float) -> Iterator[Slice]:
     for part in (facts.parts[name] for name in names if name in facts.parts):
-        yield Slice(PHASE, part.name, at_s, part.seconds)
+        yield Slice(PHASE, part.name, at_s, part.seconds, note=MEANINGS[part.name])
         at_s += part.seconds
 
 

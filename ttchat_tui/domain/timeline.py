@@ -207,7 +207,7 @@ class LagMeter:
 
 def _rounded(value: float | None) -> float | None:
     """To microseconds, as it is stored."""
-    return value if value is None or value is True or value is False else round(value, 6)
+    return value if value is None or isinstance(value, bool) else round(value, 6)
 
 
 def percentile(ascending: Sequence[float], share: float) -> float | None:

@@ -51,7 +51,7 @@ _DRAFTED, _SEEN, _LISTED, _FORCED, _TIMED = 1, 2, 4, 8, 16
 is split."""
 _WORK: Final[dict[ColdWork, int]] = {"": 0, "compile": 32, "trace": 64}
 """Further bits."""
-_WORK_OF: Final = {bits: work for work, bits in _WORK.items()}
+_WORK_OF: Final[dict[int, ColdWork]] = {bits: work for work, bits in _WORK.items()}
 _LONGEST_US: Final = 0xFFFF_FFFF
 
 
@@ -316,7 +316,9 @@ def _spent(columns: _Columns) -> Iterator[StepParts]:
     numbers, count = _numbers("I", columns.spent), len(timed)
     if len(numbers) != count * len(StepParts().numbers):
         raise ValueError("its times do not match")
-    works = (_WORK_OF.get(flags & (_WORK["compile"] | _WORK["trace"]), "") for flags in timed)
+    works: Iterator[ColdWork] = (
+        _WORK_OF.get(flags & (_WORK["compile"] | _WORK["trace"]), "") for flags in timed
+    )
     return (
         StepParts.of((each / 1e6 for each in numbers[place::count]), work) for place, work in enumerate(works)
     )

@@ -24,7 +24,7 @@ from ttchat_tui.ui.screens.dialog import Dialog
 from ttchat_tui.ui.screens.message_keys import MessageChoice
 from ttchat_tui.ui.widgets.cells import cut_to_cells, pad_to_cells
 from ttchat_tui.ui.widgets.metrics.figures import one_line
-from ttchat_tui.ui.widgets.timeline.about_reply import lines_about, medians
+from ttchat_tui.ui.widgets.timeline.about_reply import lines_about, meanings, medians
 from ttchat_tui.ui.widgets.timeline.bar import duration_words
 
 MOST: Final = 20
@@ -141,7 +141,8 @@ class TimelineScreen(Dialog[MessageChoice]):
         width = max(20, self._about.size.width or self._list.size.width - 2)
         latencies = self._latencies.get(message.id, ())
         every = [_stats_of(each) for each in self._replies]
-        lines = [*lines_about(_stats_of(message), latencies, width), *medians(every)]
+        stats = _stats_of(message)
+        lines = [*lines_about(stats, latencies, width), *medians(every), Content(""), *meanings(stats)]
         self._about.update(Content("\n").join(lines))
 
     async def _read_steps(self, message: Message) -> None:

@@ -8,13 +8,13 @@ from typing import Final
 
 from textual.content import Content
 
-from ttchat_tui.domain.anatomy import is_cold, parts_of, step_parts_of, whole_s
+from ttchat_tui.domain.anatomy import MEANINGS, is_cold, parts_of, step_parts_of, whole_s
 from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.domain.text import counted
 from ttchat_tui.domain.timeline import Timeline
 from ttchat_tui.ui.widgets.metrics.figures import rate_text, seconds_text
 from ttchat_tui.ui.widgets.metrics.rate_graph import BARS
-from ttchat_tui.ui.widgets.timeline.bar import bar, duration_words, legend
+from ttchat_tui.ui.widgets.timeline.bar import LETTERS, bar, duration_words, legend
 
 NOT_MEASURED: Final = "Not measured: an earlier version of the app generated this reply."
 _MOST_BINS: Final = 32
@@ -144,3 +144,11 @@ def medians(every: Sequence[GenerationStats]) -> list[Content]:
             words += f" · first step {duration_words(median(steps_s))}" if steps_s else ""
             lines.append(Content.styled(words, "$text-muted"))
     return lines
+
+
+def meanings(stats: GenerationStats) -> list[Content]:
+    """What the letters of its bars stand for."""
+    return [
+        Content.styled(f"{LETTERS[part.name]} {part.name}: {MEANINGS[part.name]}", "$text-muted")
+        for part in parts_of(stats)
+    ]

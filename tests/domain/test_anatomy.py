@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from ttchat_tui.domain.anatomy import last_run, latencies_of, parts_of
+from ttchat_tui.domain.events import GenerationStarted, PrefillProgress
 from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.domain.meter import Meter
 from ttchat_tui.domain.recording import NOT_RECORDED, RecordedToken, Recording
-from ttchat_tui.domain.timeline import percentile
+from ttchat_tui.domain.timeline import StepParts, percentile
 
 
 def recording(*times_s: float) -> Recording:
@@ -51,6 +52,18 @@ def test_latencies_are_those_that_the_meter_has() -> None:
         stats.itl_p95_s,
         stats.itl_p99_s,
     ]
+
+
+def test_a_reply_whose_only_token_was_withdrawn_has_no_second_twice() -> None:
+    meter = Meter()
+    meter.observe(GenerationStarted(1, 8, 0, 64, time_s=0.25))
+    meter.observe(PrefillProgress(1, 8, 8, time_s=0.75))
+    meter.token(0.875, parts=StepParts(sample_s=0.125))
+    meter.withdraw()
+    meter.finished(1.0)
+    parts = parts_of(meter.stats())
+    assert sum(part.seconds for part in parts) == pytest.approx(1.0)
+    assert [part.name for part in parts] == ["prepare", "prefill"]
 
 
 def test_a_reply_of_an_earlier_version_has_no_parts() -> None:

@@ -129,6 +129,8 @@ class Meter:
         if self._arrivals and self._arrivals[-1] == len(self._times_s):
             self._arrivals.pop()
         self._rows[row].tokens -= 1
+        if row == 0 and not self._rows[row].tokens:
+            self.timeline.forget_tokens()
 
     def paused(self, seconds: float, row: int = 0) -> None:
         """The user paused a row for this long. No time of a token includes it."""

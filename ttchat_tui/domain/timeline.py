@@ -170,6 +170,10 @@ class TimelineMeter:
         else:
             self._steady = parts if self._steady is None else self._steady.plus(parts)
 
+    def forget_tokens(self) -> None:
+        """The only token was withdrawn."""
+        self._first_token = self._last_token_s = None
+
     def timeline(self) -> Timeline:
         """So far."""
         first, step, steady = (

@@ -66,8 +66,8 @@ class ReplyTiming:
         return event
 
     def _note_token(self, event: TokenEvent) -> None:
-        if self._received_s is None or not event.arrived_s:
-            return
+        if self._received_s is None or not event.arrived_s or event.replaces is not None:
+            return  # a token in the place of another one has the time of that one
         before, is_drawn = self._paused_s.get(event.row, 0.0), event.row == 0 and self._is_shown()
         lags_s: list[float] = []
         for place, (time_s, arrived_s) in enumerate(zip(event.times_s, event.arrived_s, strict=True)):

@@ -93,6 +93,7 @@ class Template:
     thinking = ()
     stop = ()
     end_ids = (END,)
+    controls = ()
     is_whole = True
 
     def __init__(self, accounts: Accounts) -> None:
@@ -118,6 +119,14 @@ class Template:
 
     def flush(self) -> str:
         return ""
+
+    def save(self) -> object:
+        return None
+
+    def restore(self, state: object) -> None: ...
+
+    def ids_of(self, text: str) -> Sequence[int]:
+        return ()
 
 
 class Reply:
@@ -191,9 +200,10 @@ class _Control(GenerationControl):
         super().__init__(sampling)
         self._accounts = accounts
 
-    def await_step(self) -> None:
+    def await_step(self, forced_taken: int | None = None) -> bool:
         self._accounts.spend("pause")
         self.resume()
+        return True
 
 
 COSTS = st.lists(st.floats(0.001, 1.0), min_size=7, max_size=7)

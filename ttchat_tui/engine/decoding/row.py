@@ -227,6 +227,7 @@ class ReplyRow(Ending):
             pieces=self._new_pieces(token_id, distribution),
             forced=(True,),
             replaces=withdrawn,
+            spent=latest.spent,
         )
         return self._latest
 

@@ -49,6 +49,7 @@ from ttchat_tui.domain.generation import FinishReason, GenerationControl, Genera
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec
 from ttchat_tui.domain.sampling import DEFAULTS, SamplingParams, Thinking
 from ttchat_tui.engine.base import (
+    CannotFollow,
     Engine,
     EngineError,
     ModelLoadError,
@@ -164,6 +165,10 @@ class ScriptedEngine:
         self.counted = DEFAULTS
         """The sampling of the last count."""
         self._spec: ModelSpec | None = None
+        self._asked: dict[tuple[int, ...], tuple[ChatMessage, ...]] = {}
+        """What each prompt was made of, so that its ids can be given."""
+        self._words: dict[int, str] = {}
+        """Every token so far."""
 
     def load(self, spec: ModelSpec, report: ProgressReporter) -> EngineInfo:
         self.calls.append("load")
@@ -191,6 +196,7 @@ class ScriptedEngine:
                 sampling=self.script.honours,
                 thinking=self.script.thinking,
                 logprobs=self.script.logprobs,
+                follows=self.script.logprobs,
                 kv_reuse=True,
                 batch_sizes=self.script.batch_sizes,
             ),
@@ -225,6 +231,7 @@ class ScriptedEngine:
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
         self.calls.append("generate")
         self.requests.append(request)
+        request = self._with_messages(request)
         length, has_logprobs = self.script.context_length, self.script.logprobs
         script = tokenize(" ".join(self.script.replies))
         rows = [
@@ -234,6 +241,8 @@ class ScriptedEngine:
         reply = rows[0]
         try:
             self._require_model()
+            if request.given.is_followed and not self.script.logprobs:
+                raise CannotFollow("The script gives no probabilities.", "Use another script.")
             require_rows(request.rows, self.script.batch_sizes)
             for text in request.sampling.logit_bias:
                 if len(words := tokenize(text)) != 1:
@@ -243,8 +252,8 @@ class ScriptedEngine:
             tokens, reply.dropped = fitted.tokens, fitted.dropped
             if tokens >= self.script.context_length:
                 raise PromptTooLong(f"The message needs {tokens} of {self.script.context_length} tokens.")
-            reply.prompt_tokens = tokens
-            yield reply.started()
+            reply.prompt_tokens = len(tokenize(request.given.text)) or tokens
+            yield msgspec.structs.replace(reply.started(), prompt_ids=self._prompt_ids(request))
             if self.script.busy:
                 yield Retrying(request.id, self.script.busy, 5.0, attempt=2, attempts=4)
             if self.script.refuses is not None:
@@ -268,8 +277,13 @@ class ScriptedEngine:
             raise EngineError("No model is loaded.", kind="not_ready")
 
     def _tokens(self, reply: ScriptedReply, control: GenerationControl) -> Iterator[GenerationEvent]:
-        words, index = deque(tokenize(self._answer(reply.request))), 0
+        given, index = reply.request.given, 0
+        followed = [self._words[each] for each in given.ids] or tokenize(given.text)
+        words = deque(followed or tokenize(self._answer(reply.request)))
         while words:
+            for change in given.changes:
+                if change.at == index:
+                    control.set_sampling(change.sampling)
             try:
                 yield from self._await_step([reply], control)
             except _Cancelled:
@@ -277,17 +291,38 @@ class ScriptedEngine:
                 return
             if index == self.script.fault_at:
                 fail(self.script.fault)
-            index += 1
             word, is_forced = reply.next_word(words, control)
+            if index in given.chosen:
+                word, is_forced = self._words[given.chosen[index]], True
+            self._words[token_id(word)] = word
+            index += 1
             shown = word.upper() if control.sampling.temperature >= SHOUT else word
             yield reply.token(shown, control, is_forced=is_forced)
             if self.script.logprobs and control.is_previewed:
                 yield made_up_scores(reply, shown)
-            reason = reply.end(control.sampling)
+            reason = None if followed else reply.end(control.sampling)
             if reason is not None:
                 yield reply.finished(reason)
                 return
-        yield reply.finished("stop")
+        yield reply.finished("length" if followed else "stop")
+
+    def _with_messages(self, request: GenerationRequest) -> GenerationRequest:
+        """With the messages of its prompt, or the text that it follows as one."""
+        given = request.given
+        if given.text:
+            return msgspec.structs.replace(request, messages=(ChatMessage("user", "A text."),))
+        asked = self._asked.get(given.prompt_ids, request.messages)
+        return msgspec.structs.replace(request, messages=asked)
+
+    def _prompt_ids(self, request: GenerationRequest) -> tuple[int, ...]:
+        """One id for each token of `prompt_length`, if the request asks for a recording."""
+        if request.record == "off":
+            return ()
+        ids = [1]
+        for message in request.messages:
+            ids += [2, *map(token_id, tokenize(message.content)), 3]
+        self._asked[tuple(ids)] = request.messages
+        return tuple(ids)
 
     def _rows(self, rows: list[ScriptedReply], control: GenerationControl) -> Iterator[GenerationEvent]:
         """A batch: the gate lets one step of all rows pass."""

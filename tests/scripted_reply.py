@@ -33,6 +33,7 @@ from ttchat_tui.domain.recording import (
     Distribution,
     Pause,
     RecordedToken,
+    SamplingChange,
     alternatives_of,
     packed,
 )
@@ -88,6 +89,7 @@ class ScriptedReply:
         self._before = request.messages[-1].content if request.continue_last else ""
         self._latest: TokenEvent | None = None
         self._words = {token_id(word): word for word in script}
+        self._sampling_before = self.own or request.sampling
 
     def started(self) -> GenerationStarted:
         return GenerationStarted(self.request.id, self.prompt_tokens, 0, self.context_length, self.dropped)
@@ -149,12 +151,15 @@ class ScriptedReply:
     def _token(self, text: str, control: GenerationControl, is_forced: bool) -> TokenEvent:
         time_s = PREFILL_S + STEP_S * self.count
         self.count += 1
+        sampling, before = self.sampling(control), self._sampling_before
+        self._sampling_before = sampling
         event = TokenEvent(
             self.request.id,
             (token_id(text),),
-            self._release(text, self.sampling(control).stop),
+            self._release(text, sampling.stop),
             (time_s,),
             row=self.row,
+            sampling_changes=(SamplingChange(0, sampling),) if sampling != before else (),
             pauses=tuple(self.pauses),
             forced=(True,) if is_forced else (),
             spent=() if self.request.record == "off" else (FIRST if self.count == 1 else STEP,),

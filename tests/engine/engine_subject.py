@@ -26,11 +26,13 @@ from ttchat_tui.domain.events import (
 )
 from ttchat_tui.domain.generation import Candidate, GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import CpuOptions, EngineInfo, ModelSpec
+from ttchat_tui.domain.recording import Recording
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import Engine
 from ttchat_tui.engine.factory import ENGINES, create_engine
 from ttchat_tui.engine.runtime.isolated import IsolatedEngine
 from ttchat_tui.engine.runtime.switching import SwitchingEngine
+from ttchat_tui.session.recorder import Recorder
 
 ECHO_FACTORY = "tests.engine.echo.registered:create_engine"
 """Enters the echo engine in the child's table as well."""
@@ -289,3 +291,11 @@ def started(events: list[GenerationEvent]) -> GenerationStarted:
     first = events[0]
     assert isinstance(first, GenerationStarted)
     return first
+
+
+def recording_of(events: list[GenerationEvent], row: int = 0) -> Recording:
+    recorder = Recorder()
+    for event in tokens(events):
+        if event.row == row:
+            recorder.add(event)
+    return recorder.recording

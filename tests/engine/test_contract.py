@@ -17,6 +17,7 @@ from tests.engine.engine_subject import (
     finished,
     ids,
     piece_in,
+    recording_of,
     require_bias,
     started,
     text,
@@ -37,9 +38,10 @@ from ttchat_tui.domain.events import (
     StepScores,
     TokenEvent,
 )
-from ttchat_tui.domain.generation import END_OF_THOUGHT, Forced, GenerationControl
+from ttchat_tui.domain.generation import END_OF_THOUGHT, Forced, GenerationControl, Given
 from ttchat_tui.domain.logit_bias import BAN, text_of
 from ttchat_tui.domain.model_spec import ModelSpec
+from ttchat_tui.domain.recording import SamplingChange, alternatives_of
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.thoughts import split_thoughts
 from ttchat_tui.engine.base import EngineError, LoadCancelled
@@ -141,6 +143,7 @@ def test_every_token_has_its_time_and_times_only_grow(subject: Subject) -> None:
     assert all(len(event.token_ids) == len(event.times_s) >= 1 for event in tokens(events))
     assert all(len(event.logprobs) in (0, len(event.token_ids)) for event in tokens(events))
     assert {(event.distributions, *event.pieces) for event in tokens(events)} == {((),)}, "not asked for"
+    assert started(events).prompt_ids == ()
     times = [time for event in tokens(events) for time in event.times_s]
     assert times == sorted(times)
     assert times[0] > 0
@@ -414,6 +417,72 @@ def test_an_open_thought_ends_as_the_template_ends_it_and_nothing_else_does(subj
         parts = split_thoughts(begun + text(events))
         assert not any(part.is_open for part in parts)
         assert parts[0].is_thought == is_open
+
+
+# -- a reply again, and given tokens
+
+
+def test_the_prompt_as_ids_and_the_seed_give_the_same_reply_again(subject: Subject) -> None:
+    subject.loaded()
+    request = subject.request(SYSTEM, QUESTION, max_tokens=8, temperature=1.0)
+    events = subject.reply(msgspec.structs.replace(request, record="full"))
+    prompt = started(events).prompt_ids
+    assert len(prompt) == started(events).prompt_tokens
+    request = subject.request(max_tokens=8, temperature=1.0)
+    again = msgspec.structs.replace(request, messages=(), given=Given(prompt_ids=prompt))
+    assert ids(subject.reply(again)) == ids(events)
+
+
+def test_a_change_of_sampling_can_be_given_for_a_token(subject: Subject) -> None:
+    subject.loaded()
+    request = subject.request(max_tokens=20)
+    shorter = SamplingChange(3, msgspec.structs.replace(request.sampling, max_tokens=5))
+    events = subject.reply(msgspec.structs.replace(request, given=Given(changes=(shorter,))))
+    assert len(ids(events)) == 5
+
+
+def test_a_token_can_be_given_in_place_of_the_drawn_one(subject: Subject) -> None:
+    subject.loaded()
+    plain = ids(subject.reply(subject.request(max_tokens=4)))
+    request = subject.request(max_tokens=4)
+    events = subject.reply(msgspec.structs.replace(request, given=Given(chosen={2: plain[0]})))
+    assert ids(events)[:3] == [*plain[:2], plain[0]]
+    assert len(ids(events)) == 4
+
+
+def test_a_reply_is_followed_with_the_probabilities_that_it_was_written_with(subject: Subject) -> None:
+    if not subject.loaded().capabilities.follows:
+        given = Given(ids=(1, 2))
+        refused = subject.reply(msgspec.structs.replace(subject.request(), given=given))
+        error = finished(refused).error
+        assert error is not None
+        assert (error.kind, ids(refused), bool(error.cure)) == ("cannot_follow", [], True)
+        return
+    request = subject.request(max_tokens=6, temperature=1.0)
+    events = subject.reply(msgspec.structs.replace(request, record="full"))
+    given = Given(prompt_ids=started(events).prompt_ids, ids=tuple(ids(events)))
+    request = msgspec.structs.replace(subject.request(max_tokens=2), messages=(), given=given)
+    followed = subject.reply(msgspec.structs.replace(request, record="full"))
+    assert (ids(followed), finished(followed).reason) == (ids(events), "length")
+    for own, other in zip(recording_of(events).tokens, recording_of(followed).tokens, strict=True):
+        assert (other.rank, other.logprob) == (own.rank, pytest.approx(own.logprob, abs=1e-5))
+        assert other.entropy == pytest.approx(own.entropy, abs=1e-5)
+        listed, drawn = (alternatives_of(each) for each in (other, own))
+        assert [each.token_id for each in listed] == [each.token_id for each in drawn]
+
+
+def test_a_text_is_followed_without_a_chat_template(subject: Subject) -> None:
+    if not subject.loaded().capabilities.follows:
+        pytest.skip("it follows nothing")
+    given = Given(text="Once upon a time there was a clock.")
+    request = msgspec.structs.replace(subject.request(), record="full", messages=(), given=given)
+    events = subject.reply(request)
+    recording = recording_of(events)
+    pieces = b"".join(recording.piece_of(token.token_id) for token in recording.tokens)
+    assert pieces.decode().strip() == given.text
+    assert started(events).prompt_tokens == len(recording.tokens)
+    assert finished(events).reason == "length"
+    assert all(token.logprob is not None and token.alternatives for token in recording.tokens[1:])
 
 
 # -- the prompt

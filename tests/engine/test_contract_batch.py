@@ -7,7 +7,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.engine.engine_subject import QUESTION, PausedReply, Subject, finished, piece_in, require_bias
+from tests.engine.engine_subject import (
+    QUESTION,
+    PausedReply,
+    Subject,
+    finished,
+    piece_in,
+    recording_of,
+    require_bias,
+    started,
+)
 from ttchat_tui.domain.anatomy import parts_of
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import (
@@ -23,11 +32,11 @@ from ttchat_tui.domain.generation import (
     Forced,
     GenerationControl,
     GenerationRequest,
+    Given,
 )
 from ttchat_tui.domain.logit_bias import BAN, text_of
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import BatchTooLarge
-from ttchat_tui.session.recorder import Recorder
 
 SHORT = SamplingParams(temperature=0.0, max_tokens=5)
 
@@ -74,10 +83,7 @@ def test_each_row_is_recorded_with_its_own_pieces(subject: Subject) -> None:
     request = batch(subject, Candidate(seed=2), max_tokens=4, temperature=1.0)
     events = subject.reply(msgspec.structs.replace(request, record="full"))
     for row in range(2):
-        recorder = Recorder()
-        for event in tokens(events, row):
-            recorder.add(event)
-        recording = recorder.recording
+        recording = recording_of(events, row)
         assert [token.token_id for token in recording.tokens] == ids(events, row)
         assert all(recording.piece_of(token.token_id) for token in recording.tokens)
         stats = ends(events)[row].stats
@@ -86,6 +92,14 @@ def test_each_row_is_recorded_with_its_own_pieces(subject: Subject) -> None:
         assert parts.get("other", 0.0) < 1e-4
         seen = [token.logprob is not None for token in recording.tokens[1:]]
         assert set(seen) == {subject.loaded().capabilities.logprobs}
+
+
+def test_a_batch_is_made_again_from_the_prompt_as_ids(subject: Subject) -> None:
+    request = batch(subject, Candidate(seed=2), max_tokens=4, temperature=1.0)
+    events = subject.reply(msgspec.structs.replace(request, record="full"))
+    given = Given(prompt_ids=started(events).prompt_ids)
+    again = subject.reply(msgspec.structs.replace(request, id=900, messages=(), given=given))
+    assert [ids(again, row) for row in range(2)] == [ids(events, row) for row in range(2)]
 
 
 def test_greedy_rows_start_like_a_single_reply(subject: Subject) -> None:

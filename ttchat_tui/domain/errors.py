@@ -10,7 +10,8 @@ ErrorKind: TypeAlias = Literal[
     # Anywhere
     "busy", "config", "disk_full", "internal", "note", "not_found", "nothing_to_do", "system", "usage",
     # Any engine
-    "batch_too_large", "chat_template", "constraint", "engine_died", "engine_error", "load_cancelled", "logit_bias",
+    "batch_too_large", "cannot_follow", "chat_template", "constraint", "engine_died", "engine_error", "load_cancelled",
+    "logit_bias",
     "missing_dependency",
     "model_load", "no_usable_logits", "not_ready", "out_of_memory", "prompt_too_long",
     # Tenstorrent cards and tt-metal

@@ -78,6 +78,8 @@ class GenerationStarted(msgspec.Struct, frozen=True, tag=True):
     tokenise_s: float | None = None
     is_first: bool = False
     """As in `Timeline`."""
+    prompt_ids: tuple[int, ...] = ()
+    """The whole prompt, if the request asks for a recording. Empty: the engine does not know its ids."""
 
 
 class PrefillProgress(msgspec.Struct, frozen=True, tag=True):

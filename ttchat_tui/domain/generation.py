@@ -9,7 +9,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from ttchat_tui.domain.chat import ChatMessage
-from ttchat_tui.domain.recording import RecordLevel
+from ttchat_tui.domain.recording import RecordLevel, SamplingChange
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.timeline import Timeline
 
@@ -39,6 +39,32 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     included."""
 
 
+class Given(msgspec.Struct, frozen=True, kw_only=True):
+    """What is given to the engine instead of being made anew: by a replay or a score."""
+
+    prompt_ids: tuple[int, ...] = ()
+    """The prompt, in place of the request's messages; empty: they are rendered and tokenized as for any reply."""
+    changes: tuple[SamplingChange, ...] = ()
+    """Changes of sampling, which apply from their tokens on."""
+    chosen: dict[int, int] = {}
+    """Tokens that the user chose, by their places in the reply: they are in the place of those that are drawn."""
+    ids: tuple[int, ...] = ()
+    """Teacher forcing: the tokens of the reply, whatever the model would write. Nothing but the context's end ends it before the
+    last one, and with the last one it ends with `length`. What is recorded of each is as of a token that was drawn."""
+    text: str = ""
+    """A text to follow in the same way, without messages: tokenized without a chat template, after the model's own beginning
+    of a text, if it has one. It may be longer than the context: see `decoding/scoring.py`. Its first token has no
+    probability where nothing precedes it."""
+
+    @property
+    def is_followed(self) -> bool:
+        """Nothing is drawn."""
+        return bool(self.ids or self.text)
+
+
+NOTHING_GIVEN: Final = Given()
+
+
 class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One reply to generate; with `candidates`, a batch of replies to the same prompt."""
 
@@ -61,6 +87,8 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Rows 1, 2 … of the batch. Row 0 has the request's own seed and sampling."""
     record: RecordLevel = "off"
     """What is recorded of each token, of every row."""
+    given: Given = NOTHING_GIVEN
+    """Engines without `Capabilities.follows` refuse what has to be followed."""
 
     @property
     def rows(self) -> int:

@@ -178,6 +178,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     logprobs: bool = False
     batch_sizes: tuple[int, ...] = (1,)
     """How many candidates one batch may hold."""
+    follows: bool = False
+    """It follows a given text or the ids of a reply, and gives the distribution of each token (`Given`)."""
     continues: bool = True
     """An unfinished reply continues at the exact token where it ended; False: the model is asked in words for the rest."""
     kv_reuse: bool = False

@@ -75,6 +75,33 @@ class Pause(msgspec.Struct, frozen=True):
     seconds: float
 
 
+class BatchRow(msgspec.Struct, frozen=True):
+    """A row of the batch that a candidate was decoded in."""
+
+    seed: int
+    sampling: SamplingParams | None = None
+    """Its own parameters; None: those of row 0."""
+
+
+class RecordedPrompt(msgspec.Struct, frozen=True):
+    """The prompt of one request. A long conversation's prompts begin alike, so that only the rest is kept."""
+
+    at: int
+    """Number of tokens of the reply before it: 0, or more where the reply was continued."""
+    shared: int
+    """It begins with so many ids of a sequence that is known: for the first request of a reply, the first prompt of the reply
+    before it in the conversation and that reply; for a further one, the first prompt of this reply and the reply so far."""
+    ids: tuple[int, ...]
+    """The ids after those."""
+    cached: int = 0
+    """How many of the prompt's first ids the KV cache held already. What was decoded there may be rounded otherwise than what a
+    prefill computes."""
+    rows: tuple[BatchRow, ...] = ()
+    """Of a batch all rows, row 0 included: in reduced precision several rows round otherwise than one. Empty: no batch."""
+    row: int = 0
+    """Its own."""
+
+
 class RecordedToken(msgspec.Struct, frozen=True, gc=False):
     """One token of a reply, or a chunk of a server that does not count tokens."""
 
@@ -109,6 +136,8 @@ class Recording(msgspec.Struct, frozen=True):
     """The bytes of every token and alternative. A control token has its name. One token may be a part of a character."""
     pauses: Sequence[Pause] = ()
     """In order; before one token there may be several."""
+    prompts: Sequence[RecordedPrompt] = ()
+    """Of each request of the reply, in order, as far as they are known."""
 
     def piece_of(self, token_id: int) -> bytes:
         return self.pieces.get(token_id, b"")

@@ -52,6 +52,12 @@ class UnusableConstraint(EngineError):
     kind = "constraint"
 
 
+class CannotFollow(EngineError):
+    """The engine does not give the probabilities of given tokens."""
+
+    kind = "cannot_follow"
+
+
 class PromptTooLong(EngineError):
     """A single message (with the system prompt) does not fit into the context."""
 
@@ -106,6 +112,9 @@ class Engine(Protocol):
         `EngineDied` is raised: the engine then needs a new `load`. A request with candidates is a batch: tokens carry
         their row, each row ends with a `RowFinished`, and row i equals the reply to a single request with row i's seed
         and sampling. More rows than the largest of `Capabilities.batch_sizes` are refused (`require_rows`).
+
+        With `request.given` tokens are followed instead of drawn, also a text without messages. Each token's event is as of one
+        that was drawn. Engines without `Capabilities.follows` refuse that with `CannotFollow`.
         """
         ...
 

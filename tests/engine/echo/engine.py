@@ -55,7 +55,9 @@ class EchoEngine:
             context_length=context,
             vocab_size=VOCABULARY,
             load_s=time.perf_counter() - started_s,
-            capabilities=Capabilities(logprobs=True, kv_reuse=True, thinking=self._responder.thinking),
+            capabilities=Capabilities(
+                logprobs=True, follows=True, kv_reuse=True, thinking=self._responder.thinking
+            ),
         )
 
     def count(
@@ -87,6 +89,7 @@ class WordTokenizer:
 
     end_ids = frozenset[int]()
     controls = frozenset[str]()
+    beginning = ()
 
     def __init__(self) -> None:
         self._words: list[str] = []

@@ -71,6 +71,7 @@ class CpuEngine:
             capabilities=Capabilities(
                 sampling=self._responder.sampling,
                 logprobs=True,
+                follows=True,
                 kv_reuse=True,
                 batch_sizes=_batch_sizes(model),
                 thinking=self._responder.thinking,

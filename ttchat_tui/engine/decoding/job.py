@@ -73,6 +73,8 @@ class ReplyJob(msgspec.Struct, frozen=True, kw_only=True):
     thought_end: Callable[[str], Sequence[int]] = lambda _text: ()
     """The ids with which the chat template ends the thought that is open at the end of the reply's text; none: no thought is
     open."""
+    followed: Sequence[int] = ()
+    """The tokens to follow, in place of drawn ones. Empty: they are drawn."""
     dropped_messages: int = 0
     template_s: float | None = None
     tokenise_s: float | None = None

@@ -62,6 +62,10 @@ class LookupStepper(Stepper):
         """Ids in the KV cache that are not sampled yet."""
         self._logits: NDArray[np.float32] = np.empty((0, 0), dtype=np.float32)
         """Logits after each of `_draft`, float32 [len(_draft), vocab]."""
+        self._max_draft = max_rows - 1
+        self._expected: Sequence[int] = ()
+        """Ids from `_expected_at` on that are known before they are sampled."""
+        self._expected_at = 0
         self._forwards = 0
         self._is_drafted = False
 
@@ -77,12 +81,16 @@ class LookupStepper(Stepper):
         return self._stepper.cached_prefix(ids)
 
     def prefill(self, ids: Sequence[int], report: Callable[[int, int], bool]) -> NDArray[np.float32]:
+        self._expected = ()
         self._draft = []  # The cache keeps it: ids that the prompt continues with are not computed again.
         self._forwards = 0
         self._is_drafted = False
         logits = self._stepper.prefill(ids, report)
         self._context.set_ids(ids)
         return logits
+
+    def expect(self, ids: Sequence[int]) -> None:
+        self._expected, self._expected_at = ids, len(self._context)
 
     def step(self, token_id: int) -> NDArray[np.float32]:
         context = self._context
@@ -102,7 +110,10 @@ class LookupStepper(Stepper):
     def _forward(self, token_id: int) -> NDArray[np.float32]:
         """Run the id, followed by a draft if one pays off."""
         room = self._context_length - len(self._context)
-        draft = self._context.guess(min(self._policy.draft_length(self._context.match), room))
+        at = len(self._context) - self._expected_at
+        draft = list(self._expected[at : at + min(self._max_draft, room)])
+        if not draft:
+            draft = self._context.guess(min(self._policy.draft_length(self._context.match), room))
         began_s = self._clock()
         if draft:
             logits = self._rows.step_many([token_id, *draft])

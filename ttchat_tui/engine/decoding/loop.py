@@ -66,6 +66,9 @@ class AnyStepper(Protocol):
         """
         ...
 
+    def expect(self, ids: Sequence[int]) -> None:
+        """The next steps get these ids, in this order: they may be computed together."""
+
     @property
     def forwards(self) -> int | None:
         """Decode forwards since the last prefill; None if each step is one forward."""
@@ -220,6 +223,7 @@ class _DecodeLoop(Ending):
             template_s=job.template_s,
             tokenise_s=job.tokenise_s,
             is_first=job.is_first,
+            prompt_ids=tuple(job.prompt_ids) if job.request.record != "off" else (),
         )
         while done < total and not self._is_cancelled:
             done = min(done + job.prefill_chunk, total)
@@ -250,6 +254,7 @@ class _DecodeLoop(Ending):
         """Tokens until every row has ended or the request is cancelled. A pause comes before a step, so that what the user
         changes meanwhile acts on the next token, also where the device samples it."""
         live: list[ReplyRow] = self._rows
+        self._stepper.expect(self._job.followed[:-1])
         yield from self._await_step(live)
         outputs: Sequence[NDArray[np.float32] | Drawn] | NDArray[np.float32] = [self._logits] * len(live)
         while live and not self._is_cancelled:
@@ -277,8 +282,12 @@ class _DecodeLoop(Ending):
             yield shown
 
     def _await_step(self, live: Sequence[ReplyRow]) -> Iterator[GenerationEvent]:
-        """Wait while the user pauses the reply, and take the tokens that the user chooses."""
+        """Wait while the user pauses the reply, and take the tokens that the user chooses and the changes that are given for the
+        next token."""
         control = self._job.control
+        for change in self._job.request.given.changes:
+            if change.at == self._rows[0].meter.completion_tokens:
+                control.set_sampling(change.sampling)
         if live and control.is_paused:
             began_s = self._job.now_s()
             is_ready = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -18,17 +18,28 @@ from ttchat_tui.engine.base import EngineError, refusal, require_no_constraint, 
 from ttchat_tui.engine.decoding.constraint import ConstraintCompiler, ConstraintTokenizer, RowConstraint
 from ttchat_tui.engine.decoding.job import PREFILL_CHUNK, ReplyJob
 from ttchat_tui.engine.decoding.loop import AnyStepper, BatchStepper, run_batch, run_generation
+from ttchat_tui.engine.decoding.scoring import run_scoring
 from ttchat_tui.engine.decoding.token_bias import BiasTable
 from ttchat_tui.engine.text.bias_ids import BiasIds, NamedTokens
 from ttchat_tui.engine.text.prompt_builder import EncodedPrompt, PromptBuilder
-from ttchat_tui.engine.text.template import ChatTemplate
+from ttchat_tui.engine.text.template import ChatTemplate, PromptPiece
 from ttchat_tui.engine.text.text_stream import IncrementalDecoder, TextStream
 from ttchat_tui.engine.text.thought_end import ThoughtEnd
 from ttchat_tui.engine.text.token_ledger import NO_UNFINISHED_REPLY, UnfinishedReply
 
+_TAIL: Final = 16
+"""Tokens at the end of a prompt: enough for a tag."""
+
+_NO_PROMPT: Final = EncodedPrompt((), 0)
+
 
 class ReplyTokenizer(NamedTokens, Protocol):
     """What a reply needs of a tokenizer (`tokenizer.ChatTokenizer`)."""
+
+    @property
+    def beginning(self) -> Sequence[int]:
+        """Ids before every text without a chat template."""
+        ...
 
     @property
     def end_ids(self) -> Collection[int]: ...
@@ -114,18 +125,15 @@ class Responder:
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
         """As `Engine.generate`."""
         received_s = self._clock()
+        if request.given.text:
+            yield from self._score(request, control, received_s)
+            return
         try:
             require_rows(request.rows, self._batch_sizes)
             for sampling in _samplings(request):
                 self._bias_ids.require(sampling.logit_bias)
             unfinished = self._unfinished_reply(request)
-            prompt = self._prompts.build(
-                request.messages,
-                keep=request.keep,
-                continue_last=request.continue_last,
-                unfinished=unfinished,
-                sampling=request.sampling,
-            )
+            prompt = self._prompt(request, unfinished)
             constraints = self._start_constraints(request, prompt, unfinished)
         except EngineError as error:
             yield refusal(request, error.info)
@@ -146,6 +154,27 @@ class Responder:
                 yield event
         finally:
             self._prompts.remember(prompt, *self._whole_characters(unfinished.ids, reply_ids))
+
+    def _score(
+        self, request: GenerationRequest, control: GenerationControl, received_s: float
+    ) -> Iterator[GenerationEvent]:
+        (ids,) = self._tokenizer.encode_pieces([PromptPiece(request.given.text, is_control=False)])
+        job = self._job(request, control, _NO_PROMPT, (), (), received_s)
+        job = msgspec.structs.replace(job, prompt_ids=self._tokenizer.beginning, followed=ids)
+        yield from run_scoring(job, self._stepper)
+
+    def _prompt(self, request: GenerationRequest, unfinished: UnfinishedReply) -> EncodedPrompt:
+        """Raises EngineError."""
+        if ids := request.given.prompt_ids:
+            text = b"".join(map(self._tokenizer.piece_of, ids[-_TAIL:])).decode("utf-8", "replace")
+            return EncodedPrompt(((PromptPiece(text, is_control=True), ids),), 0)
+        return self._prompts.build(
+            request.messages,
+            keep=request.keep,
+            continue_last=request.continue_last,
+            unfinished=unfinished,
+            sampling=request.sampling,
+        )
 
     def _unfinished_reply(self, request: GenerationRequest) -> UnfinishedReply:
         """The ids and text of the message to continue, if its ids are known and still decode to its text: as it streamed, or
@@ -199,11 +228,26 @@ class Responder:
         written: Sequence[int],
         received_s: float,
     ) -> Iterator[GenerationEvent]:
+        job = self._job(request, control, prompt, constraints, written, received_s)
+        self._has_replied = True
+        if request.candidates and self._batch is not None:
+            return run_batch(job, self._batch)
+        return run_generation(job, self._stepper)
+
+    def _job(
+        self,
+        request: GenerationRequest,
+        control: GenerationControl,
+        prompt: EncodedPrompt,
+        constraints: Sequence[RowConstraint | None],
+        written: Sequence[int],
+        received_s: float,
+    ) -> ReplyJob:
         is_start = bool(written) or not request.continue_last
         before = OPENING if opens_thought(prompt.tail) else ""
         if request.continue_last:
             before = request.messages[-1].content
-        job = ReplyJob(
+        return ReplyJob(
             request=request,
             control=control,
             prompt_ids=prompt.ids,
@@ -224,13 +268,10 @@ class Responder:
             find_bias=self._biases.find,
             thought_end=lambda text: self._thought_end.ids_after(before + text),
             constraints=constraints,
+            followed=request.given.ids,
             dropped_messages=prompt.dropped,
             prefill_chunk=self._prefill_chunk,
         )
-        self._has_replied = True
-        if request.candidates and self._batch is not None:
-            return run_batch(job, self._batch)
-        return run_generation(job, self._stepper)
 
 
 def _samplings(request: GenerationRequest) -> Sequence[SamplingParams]:

@@ -101,10 +101,11 @@ class ReplyRow(Ending):
         is_changed = sampling != self._sampling_before
         self._sampling_before = sampling
         self._sampling_changes += is_changed
+        given = self._job.followed[self.meter.completion_tokens] if self._job.followed else None
         chosen = self._next_forced()
-        token_id, logprobs, distribution = self._draw(output, sampling, chosen)
+        token_id, logprobs, distribution = self._draw(output, sampling, chosen if given is None else given)
         self._clock.note_drawn()
-        if token_id in self._job.stop_ids:
+        if token_id in self._job.stop_ids and given is None:
             self.reason = "stop"
             return None
         text = self._push(token_id)
@@ -188,7 +189,8 @@ class ReplyRow(Ending):
         if self._forced and self._constraint is not None and not self._constraint.allows(self._forced[0]):
             self._forced.clear()
             self._news.append(_UNFIT)
-        return self._forced.popleft() if self._forced else None
+        given = self._job.request.given.chosen.get(self.meter.completion_tokens)
+        return self._forced.popleft() if self._forced else given
 
     def replace(self, token_id: int, place: int) -> TokenEvent | None:
         """Put another token in the place of the latest one, which the model has not seen yet. None: the one at `place` is no
@@ -251,9 +253,11 @@ class ReplyRow(Ending):
 
     def check_finished(self) -> None:
         """Set `reason` if the latest token ends the reply."""
-        if self._text_stream.is_stopped or (self._constraint is not None and self._constraint.is_complete):
+        followed = self._job.followed
+        is_complete = self._constraint is not None and self._constraint.is_complete
+        if (self._text_stream.is_stopped or is_complete) and not followed:
             self.reason = "stop"
-        elif self.meter.completion_tokens >= self._sampling().max_tokens:
+        elif self.meter.completion_tokens >= (len(followed) or self._sampling().max_tokens):
             self.reason = "length"
         elif self.meter.context_used >= self._job.context_length:
             self.reason = "context"

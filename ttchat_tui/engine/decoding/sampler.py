@@ -147,7 +147,8 @@ class Sampler:
         chosen: int | None = None,
         with_alternatives: bool,
     ) -> tuple[Sampled, Distribution]:
-        """`sample`, and what a recording keeps of the model's own distribution. Raises NoUsableLogits."""
+        """`sample`, and what a recording keeps of the model's own distribution. `bias`, `chosen`: as in
+        `sample`. Raises NoUsableLogits."""
         scores = usable(logits)
         token_id, shortlist = self._draw(scores, params, bias, allowed, chosen)
         log_total, entropy = _log_total_and_entropy(scores)

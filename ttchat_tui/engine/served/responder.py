@@ -20,10 +20,16 @@ from ttchat_tui.domain.events import (
     RowFinished,
     TokenEvent,
 )
-from ttchat_tui.domain.generation import FinishReason, GenerationControl, GenerationRequest, GenerationStats
+from ttchat_tui.domain.generation import (
+    NOTHING_GIVEN,
+    FinishReason,
+    GenerationControl,
+    GenerationRequest,
+    GenerationStats,
+)
 from ttchat_tui.domain.model_spec import Capabilities, RemoteOptions
 from ttchat_tui.domain.sampling import DEFAULTS, SamplingParams
-from ttchat_tui.engine.base import EngineError, refusal, require_rows
+from ttchat_tui.engine.base import CannotFollow, EngineError, refusal, require_rows
 from ttchat_tui.engine.served.caller import Caller
 from ttchat_tui.engine.served.counting import PromptCounter
 from ttchat_tui.engine.served.dialects import Dialect
@@ -110,6 +116,11 @@ class ServedResponder:
         """As `Engine.generate`."""
         received_s = time.perf_counter()
         try:
+            if request.given != NOTHING_GIVEN:
+                raise CannotFollow(
+                    f"{self._dialect.name} answers messages only: it takes no given tokens.",
+                    "Use an engine of this machine: --engine cpu.",
+                )
             require_rows(request.rows, self._capabilities.batch_sizes)
             for sampling in (
                 request.sampling,

@@ -116,6 +116,9 @@ class LimitedControl(GenerationControl):
     def await_step(self, forced_taken: int | None = None, was_previewed: bool = True) -> bool:
         return self._control.await_step(forced_taken)  # the card keeps the scores: nothing is previewed
 
+    def set_sampling(self, sampling: SamplingParams) -> None:
+        self._control.set_sampling(sampling)
+
     @property
     def sampling(self) -> SamplingParams:
         return limit_sampling(self._control.sampling, self._names)

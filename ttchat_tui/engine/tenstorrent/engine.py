@@ -23,6 +23,7 @@ from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec, Te
 from ttchat_tui.domain.sampling import DEFAULTS, SamplingParams
 from ttchat_tui.domain.user_paths import current_folder, home
 from ttchat_tui.engine.base import (
+    CannotFollow,
     ModelLoadError,
     UnusableConstraint,
     not_loaded,
@@ -144,6 +145,9 @@ class TenstorrentEngine:
             yield refusal(request, not_loaded().info)
             return
         loaded = self._loaded
+        if loaded.draws is not None and request.given.is_followed:
+            yield refusal(request, _no_logits().info)
+            return
         if loaded.draws is not None:
             try:
                 require_no_constraint(request, "The card samples, and it has no constraints.", _ON_HOST)
@@ -209,6 +213,13 @@ class TenstorrentEngine:
         )
 
 
+def _no_logits() -> CannotFollow:
+    return CannotFollow(
+        "The card samples its tokens itself, so no probabilities reach the host.",
+        'Let the host sample: [tt] sampling = "host".',
+    )
+
+
 def _ready(card: LoadedCard, tokenizer: ChatTokenizer, template: ChatTemplate) -> _Loaded:
     """The loaded state: a responder over the model on the card."""
     model, stepper = card.model, card.stepper
@@ -246,6 +257,7 @@ def _capabilities(loaded: _Loaded) -> Capabilities:
     return Capabilities(
         sampling=loaded.responder.sampling if loaded.draws is None else loaded.draws,
         logprobs=loaded.draws is None,
+        follows=loaded.draws is None,
         batch_sizes=loaded.batch_sizes,
         kv_reuse=loaded.stepper.reuses_prefix,
         thinking=loaded.responder.thinking,

@@ -6,6 +6,8 @@ import json
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
+from itertools import takewhile
+from operator import itemgetter
 from typing import Any, Final, Literal, TypeAlias, cast
 
 from tokenizers import AddedToken, Tokenizer
@@ -50,8 +52,15 @@ _BYTE_TOKEN: Final = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 class ChatTokenizer:
     """A `tokenizers.Tokenizer` for chats. A `PieceEncoder`."""
 
-    def __init__(self, tokenizer: Tokenizer, end_ids: Collection[int] = ()) -> None:
-        """`end_ids`: ends of turn or text in the model's metadata. `TURN_ENDERS` are added."""
+    def __init__(
+        self, tokenizer: Tokenizer, end_ids: Collection[int] = (), beginning: Sequence[int] | None = None
+    ) -> None:
+        """
+        Args:
+            end_ids: ends of turn or text in the model's metadata. `TURN_ENDERS` are added.
+            beginning: ids before every text; None: those that the tokenizer itself puts there.
+        """
+        self.beginning = tuple(_beginning(tokenizer) if beginning is None else beginning)
         # The text of a control token inside plain text is encoded as text: only pieces make control tokens.
         tokenizer.encode_special_tokens = True
         self._tokenizer = tokenizer
@@ -198,6 +207,16 @@ class _OpaqueDecoder:
     def _rest(self) -> str:
         """Text that `push` has not returned; an incomplete character is U+FFFD in it."""
         return self._tokenizer.decode(self._ids, skip_special_tokens=True)[self._length :]
+
+
+def _beginning(tokenizer: Tokenizer) -> list[int]:
+    encoding = tokenizer.encode("a")
+    return [
+        token_id
+        for token_id, _ in takewhile(
+            itemgetter(1), zip(encoding.ids, encoding.special_tokens_mask, strict=True)
+        )
+    ]
 
 
 def spelling_of(tokenizer: Tokenizer) -> Spelling:

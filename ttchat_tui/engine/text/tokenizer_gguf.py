@@ -45,13 +45,22 @@ def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> ChatTokenizer:
                 "Use the model's safetensors folder instead.",
             )
     _add_special(tokenizer, metadata)
-    return ChatTokenizer(tokenizer, end_ids(metadata))
+    return ChatTokenizer(tokenizer, end_ids(metadata), _beginning(metadata))
 
 
 def end_ids(metadata: Mapping[str, Any]) -> frozenset[int]:
     """The ids that end a text, a turn or a message, as far as the metadata has them."""
     found = (metadata.get(f"tokenizer.ggml.{key}_token_id") for key in ("eos", "eot", "eom"))
     return frozenset(token_id for token_id in found if token_id is not None)
+
+
+def _beginning(metadata: Mapping[str, Any]) -> list[int]:
+    """The id before every text. Where the file does not say whether there is one, as llama.cpp decides (llama-vocab.cpp)."""
+    is_usual = (
+        metadata.get("tokenizer.ggml.model") == "llama" or metadata.get("tokenizer.ggml.pre") in _LLAMA3
+    )
+    bos = metadata.get("tokenizer.ggml.bos_token_id")
+    return [bos] if bos is not None and metadata.get("tokenizer.ggml.add_bos_token", is_usual) else []
 
 
 def _vocabulary(metadata: Mapping[str, Any]) -> dict[str, int]:

@@ -13,8 +13,10 @@ from tests.size import sized
 from tests.storage.examples import FINISHED, STARTED, answer, ask
 from tests.storage.imports.conversations import run
 from ttchat_tui.domain.recording import (
+    BatchRow,
     Cut,
     Pause,
+    RecordedPrompt,
     RecordedToken,
     Recording,
     SamplingChange,
@@ -36,6 +38,17 @@ LOGPROBS = st.floats(-50, 0)
 CUTS = st.sampled_from(("kept", "top-k", "top-p", "min-p", "temperature", "unknown"))
 ALTERNATIVES = st.lists(st.tuples(IDS, LOGPROBS, CUTS), max_size=20, unique_by=lambda each: each[0]).map(
     lambda found: sorted(found, key=lambda each: -each[1])
+)
+
+ROWS = st.builds(BatchRow, st.integers(0, 2**63 - 1), st.none() | st.just(SamplingParams(temperature=0.3)))
+PROMPTS = st.builds(
+    RecordedPrompt,
+    st.integers(0, 1000),
+    st.integers(0, 100_000),
+    st.lists(st.integers(0, 200_000), max_size=9).map(tuple),
+    st.integers(0, 100_000),
+    st.lists(ROWS, max_size=3).map(tuple),
+    st.integers(0, 2),
 )
 
 
@@ -62,6 +75,7 @@ def recordings(draw: st.DrawFn) -> Recording:
                 entropy=draw(st.none() | st.floats(0, 12)),
                 alternatives=packed(others),
                 spent=draw(st.none() | SPENT),
+                is_forced=draw(st.booleans()),
             )
         )
     ids = {each.token_id for each in tokens} | {
@@ -73,6 +87,7 @@ def recordings(draw: st.DrawFn) -> Recording:
         changes=[SamplingChange(0, SamplingParams(temperature=1.5))] if draw(st.booleans()) else [],
         pauses=[Pause(1, 2.5), Pause(1, 0.25)] if draw(st.booleans()) else [],
         pieces={each: draw(st.binary(max_size=8)) for each in ids},
+        prompts=draw(st.lists(PROMPTS, max_size=2)),
     )
 
 
@@ -84,9 +99,11 @@ def test_a_recording_comes_back_within_its_precision(recording: Recording) -> No
     assert part.tokens == len(recording.tokens)
     assert (found.first, list(found.changes)) == (recording.first, list(recording.changes))
     assert list(found.pauses) == list(recording.pauses)
+    assert list(found.prompts) == list(recording.prompts)
     assert dict(found.pieces) == dict(recording.pieces)
     for token, read in zip(recording.tokens, found.tokens, strict=True):
         assert (read.token_id, read.rank, read.is_drafted) == (token.token_id, token.rank, token.is_drafted)
+        assert read.is_forced == token.is_forced
         assert read.time_s == pytest.approx(token.time_s, abs=2e-6)
         assert (read.logprob is None) == (token.logprob is None)
         assert read.logprob is None or read.logprob == pytest.approx(token.logprob, rel=1e-6, abs=1e-30)
@@ -131,6 +148,7 @@ RECORDED = Recording(
     ],
     changes=[SamplingChange(1, SamplingParams(temperature=0.5))],
     pauses=[Pause(1, 8.5)],
+    prompts=[RecordedPrompt(0, 0, (1, 70_000), 1, (BatchRow(7), BatchRow(8, SamplingParams(top_k=3))), 1)],
     pieces={5: b" a", 7: b"\xe2\x80", 9: b"b"},
 )
 

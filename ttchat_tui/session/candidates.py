@@ -10,6 +10,7 @@ import msgspec
 from ttchat_tui.domain.conversation import Message, MessageStatus, ReplyRecord
 from ttchat_tui.domain.events import GenerationFinished, RowFinished, TokenEvent
 from ttchat_tui.domain.generation import Candidate, GenerationStats
+from ttchat_tui.domain.recording import RecordedPrompt
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.thoughts import normalised
 from ttchat_tui.session.recorder import Recorder
@@ -66,6 +67,12 @@ class CandidateRows:
         row.token_ids.extend(event.token_ids)
         if row.recorder is not None:
             row.recorder.add(event)
+
+    def set_prompt(self, prompt: RecordedPrompt) -> None:
+        """The prompt of every row. `prompt`: of row 0."""
+        for number, row in enumerate(self._rows, start=1):
+            if row.recorder is not None:
+                row.recorder.set_prompt(msgspec.structs.replace(prompt, row=number))
 
     def end_row(self, event: RowFinished) -> None:
         if event.row == 0:

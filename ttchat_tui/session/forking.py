@@ -128,7 +128,10 @@ class Forking:
             changes.append(SamplingChange(end + 1, sampling))
         tokens = [*recording.tokens[begin - recording.first : at], added]
         pauses = [each for each in recording.pauses if begin <= each.at < end]
-        return PartialCopy(message.id, end, encoded(Recording(tokens, begin, changes, pieces, pauses)))
+        prompts = [each for each in recording.prompts if begin <= each.at < end]
+        return PartialCopy(
+            message.id, end, encoded(Recording(tokens, begin, changes, pieces, pauses, prompts))
+        )
 
 
 def _chosen(token: RecordedToken, token_id: int) -> RecordedToken | None:
@@ -136,7 +139,12 @@ def _chosen(token: RecordedToken, token_id: int) -> RecordedToken | None:
     for rank, each in enumerate(alternatives_of(token)):
         if each.token_id == token_id:
             return structs.replace(
-                token, token_id=token_id, logprob=each.logprob, rank=rank, is_drafted=False
+                token,
+                token_id=token_id,
+                logprob=each.logprob,
+                rank=rank,
+                is_drafted=False,
+                is_forced=True,
             )
     return None
 

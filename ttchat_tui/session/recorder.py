@@ -14,6 +14,7 @@ from ttchat_tui.domain.recording import (
     NOT_RECORDED,
     Likelihood,
     Pause,
+    RecordedPrompt,
     RecordedToken,
     Recording,
     SamplingChange,
@@ -43,6 +44,7 @@ class Recorder:
         self._tokens: list[RecordedToken] = []
         self._changes: list[SamplingChange] = []
         self._pauses: list[Pause] = []
+        self._prompts: list[RecordedPrompt] = []
         self._pieces: dict[int, bytes] = {}
         self._parts = [_Mark()]
         self._written = 0
@@ -56,11 +58,15 @@ class Recorder:
     @property
     def recording(self) -> Recording:
         """A view: it grows with the reply."""
-        return Recording(self._tokens, self._first, self._changes, self._pieces, self._pauses)
+        return Recording(self._tokens, self._first, self._changes, self._pieces, self._pauses, self._prompts)
 
     def begin_with(self, sampling: SamplingParams) -> None:
         """Its first token will be drawn with other parameters than those of the reply's record."""
         self._changes = [SamplingChange(self._first, sampling)]
+
+    def set_prompt(self, prompt: RecordedPrompt) -> None:
+        """The prompt of its request, before the first token."""
+        self._prompts = [prompt]
 
     def add(self, event: TokenEvent) -> None:
         if event.replaces is not None:
@@ -109,6 +115,7 @@ class Recorder:
             changes=self._changes[begin.changes : end.changes],
             pauses=self._pauses[begin.pauses : end.pauses],
             pieces=self._pieces,
+            prompts=self._prompts if begin.tokens == 0 else (),
         )
 
 

@@ -3,17 +3,40 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from msgspec import structs
 
 from ttchat_tui.domain.conversation import Message
-from ttchat_tui.domain.recording import NOT_RECORDED, RecordedToken, Recording, RecordLevel
+from ttchat_tui.domain.events import GenerationStarted
+from ttchat_tui.domain.recording import (
+    NOT_RECORDED,
+    BatchRow,
+    RecordedPrompt,
+    RecordedToken,
+    Recording,
+    RecordLevel,
+)
+from ttchat_tui.session.recorded_prompts import common_prefix
 from ttchat_tui.session.recorder import Recorder
 from ttchat_tui.session.reply_timing import ReplyTiming
 from ttchat_tui.session.running_reply import RunningReply
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.recordings import joined
+
+
+class _Sequence(NamedTuple):
+    """The first prompt of a reply, and the reply: what the next prompt probably begins with."""
+
+    message_id: int
+    before: Sequence[int]
+    """The ids before those that the recorder takes."""
+    recorder: Recorder
+
+    @property
+    def ids(self) -> list[int]:
+        return [*self.before, *(token.token_id for token in self.recorder.recording.tokens)]
 
 
 class RecordedReplies:
@@ -30,6 +53,8 @@ class RecordedReplies:
         """The running reply, and what was recorded of it before it was continued."""
         self._undrawn: list[ReplyTiming] = []
         """Of the running reply, and of replies whose end is not drawn yet."""
+        self._latest: _Sequence | None = None
+        """Of the last request."""
 
     def new_recorder(self, continued: Message | None) -> Recorder | None:
         """A recorder of a reply, or of the rest of one; None: nothing is recorded. Raises StorageError."""
@@ -51,6 +76,29 @@ class RecordedReplies:
             timing.drawn(self._store)
         running = self._running()
         self._undrawn = [running.timing] if running is not None else []
+
+    def take_prompt(self, running: RunningReply, started: GenerationStarted) -> None:
+        """Record the prompt of a request that has started, if its engine says what it is."""
+        ids = started.prompt_ids
+        if running.recorder is None or not ids:
+            self._latest = None
+            return
+        base_id = running.message.id if running.continued is not None else _reply_before(running)
+        known = self._latest.ids if self._latest is not None and self._latest.message_id == base_id else []
+        shared = common_prefix(known, ids)
+        request = running.request
+        rows = [BatchRow(request.seed), *(BatchRow(each.seed, each.sampling) for each in request.candidates)]
+        prompt = RecordedPrompt(
+            running.recorder.first,
+            shared,
+            ids[shared:],
+            started.cached_tokens,
+            tuple(rows) if request.candidates else (),
+        )
+        running.recorder.set_prompt(prompt)
+        running.candidates.set_prompt(prompt)
+        before = ids if running.continued is None else known
+        self._latest = _Sequence(running.message.id, before, running.recorder) if before else None
 
     def of(self, message_id: int) -> Recording:
         """The recording of a reply from its first token on, also of the running one; without tokens if nothing was recorded.
@@ -89,3 +137,10 @@ def from_beginning(recording: Recording) -> Recording:
         return recording
     before = [RecordedToken(NOT_RECORDED, 0.0)] * recording.first
     return structs.replace(recording, first=0, tokens=[*before, *recording.tokens])
+
+
+def _reply_before(running: RunningReply) -> int | None:
+    """The id of the reply before this one in its conversation."""
+    path = running.home.path
+    own = path.ids.index(running.message.id)
+    return next((each.id for each in reversed(path[:own]) if each.role == "assistant"), None)

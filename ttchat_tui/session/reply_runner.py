@@ -222,8 +222,7 @@ class ReplyRunner:
             event = msgspec.structs.replace(event, stats=self.meter.stats())
         match event:
             case GenerationStarted():
-                running.has_started = True
-                self._adopt_engine(running)
+                self._start(running, event)
                 return [ReplyStarted(running.message.id, event.dropped_messages)]
             case PrefillProgress():
                 return [ReplyPrefilling(running.message.id, event.done, event.total)]
@@ -257,8 +256,10 @@ class ReplyRunner:
             case _:
                 assert_never(event)
 
-    def _adopt_engine(self, running: RunningReply) -> None:
-        """Record the model that really runs a reply that waited for a load."""
+    def _start(self, running: RunningReply, event: GenerationStarted) -> None:
+        """Record the model that really runs a reply that waited for a load, and its prompt."""
+        running.has_started = True
+        self._recordings.take_prompt(running, event)
         if (info := self._host.info) is not None:
             running.record = msgspec.structs.replace(running.record, model=info.model, engine=info.label)
 

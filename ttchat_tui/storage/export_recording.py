@@ -11,6 +11,7 @@ from ttchat_tui.domain.recording import (
     Alternative,
     Cut,
     Pause,
+    RecordedPrompt,
     RecordedToken,
     Recording,
     SamplingChange,
@@ -47,6 +48,7 @@ class FileRecording(msgspec.Struct, frozen=True, kw_only=True):
     tokens: tuple[FileToken, ...] = ()
     changes: tuple[SamplingChange, ...] = ()
     pauses: tuple[Pause, ...] = ()
+    prompts: tuple[RecordedPrompt, ...] = ()
     pieces: tuple[tuple[int, FilePiece], ...] = ()
     """The text of every id, negative ones too, which stand for tokens of a server without ids."""
 
@@ -58,6 +60,7 @@ def to_file(message_id: int, recording: Recording) -> FileRecording:
         tokens=tuple(map(_to_file, recording.tokens)),
         changes=tuple(recording.changes),
         pauses=tuple(recording.pauses),
+        prompts=tuple(recording.prompts),
         pieces=tuple((token_id, _piece_to_file(piece)) for token_id, piece in recording.pieces.items()),
     )
 
@@ -69,6 +72,7 @@ def from_file(file: FileRecording) -> Recording:
         first=file.first,
         changes=file.changes,
         pauses=file.pauses,
+        prompts=file.prompts,
         pieces={
             token_id: piece.encode("utf-8", "replace") if isinstance(piece, str) else bytes(piece)
             for token_id, piece in file.pieces

@@ -22,7 +22,9 @@ from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.recording import (
     NOT_RECORDED,
+    BatchRow,
     Pause,
+    RecordedPrompt,
     RecordedToken,
     Recording,
     SamplingChange,
@@ -105,6 +107,8 @@ class _Columns(msgspec.Struct, array_like=True, frozen=True):
     """Index in the reply, and how long the user paused it before that token, in seconds."""
     spent: bytes = b""
     """uint32: microseconds of the tokens with `_TIMED`, one part of `StepParts.numbers` of all of them after the other."""
+    prompts: tuple[tuple[int, int, bytes, int, tuple[tuple[int, str | None], ...], int], ...] = ()
+    """The fields of `RecordedPrompt`: ids as int32, of each row the seed and the parameters as JSON."""
 
 
 class Recordings:
@@ -182,6 +186,7 @@ def joined(parts: Sequence[Recording]) -> Recording:
         first=first,
         changes=[change for part in parts for change in part.changes],
         pauses=[pause for part in parts for pause in part.pauses],
+        prompts=[prompt for part in parts for prompt in part.prompts],
         pieces=pieces,
     )
 
@@ -234,6 +239,17 @@ def encoded(recording: Recording) -> StoredPart:
         changes=tuple((each.at, encoded_sampling(each.sampling) or "") for each in recording.changes),
         paused=tuple((each.at, each.seconds) for each in recording.pauses),
         spent=_column("I", _microseconds([token.spent for token in tokens if token.spent is not None])),
+        prompts=tuple(
+            (
+                each.at,
+                each.shared,
+                _column("i", each.ids),
+                each.cached,
+                tuple((row.seed, encoded_sampling(row.sampling)) for row in each.rows),
+                each.row,
+            )
+            for each in recording.prompts
+        ),
     )
     data = bytes([VERSION]) + zlib.compress(msgspec.msgpack.encode(columns), _LEVEL)
     return StoredPart(recording.first, len(tokens), data)
@@ -255,6 +271,7 @@ def decoded(first: object, data: object, known: dict[int, bytes] | None = None) 
             changes=[SamplingChange(at, sampling_from(each)) for at, each in columns.changes],
             pauses=[Pause(*each) for each in columns.paused],
             pieces=_pieces(piece_ids, columns, {} if known is None else known),
+            prompts=[_prompt(*each) for each in columns.prompts],
         )
     except (ValueError, IndexError, OverflowError, struct.error, zlib.error) as error:
         raise StorageError(
@@ -264,6 +281,13 @@ def decoded(first: object, data: object, known: dict[int, bytes] | None = None) 
                 cure=REPAIR,
             )
         ) from error
+
+
+def _prompt(
+    at: int, shared: int, ids: bytes, cached: int, rows: Sequence[tuple[int, str | None]], row: int
+) -> RecordedPrompt:
+    found = tuple(BatchRow(seed, sampling_from(own) if own is not None else None) for seed, own in rows)
+    return RecordedPrompt(at, shared, _numbers("i", ids), cached, found, row)
 
 
 def _tokens(columns: _Columns, ids: Sequence[int]) -> list[RecordedToken]:

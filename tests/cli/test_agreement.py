@@ -10,69 +10,75 @@ from typer.testing import CliRunner
 
 from tests.fakes import Script, ScriptedEngine
 from ttchat_tui.cli import chat
-from ttchat_tui.cli.bench.agreement import Agreement, Reply, follow
+from ttchat_tui.cli.bench.agreement import Reply, follow
 from ttchat_tui.cli.invocation import Invocation
 from ttchat_tui.cli.main import app
+from ttchat_tui.domain.agreement import agreement_of
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import GenerationEvent, GenerationFinished, GenerationStarted, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest, GenerationStats
-from ttchat_tui.domain.model_spec import EngineKind, ModelSpec
+from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, EngineKind, ModelSpec
+from ttchat_tui.domain.recording import Distribution, RecordedToken, packed
 from ttchat_tui.engine.base import EngineError
 
 PROMPT = 50
 IDS = (7, 8, 9, 10, 11)
-TEXTS = ("se", "ven", "", "é", "!")
-REPLY = Reply(messages=(ChatMessage("user", "Hi"),), prompt_tokens=PROMPT, ids=IDS, texts=TEXTS)
+REPLY = Reply(messages=(ChatMessage("user", "Hi"),), prompt_tokens=PROMPT, ids=IDS)
+INFO = EngineInfo(
+    model="model",
+    engine="cpu",
+    label="cpu",
+    context_length=4096,
+    vocab_size=100,
+    load_s=1.0,
+    capabilities=Capabilities(follows=True),
+)
 
 
 class Follower(ScriptedEngine):
-    """Writes `ids`, one per request: the one after those that are written already. None ends the reply.
+    """Follows the given ids. `ranks`: how many tokens it finds more probable than each."""
 
-    It counts one token less where the text of the written ones is not `texts` up to there, as an engine that encodes the
-    text anew.
-    """
-
-    def __init__(self, ids: Sequence[int | None] = IDS, texts: Sequence[str] = TEXTS) -> None:
-        super().__init__(Script(context_length=4096))
-        self._ids = ids
-        self._texts = texts
+    def __init__(self, ranks: Sequence[int] = (0, 0, 0, 0, 0)) -> None:
+        super().__init__(Script(context_length=4096, logprobs=True))
+        self._ranks = ranks
 
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
         self.requests.append(request)
-        written = len(request.written_ids)
-        text = request.messages[-1].content if request.continue_last else ""
-        missing = text != "".join(self._texts[:written])
-        yield GenerationStarted(request.id, PROMPT + written - missing, 0, 4096)
-        chosen = self._ids[written]
-        if chosen is not None:
-            yield TokenEvent(request.id, (chosen,), "x", (0.1,))
-        yield GenerationFinished(request.id, "stop" if chosen is None else "length", GenerationStats())
+        yield GenerationStarted(request.id, PROMPT, 0, 4096)
+        for token_id, rank in zip(request.given.ids, self._ranks, strict=True):
+            seen = Distribution(rank, 1.0)
+            yield TokenEvent(request.id, (token_id,), "x", (0.1,), (-0.5,), distributions=(seen,))
+        yield GenerationFinished(request.id, "length", GenerationStats())
 
 
 def test_an_engine_with_the_same_choices_agrees_everywhere() -> None:
     engine = Follower()
-    assert follow(engine, "cpu", REPLY) == Agreement(label="cpu", compared=5, agreed=5, first_difference=None)
-    assert [request.written_ids for request in engine.requests] == [IDS[:n] for n in range(5)]
-    assert all(request.sampling.max_tokens == 1 for request in engine.requests)
+    found = follow(engine, INFO, REPLY)
+    assert (found.label, found.compared, found.agreed, found.first_difference) == ("cpu", 5, 5, None)
+    assert [request.given.ids for request in engine.requests] == [IDS]
 
 
-@pytest.mark.parametrize("other", [99, None])
-def test_another_choice_counts_once_and_the_next_ones_are_made_after_the_replys_own_tokens(
-    other: int | None,
-) -> None:
-    found = follow(Follower([7, other, 9, other, 11]), "cpu", REPLY)
+def test_another_choice_counts_once_and_the_next_ones_are_made_after_the_replys_own_tokens() -> None:
+    others = [packed([(99, -0.1, "kept"), (each, -3.0, "kept")]) for each in (8, 10)]
+    tokens = [RecordedToken(each, 0.0, rank=0) for each in IDS]
+    followed = list(tokens)
+    for place, alternatives in zip((1, 3), others, strict=True):
+        followed[place] = RecordedToken(IDS[place], 0.0, logprob=-3.0, rank=1, alternatives=alternatives)
+    found = agreement_of("cpu", tokens, followed)
     assert (found.compared, found.agreed, found.first_difference) == (5, 3, 2)
-
-
-def test_a_token_after_other_ids_than_the_replys_is_left_out() -> None:
-    found = follow(Follower([7, 8, 9, 99, 11], ("se", "ven", "�", "", "!")), "cpu", REPLY)
-    assert (found.compared, found.agreed) == (3, 3), "the two after the half character read other tokens"
 
 
 def test_an_engine_that_reads_the_prompt_otherwise_is_an_error() -> None:
     reply = msgspec.structs.replace(REPLY, prompt_tokens=PROMPT + 1)
     with pytest.raises(EngineError, match="cpu reads the prompt as other tokens"):
-        follow(Follower(), "cpu", reply)
+        follow(Follower(), INFO, reply)
+
+
+def test_an_engine_that_gives_no_probabilities_is_not_asked() -> None:
+    info = msgspec.structs.replace(INFO, label="tt n150", engine="tt", capabilities=Capabilities())
+    with pytest.raises(EngineError, match="tt n150 does not give the probabilities") as raised:
+        follow(Follower(), info, REPLY)
+    assert raised.value.info.cure == 'Let the host sample: [tt] sampling = "host".'
 
 
 def test_the_command_closes_the_measured_engine_before_it_loads_the_other(
@@ -84,7 +90,7 @@ def test_the_command_closes_the_measured_engine_before_it_loads_the_other(
         def generate(
             self, request: GenerationRequest, control: GenerationControl
         ) -> Iterator[GenerationEvent]:
-            for token_id, text in zip(IDS, TEXTS, strict=True):
+            for token_id, text in zip(IDS, "abcde", strict=True):
                 yield TokenEvent(request.id, (token_id,), text, (0.1 * token_id,))
             stats = GenerationStats(prompt_tokens=PROMPT, prefill_s=0.5, prefill_tps=100.0)
             yield GenerationFinished(request.id, "length", stats)
@@ -99,7 +105,7 @@ def test_the_command_closes_the_measured_engine_before_it_loads_the_other(
     def alone(invocation: Invocation):
         kind: EngineKind = invocation.flags["model.engine"]
         order.append(f"{kind} made for {invocation.flags.get('model.name')}")
-        engine = Measured() if kind == "tt" else Other([7, 8, 9, 10, 99])
+        engine = Measured() if kind == "tt" else Other([0, 0, 0, 0, 1])
         return engine, lambda _report: ModelSpec(name="model", path="/some/model", engine=kind)
 
     monkeypatch.setattr(chat, "engine_alone", alone)

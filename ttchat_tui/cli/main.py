@@ -12,11 +12,12 @@ import typer
 from typer.core import TyperGroup
 
 from ttchat_tui import __version__
-from ttchat_tui.cli import chat, choices, flags, imports, models, prompts, repair, serve, transcripts
+from ttchat_tui.cli import chat, choices, flags, imports, models, prompts, repair, score, serve, transcripts
 from ttchat_tui.cli.bench import command as bench
 from ttchat_tui.cli.doctor import command as doctor
 from ttchat_tui.cli.invocation import Invocation
 from ttchat_tui.cli.prompt_argument import prompt_text, with_stdin_named
+from ttchat_tui.cli.replay import command as replay
 from ttchat_tui.cli.standard_output import visible_streams, write_line
 from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.config.paths import find_paths
@@ -84,6 +85,8 @@ app.command("import")(imports.import_)
 app.command("repair")(repair.repair)
 app.command("serve")(serve.serve)
 app.command("bench")(bench.bench)
+app.command("replay")(replay.replay_command)
+app.command("score")(score.score)
 app.command("doctor")(doctor.doctor)
 app.command("paths")(doctor.paths)
 

@@ -11,7 +11,7 @@ import json
 import os
 import resource
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TextIO, cast
@@ -127,6 +127,14 @@ def write_json(value: object) -> None:
     except UnicodeEncodeError:
         document = json.dumps(msgspec.to_builtins(value), ensure_ascii=False)
     sys.stdout.write(f"{json_escaped(document)}\n")
+
+
+def write_styled(parts: Iterable[tuple[str, str]]) -> None:
+    """Write a line to stdout, which is a terminal: texts with their style, as parameters of SGR; empty: none."""
+    line = "".join(f"\x1b[{style}m{visible(text)}\x1b[m" if style else visible(text) for text, style in parts)
+    sys.stdout.flush()
+    sys.stdout.buffer.write(f"{line}\n".encode("utf-8", "replace"))
+    sys.stdout.buffer.flush()
 
 
 def write_document(text: str) -> None:

@@ -12,7 +12,7 @@ import msgspec
 import typer
 
 from ttchat_tui.cli import chat
-from ttchat_tui.cli.bench.agreement import Agreement, Reply, follow
+from ttchat_tui.cli.bench.agreement import Reply, follow
 from ttchat_tui.cli.bench.run import (
     Figures,
     StreamFigures,
@@ -26,6 +26,7 @@ from ttchat_tui.cli.invocation import Invocation, bare_invocation
 from ttchat_tui.cli.progress import ProgressLine
 from ttchat_tui.cli.standard_output import write_json, write_line
 from ttchat_tui.config.paths import find_paths
+from ttchat_tui.domain.agreement import Agreement
 from ttchat_tui.domain.model_spec import EngineKind, ModelSpec, TenstorrentOptions
 from ttchat_tui.engine import base
 from ttchat_tui.engine.factory import create_engine
@@ -145,7 +146,7 @@ def _followed(invocation: Invocation, reply: Reply, progress: ProgressLine) -> A
     engine, prepare = chat.engine_alone(invocation)
     try:
         info = engine.load(prepare(progress), progress)
-        return follow(engine, info.label, reply)
+        return follow(engine, info, reply)
     finally:
         engine.close()
 

@@ -19,7 +19,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from ttchat_tui.cli.bench.agreement import Agreement, Reply
+from ttchat_tui.cli.bench.agreement import Reply
+from ttchat_tui.domain.agreement import Agreement
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.conversation import Conversation, Message, ReplyRecord
 from ttchat_tui.domain.events import GenerationFinished, ProgressReporter, RowFinished, TokenEvent
@@ -212,7 +213,6 @@ def _run(engine: Engine, mark: str, filler: str, tokens: int, rows: int, record:
     recorder, row_stats = Recorder(), GenerationStats()
     times: dict[int, list[float]] = {}
     ids: list[int] = []
-    texts: list[str] = []
     begun_s = time.perf_counter()
     for event in engine.generate(request, GenerationControl(sampling)):
         if isinstance(event, TokenEvent):
@@ -221,7 +221,6 @@ def _run(engine: Engine, mark: str, filler: str, tokens: int, rows: int, record:
                 recorder.add(event)
             if event.row == 0 and event.token_ids:
                 ids.extend(event.token_ids)
-                texts.extend([*[""] * (len(event.token_ids) - 1), event.text])
         elif isinstance(event, RowFinished) and event.row == 0:
             row_stats = event.stats
         elif isinstance(event, GenerationFinished):
@@ -231,7 +230,6 @@ def _run(engine: Engine, mark: str, filler: str, tokens: int, rows: int, record:
                 messages=request.messages,
                 prompt_tokens=event.stats.prompt_tokens,
                 ids=tuple(ids),
-                texts=tuple(texts),
             )
             own = row_stats if rows > 1 else event.stats
             return _Run(begun_s, event.stats, times, reply, own, recorder)

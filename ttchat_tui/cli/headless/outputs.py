@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
 from typing import Any, Protocol, TextIO
 
 import msgspec
 
 from ttchat_tui.cli.errors import notify
 from ttchat_tui.cli.headless.driver import Replied, TextEvent, write_text
+from ttchat_tui.cli.named_tokens import named
 from ttchat_tui.domain.conversation import Message, ReplyRecord
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import LoadProgress, TokenEvent
@@ -184,12 +184,12 @@ class JsonLinesOutput:
         return {
             "tokens": [
                 {
-                    **_named(token.token_id, pieces),
+                    **named(token.token_id, pieces),
                     "logprob": token.logprob,
                     "rank": token.rank,
                     "entropy": token.entropy,
                     "alternatives": [
-                        {**_named(each.token_id, pieces), "logprob": each.logprob, "cut": each.cut}
+                        {**named(each.token_id, pieces), "logprob": each.logprob, "cut": each.cut}
                         for each in alternatives_of(token)[: self._alternatives]
                     ],
                 }
@@ -265,13 +265,6 @@ def result(message: Message, info: EngineInfo, replied: Replied, is_kept: bool) 
 def no_result(error: ErrorInfo) -> dict[str, Any]:
     """The object in place of `result` if there is no reply."""
     return {"text": "", "finish_reason": "error", "error": msgspec.to_builtins(error)}
-
-
-def _named(token_id: int, pieces: Mapping[int, bytes]) -> dict[str, Any]:
-    """A token as OpenAI's API names it: a part of a character is U+FFFD in its text, and the bytes are exact."""
-    piece = pieces.get(token_id, b"")
-    known_id = token_id if token_id >= 0 else None
-    return {"id": known_id, "token": piece.decode("utf-8", "replace"), "bytes": list(piece)}
 
 
 def _candidate(message: Message, record: ReplyRecord, is_kept: bool) -> dict[str, Any]:

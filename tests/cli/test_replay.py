@@ -1,0 +1,162 @@
+"""`ttchat-tui replay`: on the engine that wrote a reply, on another one, and what cannot be replayed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from typer.testing import CliRunner
+
+from tests.fakes import Script, ScriptedEngine
+from tests.session.test_chat import Chat
+from ttchat_tui.cli import chat
+from ttchat_tui.cli.invocation import Invocation
+from ttchat_tui.cli.main import app
+from ttchat_tui.cli.replay.comparison import replay
+from ttchat_tui.domain.conversation import Message, ReplyRecord
+from ttchat_tui.domain.events import GenerationEvent, GenerationFinished, TokenEvent
+from ttchat_tui.domain.generation import GenerationControl, GenerationRequest, Given
+from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec
+from ttchat_tui.domain.recording import RecordedToken, Recording
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.session.stored_requests import StoredReply, StoredRequest
+
+KNOWN = Script(replies=("One two three \x1b[31m four.",), logprobs=True, context_length=4096)
+Run = Callable[..., tuple[int, str, str]]
+
+
+class Another(ScriptedEngine):
+    """An engine with another name than the one that wrote the reply."""
+
+    def load(self, spec: ModelSpec, report: object) -> EngineInfo:
+        info = super().load(spec, report)  # pyright: ignore[reportArgumentType]
+        return msgspec.structs.replace(info, label="cpu f16")
+
+
+@pytest.fixture
+def run(own_folders: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Asks one question on a scripted engine, and gives a function that runs the command on an engine that knows its words."""
+    asked = Chat(own_folders / "data" / "conversations.db", KNOWN)
+    asked.ask("Count.")
+    asked.close()
+
+    def command(*arguments: str, engine: ScriptedEngine | None = None) -> tuple[int, str, str]:
+        used = engine or asked.engine
+        used._words, used._asked = asked.engine._words, asked.engine._asked
+
+        def alone(invocation: Invocation):
+            assert invocation.flags["model.name"] == "scripted"
+            return used, lambda _report: ModelSpec(name="scripted")
+
+        monkeypatch.setattr(chat, "engine_alone", alone)
+        result = CliRunner().invoke(app, ["replay", *arguments])
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            return 2, result.stdout, str(result.exception)
+        return result.exit_code, result.stdout, result.stderr
+
+    return command
+
+
+def test_the_engine_that_wrote_a_reply_writes_it_again(run: Run) -> None:
+    code, output, _ = run("last")
+    assert code == 0
+    assert "replayed by      scripted · scripted" in output
+    assert "result           the same: all 5 tokens" in output
+    assert run("2")[:2] == (code, output)
+    code, output, _ = run("last", "--output", "json")
+    found = json.loads(output)
+    assert (code, found["is_same"], found["first_difference"], found["agreement"]) == (0, True, None, None)
+    assert (found["message_id"], found["has_recorded_prompt"], found["completion_tokens"]) == (2, True, 5)
+
+
+def test_a_replay_that_differs_names_both_tokens_and_fails(run: Run) -> None:
+    other = ScriptedEngine(msgspec.structs.replace(KNOWN, replies=("One two TWO",)))
+    code, output, _ = run("last", engine=other)
+    assert code == 1
+    assert "another reply: 2 of 5 tokens are the same" in output
+    assert "first difference token 3\n" in output
+    assert "  stored         “␣three” 25.0%, id" in output
+    assert "  now            “␣TWO” 25.0%, id" in output
+    found = json.loads(run("last", "--output", "json", engine=other)[1])
+    assert found["first_difference"]["number"] == 3
+    assert found["first_difference"]["stored"]["token"] == " three"
+    assert found["first_difference"]["replayed"]["token"] == " TWO"
+    ended = ScriptedEngine(msgspec.structs.replace(KNOWN, replies=("One two",)))
+    assert "  now            the end of the reply\n" in run("last", engine=ended)[1]
+    longer = ScriptedEngine(msgspec.structs.replace(KNOWN, replies=(KNOWN.replies[0] + " five",)))
+    assert "  stored         the end of the reply\n" in run("last", engine=longer)[1]
+
+
+def test_another_engine_follows_the_reply(run: Run) -> None:
+    other = Another(msgspec.structs.replace(KNOWN, replies=("Something else.",)))
+    code, output, _ = run("last", engine=other)
+    assert code == 0
+    assert "compared with    scripted · cpu f16" in output
+    assert "agreement        5 of 5 tokens (100.0 %): both find the same one most probable" in output
+    assert re.search(r"KL +at least \S+ nats on average, \S+ at token \d", output)
+    found = json.loads(run("last", "--output", "json", engine=other)[1])
+    assert found["agreement"]["kl_tokens"] == found["agreement"]["agreed"] == len(found["tokens"]) == 5
+    assert found["tokens"][1]["token"] == " two"
+
+
+def test_an_engine_without_probabilities_says_what_to_use(run: Run) -> None:
+    code, _, error = run("last", engine=Another(msgspec.structs.replace(KNOWN, logprobs=False)))
+    assert code == 2
+    assert "cpu f16 does not give the probabilities of a given text" in error
+
+
+def test_the_replies_are_listed_with_their_numbers(run: Run) -> None:
+    code, output, _ = run("--list")
+    head, row = output.splitlines()
+    assert head.split("\t") == ["number", "written", "model", "engine", "tokens", "begins"]
+    assert row.split("\t")[0] == "2"
+    assert row.split("\t")[2:5] == ["scripted", "scripted", "5"]
+    assert code == 0
+    assert "\x1b" not in output
+
+
+@pytest.mark.parametrize(
+    ("message_id", "why"),
+    [
+        ("99", "There is no message 99."),
+        ("1", "Message 1 is not a reply."),
+        ("x", "x is no number of a reply."),
+    ],
+)
+def test_a_number_that_is_no_reply_says_how_to_find_one(run: Run, message_id: str, why: str) -> None:
+    assert why in run(message_id)[2]
+
+
+class Rounding(ScriptedEngine):
+    """Writes another second token until something was followed: as if that were in its cache then."""
+
+    def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
+        self.requests.append(request)
+        is_warm = any(each.given.ids for each in self.requests)
+        for place, token_id in enumerate(request.given.ids or ((1, 2, 3) if is_warm else (1, 9, 3))):
+            yield TokenEvent(request.id, (token_id,), "x", (0.1 * place,))
+        yield GenerationFinished(request.id, "length")
+
+
+def test_a_replay_that_differs_is_tried_again_with_the_cache_as_it_was() -> None:
+    request = GenerationRequest(id=1, messages=(), sampling=SamplingParams(), seed=1)
+    before = Given(prompt_ids=(5,), ids=(6, 7))
+    tokens = [RecordedToken(each, 0.0) for each in (1, 2, 3)]
+    record = ReplyRecord(model="m", engine="e")
+    message = Message(id=1, conversation_id=1, parent_id=None, role="assistant", content="", created_at=0.0)
+    stored = StoredRequest(first=0, tokens=tokens, request=request, row=0, before=(before,))
+    reply = StoredReply(
+        message=message, record=record, recording=Recording(tokens), requests=(stored,), has_prompts=True
+    )
+    engine = Rounding()
+    result, _ = replay(engine, reply, lambda _count: None)
+    assert (result.difference, result.same, result.is_rebuilt) == (None, 3, True)
+    assert [each.given for each in engine.requests] == [Given(), before, Given()]
+    cold = msgspec.structs.replace(reply, requests=(msgspec.structs.replace(stored, before=()),))
+    result, _ = replay(Rounding(), cold, lambda _count: None)
+    assert result.difference is not None
+    assert (result.difference.number, result.same, result.is_rebuilt) == (2, 1, False)

@@ -1,0 +1,1 @@
+"""`ttchat-tui replay`: a stored reply again, or followed by another engine."""

@@ -1,0 +1,121 @@
+"""`ttchat-tui replay`: the command line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import closing
+from typing import Annotated, Any, Literal
+
+import typer
+from msgspec import structs
+
+from ttchat_tui.cli import chat
+from ttchat_tui.cli.choices import engine_settings, with_engine_flags
+from ttchat_tui.cli.errors import ENGINE_ERROR, show_error
+from ttchat_tui.cli.invocation import Invocation, bare_invocation
+from ttchat_tui.cli.progress import ProgressLine
+from ttchat_tui.cli.replay.comparison import Replay, compare, replay
+from ttchat_tui.cli.replay.listing import last_reply_id, write_replies
+from ttchat_tui.cli.replay.report import write_report, write_report_json
+from ttchat_tui.config.paths import find_paths
+from ttchat_tui.domain.events import LoadProgress
+from ttchat_tui.domain.model_spec import EngineInfo
+from ttchat_tui.domain.recording import Recording
+from ttchat_tui.engine.factory import ENGINES
+from ttchat_tui.session.stored_requests import HOW_TO_FIND, NotReplayable, StoredReply, stored_reply
+from ttchat_tui.storage.conversations import ConversationStore
+from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.storage.opening import about_the_file, open_store
+
+
+@with_engine_flags
+def replay_command(
+    context: typer.Context,
+    message_id: Annotated[
+        str, typer.Argument(metavar="MESSAGE_ID", help="Number of a reply, or last: see --list.")
+    ] = "",
+    list_only: Annotated[
+        bool,
+        typer.Option("--list", help="Only list the replies of the latest conversations and their numbers."),
+    ] = False,
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Compare with this model; without it the reply's own.")
+    ] = "",
+    output: Annotated[Literal["text", "json"], typer.Option(help="What goes to stdout.")] = "text",
+    **_engine_flags: Any,
+) -> None:
+    """Make a stored reply again: the same prompt, seed and changes of sampling give the same tokens.
+
+    Another engine, precision or model follows the reply instead, token by token, and is compared with it. Exit code 1: the
+    replay is another reply.
+    """
+    if list_only == bool(message_id):
+        raise typer.BadParameter("give the number of a reply, last or --list", param_hint="MESSAGE_ID")
+    invocation = structs.replace(
+        bare_invocation(os.environ), config_file=context.obj, paths=find_paths(os.environ)
+    )
+    with closing(open_store(invocation.paths.database)) as store:
+        if store.notice is not None:
+            show_error(about_the_file(store.notice))
+        if list_only:
+            write_replies(store)
+            return
+        reply = _found(store, message_id)
+        flags = _of_the_reply(store, reply) | engine_settings(context.params)
+    if model:
+        flags["model.name"] = model
+    invocation = structs.replace(invocation, flags=flags)
+    info, result, recording = _run(invocation, reply, must_follow=bool(model))
+    if output == "json":
+        write_report_json(info, reply, result, recording)
+    else:
+        write_report(info, reply, result, recording)
+    if result.agreement is None and result.difference is not None:
+        raise typer.Exit(ENGINE_ERROR)
+
+
+def _found(store: ConversationStore, message_id: str) -> StoredReply:
+    """Raises NotReplayable; StorageError."""
+    if message_id == "last":
+        return stored_reply(store, last_reply_id(store))
+    if not message_id.isdecimal():
+        raise NotReplayable(f"{message_id} is no number of a reply.", HOW_TO_FIND)
+    try:
+        return stored_reply(store, int(message_id))
+    except StorageError as error:
+        if error.info.kind != "not_found":
+            raise
+        raise NotReplayable(f"There is no message {message_id}.", HOW_TO_FIND) from error
+
+
+def _of_the_reply(store: ConversationStore, reply: StoredReply) -> dict[str, Any]:
+    """The settings that load the model of the reply in its engine."""
+    name = store.conversation(reply.message.conversation_id).model
+    is_place_of_it = name.rstrip("/").rpartition("/")[2] == reply.record.model
+    flags = {"model.name": name if is_place_of_it else reply.record.model}
+    kind = reply.record.engine.partition(" ")[0]
+    return {**flags, "model.engine": kind} if kind in ENGINES else flags
+
+
+def _run(
+    invocation: Invocation, reply: StoredReply, *, must_follow: bool
+) -> tuple[EngineInfo, Replay, Recording]:
+    """Replay the reply where the engine is the one that wrote it; else compare. Raises EngineError."""
+    engine, prepare = chat.engine_alone(invocation)
+    progress = ProgressLine()
+    try:
+        info = engine.load(prepare(progress), progress)
+        is_same = (info.model, info.label) == (reply.record.model, reply.record.engine) and not must_follow
+        report = _reporter(progress, len(reply.tokens))
+        result, recording = replay(engine, reply, report) if is_same else compare(engine, info, reply, report)
+        return info, result, recording
+    finally:
+        progress.close()
+        engine.close()
+
+
+def _reporter(progress: ProgressLine, tokens: int) -> Callable[[int], None]:
+    return lambda count: progress(
+        LoadProgress(phase="read", done=min(count, tokens), total=tokens, detail="tokens")
+    )

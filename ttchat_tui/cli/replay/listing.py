@@ -1,0 +1,46 @@
+"""The stored replies and their numbers."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ttchat_tui.cli.standard_output import write_line
+from ttchat_tui.session import first_words
+from ttchat_tui.session.stored_requests import NotReplayable
+from ttchat_tui.storage.conversations import ConversationStore
+from ttchat_tui.storage.export_words import local_time, one_line
+
+_CONVERSATIONS: Final = 20
+
+
+def write_replies(store: ConversationStore) -> None:
+    """Every reply of the latest conversations, of all branches, the newest conversation first: number, time, model, tokens,
+    first words, with tabs between."""
+    write_line("\t".join(("number", "written", "model", "engine", "tokens", "begins")))
+    for conversation in store.conversations(limit=_CONVERSATIONS):
+        for message in store.tree(conversation.id):
+            if message.role != "assistant" or message.reply is None:
+                continue
+            stats = message.reply.stats
+            columns = (
+                str(message.id),
+                local_time(message.created_at),
+                one_line(message.reply.model),
+                one_line(message.reply.engine),
+                str(stats.completion_tokens if stats is not None else len(message.reply.token_ids)),
+                one_line(first_words(message.content)),
+            )
+            write_line("\t".join(columns))
+
+
+def last_reply_id(store: ConversationStore) -> int:
+    """The last reply on screen of the latest conversation that has one.
+
+    Raises:
+        NotReplayable: there is none.
+    """
+    for conversation in store.conversations(limit=_CONVERSATIONS):
+        for message in reversed(store.shown_path(conversation)):
+            if message.role == "assistant":
+                return message.id
+    raise NotReplayable("There is no reply yet.")

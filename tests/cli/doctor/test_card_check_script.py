@@ -32,6 +32,11 @@ elif arguments[0] == "bench":
     print("decode           10.0 tok/s/user")
     if "--compare" in arguments:
         print("agreement        %s tokens (%s %%) are those of cpu f16" % (("5 of 64", "7.8") if broken else ("63 of 64", "98.4")))
+elif arguments[0] == "replay":
+    if "--engine" in arguments:
+        print("agreement        %s tokens (%s %%): both" % (("6 of 48", "12.5") if broken else ("47 of 48", "97.9")))
+    else:
+        print("result           the same: all 48 tokens")
 elif "--plain" in arguments:
     for line in sys.stdin:
         if line.strip() == "/new":
@@ -102,6 +107,8 @@ def test_where_all_is_well_the_report_has_what_a_maintainer_needs(tmp_path: Path
     assert failed_steps(text) == set()
     assert "MESH_DEVICE=N150" in text
     assert text.count("63 of 64 tokens (98.4 %)") == 2, "for each model"
+    assert "the same: all 48 tokens" in text
+    assert "47 of 48 tokens (97.9 %)" in text
     assert "programs compiled on the card: 10 before the reply, 11 after" in text
     assert "another/model is ready" in text
 
@@ -121,6 +128,7 @@ def test_each_wrong_answer_fails_its_own_step_and_the_next_ones_run(tmp_path: Pa
     assert failed_steps(text) == {
         "the same without a trace",
         "figures, and the CPU's choices",
+        "a reply again, and by the CPU",
         "one seed, one text",
         "interrupt during a reply",
         "tokens sampled by the card",

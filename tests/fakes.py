@@ -340,6 +340,9 @@ class ScriptedEngine:
             if step == self.script.fault_at:
                 fail(self.script.fault)
             for reply in live:
+                if reply.row in control.stopped_rows:
+                    yield reply.row_finished("cancelled")
+                    continue
                 yield from self._row_step(reply, words[reply.row], control)
             live = [reply for reply in live if not reply.reason]
             step += 1

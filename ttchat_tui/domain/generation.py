@@ -197,6 +197,7 @@ class GenerationControl:
         self._is_cancelled = False
         self._sampling = sampling
         self._pacing = Pacing()
+        self._stopped_rows = frozenset[int]()
         self._steps_taken = 0
         self._forced: tuple[Forced, ...] = ()
         self._is_previewed = False
@@ -214,6 +215,16 @@ class GenerationControl:
     def cancel(self) -> None:
         """Ask the engine to stop after the current step. Idempotent."""
         self._is_cancelled = True
+        self._notify()
+
+    @property
+    def stopped_rows(self) -> frozenset[int]:
+        """Rows of a batch that end alone, before their next token. Replaced as a whole."""
+        return self._stopped_rows
+
+    def stop_rows(self, *rows: int) -> None:
+        """Ask the engine to end these rows of a batch; the others go on. Idempotent."""
+        self._stopped_rows |= frozenset(rows)
         self._notify()
 
     def set_sampling(self, sampling: SamplingParams) -> None:

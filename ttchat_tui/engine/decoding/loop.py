@@ -19,6 +19,7 @@ from ttchat_tui.domain.events import (
     GenerationFinished,
     GenerationStarted,
     PrefillProgress,
+    RowFinished,
     StepScores,
 )
 from ttchat_tui.domain.generation import END_OF_THOUGHT, FinishReason
@@ -265,12 +266,14 @@ class _DecodeLoop(Ending):
                     yield token
                     row.note_sent()
                     row.check_finished()
-                if row.reason is not None and self._batch is not None:
-                    self._batch.freeze(row.number)
-                    yield row.row_finished()
+                if row.reason is not None:
+                    yield from self._frozen(row)
             yield from self._shown_step(is_last=self._rows[0].reason is not None)
             live = [row for row in live if row.reason is None]
             yield from self._await_step(live)
+            for row in self._stopped(live):
+                row.reason = "cancelled"
+                yield from self._frozen(row)
             live = [row for row in live if row.reason is None]
             if live and not self._is_cancelled:
                 outputs = self._step(live)
@@ -280,6 +283,17 @@ class _DecodeLoop(Ending):
         shown = self._rows[0].feed.next(is_last=is_last)
         if shown is not None:
             yield shown
+
+    def _stopped(self, live: Sequence[ReplyRow]) -> list[ReplyRow]:
+        """The rows of a batch that the user has stopped."""
+        stopped = self._job.control.stopped_rows if self._batch is not None else ()
+        return [row for row in live if row.number in stopped and row.reason is None]
+
+    def _frozen(self, row: ReplyRow) -> Iterator[RowFinished]:
+        """Take a row that has ended out of the batch, if there is one."""
+        if self._batch is not None:
+            self._batch.freeze(row.number)
+            yield row.row_finished()
 
     def _await_step(self, live: Sequence[ReplyRow]) -> Iterator[GenerationEvent]:
         """Wait while the user pauses the reply, and take the tokens that the user chooses and the changes that are given for the
@@ -317,9 +331,8 @@ class _DecodeLoop(Ending):
                 elif (token := row.replace(forced.token_id, forced.instead_of)) is not None:
                     yield token
                     row.check_finished()
-                if row.reason is not None and self._batch is not None:
-                    self._batch.freeze(row.number)
-                    yield row.row_finished()
+                if row.reason is not None:
+                    yield from self._frozen(row)
 
     def _step(self, live: Sequence[ReplyRow]) -> Sequence[NDArray[np.float32] | Drawn] | NDArray[np.float32]:
         """Feed each live row its latest token."""

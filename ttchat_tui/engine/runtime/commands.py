@@ -68,6 +68,11 @@ class SetPreviewed(msgspec.Struct, frozen=True, tag=True):
     is_previewed: bool
 
 
+class StopRows(msgspec.Struct, frozen=True, tag=True):
+    request_id: int
+    rows: frozenset[int]
+
+
 Command: TypeAlias = (
     Load
     | CountTokens
@@ -80,5 +85,6 @@ Command: TypeAlias = (
     | SetPacing
     | Force
     | SetPreviewed
+    | StopRows
 )
 """The first five run in order. The others change the command that is running."""

@@ -45,6 +45,7 @@ from ttchat_tui.engine.runtime.commands import (
     SetPacing,
     SetPreviewed,
     SetSampling,
+    StopRows,
     Unload,
 )
 from ttchat_tui.engine.runtime.step_timeout import StepTimeout
@@ -215,6 +216,7 @@ class IsolatedEngine:
         """The answers to a running request. Changes of `control` are sent to the child at once."""
         request, pacing, is_previewed = command.request, command.pacing, command.is_previewed
         sampling, forced, is_cancelled = request.sampling, len(command.forced), False
+        stopped = frozenset[int]()
         timeouts = self._timeouts
         step_timeout = StepTimeout(timeouts.step_s, timeouts.min_step_s)
         wake_fd = self._wake_reader.fileno()
@@ -241,6 +243,9 @@ class IsolatedEngine:
             if control.is_previewed != is_previewed:
                 is_previewed = control.is_previewed
                 child.send(SetPreviewed(request.id, is_previewed))
+            if control.stopped_rows != stopped:
+                stopped = control.stopped_rows
+                child.send(StopRows(request.id, stopped))
             if control.is_cancelled and not is_cancelled:
                 is_cancelled = True
                 child.send(Cancel(request.id))

@@ -43,6 +43,7 @@ from ttchat_tui.engine.runtime.commands import (
     SetPacing,
     SetPreviewed,
     SetSampling,
+    StopRows,
     Unload,
 )
 from ttchat_tui.engine.runtime.error_info import error_info, unfinished_reply
@@ -157,6 +158,9 @@ class Worker:
             case SetPreviewed(request_id, is_previewed):
                 if control := self._controls.get(request_id):
                     control.set_previewed(is_previewed)
+            case StopRows(request_id, rows):
+                if control := self._controls.get(request_id):
+                    control.stop_rows(*rows)
             case _:
                 assert_never(command)
 

@@ -261,10 +261,11 @@ class ServedResponder:
                 row.send(time.perf_counter())
         while len(ends) < len(rows):
             live = [row for row in rows if row.reason is None]
-            if control.is_cancelled:
-                for row in live:
+            for row in live:
+                if control.is_cancelled or (request.candidates and row.number in control.stopped_rows):
                     row.cancel()
-            for event in self._step(rows, live, inbox) if not control.is_cancelled else ():
+            waiting = [row for row in live if row.reason is None]
+            for event in self._step(rows, waiting, inbox) if waiting else ():
                 if isinstance(event, TokenEvent) and not is_prefilled:
                     is_prefilled = True
                     tokens = negotiation.prompt.tokens

@@ -113,6 +113,10 @@ class LimitedControl(GenerationControl):
     def forced(self) -> tuple[Forced, ...]:
         return self._control.forced
 
+    @property
+    def stopped_rows(self) -> frozenset[int]:
+        return self._control.stopped_rows
+
     def await_step(self, forced_taken: int | None = None, was_previewed: bool = True) -> bool:
         return self._control.await_step(forced_taken)  # the card keeps the scores: nothing is previewed
 

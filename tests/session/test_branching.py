@@ -376,9 +376,9 @@ def test_a_reply_that_another_process_writes_is_not_deleted(start: Callable[...,
 def test_a_message_that_another_window_has_deleted_is_not_deleted_again(start: Callable[..., Chat]) -> None:
     chat = two_turns(start)
     asked, reply = chat.session.path[2:]
-    chat.store.branches.cut(asked, asked.parent_id)
+    chat.store.branches.cut([asked], asked.parent_id)
     with pytest.raises(StorageError) as refused:
-        chat.store.branches.cut(reply, asked.id)
+        chat.store.branches.cut([reply], asked.id)
     assert refused.value.info.kind == "not_found"
     chat.session.branching.undo()
     assert said(chat) == TWO_TURNS

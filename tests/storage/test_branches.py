@@ -34,7 +34,7 @@ def test_a_deleted_branch_is_found_again_when_it_is_back(tmp_path: Path) -> None
     reply = store.branches.add_reply(home.id, asked.id, "quinces", MINE, is_edited=True)
     index = SearchIndex(path, index_file(path))
     assert found(index, "quinces") == [(home.id, reply)]
-    store.branches.cut(store.message(reply), asked.id)
+    store.branches.cut([store.message(reply)], asked.id)
     assert found(index, "quinces") == []
     assert [each.message_count for each in store.conversations()] == [1]
     (cut,) = store.last_deleted()
@@ -50,7 +50,7 @@ def test_a_deleted_branch_is_purged_with_its_conversation(tmp_path: Path) -> Non
     home = store.create_conversation()
     asked = store.add_user_message(home.id, None, "apples")
     reply = store.branches.add_reply(home.id, asked.id, "quinces", MINE, is_edited=True)
-    store.branches.cut(store.message(reply), asked.id)
+    store.branches.cut([store.message(reply)], asked.id)
     other = store.create_conversation()
     for each in (home, other):
         store.set_draft(each.id, "", Edit(asked.id, "pears"))

@@ -356,7 +356,7 @@ def test_the_last_deletion_is_undone_first_whatever_the_clock_shows(
     clock.now -= set_back_s
     store.delete(two, three)
     clock.now -= set_back_s
-    store.branches.cut(branch, home.id)
+    store.branches.cut([branch], home.id)
     (cut,) = store.last_deleted()
     assert store.branches.put_back(cut) == branch.id
     assert store.last_deleted() == [three, two]

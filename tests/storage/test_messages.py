@@ -106,7 +106,7 @@ def test_a_reply_that_was_deleted_in_another_window_is_not_continued(store: Conv
     asked = ask(store)
     reply = store.begin_reply(asked.conversation_id, asked.id, STARTED)
     reply = store.finish_reply(reply.id, "Half", "interrupted", FINISHED)
-    store.branches.cut(reply, asked.id)
+    store.branches.cut([reply], asked.id)
     with pytest.raises(StorageError, match="no longer exists"):
         store.resume_reply(reply.id)
     assert store.message(reply.id).status == "interrupted", "the text would go into the deleted branch"

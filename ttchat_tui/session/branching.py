@@ -293,7 +293,7 @@ class Branching:
         at = home.path.place_of(message_id)
         if at is None:
             assert home.path
-            count = self._store.branches.cut(message, home.path.ids[-1])
+            count = self._store.branches.cut([message], home.path.ids[-1])
             self._session.organising.forget_archiving()
             above = home.path.place_of(message.parent_id)
             place = 0 if message.parent_id is None else None if above is None else above + 1
@@ -305,7 +305,7 @@ class Branching:
         home.path.switched(left, at).message(
             left[-1]
         )  # what the screen shows is read before anything changes
-        count = self._store.branches.cut(message, left[-1])
+        count = self._store.branches.cut([message], left[-1])
         self._session.organising.forget_archiving()
         return count, self._show_path(home, left, at)
 
@@ -319,7 +319,7 @@ class Branching:
         if not last:
             return []
         if self._store.branches.is_cut(last[0]):
-            updates = self._session.open_at(self._store.branches.put_back(last[0]))
+            updates = self._session.open_at([self._store.branches.put_back(each) for each in last][-1])
             words = f"The messages are back in {self._home().name}."
         else:
             updates = self._session.undelete()

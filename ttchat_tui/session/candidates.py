@@ -1,121 +1,288 @@
-"""The other candidates of a batch: kept while they stream, and stored as siblings of row 0's reply at the end."""
+"""Several replies to one message, side by side: as one batch where the engine can, otherwise one after the other.
+
+All are siblings in the tree from the beginning. What the engine cannot take at once waits.
+"""
 
 from __future__ import annotations
 
-import os
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from ttchat_tui.domain.conversation import Message, MessageStatus, ReplyRecord
-from ttchat_tui.domain.events import GenerationFinished, RowFinished, TokenEvent
-from ttchat_tui.domain.generation import Candidate, GenerationStats
-from ttchat_tui.domain.recording import RecordedPrompt
-from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.domain.thoughts import normalised
-from ttchat_tui.session.recorder import Recorder
-from ttchat_tui.session.thought_meter import ThoughtMeter
+from ttchat_tui.domain.candidates import DEFAULT, CandidateOrder, Variant, variants
+from ttchat_tui.domain.conversation import Message
+from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.generation import Candidate
+from ttchat_tui.domain.preset import Preset
+from ttchat_tui.domain.updates import (
+    BranchShown,
+    ConversationsChanged,
+    DraftReturned,
+    MessageAdded,
+    MessageChanged,
+    Notice,
+    Update,
+)
+from ttchat_tui.session.candidate_rows import draw_rows, fresh_seed
+from ttchat_tui.session.conversation import OpenConversation
+from ttchat_tui.session.lane import Lane
+from ttchat_tui.session.reply_runner import ReplyRunner
 from ttchat_tui.storage.conversations import ConversationStore
+from ttchat_tui.storage.errors import StorageError
 
-_SEEDS: Final = 2**63
-"""Seeds are below this, so that they fit into SQLite's integers."""
+if TYPE_CHECKING:
+    from ttchat_tui.session.chat import ChatSession
 
-
-def draw_candidates(sampling: SamplingParams, rows: int) -> tuple[Candidate, ...]:
-    """Candidates for rows 1 to `rows` - 1. Their seeds follow a fixed seed; otherwise they are random."""
-    if sampling.seed is None:
-        return tuple(Candidate(seed=fresh_seed()) for _ in range(1, rows))
-    return tuple(Candidate(seed=(sampling.seed + row) % _SEEDS) for row in range(1, rows))
+NO_QUESTION: Final = ErrorInfo(
+    kind="nothing_to_do", message="There is no message to answer yet.", cure="Write one first."
+)
 
 
-def fresh_seed() -> int:
-    """A random seed."""
-    return int.from_bytes(os.urandom(4), "big")  # `secrets` would load OpenSSL on the way to the first frame
+class Candidates:
+    """Part of a `ChatSession`: the lanes of one question, the last that was asked."""
 
+    def __init__(
+        self,
+        session: ChatSession,
+        store: ConversationStore,
+        runner: ReplyRunner,
+        home: Callable[[], OpenConversation],
+        why_not: Callable[[str], ErrorInfo | None],
+    ) -> None:
+        """`home`: the conversation on screen. `why_not`: why no reply can start in it; its argument is the cure if one runs
+        there."""
+        self._session = session
+        self._store = store
+        self._runner = runner
+        self._shown_home = home
+        self._why_not = why_not
+        self.lanes: list[Lane] = []
+        self._home = home()
+        self._question_id = 0
+        self._asked: Message | None = None
+        """The question, until its first reply has begun: withdrawn with it if the engine refuses the prompt."""
+        self._kept: Lane | None = None
+        """All others go once it has ended."""
 
-def status_of(end: RowFinished) -> MessageStatus:
-    """The status to store for a row that ended this way."""
-    if end.error is not None:
-        return "error"
-    return "interrupted" if end.reason == "cancelled" else "complete"
+    @property
+    def is_on_screen(self) -> bool:
+        """The lanes belong to the end of the conversation on screen."""
+        ids = self._shown_home().path.ids
+        if not self.lanes or self._shown_home() is not self._home or not ids:
+            return False
+        own = {lane.message.id for lane in self.lanes if lane.message is not None}
+        return ids[-1] == self._question_id or (ids[-1] in own and ids[-2] == self._question_id)
 
+    @property
+    def is_running(self) -> bool:
+        return any(lane.state != "ended" for lane in self.lanes)
 
-class _CandidateRow(msgspec.Struct):
-    seed: int
-    thoughts: ThoughtMeter
-    parts: list[str] = []
-    token_ids: list[int] = []
-    recorder: Recorder | None = None
-    end: RowFinished | None = None
+    @property
+    def why_in_turn(self) -> str:
+        """Why some wait for others, in a sentence; empty: they need not."""
+        info = self._session.info
+        most = max(info.capabilities.batch_sizes) if info is not None else len(self.lanes)
+        if info is None or most >= len(self.lanes):
+            return ""
+        at_once = f"{most} replies" if most > 1 else "one reply"
+        return f"{info.label} makes {at_once} at a time: the others follow."
 
+    # --- beginnings
 
-class CandidateRows:
-    """The rows of one request. Row 0 streams as a reply like any other: only its end is kept here."""
+    def wanted(self, order: CandidateOrder, preset: Callable[[str], Preset]) -> list[Variant] | ErrorInfo:
+        """What was typed, with the settings of the conversation on screen. `preset`: one by its name; what it raises passes
+        through."""
+        session, info = self._session, self._session.info
+        if not order.count and order.name == "seed":
+            most = max(info.capabilities.batch_sizes) if info is not None else DEFAULT
+            order = msgspec.structs.replace(order, count=0 if order.value else max(2, min(DEFAULT, most)))
+        return variants(order, session.sampling, session.default_sampling, preset, draw_rows)
 
-    def __init__(self, candidates: tuple[Candidate, ...], *, is_recorded: bool = False) -> None:
-        self._rows = [
-            _CandidateRow(candidate.seed, ThoughtMeter(), recorder=Recorder() if is_recorded else None)
-            for candidate in candidates
-        ]
-        self.first_end: RowFinished | None = None
-        """How row 0 ended."""
+    def ask(self, wanted: Sequence[Variant], text: str = "") -> list[Update]:
+        """Answer `text`, or the last message of the user again. A text that cannot be sent returns in a `DraftReturned`.
 
-    def add(self, event: TokenEvent) -> None:
-        row = self._rows[event.row - 1]
-        row.thoughts.add(event)
-        row.parts.append(event.text)
-        row.token_ids.extend(event.token_ids)
-        if row.recorder is not None:
-            row.recorder.add(event)
-
-    def set_prompt(self, prompt: RecordedPrompt) -> None:
-        """The prompt of every row. `prompt`: of row 0."""
-        for number, row in enumerate(self._rows, start=1):
-            if row.recorder is not None:
-                row.recorder.set_prompt(msgspec.structs.replace(prompt, row=number))
-
-    def end_row(self, event: RowFinished) -> None:
-        if event.row == 0:
-            self.first_end = event
-            return
-        row = self._rows[event.row - 1]
-        row.parts.append(event.text)
-        row.end = event
-
-    def store(
-        self, store: ConversationStore, first: Message, record: ReplyRecord, batch: GenerationFinished
-    ) -> tuple[Message, ...]:
-        """Store every row that has text as a sibling of `first`, in order. `first` stays the head.
-
-        Args:
-            record: row 0's record, for the fields that all rows share.
-            batch: the end of the batch, used for rows that have no end of their own (the engine died).
         Raises:
-            StorageError: this row and those after it are lost.
+            StorageError: nothing has changed.
         """
-        parent_id, stored = first.parent_id, list[Message]()
-        assert parent_id is not None
-        for number, row in enumerate(self._rows, start=1):
-            text = "".join(row.parts)
-            end = row.end or RowFinished(
-                batch.request_id, number, batch.reason, GenerationStats(), error=batch.error
-            )
-            if not row.token_ids and not text and end.reason != "stop":
-                continue
-            begun = store.begin_reply(
-                first.conversation_id, parent_id, msgspec.structs.replace(record, seed=row.seed)
-            )
-            assert begun.reply is not None
-            stats = msgspec.structs.replace(end.stats, thoughts=row.thoughts.figures)
-            ended = msgspec.structs.replace(
-                begun.reply,
-                token_ids=tuple(row.token_ids),
-                finish_reason=end.reason,
-                stats=row.recorder.counted_in(stats) if row.recorder is not None else stats,
-                error=end.error.message if end.error else "",
-            )
-            recorded = row.recorder.unwritten() if row.recorder is not None else ()
-            stored.append(store.finish_reply(begun.id, normalised(text), status_of(end), ended, recorded))
-        if stored:
-            store.set_head(first.conversation_id, first.id)
-        return tuple(stored)
+        why = self._why_not("Press Esc to stop it, then ask again.")
+        why = why or self._not_honoured(wanted)
+        if why is not None:
+            return [DraftReturned(text, why) if text else Notice(why)]
+        home, updates, asked = self._shown_home(), list[Update](), None
+        if text:
+            updates += [*home.follow(), *home.catch_up()]
+            asked = home.add_user_message(text, self._session.model)
+            updates += [MessageAdded(asked), ConversationsChanged()]
+            question_id = asked.id
+        else:
+            path = home.path
+            found = next((path.ids[at] for at in reversed(range(len(path))) if path[at].role == "user"), None)
+            if found is None:
+                return [Notice(NO_QUESTION)]
+            question_id = found
+        self._home, self._question_id, self._asked, self._kept = home, question_id, asked, None
+        self.lanes = [Lane(each) for each in wanted]
+        self._session.load_if_none()
+        return [*updates, *self.begin_next()]
+
+    def _not_honoured(self, wanted: Sequence[Variant]) -> ErrorInfo | None:
+        """The engine does not take the parameter in which they are to differ."""
+        info = self._session.info
+        samplings = [each.row.sampling for each in wanted if each.row.sampling is not None]
+        if info is None or len(samplings) < 2:
+            return None
+        differing = [
+            name
+            for name in samplings[0].__struct_fields__
+            if any(getattr(each, name) != getattr(samplings[0], name) for each in samplings)
+        ]
+        if set(differing) & info.capabilities.sampling:
+            return None
+        names = " and ".join(name.replace("_", "-") for name in differing)
+        return ErrorInfo(kind="usage", message=f"{info.label} takes no {names}: all would be alike.")
+
+    def begin_next(self) -> list[Update]:
+        """Begin what waits, if no reply runs and a model is loaded."""
+        updates = self._settle()
+        info = self._session.info
+        while not self._session.is_busy and info is not None:
+            waiting = [lane for lane in self.lanes if lane.wish is not None]
+            if not waiting:
+                break
+            if waiting[0].wish == "continue":
+                updates += self._continue(waiting[0])
+            else:
+                most = max(info.capabilities.batch_sizes)
+                updates += self._answer([lane for lane in waiting if lane.wish == "answer"][:most])
+        return updates
+
+    def _answer(self, lanes: list[Lane]) -> list[Update]:
+        """One batch."""
+        at = self._home.path.place_of(self._question_id)
+        if at is None:
+            return self.give_up("The message is not on this branch any more.")
+        before = self._home.path
+        replaced = before[at + 1 :]
+        self._home.path = before[: at + 1]
+        asked, self._asked = self._asked, None
+        session = self._session
+        began = self._runner.begin(
+            self._home,
+            self._home.sampling or session.default_sampling,
+            session.model,
+            asked=asked,
+            replaced=replaced,
+            rows=[lane.variant.row for lane in lanes],
+        )
+        if self._runner.running is None:
+            self._home.path = before
+            return [*began, *self.give_up("It could not be stored.")]
+        for row, lane in enumerate(lanes):
+            lane.begin(self._runner.running, row)
+        shown = [BranchShown(at + 1, ())] if replaced and self._is_home_shown else []
+        return [*shown, *began, ConversationsChanged()]
+
+    def _continue(self, lane: Lane) -> list[Update]:
+        message, at = lane.message, self._home.path.place_of(self._question_id)
+        if message is None or message.reply is None or at is None:
+            return self.give_up("The reply is not there any more.")
+        self._home.path = self._home.path[: at + 1]
+        self._home.path.append(message)
+        shown = [BranchShown(at + 1, (message,))] if self._is_home_shown else []
+        sampling = message.reply.sampling or self._session.sampling
+        began = self._runner.continue_reply(self._home, sampling)
+        if self._runner.running is None:
+            lane.wish = None
+        else:
+            lane.begin(self._runner.running, 0)
+        return [*shown, *began, ConversationsChanged()]
+
+    def give_up(self, why: str) -> list[Update]:
+        """Begin no more, for this reason."""
+        for lane in self.lanes:
+            if lane.wish is not None:
+                lane.wish, lane.note = None, why
+        return []
+
+    @property
+    def _is_home_shown(self) -> bool:
+        return self._home is self._shown_home()
+
+    # --- what the user does with one
+
+    def stop(self, *lanes: Lane) -> None:
+        """End these, or let them wait no longer."""
+        for lane in lanes:
+            if lane.state != "ended":
+                lane.stop()
+
+    def regenerate(self, lane: Lane) -> list[Update]:
+        """Another reply in the place of this one, which stays a sibling. It waits until the others have ended."""
+        if (why := self._why_not_again(lane)) is not None:
+            return [Notice(why)]
+        row = lane.variant.row
+        label = lane.label
+        seed = fresh_seed()
+        if label == f"seed {row.seed}":
+            label = f"seed {seed}"
+        lane.variant = Variant(label, Candidate(seed=seed, sampling=row.sampling))
+        lane.wish = "answer"
+        return self.begin_next()
+
+    def continue_reply(self, lane: Lane) -> list[Update]:
+        """More of a reply that was stopped or cut off. It waits until the others have ended."""
+        if (why := self._why_not_again(lane)) is not None:
+            return [Notice(why)]
+        lane.wish = "continue" if lane.ended is not None else "answer"
+        return self.begin_next()
+
+    def _why_not_again(self, lane: Lane) -> ErrorInfo | None:
+        if lane.state != "ended":
+            return ErrorInfo(kind="usage", message="It has not ended yet.", cure="Stop it first: s.")
+        if not self.is_on_screen or self._kept is not None:
+            return ErrorInfo(kind="usage", message="The conversation has gone on from another reply.")
+        return None if self.is_running else self._why_not("Press Esc to stop it, then try again.")
+
+    def show(self, lane: Lane) -> list[Update]:
+        """Show this one in the conversation; all stay. Raises StorageError."""
+        message = lane.message
+        if message is None or self.is_running:
+            return []
+        return self._session.branching.show_version(message)
+
+    def keep(self, lane: Lane) -> list[Update]:
+        """Keep this one alone: the others are stopped, and deleted once all have ended."""
+        if lane.state == "ended" and lane.ended is None:
+            return []
+        self._kept = lane
+        self.stop(*(each for each in self.lanes if each is not lane))
+        return self._settle()
+
+    def _settle(self) -> list[Update]:
+        """Take in what has ended."""
+        for lane in self.lanes:
+            if not lane.is_in(self._runner.running):
+                lane.settle()
+        if self._question_id and self._home.path.place_of(self._question_id) is None and not self.is_running:
+            self.lanes = []  # the engine refused the prompt, and the message went back to the user
+        if self._kept is None or self.is_running or self._session.is_busy:
+            return []
+        try:
+            return self._let_others_go()
+        except StorageError as error:  # all stay
+            return [Notice(error.info)]
+
+    def _let_others_go(self) -> list[Update]:
+        """Delete all but the one that is kept. `undo` brings them back together."""
+        kept, self._kept = self._kept, None
+        if kept is None or kept.message is None or not self.is_on_screen:
+            return []
+        others = [each.message for each in self.lanes if each is not kept and each.message is not None]
+        shown = self._session.branching.show_version(kept.message)
+        self._store.branches.cut(others, kept.message.id)
+        self._session.organising.forget_archiving()
+        self.lanes = [kept]
+        kept.message = self._store.message(kept.message.id)  # with its siblings counted
+        self._home.replace(kept.message)
+        return [*shown, MessageChanged(kept.message), ConversationsChanged()]

@@ -49,6 +49,7 @@ from ttchat_tui.domain.updates import (
 )
 from ttchat_tui.session.biasing import Biasing
 from ttchat_tui.session.branching import Branching
+from ttchat_tui.session.candidates import Candidates
 from ttchat_tui.session.conversation import OpenConversation
 from ttchat_tui.session.conversations import Conversations
 from ttchat_tui.session.forking import Forking
@@ -104,6 +105,14 @@ class ChatSession(Conversations):
     def timelines(self) -> Timelines:
         """Where the time of replies went."""
         return Timelines(self._store, self._runner, lambda: self._opened.id)
+
+    @cached_property
+    def candidates(self) -> Candidates:
+        """Several replies to one message."""
+        return Candidates(self, self._store, self._runner, lambda: self._opened, self._why_not)
+
+    def _begin_next(self) -> list[Update]:
+        return [*self.candidates.begin_next(), *super()._begin_next()]
 
     @cached_property
     def pausing(self) -> Pausing:
@@ -283,6 +292,7 @@ class ChatSession(Conversations):
         """Stop the reply on screen; a reply elsewhere continues. It ends within one decode step and keeps its text."""
         if self.running is None or not self.is_answering:
             return False
+        self.candidates.give_up("It was not begun.")
         self.running.control.cancel()
         return True
 
@@ -359,6 +369,8 @@ class ChatSession(Conversations):
                     self.running.adopt_defaults(self.default_sampling)
                 return [EngineReady(info), *self._begin_next()]
             case EngineFailed(error, before):
+                if before == "none":
+                    self.candidates.give_up(error.message)
                 failed = [self._load_failed(error, before), *self._runner.miss(self._loading_model)]
                 return [*failed, *self.side_requests.begin_next()]
             case PromptCounted():

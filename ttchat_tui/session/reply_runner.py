@@ -44,7 +44,7 @@ from ttchat_tui.domain.updates import (
     Update,
 )
 from ttchat_tui.engine.runtime.host import EngineHost
-from ttchat_tui.session.candidates import draw_candidates, fresh_seed
+from ttchat_tui.session.candidate_rows import CandidateRow, draw_rows, fresh_seed
 from ttchat_tui.session.conversation import OpenConversation
 from ttchat_tui.session.elsewhere import out_of_sight
 from ttchat_tui.session.recorder import Recorder
@@ -107,33 +107,35 @@ class ReplyRunner:
         asked: Message | None = None,
         replaced: Sequence[Message] = (),
         settings: ReplySettings = NO_SETTINGS,
-        rows: int = 1,
+        rows: int | Sequence[Candidate] = 1,
     ) -> list[Update]:
-        """Answer the last message of `home` with `rows` candidates. See `RunningReply` for `asked`, `replaced` and
-        `settings`."""
-        info, sampling = self._host.info, settings.over(sampling)
-        record = ReplyRecord(
-            model=info.model if info else model,
-            engine=info.label if info else "",
-            sampling=sampling,
-            seed=sampling.seed if sampling.seed is not None else fresh_seed(),
-        )
+        """Answer the last message of `home` with so many candidates, or with these. See `RunningReply` for `asked`,
+        `replaced` and `settings`."""
+        sampling = settings.over(sampling)
+        drawn = draw_rows(sampling, rows) if isinstance(rows, int) else rows
         try:
             home.path.read()  # before anything is stored: the prompt needs all of it
-            parent = home.path[-1]
-            message = self._store.begin_reply(parent.conversation_id, parent.id, record)
+            message, *others = self._writer.begin_rows(home, drawn, self._record(sampling, model))
         except StorageError as error:
             return self._for_screen(home, [Notice(error.info)])
         home.path.append(message)
         return self._generate(
             home,
             message,
-            sampling,
+            drawn[0].sampling or sampling,
             self._recordings.new_recorder(None),
             asked=asked,
             replaced=replaced,
             settings=settings,
-            candidates=draw_candidates(sampling, rows),
+            candidates=drawn[1:],
+            others=[CandidateRow(each, self._recordings.new_recorder(None)) for each in others],
+        )
+
+    def _record(self, sampling: SamplingParams, model: str) -> ReplyRecord:
+        """The beginning of a reply's record, without its seed."""
+        info = self._host.info
+        return ReplyRecord(
+            model=info.model if info else model, engine=info.label if info else "", sampling=sampling
         )
 
     def continue_reply(
@@ -163,7 +165,8 @@ class ReplyRunner:
         replaced: Sequence[Message] = (),
         settings: ReplySettings = NO_SETTINGS,
         continued: Message | None = None,
-        candidates: tuple[Candidate, ...] = (),
+        candidates: Sequence[Candidate] = (),
+        others: Sequence[CandidateRow] = (),
     ) -> list[Update]:
         assert message.reply is not None
         outgoing = home.outgoing(is_continuing=continued is not None)
@@ -175,7 +178,7 @@ class ReplyRunner:
             seed=message.reply.seed if message.reply.seed is not None else fresh_seed(),
             continue_last=continued is not None,
             written_ids=continued.reply.token_ids if continued and continued.reply else (),
-            candidates=candidates,
+            candidates=tuple(candidates),
             record=self._recordings.level,
         )
         self.meter = Meter()
@@ -195,6 +198,7 @@ class ReplyRunner:
             continued=continued,
             now=self._clock(),
             recorder=recorder,
+            others=others,
         )
         return self._for_screen(home, [ReplyBegan(message)])
 
@@ -233,13 +237,15 @@ class ReplyRunner:
             case RequestAdapted(_, notes, capabilities):
                 notices = (Notice(ErrorInfo(kind=NOTE, message=note)) for note in notes)
                 return [*([CapabilitiesChanged(capabilities)] if capabilities else []), *notices]
-            case RowFinished():
-                running.candidates.end_row(event)
+            case RowFinished(row=0):
+                running.candidates.first_end = event
                 return []
+            case RowFinished():
+                return self._writer.end_row(running, running.candidates[event.row], event)
             case StepScores():
                 return []  # for the preview
             case TokenEvent() if event.row != 0:
-                running.candidates.add(event)
+                running.candidates[event.row].add(event)
                 return self._writer.tick(running)
             case TokenEvent():
                 running.add(event)
@@ -273,8 +279,9 @@ class ReplyRunner:
         running.control.cancel()
         if running.added_nothing():
             return self._for_screen(running.home, self._end_as_before(running))
+        others = self._writer.end_rows(running, "cancelled")
         record = msgspec.structs.replace(running.record, finish_reason="cancelled", stats=self.meter.stats())
-        return self._for_screen(running.home, self._end(running, "interrupted", record))
+        return self._for_screen(running.home, [*others, *self._end(running, "interrupted", record)])
 
     def miss(self, model: str) -> list[Update]:
         """A load of `model` has failed: the reply that asks for it is withdrawn. What was on screen before returns."""
@@ -291,7 +298,12 @@ class ReplyRunner:
             return self._end_without_more(running, event.reason)
         is_nothing = not running.text and not event.text
         is_version = bool(running.replaced) and running.asked is None
-        if is_version and is_nothing and event.reason in ("cancelled", "error"):
+        if (
+            is_version
+            and is_nothing
+            and event.reason in ("cancelled", "error")
+            and not running.candidates.stored
+        ):
             return [*self._withdraw(running), *([Notice(event.error)] if event.error else [])]
         updates: list[Update] = []
         if event.text:
@@ -311,26 +323,24 @@ class ReplyRunner:
         return [*updates, *self._end(running, status, record, event.error)]
 
     def _finish_batch(self, running: RunningReply, event: GenerationFinished) -> list[Update]:
-        """End row 0 like any reply, with its own reason and figures; then store the others as its siblings."""
+        """End row 0 like any reply, with its own reason and figures, after those that have no end of their own."""
+        notices = self._writer.end_rows(running, event.reason, event.error)
         first = running.candidates.first_end
         own = event
         if first is not None:
             own = msgspec.structs.replace(
                 event, reason=first.reason, stats=first.stats, text=first.text, error=first.error
             )
-        updates: list[Update] = []
-        for update in self._finish(running, own):
-            if isinstance(update, ReplyEnded):
-                try:
-                    siblings = running.candidates.store(self._store, update.message, running.record, event)
-                    message = self._store.message(update.message.id)  # with its siblings counted
-                except StorageError as error:
-                    updates.extend(self._writer.report_once(error.info))
-                else:
-                    running.home.replace(message)
-                    update = ReplyEnded(message, update.error, siblings, event.stats)
-            updates.append(update)
-        return updates
+        siblings = running.candidates.stored
+        return [
+            *notices,
+            *(
+                ReplyEnded(update.message, update.error, siblings, event.stats)
+                if isinstance(update, ReplyEnded)
+                else update
+                for update in self._finish(running, own)
+            ),
+        ]
 
     def _end(
         self,
@@ -379,7 +389,7 @@ class ReplyRunner:
 
     def _withdraw(self, running: RunningReply) -> list[Update]:
         """Remove what this request stored, and show what it replaced again."""
-        added = [message for message in (running.message, running.asked) if message is not None]
+        added = [*running.candidates.stored, running.message, *([running.asked] if running.asked else [])]
         replaced = running.replaced
         try:
             for message in added:

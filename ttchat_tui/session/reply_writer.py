@@ -7,9 +7,12 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from ttchat_tui.domain.conversation import Message
+from ttchat_tui.domain.conversation import Message, ReplyRecord
 from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.events import RowFinished
+from ttchat_tui.domain.generation import Candidate, FinishReason, GenerationStats
 from ttchat_tui.domain.updates import Notice, Update
+from ttchat_tui.session.candidate_rows import CandidateRow
 from ttchat_tui.session.conversation import OpenConversation
 from ttchat_tui.session.recorder import Recorder
 from ttchat_tui.session.running_reply import CHECKPOINT_S, LONGEST_BACKOFF_S, RunningReply
@@ -40,6 +43,45 @@ class ReplyWriter:
         """Add finished replies that are not on disk to the path of a conversation that was just read."""
         for message, _ in self._unsaved.values():
             home.replace(message)
+
+    def begin_rows(
+        self, home: OpenConversation, rows: Sequence[Candidate], record: ReplyRecord
+    ) -> list[Message]:
+        """Store an empty reply to the end of the path for each row, beside each other. The first is the head. Raises
+        StorageError."""
+        parent = home.path[-1]
+        messages: list[Message] = []
+        for row in rows:
+            own = msgspec.structs.replace(record, sampling=row.sampling or record.sampling, seed=row.seed)
+            messages.append(self._store.begin_reply(parent.conversation_id, parent.id, own))
+        if len(messages) > 1:
+            self._store.set_head(parent.conversation_id, messages[0].id)
+            messages = [self._store.message(each.id) for each in messages]  # with their siblings counted
+        return messages
+
+    def end_rows(
+        self, running: RunningReply, reason: FinishReason, error: ErrorInfo | None = None
+    ) -> list[Update]:
+        """Store the other rows that still run: the whole batch has ended."""
+        updates: list[Update] = []
+        for number, row in enumerate(running.candidates.rows, start=1):
+            if row.end is None:
+                end = RowFinished(running.request.id, number, reason, GenerationStats(), error=error)
+                updates += self.end_row(running, row, end)
+        return updates
+
+    def end_row(self, running: RunningReply, row: CandidateRow, end: RowFinished) -> list[Update]:
+        """Store one of the other rows; without a reply it is removed."""
+        row.finish(end)
+        if row.has_reply:
+            row.message, notices = self.finish(running.home, row.ended(running.record), row.recorder)
+            return notices
+        try:
+            self._store.remove_message(row.message.id)
+        except StorageError as error:  # it stays, empty, and the next start marks it as interrupted
+            return self.report_once(error.info)
+        row.is_removed = True
+        return []
 
     def tick(self, running: RunningReply | None) -> list[Update]:
         """Write what is due. Between replies, merge the write-ahead log into the database file."""

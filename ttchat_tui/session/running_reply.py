@@ -19,7 +19,7 @@ from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.reply_settings import NO_SETTINGS, ReplySettings
 from ttchat_tui.domain.sampling import TEMPLATE_FIELDS, SamplingParams
 from ttchat_tui.domain.thoughts import OPENING, normalised
-from ttchat_tui.session.candidates import CandidateRows
+from ttchat_tui.session.candidate_rows import CandidateRow, CandidateRows
 from ttchat_tui.session.conversation import OpenConversation
 from ttchat_tui.session.outgoing import Outgoing
 from ttchat_tui.session.recorder import Recorder
@@ -56,6 +56,7 @@ class RunningReply:
         continued: Message | None = None,
         now: float = 0.0,
         recorder: Recorder | None = None,
+        others: Sequence[CandidateRow] = (),
     ) -> None:
         """
         Args:
@@ -69,6 +70,7 @@ class RunningReply:
             continued: the row before it was continued; restored if nothing is added.
             now: the session's clock, seconds.
             recorder: None: nothing is recorded.
+            others: the rows of the request's candidates.
         """
         assert message.reply is not None
         self.home = home
@@ -84,7 +86,7 @@ class RunningReply:
         self.continued = continued
         self.record: ReplyRecord = message.reply
         self.recorder = recorder
-        self.candidates = CandidateRows(request.candidates, is_recorded=recorder is not None)
+        self.candidates = CandidateRows(others)
         known = continued.reply.stats if continued and continued.reply else None
         self.thoughts = ThoughtMeter(message.content, known.thoughts if known else ())
         self._parts = [message.content] if message.content else []
@@ -129,8 +131,10 @@ class RunningReply:
 
     def set_sampling(self, sampling: SamplingParams, *, waits: bool) -> None:
         """Use the user's parameters from the next token on; `waits`: for a load, so that it is the first one. What the chat
-        template got stays."""
+        template got stays. Candidates with parameters of their own keep them, and so does row 0 beside them."""
         self.uses_defaults = False
+        if any(each.sampling is not None for each in self.request.candidates):
+            return
         given = {name: getattr(self.request.sampling, name) for name in TEMPLATE_FIELDS}
         bias = {text: each for text, each in {**sampling.logit_bias, **self.own_bias}.items() if each}
         sampling = msgspec.structs.replace(sampling, logit_bias=bias, **given)
@@ -177,16 +181,19 @@ class RunningReply:
             StorageError: it could not be written; the wait before each further attempt doubles.
         """
         is_at_rest = self.control.is_paused and self._backoff_s == CHECKPOINT_S
-        if not self._is_dirty or (clock() < self._due and not is_at_rest):
+        is_dirty = self._is_dirty or self.candidates.is_dirty
+        if not is_dirty or (clock() < self._due and not is_at_rest):
             return False
         self._backoff_s = min(2 * self._backoff_s, LONGEST_BACKOFF_S)
         try:
-            recorded = self.recorder.unwritten() if self.recorder is not None else ()
-            store.checkpoint(self.message.id, self.text, tuple(self._token_ids), recorded)
-            if self.recorder is not None:
-                self.recorder.note_written()
+            if self._is_dirty:
+                recorded = self.recorder.unwritten() if self.recorder is not None else ()
+                store.checkpoint(self.message.id, self.text, tuple(self._token_ids), recorded)
+                if self.recorder is not None:
+                    self.recorder.note_written()
+                self._is_dirty = False
+            self.candidates.checkpoint(store)
             self._backoff_s = CHECKPOINT_S
-            self._is_dirty = False
         finally:
             # After the attempt, which may have waited for a lock.
             self._due = clock() + self._backoff_s

@@ -36,7 +36,7 @@ from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.thoughts import OPENING, extract_answer
 from ttchat_tui.domain.updates import NOTE, CapabilitiesChanged, Notice, Update
 from ttchat_tui.engine.runtime.host import EngineHost
-from ttchat_tui.session.candidates import fresh_seed
+from ttchat_tui.session.candidate_rows import fresh_seed
 from ttchat_tui.session.notices import NO_MODEL
 from ttchat_tui.storage.errors import StorageError
 

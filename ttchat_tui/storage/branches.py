@@ -5,7 +5,7 @@ A deleted branch becomes a deleted conversation of its own: it is undone, kept a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from ttchat_tui.domain.conversation import Message, ReplyRecord
@@ -172,30 +172,33 @@ class Branches:
             update_conversation(transaction, target, "head_id = ?", parent)
         return target
 
-    def cut(self, message: Message, head_id: int | None) -> int:
-        """Delete a message with all that follows it, in every branch, and return their number. `put_back` undoes it for 30
-        days. `head_id`: the end of the path that is on screen afterwards.
+    def cut(self, messages: Sequence[Message], head_id: int | None) -> int:
+        """Delete messages of one conversation with all that follows them, in every branch, and return their number. For 30
+        days `put_back` undoes it for each; `last_deleted` has them together. `head_id`: the end of the path that is on
+        screen afterwards.
 
         Raises:
             StorageError: `reply_busy` while a reply in it is being written; `not_found` if it is no longer there.
         """
-        now = self._clock()
+        now, count = self._clock(), 0
         with self._database.transaction() as transaction:
-            statuses = [
-                row["status"] for row in transaction.execute(_STATUSES, (message.id, message.conversation_id))
-            ]
-            if not statuses:
-                raise not_found("This message")
-            if "streaming" in statuses:
-                raise StorageError(REPLY_BUSY)
-            update_conversation(transaction, message.conversation_id, "head_id = ?", head_id)
-            target = transaction.insert(
-                "INSERT INTO conversations (created_at, updated_at, deleted_at, cut_from, cut_below)"
-                " VALUES (?, ?, ?, ?, ?)",
-                (now, now, deletion_time(transaction, now), message.conversation_id, message.parent_id),
-            )
-            _move(transaction, message.id, target, None)
-        return len(statuses)
+            deleted_at = deletion_time(transaction, now)
+            for message in messages:
+                found = transaction.execute(_STATUSES, (message.id, message.conversation_id))
+                statuses = [row["status"] for row in found]
+                if not statuses:
+                    raise not_found("This message")
+                if "streaming" in statuses:
+                    raise StorageError(REPLY_BUSY)
+                count += len(statuses)
+                update_conversation(transaction, message.conversation_id, "head_id = ?", head_id)
+                target = transaction.insert(
+                    "INSERT INTO conversations (created_at, updated_at, deleted_at, cut_from, cut_below)"
+                    " VALUES (?, ?, ?, ?, ?)",
+                    (now, now, deleted_at, message.conversation_id, message.parent_id),
+                )
+                _move(transaction, message.id, target, None)
+        return count
 
     def is_cut(self, conversation_id: int) -> bool:
         """Whether this deleted conversation is a branch that was cut off."""

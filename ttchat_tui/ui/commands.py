@@ -72,6 +72,7 @@ TABLE: Final[tuple[Action, ...]] = (
     Action("unban", "Remove bans and boosts", "Reply", "Remove the ban or boost of this token; without a text, all of them.", slash="/unban", argument="text", is_new=True),
     Action("regenerate", "Regenerate a reply", "Reply", "Answer again, at the selected message or the last one; the old reply stays. /retry model=NAME temperature=0.2 changes settings for this reply.", "ctrl+r", "/retry", "settings", parts="settings"),
     Action("continue_reply", "Continue a reply", "Reply", "Resume the selected or the last reply where it was cut off or stopped.", slash="/continue"),
+    Action("candidates", "Ask for several replies", "Reply", "Several replies to the draft or the last message, side by side: /candidates 4 temperature=0.2..1.4, a list of values, presets, or other seeds.", "f12", "/candidates", "N what text", is_new=True),
     Action("edit_draft", "Edit the draft in $EDITOR", "Reply", "Edit the draft in $VISUAL or $EDITOR.", "ctrl+g", "/edit"),
     Action("template", "Use a prompt template", "Reply", "Put a template into the prompt, or make it the system prompt.", "alt+m", "/template", "template"),
     Action("save_template", "Save as a prompt template", "Reply", "Save the draft, your last message or the system prompt as a template.", slash="/save-template", argument="name"),

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ttchat_tui.ui import model_rows as model_rows
     from ttchat_tui.ui import setting_choices as setting_choices
     from ttchat_tui.ui.markdown import fenced_code as fenced_code
+    from ttchat_tui.ui.screens import candidates as candidates
     from ttchat_tui.ui.screens import edit_queued as edit_queued
     from ttchat_tui.ui.screens import edited_reply as edited_reply
     from ttchat_tui.ui.screens import help as help
@@ -92,6 +93,7 @@ MODULES: Final[dict[str, str]] = {
     "ledger": "ttchat_tui.ui.screens.ledger",
     "inspector": "ttchat_tui.ui.screens.inspector",
     "timeline": "ttchat_tui.ui.screens.timeline",
+    "candidates": "ttchat_tui.ui.screens.candidates",
     "import_files": "ttchat_tui.ui.screens.import_files",
     "importing": "ttchat_tui.storage.imports.importing",
     "prompt_files": "ttchat_tui.config.prompt_files",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
@@ -22,6 +23,7 @@ from ttchat_tui.ui.engine_pump import EnginePump
 from ttchat_tui.ui.live_metrics import LiveMetrics
 from ttchat_tui.ui.screens.attaching import Attaching
 from ttchat_tui.ui.screens.branch_actions import BranchActions
+from ttchat_tui.ui.screens.comparing import Comparing
 from ttchat_tui.ui.screens.constraining import ConstraintActions
 from ttchat_tui.ui.screens.elsewhere import FOLLOW_S
 from ttchat_tui.ui.screens.file_actions import FileActions
@@ -72,6 +74,7 @@ class ChatScreen(
     PausingActions,
     SteeringActions,
     Previewing,
+    Comparing,
     DirtySpanScreen[None],
 ):
     """The app's main screen; dialogs open on top of it."""
@@ -159,7 +162,10 @@ class ChatScreen(
     def _flush(self) -> float:
         if self.session.is_answering and self.metrics.is_due():
             self._refresh_metrics()
-        return self.transcript.flush()
+        began_s = time.thread_time()
+        self.flush_candidates()
+        took_s = time.thread_time() - began_s
+        return took_s + self.transcript.flush()
 
     # --- messages from the widgets
 

@@ -107,17 +107,10 @@ class MessageChunk(NoSecondLayout, ClearsStyleCache, Static):
         return sum(len(row.lines(width)) for row in self._rows)
 
     def _style_named(self, name: str) -> Style:
-        """The style of a component class, from the nearest ancestor that has it.
-
-        `Widget.get_visual_style(partial=True)` loses opaque backgrounds (Textual 8.2.8).
-        """
+        """The style of a component class, from the nearest ancestor that has it."""
         for node in self.ancestors:
             if isinstance(node, Widget) and name in node.COMPONENT_CLASSES:
-                styles = node.get_component_styles(name)
-                return Style(
-                    background=styles.background if styles.has_rule("background") else None,
-                    foreground=styles.color if styles.has_rule("color") else None,
-                ) + Style.from_rich_style(styles.text_style)
+                return style_of(node, name)
         return Style()
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
@@ -136,3 +129,15 @@ class MessageChunk(NoSecondLayout, ClearsStyleCache, Static):
                     event.stop()
                     self.post_message(self.ThoughtClicked(self, row.number))
                 return
+
+
+def style_of(widget: Widget, name: str) -> Style:
+    """The style of a component class of `widget`.
+
+    `Widget.get_visual_style(partial=True)` loses opaque backgrounds (Textual 8.2.8).
+    """
+    styles = widget.get_component_styles(name)
+    return Style(
+        background=styles.background if styles.has_rule("background") else None,
+        foreground=styles.color if styles.has_rule("color") else None,
+    ) + Style.from_rich_style(styles.text_style)

@@ -1,0 +1,156 @@
+"""Several replies to one message, and what differs between them, as it follows `/candidates`.
+
+[N] [seed | NAME=LOW..HIGH | NAME=A,B,C | preset | preset=A,B] [the message]
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.generation import Candidate
+from ttchat_tui.domain.preset import BUILT_IN, Preset
+from ttchat_tui.domain.reply_settings import names_near, parse_reply_settings, setting_words
+from ttchat_tui.domain.sampling import TEMPLATE_FIELDS, SamplingParams
+
+DEFAULT: Final = 4
+MOST: Final = 32
+
+_COUNT: Final = re.compile(r"(\d+)(?:\s+|$)")
+_SETTING: Final = re.compile(r"([A-Za-z][\w-]*)=(\S*)(?:\s+|$)")
+_RANGE: Final = re.compile(r"(-?[\d.]*\d)\.\.(-?\d[\d.]*)")
+_SHARED: Final = TEMPLATE_FIELDS | {"stop"}
+"""What all candidates share: the prompt, and where a reply ends."""
+
+
+class Variant(msgspec.Struct, frozen=True):
+    """One of the replies that are wanted."""
+
+    label: str
+    """What it differs in: `temperature 0.2`."""
+    row: Candidate
+
+
+class CandidateOrder(msgspec.Struct, frozen=True):
+    """What was typed."""
+
+    count: int = 0
+    """0: as many as there are values, or the usual number."""
+    name: str = "seed"
+    """What differs: a field of `SamplingParams`, or `preset`."""
+    value: str = ""
+    """As it was typed; empty: random seeds, or the presets of the program."""
+    text: str = ""
+    """The message to answer; empty: the last one is answered again."""
+
+
+def parse_candidates(typed: str) -> CandidateOrder | ErrorInfo:
+    """Parse what follows `/candidates`. Values are checked by `variants`."""
+    rest, count, name, value = typed.strip(), 0, "seed", ""
+    if match := _COUNT.match(rest):
+        count, rest = int(match[1][:9]), rest[match.end() :]
+        if not 1 <= count <= MOST:
+            return _usage(f"There can be 1 to {MOST} candidates.")
+    if match := _SETTING.match(rest):
+        name, value, rest = match[1].lower().replace("-", "_"), match[2], rest[match.end() :]
+        if name != "preset" and name not in SamplingParams.__struct_fields__:
+            return _usage(f"{match[0].strip()!r} is no setting.", names_near(name))
+        if not value:
+            return _usage(f"{match[0].strip()!r} has no value.", f"Write {match[1]}=LOW..HIGH, or A,B,C.")
+    elif rest in ("seed", "preset"):
+        name, rest = rest, ""
+    return CandidateOrder(count, name, value, rest)
+
+
+def variants(
+    order: CandidateOrder,
+    sampling: SamplingParams,
+    default: SamplingParams,
+    preset: Callable[[str], Preset],
+    draw: Callable[[SamplingParams, int], Sequence[Candidate]],
+) -> list[Variant] | ErrorInfo:
+    """
+    Args:
+        sampling: the conversation's.
+        default: what a preset leaves out.
+        preset: the preset of a name. What it raises passes through.
+        draw: rows with seeds of their own.
+    """
+    if order.name == "preset":
+        return _presets(order, sampling, default, preset, draw)
+    if order.name in _SHARED:
+        what = order.name.replace("_", "-")
+        return _usage(f"{what} cannot differ: candidates share one prompt, and where a reply ends.")
+    values = _values(order)
+    if isinstance(values, ErrorInfo):
+        return values
+    settings = [parse_reply_settings(f"{order.name}={value}") for value in values]
+    for each in settings:
+        if isinstance(each, ErrorInfo):
+            return each
+    samplings = [each.over(sampling) for each in settings if not isinstance(each, ErrorInfo)]
+    if len(samplings) > 1 and order.name != "seed":
+        seed = draw(sampling, 1)[0].seed  # one for all: nothing else differs
+        return [
+            Variant(setting_words(each, [order.name])[0], Candidate(seed=seed, sampling=each))
+            for each in samplings
+        ]
+    if order.name == "seed":
+        count = order.count or DEFAULT
+        rows = [Candidate(seed=each.seed or 0) for each in samplings]
+        rows = rows if len(rows) > 1 else draw(samplings[0] if samplings else sampling, count)
+    else:
+        rows = [
+            Candidate(seed=each.seed, sampling=samplings[0])
+            for each in draw(sampling, order.count or DEFAULT)
+        ]
+    return [Variant(f"seed {row.seed}", row) for row in rows]
+
+
+def _values(order: CandidateOrder) -> list[str] | ErrorInfo:
+    """The values that were typed, those of a range calculated."""
+    if match := _RANGE.fullmatch(order.value):
+        try:
+            low, high = float(match[1]), float(match[2])
+        except ValueError:
+            return _usage(f"{order.value!r} is no range.", "Write LOW..HIGH, such as 0.2..1.4.")
+        count = order.count or DEFAULT
+        steps = [low + (high - low) * step / max(1, count - 1) for step in range(count)]
+        is_whole = SamplingParams.__annotations__[order.name].startswith("Annotated[int")
+        found = [f"{round(each)}" if is_whole else f"{round(each, 3):g}" for each in steps]
+    else:
+        found = [each for each in order.value.split(",") if each]
+    found = list(dict.fromkeys(found))
+    if order.count and len(found) > 1 and len(found) != order.count:
+        return _usage(f"{order.value} gives {len(found)} different values, not {order.count}.")
+    return found
+
+
+def _presets(
+    order: CandidateOrder,
+    sampling: SamplingParams,
+    default: SamplingParams,
+    preset: Callable[[str], Preset],
+    draw: Callable[[SamplingParams, int], Sequence[Candidate]],
+) -> list[Variant] | ErrorInfo:
+    """Only their sampling counts: system prompt and model are shared."""
+    names = [each for each in order.value.split(",") if each] or [*BUILT_IN][: order.count or None]
+    if order.count and order.count != len(names):
+        return _usage(f"{len(names)} presets give {len(names)} candidates, not {order.count}.")
+    found = [preset(name) for name in names]
+    for each in found:
+        if not each.sampling.given:
+            return _usage(f"The preset {each.name} gives no sampling, in which candidates could differ.")
+    seed = draw(sampling, 1)[0].seed
+    return [
+        Variant(f"preset {each.name}", Candidate(seed=seed, sampling=each.sampling_over(sampling, default)))
+        for each in found
+    ]
+
+
+def _usage(message: str, cure: str = "") -> ErrorInfo:
+    return ErrorInfo(kind="usage", message=message, cure=cure)

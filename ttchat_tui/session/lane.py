@@ -1,0 +1,98 @@
+"""One of the replies that are compared side by side."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from ttchat_tui.domain.candidates import Variant
+from ttchat_tui.domain.conversation import Message
+from ttchat_tui.session.running_reply import RunningReply
+
+LaneState: TypeAlias = Literal["waiting", "running", "ended"]
+Wish: TypeAlias = Literal["answer", "continue"]
+"""What a lane waits for: a reply of its own, or more of the one that it has."""
+
+
+class Lane:
+    """A reply, from before it is asked for until after it has ended."""
+
+    def __init__(self, variant: Variant) -> None:
+        self.variant = variant
+        self.wish: Wish | None = "answer"
+        """What it waits for; None: nothing."""
+        self.message: Message | None = None
+        """Its reply as it is stored; None: it has none yet, or it ended without a text."""
+        self.note = ""
+        """Why there is no reply."""
+        self._running: RunningReply | None = None
+        self._row = 0
+
+    @property
+    def label(self) -> str:
+        return self.variant.label
+
+    @property
+    def state(self) -> LaneState:
+        if self._running is not None:
+            ends = self._running.candidates
+            end = ends[self._row].end if self._row else ends.first_end
+            if end is None:
+                return "running"
+        return "waiting" if self.wish is not None else "ended"
+
+    @property
+    def text(self) -> str:
+        """The reply so far."""
+        if self._running is not None:
+            return (self._running.candidates[self._row] if self._row else self._running).text
+        return self.message.content if self.message is not None else ""
+
+    @property
+    def tokens(self) -> int:
+        """Of the reply so far."""
+        if self._running is not None:
+            return (self._running.candidates[self._row] if self._row else self._running).tokens
+        return len(self.message.reply.token_ids) if self.message and self.message.reply else 0
+
+    @property
+    def ended(self) -> Message | None:
+        """Its final reply, once it is stored."""
+        if self._running is None:
+            return self.message
+        row = self._running.candidates[self._row] if self._row else None
+        return row.message if row is not None and row.end is not None and not row.is_removed else None
+
+    def begin(self, running: RunningReply, row: int) -> None:
+        self.wish, self.note = None, ""
+        self._running, self._row = running, row
+        self.message = running.candidates[row].message if row else running.message
+
+    def stop(self) -> None:
+        """End it, or wait no longer."""
+        self.wish = None
+        if self._running is None:
+            self.note = self.note or ("" if self.message else "It was not begun.")
+        elif self._running.request.candidates:
+            self._running.control.stop_rows(self._row)
+        else:
+            self._running.control.cancel()
+
+    def is_in(self, running: RunningReply | None) -> bool:
+        return self._running is not None and self._running is running
+
+    def settle(self) -> None:
+        """The request that it was in has ended."""
+        running, row = self._running, self._row
+        if running is None:
+            return
+        self._running = None
+        if row:
+            other = running.candidates[row]
+            self.message = None if other.is_removed else other.message
+            end = other.end
+        else:
+            self.message = running.home.path.message(running.message.id)
+            end = running.candidates.first_end
+        if self.message is None:
+            error = end.error if end is not None else None
+            self.note = error.message if error is not None else "It ended before its first token."

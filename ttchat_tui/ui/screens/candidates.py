@@ -1,0 +1,270 @@
+"""Several replies to one message, side by side: in columns where the screen is wide, in tabs where it is not."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Final
+
+from textual import getters
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Container
+from textual.content import Content
+from textual.widgets import Static
+
+from ttchat_tui.domain.updates import Update
+from ttchat_tui.session import ChatSession
+from ttchat_tui.session.lane import Lane
+from ttchat_tui.ui.daemon_thread import in_daemon_thread
+from ttchat_tui.ui.screens.dialog import Dialog
+from ttchat_tui.ui.widgets.candidates.differences import Marks, differences, words_of
+from ttchat_tui.ui.widgets.candidates.lane_view import LaneView
+from ttchat_tui.ui.widgets.transcript.folding import Folding
+
+LEAST_WIDTH: Final = 38
+LEAST_HEIGHT: Final = 9
+"""Of a lane with its border; with less room there are tabs."""
+
+KEYS: Final = (
+    "←→ choose  enter keep one  o open, keep all  s/S stop one/all  r again  c more  d differences  t tabs"
+)
+
+
+class CandidatesScreen(Dialog[None]):
+    """Over the chat, which goes on below it. Esc keeps all: they are siblings in the tree from the beginning."""
+
+    heading = "Candidates"
+    keys = "esc keeps all"
+    AUTO_FOCUS = "LaneView"
+    BINDINGS = [
+        Binding("enter", "keep", "Keep one", show=False),
+        Binding("o", "open", "Open", show=False),
+        Binding("s", "stop", "Stop", show=False),
+        Binding("S", "stop_all", "Stop all", show=False),
+        Binding("r", "regenerate", "Again", show=False),
+        Binding("c", "continue_reply", "More", show=False),
+        Binding("d", "differences", "Differences", show=False),
+        Binding("t", "tabs", "Tabs", show=False),
+        Binding("y", "copy", "Copy", show=False),
+        Binding("space", "pause", "Pause", show=False),
+        Binding("full_stop", "step", "One token", show=False),
+        *(Binding(str(number), f"choose({number})", show=False) for number in range(1, 10)),
+    ]
+    _grid = getters.query_one("#lanes", Container)
+
+    def __init__(
+        self,
+        session: ChatSession,
+        folding: Folding,
+        change: Callable[[Callable[[], list[Update]]], bool],
+        copy: Callable[[str], None],
+        pace: Callable[[str], None],
+    ) -> None:
+        """`change` runs an action, and draws what it has changed in the chat. `pace` pauses or steps the running reply, by
+        the name of the action."""
+        super().__init__()
+        self._session = session
+        self._folding = folding
+        self._change = change
+        self._copy = copy
+        self._pace = pace
+        self._views: list[LaneView] = []
+        self._wants_tabs = False
+        self._has_tabs = False
+        self._is_comparing = False
+        self._compared: object = None
+        """The texts whose differences are shown."""
+
+    def body(self) -> ComposeResult:
+        yield Static("", id="tabs", markup=False)
+        self._views = self._new_views()
+        with Container(id="lanes"):
+            yield from self._views
+        yield Static("", id="reason", markup=False)
+        yield Static(KEYS, classes="hint", markup=False)
+
+    def _new_views(self) -> list[LaneView]:
+        lanes = self._session.candidates.lanes
+        return [LaneView(lane, number, self._folding) for number, lane in enumerate(lanes, start=1)]
+
+    def on_mount(self) -> None:
+        self._arrange()
+        self.flush()
+
+    def on_resize(self) -> None:
+        self._arrange()
+
+    def flush(self) -> None:
+        """Draw what has come since the last call."""
+        if not self.is_mounted:
+            return
+        if [view.lane for view in self._views] != self._session.candidates.lanes:
+            if not self._session.candidates.lanes:  # the prompt was refused
+                self.dismiss(None)
+                return
+            self._replace_views()
+        now_s = time.monotonic()
+        for view in self._views:
+            view.flush(now_s)
+        self._show_reason()
+        if self._has_tabs:
+            self._show_tabs()
+        if self._is_comparing:
+            self._compare()
+
+    def _replace_views(self) -> None:
+        """Other lanes: the others of one that is kept have gone."""
+        self._grid.remove_children(LaneView)
+        self._views = self._new_views()
+        self._grid.mount(*self._views)
+        self._views[0].focus()
+        self._arrange()
+
+    # --- where they are
+
+    def _arrange(self) -> None:
+        """Columns, in several rows if need be; tabs if they would be too small."""
+        count = len(self._views)
+        width, height = self.size.width - 4, self.size.height - 5
+        most = max(1, min(count, width // LEAST_WIDTH))
+        rows = math.ceil(count / most)
+        self._has_tabs = count > 1 and (self._wants_tabs or rows * LEAST_HEIGHT > height or most == 1)
+        columns = 1 if self._has_tabs else math.ceil(count / rows)
+        self._grid.styles.grid_size_columns = columns
+        self._grid.styles.grid_size_rows = 1 if self._has_tabs else rows
+        self.query_one("#tabs").display = self._has_tabs
+        for view in self._views:
+            view.display = not self._has_tabs or view is self._chosen
+        self._show_tabs()
+
+    @property
+    def _chosen(self) -> LaneView:
+        return next((view for view in self._views if view.has_focus), self._last_chosen)
+
+    @property
+    def _last_chosen(self) -> LaneView:
+        return next((view for view in self._views if view.has_class("-chosen")), self._views[0])
+
+    def _choose(self, chosen: LaneView) -> None:
+        for view in self._views:
+            view.set_class(view is chosen, "-chosen")
+            view.display = not self._has_tabs or view is chosen
+        chosen.focus()
+        self._show_tabs()
+
+    def _show_tabs(self) -> None:
+        if not self._has_tabs:
+            return
+        parts: list[Content | str] = []
+        for view in self._views:
+            style = "bold reverse" if view is self._chosen else "$text-muted"
+            mark = {"waiting": "○", "running": "●", "ended": "✓"}[view.lane.state]
+            parts += [Content.styled(f" {view.number} {mark} ", style), " "]
+        self.query_one("#tabs", Static).update(Content.assemble(*parts), layout=False)
+
+    def _show_reason(self) -> None:
+        candidates = self._session.candidates
+        reason = candidates.why_in_turn if candidates.is_running else ""
+        line = self.query_one("#reason", Static)
+        if line.content != reason:
+            line.update(reason)
+            line.display = bool(reason)
+
+    # --- keys
+
+    def action_move(self, step: int) -> None:
+        at = self._views.index(self._chosen)
+        self._choose(self._views[(at + step) % len(self._views)])
+
+    def action_choose(self, number: int) -> None:
+        if number <= len(self._views):
+            self._choose(self._views[number - 1])
+
+    def action_tabs(self) -> None:
+        chosen = self._chosen
+        self._wants_tabs = not self._has_tabs
+        self._choose(chosen)
+        self._arrange()
+
+    @property
+    def _lane(self) -> Lane:
+        return self._chosen.lane
+
+    def action_keep(self) -> None:
+        """Keep the chosen one; the others go. While it streams, it stays on screen alone."""
+        lane, candidates = self._lane, self._session.candidates
+        self._change(lambda: candidates.keep(lane))
+        if not candidates.is_running:
+            self.dismiss(None)
+        else:
+            self._wants_tabs = True
+            self._arrange()
+
+    def action_open(self) -> None:
+        lane = self._lane
+        if self._session.candidates.is_running:
+            self.app.bell()
+        else:
+            self._change(lambda: self._session.candidates.show(lane))
+            self.dismiss(None)
+
+    def action_stop(self) -> None:
+        self._session.candidates.stop(self._lane)
+        self.flush()
+
+    def action_stop_all(self) -> None:
+        self._session.candidates.stop(*self._session.candidates.lanes)
+        self.flush()
+
+    def action_regenerate(self) -> None:
+        lane = self._lane
+        self._change(lambda: self._session.candidates.regenerate(lane))
+        self.flush()
+
+    def action_continue_reply(self) -> None:
+        lane = self._lane
+        self._change(lambda: self._session.candidates.continue_reply(lane))
+        self.flush()
+
+    def action_copy(self) -> None:
+        if text := self._lane.text:
+            self._copy(text)
+
+    def action_pause(self) -> None:
+        self._pace("pause")
+
+    def action_step(self) -> None:
+        self._pace("step")
+
+    # --- differences
+
+    def action_differences(self) -> None:
+        """Mark the words in which each differs from the first, or no longer."""
+        self._is_comparing = not self._is_comparing
+        self._compared = None
+        if self._is_comparing:
+            self._compare()
+        else:
+            for view in self._views:
+                view.mark({})
+
+    def _compare(self) -> None:
+        """Those that have ended: a text that grows would be marked anew all the time."""
+        ended = [view for view in self._views if view.lane.state == "ended"]
+        texts = [(view.number, view.lane.text) for view in ended]
+        if texts == self._compared or not ended or ended[0] is not self._views[0]:
+            return
+        self._compared = texts
+        words = [(view, words_of(view.chunks)) for view in ended]
+
+        def compare() -> list[tuple[LaneView, Marks]]:
+            return [(view, differences(words[0][1], own)) for view, own in words[1:]]
+
+        async def show() -> None:
+            for view, marks in await in_daemon_thread(compare):
+                if self._is_comparing:
+                    view.mark(marks)
+
+        self.run_worker(show(), group="compare", exclusive=True)

@@ -1,0 +1,92 @@
+"""Actions of the chat screen that ask for several replies at once, and show them side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from ttchat_tui.config.errors import ConfigError
+from ttchat_tui.config.prompt_library import PromptLibrary
+from ttchat_tui.domain.candidates import CandidateOrder, parse_candidates
+from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.updates import Update
+from ttchat_tui.ui import deferred
+from ttchat_tui.ui.screens.chat_actions import ChatActions
+
+if TYPE_CHECKING:
+    from ttchat_tui.ui.screens.candidates import CandidatesScreen
+
+
+class Comparing(ChatActions):
+    """`/candidates` and F12."""
+
+    attached: Callable[..., Awaitable[str | None]]
+    library: PromptLibrary
+    action_pause: Callable[[], None]
+    action_step: Callable[[], None]
+    copy: Callable[[str], None]
+    _text_to_send: str
+    _change: Callable[[Callable[[], list[Update]]], bool]
+    _side_by_side: CandidatesScreen | None = None
+    """The screen that shows them, also once it is closed."""
+
+    async def action_candidates(self) -> None:
+        """Answer the draft, or the last message again; without a draft, first show those that are there."""
+        text = self._text_to_send
+        if not text.strip() and self.session.candidates.is_on_screen:
+            self._show_candidates()
+        else:
+            await self._ask_candidates(CandidateOrder(text=text), is_draft=bool(text.strip()))
+
+    async def command_candidates(self, typed: str) -> None:
+        order = parse_candidates(typed)
+        if isinstance(order, ErrorInfo):
+            self.show_error(order)
+        else:
+            await self._ask_candidates(order)
+
+    def choices_candidates(self) -> list[tuple[str, str]]:
+        return [
+            ("4", "with other seeds"),
+            ("4 temperature=0.2..1.4", "a range of any setting"),
+            ("temperature=0.2,0.7,1.2", "these values"),
+            ("preset", "a reply for each preset"),
+        ]
+
+    async def _ask_candidates(self, order: CandidateOrder, *, is_draft: bool = False) -> None:
+        """`is_draft`: the text is in the prompt."""
+        candidates = self.session.candidates
+        try:
+            wanted = candidates.wanted(order, self.library.preset)
+        except ConfigError as error:
+            wanted = error.info
+        if isinstance(wanted, ErrorInfo):
+            self.show_error(wanted)
+            return
+        text = await self.attached(order.text) if order.text.strip() else ""
+        if text is None or (is_draft and self.prompt.text != order.text):
+            return  # a file cannot be attached; or the draft was changed while files were read
+        self.apply_typed_settings()
+        if is_draft:
+            self.prompt.clear_draft()
+        self.transcript.follow()
+        self.attempt(lambda: candidates.ask(wanted, text))
+        self.keep_draft()
+        if candidates.is_running:
+            self._show_candidates()
+
+    def _show_candidates(self) -> None:
+        paces = {"pause": self.action_pause, "step": self.action_step}
+        self._side_by_side = deferred.candidates.CandidatesScreen(
+            self.session,
+            self.transcript.folding,
+            self._change,
+            self.copy,
+            lambda name: paces[name](),
+        )
+        self.app.push_screen(self._side_by_side)
+
+    def flush_candidates(self) -> None:
+        """Draw what has come of them, if they are on screen."""
+        if self._side_by_side is not None and self._side_by_side in self.app.screen_stack:
+            self._side_by_side.flush()

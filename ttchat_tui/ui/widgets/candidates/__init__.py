@@ -1,0 +1,1 @@
+"""Replies side by side."""

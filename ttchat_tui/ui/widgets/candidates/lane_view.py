@@ -1,0 +1,157 @@
+"""One of several replies on screen: the transcript's Markdown, drawn by lines, so that growing needs no layout."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.geometry import Size
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+from textual.style import Style
+from textual.visual import RenderOptions
+
+from ttchat_tui.domain.text import visible
+from ttchat_tui.session.lane import Lane
+from ttchat_tui.ui.markdown.document import RenderChunk
+from ttchat_tui.ui.markdown.visual import RowsVisual
+from ttchat_tui.ui.widgets.candidates.differences import Marks
+from ttchat_tui.ui.widgets.candidates.lane_words import figures_of_lane, is_worth_showing
+from ttchat_tui.ui.widgets.transcript.chunk import style_of
+from ttchat_tui.ui.widgets.transcript.folding import Folding
+from ttchat_tui.ui.widgets.transcript.reply_document import ReplyDocument
+from ttchat_tui.ui.widgets.transcript.transcript import Transcript
+
+
+class LaneView(ScrollView, can_focus=True):
+    """Shows a lane, which may grow. The view follows its end until the reader scrolls away from it."""
+
+    ALLOW_SELECT = False
+    COMPONENT_CLASSES: ClassVar[set[str]] = {*Transcript.COMPONENT_CLASSES, "lane--different"}
+    DEFAULT_CSS = "LaneView { overflow-x: hidden; overflow-y: auto; }"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left", "screen.move(-1)", "Previous", show=False),
+        Binding("right", "screen.move(1)", "Next", show=False),
+    ]
+
+    def __init__(self, lane: Lane, number: int, folding: Folding) -> None:
+        super().__init__()
+        self.lane = lane
+        self.number = number
+        self._folding = folding
+        self._source = ""
+        self._is_final = False
+        self._document = self._new_document()
+        self._lines: list[Strip] = []
+        self._starts: list[int] = []
+        """The first line of each chunk."""
+        self._marks: Marks = {}
+        self._looks: tuple[object, ...] = ()
+        self._subtitle = ""
+        self._shown_s = 0.0
+
+    def _new_document(self) -> ReplyDocument:
+        return ReplyDocument(self.number, self._folding, is_streaming=True)
+
+    @property
+    def chunks(self) -> list[RenderChunk]:
+        return self._document.chunks
+
+    def on_mount(self) -> None:
+        self.flush(0.0)
+
+    def flush(self, now_s: float) -> None:
+        """Draw what has come since the last call. `now_s`: a clock, for figures that move."""
+        text, is_ended = self.lane.text, self.lane.state == "ended"
+        if not text.startswith(self._source) or (is_ended and text != self._source and self._is_final):
+            self._source, self._is_final, self._document = "", False, self._new_document()
+            self._marks = {}
+            self._draw(0)
+        if len(text) > len(self._source):
+            self._document.feed(text[len(self._source) :])
+            self._source = text
+            self._draw(self._document.update())
+        if is_ended and not self._is_final:
+            self._is_final = True
+            if text:
+                self._draw(self._document.finish())
+        self._show_figures(now_s)
+
+    def _show_figures(self, now_s: float) -> None:
+        words = figures_of_lane(self.lane)
+        if words != self._subtitle and is_worth_showing(self.lane, now_s - self._shown_s):
+            self._subtitle, self._shown_s = words, now_s
+            self.border_subtitle = Content(visible(words))
+        title = f"{self.number} · {visible(self.lane.label)}"
+        if self.border_title != title:
+            self.border_title = Content(title)  # pyright: ignore[reportAttributeAccessIssue]
+
+    # --- drawing
+
+    @property
+    def _text_width(self) -> int:
+        return self.scrollable_content_region.width
+
+    def _draw(self, first: int) -> None:
+        """Draw the chunks from number `first` on."""
+        width = self._text_width
+        if width <= 0:
+            return
+        is_at_end = self.scroll_y >= self.max_scroll_y - 1
+        chunks = self._document.chunks
+        first = min(first, len(self._starts), len(chunks))
+        begin = self._starts[first] if first < len(self._starts) else len(self._lines)
+        before = len(self._lines)
+        del self._lines[begin:], self._starts[first:]
+        for number, chunk in enumerate(chunks[first:], start=first):
+            self._starts.append(len(self._lines))
+            self._lines += self._strips(number, chunk, width)
+        self.virtual_size = Size(0, len(self._lines))
+        self.refresh_lines(begin, max(before, len(self._lines)) - begin)
+        if is_at_end and self.max_scroll_y > 0:
+            self.scroll_to(y=self.max_scroll_y, animate=False, force=True, immediate=True)
+
+    def _strips(self, number: int, chunk: RenderChunk, width: int) -> list[Strip]:
+        base = self.visual_style
+        if chunk.is_thought:
+            base += self._style_named("md-faint")
+        visual = RowsVisual(chunk.rows, self._style_named, self._marks.get(number, ()))
+        return visual.render_strips(width, None, base, RenderOptions(self._get_style, self.styles))
+
+    def _style_named(self, name: str) -> Style:
+        return style_of(self, name)
+
+    def mark(self, marks: Marks) -> None:
+        """Mark these words."""
+        if marks != self._marks:
+            self._marks = marks
+            self._draw(0)
+
+    def render_line(self, y: int) -> Strip:
+        row, width = round(self.scroll_y) + y, self._text_width
+        if row < len(self._lines):
+            return self._lines[row]
+        if row == 0 and not self._lines:
+            return self._empty(width)
+        return Strip.blank(width, self.rich_style)
+
+    def _empty(self, width: int) -> Strip:
+        note = Content.styled(visible(self.lane.note), self._style_named("md-faint"))
+        strips = note.render_strips(width, 1, self.visual_style, RenderOptions(self._get_style, self.styles))
+        return strips[0].adjust_cell_length(width, self.rich_style) if strips else Strip.blank(width)
+
+    def on_resize(self) -> None:
+        self._draw(0)
+
+    def notify_style_update(self) -> None:
+        super().notify_style_update()
+        if self.is_mounted:
+            self.call_after_refresh(self._draw_in_other_colours)
+
+    def _draw_in_other_colours(self) -> None:
+        """Only if they are others: a change of focus has only another border."""
+        looks = (self.visual_style, self._style_named("md-h1"), self._style_named("md-block"))
+        if looks != self._looks:
+            self._looks = looks
+            self._draw(0)

@@ -15,6 +15,8 @@ FACTORY = "benchmarks.paced_engine:create"
 RATE = "TTCHAT_BENCH_TOKENS_PER_S"
 CONTENT = "TTCHAT_BENCH_CONTENT"
 """`mixed` (also when unset) or `prose`."""
+ROWS = "TTCHAT_BENCH_ROWS"
+"""The most rows of a batch, which share the rate; 1 when unset."""
 
 SECTION = """## Sharding a weight
 
@@ -67,4 +69,10 @@ def create(_kind: str) -> PacedEngine:
     """The factory for the child process. A reply is longer than any measurement."""
     section = PARAGRAPH if os.environ.get(CONTENT) == "prose" else SECTION
     sections = 200_000 // len(re.findall(r"\S+", section))
-    return PacedEngine(Script(replies=(section * sections,), context_length=1_000_000))
+    return PacedEngine(
+        Script(
+            replies=(section * sections,),
+            context_length=1_000_000,
+            batch_sizes=(int(os.environ.get(ROWS, "1")),),
+        )
+    )

@@ -209,10 +209,14 @@ def test_the_rows_of_a_batch_have_its_figures_together(tokens: list[tuple[int, f
         now_s += pause_s
         together.token(now_s, row % rows)
         apart[row % rows].token(now_s)
-    batch = Meter.of_batch(apart)
-    for meter in (together, batch):
+    batch, one_by_one = Meter.of_batch(apart), metered()
+    for row, meter in enumerate(apart):  # as the screen gets them
+        for time_s in meter._times_s:
+            one_by_one.token(time_s, row)
+    for meter in (together, batch, one_by_one):
         meter.finished(now_s + 1.0)
-    assert figures(batch) == figures(together)
+    assert figures(batch) == figures(together) == figures(one_by_one)
+    assert one_by_one.now_tps(1.0) == together.now_tps(1.0)
 
 
 @pytest.mark.parametrize("module", ["numpy", "torch", "textual"])

@@ -36,6 +36,21 @@ def test_adjacent_token_events_of_a_request_are_merged_without_loss() -> None:
     ]
 
 
+def test_the_rows_of_a_batch_come_in_turn_and_are_merged_each_by_itself() -> None:
+    def of_row(number: int, row: int) -> TokenEvent:
+        return msgspec.structs.replace(token(number), row=row)
+
+    end = PrefillProgress(1, 1, 1)
+    events = [of_row(1, 0), of_row(1, 1), of_row(2, 0), of_row(2, 1), end, of_row(3, 0)]
+    merged = merge_tokens(events)
+    assert [(each.row, each.token_ids) for each in merged if isinstance(each, TokenEvent)] == [
+        (0, (1, 2)),
+        (1, (1, 2)),
+        (0, (3,)),
+    ]
+    assert merged[2] is end
+
+
 def test_a_merged_event_says_which_tokens_have_no_logprob() -> None:
     drawn_by_a_device = msgspec.structs.replace(token(2), logprobs=())
     (event,) = merge_tokens([token(1), drawn_by_a_device])

@@ -46,7 +46,7 @@ class Meter:
         self._prefill_began_s: float | None = None
         self._prefill_s: float | None = None
         self._times_s: list[float] = []
-        """Of the tokens of all rows."""
+        """Of the tokens of all rows, in ascending order."""
         self._arrivals: list[int] = []
         """Indices into `_times_s` of each forward's first token: all but the drafted ones."""
         self._rows: dict[int, _RowTimes] = {}
@@ -105,21 +105,21 @@ class Meter:
     def token(
         self, time_s: float, row: int = 0, *, is_drafted: bool = False, parts: StepParts | None = None
     ) -> None:
-        """One more token of a row. Times must not decrease. `is_drafted`: speculation drafted it, so it came from the same
-        forward as the row's last token. `parts`: where its time went."""
+        """One more token of a row. The times of a row must not decrease; rows may come one after the other. `is_drafted`:
+        speculation drafted it, so it came from the same forward as the row's last token. `parts`: where its time went."""
         state = self._rows.setdefault(row, _RowTimes())
         if not is_drafted:
             if state.arrivals >= 2:
                 insort(self._latencies_s, time_s - state.last_s)
-            elif state.arrivals == 1 and self._second_s is None:
-                self._second_s = time_s
+            elif state.arrivals == 1:
+                self._second_s = time_s if self._second_s is None else min(self._second_s, time_s)
             state.arrivals += 1
             state.last_s = time_s
             self._arrivals.append(len(self._times_s))
         if state.arrivals > 2:
             self._steady_tokens += 1
         state.tokens += 1
-        self._times_s.append(time_s)
+        insort(self._times_s, time_s)
         if row == 0:
             self.timeline.token(time_s, parts, state.arrivals, is_drafted=is_drafted)
 

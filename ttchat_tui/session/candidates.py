@@ -15,7 +15,9 @@ from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.generation import Candidate
 from ttchat_tui.domain.preset import Preset
+from ttchat_tui.domain.text import counted
 from ttchat_tui.domain.updates import (
+    NOTE,
     BranchShown,
     ConversationsChanged,
     DraftReturned,
@@ -79,12 +81,16 @@ class Candidates:
         return any(lane.state != "ended" for lane in self.lanes)
 
     @property
-    def why_in_turn(self) -> str:
-        """Why some wait for others, in a sentence; empty: they need not."""
+    def why_waiting(self) -> str:
+        """Why some have not begun, in a sentence; empty: all have."""
         info = self._session.info
-        most = max(info.capabilities.batch_sizes) if info is not None else len(self.lanes)
-        if info is None or most >= len(self.lanes):
+        if all(lane.state != "waiting" for lane in self.lanes):
             return ""
+        if info is None:
+            return "The model is being loaded."
+        most = max(info.capabilities.batch_sizes)
+        if most >= len(self.lanes):
+            return "It follows when the others have ended."
         at_once = f"{most} replies" if most > 1 else "one reply"
         return f"{info.label} makes {at_once} at a time: the others follow."
 
@@ -280,9 +286,12 @@ class Candidates:
             return []
         others = [each.message for each in self.lanes if each is not kept and each.message is not None]
         shown = self._session.branching.show_version(kept.message)
-        self._store.branches.cut(others, kept.message.id)
+        if others:
+            self._store.branches.cut(others, kept.message.id)
         self._session.organising.forget_archiving()
         self.lanes = [kept]
         kept.message = self._store.message(kept.message.id)  # with its siblings counted
         self._home.replace(kept.message)
-        return [*shown, MessageChanged(kept.message), ConversationsChanged()]
+        gone = f"{counted(len(others), 'other candidate')} deleted. /undo brings {'it' if len(others) == 1 else 'them'} back."
+        notes = [Notice(ErrorInfo(kind=NOTE, message=gone))] if others else []
+        return [*shown, MessageChanged(kept.message), *notes, ConversationsChanged()]

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from ttchat_tui.domain.candidates import Variant
 from ttchat_tui.domain.conversation import Message
+from ttchat_tui.domain.events import RowFinished
+from ttchat_tui.domain.generation import FinishReason, GenerationStats
 from ttchat_tui.session.running_reply import RunningReply
 
 LaneState: TypeAlias = Literal["waiting", "running", "ended"]
 Wish: TypeAlias = Literal["answer", "continue"]
 """What a lane waits for: a reply of its own, or more of the one that it has."""
+
+
+class LaneEnding(NamedTuple):
+    reason: FinishReason | None
+    stats: GenerationStats | None
 
 
 class Lane:
@@ -32,12 +39,17 @@ class Lane:
         return self.variant.label
 
     @property
+    def _end(self) -> RowFinished | None:
+        """How its row of the running request has ended."""
+        if self._running is None:
+            return None
+        rows = self._running.candidates
+        return rows[self._row].end if self._row else rows.first_end
+
+    @property
     def state(self) -> LaneState:
-        if self._running is not None:
-            ends = self._running.candidates
-            end = ends[self._row].end if self._row else ends.first_end
-            if end is None:
-                return "running"
+        if self._running is not None and self._end is None:
+            return "running"
         return "waiting" if self.wish is not None else "ended"
 
     @property
@@ -62,6 +74,15 @@ class Lane:
         row = self._running.candidates[self._row] if self._row else None
         return row.message if row is not None and row.end is not None and not row.is_removed else None
 
+    @property
+    def ending(self) -> LaneEnding | None:
+        """How it has ended; None: it has not, or it has no reply."""
+        if (end := self._end) is not None:
+            return LaneEnding(end.reason, end.stats)
+        if self._running is not None or self.message is None or self.message.reply is None:
+            return None
+        return LaneEnding(self.message.reply.finish_reason, self.message.reply.stats)
+
     def begin(self, running: RunningReply, row: int) -> None:
         self.wish, self.note = None, ""
         self._running, self._row = running, row
@@ -85,7 +106,6 @@ class Lane:
         running, row = self._running, self._row
         if running is None:
             return
-        self._running = None
         if row:
             other = running.candidates[row]
             self.message = None if other.is_removed else other.message
@@ -93,6 +113,7 @@ class Lane:
         else:
             self.message = running.home.path.message(running.message.id)
             end = running.candidates.first_end
+        self._running = None
         if self.message is None:
             error = end.error if end is not None else None
             self.note = error.message if error is not None else "It ended before its first token."

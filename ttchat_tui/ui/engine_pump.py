@@ -27,43 +27,43 @@ def next_pause_s(flush_cpu_s: float) -> float:
 
 
 def merge_tokens(events: Sequence[EngineEvent]) -> list[EngineEvent]:
-    """Merge adjacent token events of one row of one request. The order of events stays."""
+    """Merge the token events of each row of a request that no other event is between. The order of events stays, but for
+    tokens of different rows: those of a batch come in turn."""
     merged: list[EngineEvent] = []
-    run: list[TokenEvent] = []
+    runs: dict[tuple[int, int], list[TokenEvent]] = {}
 
-    def close_run() -> None:
-        if not run:
-            return
-        merged.append(
-            msgspec.structs.replace(
-                run[0],
-                token_ids=tuple(token for event in run for token in event.token_ids),
-                text="".join(event.text for event in run),
-                times_s=tuple(time for event in run for time in event.times_s),
-                logprobs=_aligned(run, "logprobs", None),
-                drafted=_aligned(run, "drafted", False),
-                forced=_aligned(run, "forced", False),
-                ends_thought=any(event.ends_thought for event in run),
-                distributions=_aligned(run, "distributions", None),
-                pieces={token_id: piece for event in run for token_id, piece in event.pieces.items()},
-                sampling_changes=_placed(run, "sampling_changes"),
-                pauses=_placed(run, "pauses"),
-                spent=_aligned(run, "spent", None),
-                arrived_s=_aligned(run, "arrived_s", None),
-            )
-        )
-        run.clear()
+    def close_runs() -> None:
+        merged.extend(map(_merged, runs.values()))
+        runs.clear()
 
     for event in events:
         if isinstance(event, TokenEvent) and event.replaces is None:
-            if run and (run[0].request_id, run[0].row) != (event.request_id, event.row):
-                close_run()
-            run.append(event)
+            runs.setdefault((event.request_id, event.row), []).append(event)
         else:
-            close_run()
+            close_runs()
             merged.append(event)
-    close_run()
+    close_runs()
     return merged
+
+
+def _merged(run: Sequence[TokenEvent]) -> TokenEvent:
+    """One event for all of these, of one row."""
+    return msgspec.structs.replace(
+        run[0],
+        token_ids=tuple(token for event in run for token in event.token_ids),
+        text="".join(event.text for event in run),
+        times_s=tuple(time for event in run for time in event.times_s),
+        logprobs=_aligned(run, "logprobs", None),
+        drafted=_aligned(run, "drafted", False),
+        forced=_aligned(run, "forced", False),
+        ends_thought=any(event.ends_thought for event in run),
+        distributions=_aligned(run, "distributions", None),
+        pieces={token_id: piece for event in run for token_id, piece in event.pieces.items()},
+        sampling_changes=_placed(run, "sampling_changes"),
+        pauses=_placed(run, "pauses"),
+        spent=_aligned(run, "spent", None),
+        arrived_s=_aligned(run, "arrived_s", None),
+    )
 
 
 def _aligned(run: Sequence[TokenEvent], field: str, missing: object) -> tuple[Any, ...]:

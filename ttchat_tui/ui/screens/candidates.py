@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from rich.cells import cell_len
 from textual import getters
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -14,6 +15,7 @@ from textual.containers import Container
 from textual.content import Content
 from textual.widgets import Static
 
+from ttchat_tui.domain.text import visible
 from ttchat_tui.domain.updates import Update
 from ttchat_tui.session import ChatSession
 from ttchat_tui.session.lane import Lane
@@ -21,15 +23,14 @@ from ttchat_tui.ui.daemon_thread import in_daemon_thread
 from ttchat_tui.ui.screens.dialog import Dialog
 from ttchat_tui.ui.widgets.candidates.differences import Marks, differences, words_of
 from ttchat_tui.ui.widgets.candidates.lane_view import LaneView
+from ttchat_tui.ui.widgets.candidates.lane_words import mark_of
 from ttchat_tui.ui.widgets.transcript.folding import Folding
 
 LEAST_WIDTH: Final = 38
 LEAST_HEIGHT: Final = 9
 """Of a lane with its border; with less room there are tabs."""
 
-KEYS: Final = (
-    "←→ choose  enter keep one  o open, keep all  s/S stop one/all  r again  c more  d differences  t tabs"
-)
+KEYS: Final = "←→ choose  enter keep one  o open  s/S stop  r again  c more  d compare  t tabs"
 
 
 class CandidatesScreen(Dialog[None]):
@@ -157,16 +158,20 @@ class CandidatesScreen(Dialog[None]):
     def _show_tabs(self) -> None:
         if not self._has_tabs:
             return
-        parts: list[Content | str] = []
-        for view in self._views:
-            style = "bold reverse" if view is self._chosen else "$text-muted"
-            mark = {"waiting": "○", "running": "●", "ended": "✓"}[view.lane.state]
-            parts += [Content.styled(f" {view.number} {mark} ", style), " "]
-        self.query_one("#tabs", Static).update(Content.assemble(*parts), layout=False)
+        words = [f" {view.number} {mark_of(view.lane)} " for view in self._views]
+        named = [f"{word}{visible(view.lane.label)} " for word, view in zip(words, self._views, strict=True)]
+        if cell_len(" ".join(named)) <= self.size.width - 4:
+            words = named
+        chosen = self._views.index(self._chosen)
+        tabs = [
+            Content.styled(word, "bold reverse" if at == chosen else "$text-muted")
+            for at, word in enumerate(words)
+        ]
+        self.query_one("#tabs", Static).update(Content(" ").join(tabs), layout=False)
 
     def _show_reason(self) -> None:
         candidates = self._session.candidates
-        reason = candidates.why_in_turn if candidates.is_running else ""
+        reason = candidates.why_waiting
         line = self.query_one("#reason", Static)
         if line.content != reason:
             line.update(reason)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
 
 from textual.binding import Binding, BindingType
 from textual.content import Content
@@ -10,18 +11,29 @@ from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.style import Style
-from textual.visual import RenderOptions
 
 from ttchat_tui.domain.text import visible
 from ttchat_tui.session.lane import Lane
 from ttchat_tui.ui.markdown.document import RenderChunk
-from ttchat_tui.ui.markdown.visual import RowsVisual
+from ttchat_tui.ui.markdown.rows import RenderRow, VisualLine
+from ttchat_tui.ui.markdown.visual import Hit, RowsVisual
+from ttchat_tui.ui.textual_patches.privates import set_virtual_size
 from ttchat_tui.ui.widgets.candidates.differences import Marks
 from ttchat_tui.ui.widgets.candidates.lane_words import figures_of_lane, is_worth_showing
 from ttchat_tui.ui.widgets.transcript.chunk import style_of
 from ttchat_tui.ui.widgets.transcript.folding import Folding
 from ttchat_tui.ui.widgets.transcript.reply_document import ReplyDocument
 from ttchat_tui.ui.widgets.transcript.transcript import Transcript
+
+
+class DrawnRow(NamedTuple):
+    row: RenderRow
+    look: tuple[Sequence[VisualLine], Style, Sequence[tuple[Hit, str]]]
+    """Its lines, which a row makes once for a width; the style below it; its marks."""
+    strips: list[Strip]
+
+    def looks_like(self, look: tuple[Sequence[VisualLine], Style, Sequence[tuple[Hit, str]]]) -> bool:
+        return self.look[0] is look[0] and self.look[1:] == look[1:]
 
 
 class LaneView(ScrollView, can_focus=True):
@@ -43,7 +55,10 @@ class LaneView(ScrollView, can_focus=True):
         self._source = ""
         self._is_final = False
         self._document = self._new_document()
+        self._drawn: list[list[DrawnRow]] = []
+        """Of each chunk."""
         self._lines: list[Strip] = []
+        """Of all of them."""
         self._starts: list[int] = []
         """The first line of each chunk."""
         self._marks: Marks = {}
@@ -94,30 +109,54 @@ class LaneView(ScrollView, can_focus=True):
         return self.scrollable_content_region.width
 
     def _draw(self, first: int) -> None:
-        """Draw the chunks from number `first` on."""
+        """Draw the chunks from number `first` on. Rows that are as before are not drawn again."""
         width = self._text_width
         if width <= 0:
             return
         is_at_end = self.scroll_y >= self.max_scroll_y - 1
         chunks = self._document.chunks
-        first = min(first, len(self._starts), len(chunks))
+        first = min(first, len(self._drawn))
+        known = self._drawn[first:]
+        del self._drawn[first:]
         begin = self._starts[first] if first < len(self._starts) else len(self._lines)
+        del self._starts[first:]
+        replaced = self._lines[begin:]
         before = len(self._lines)
-        del self._lines[begin:], self._starts[first:]
+        del self._lines[begin:]
         for number, chunk in enumerate(chunks[first:], start=first):
+            its_before = known[number - first] if number - first < len(known) else []
+            rows = self._rows_of(number, chunk, its_before, width)
+            self._drawn.append(rows)
             self._starts.append(len(self._lines))
-            self._lines += self._strips(number, chunk, width)
-        self.virtual_size = Size(0, len(self._lines))
+            self._lines += [strip for row in rows for strip in row.strips]
+        for old, new in zip(replaced, self._lines[begin:], strict=False):
+            if old is not new:
+                break
+            begin += 1
+        if len(self._lines) != before:
+            set_virtual_size(self, Size(0, len(self._lines)))
         self.refresh_lines(begin, max(before, len(self._lines)) - begin)
         if is_at_end and self.max_scroll_y > 0:
             self.scroll_to(y=self.max_scroll_y, animate=False, force=True, immediate=True)
 
-    def _strips(self, number: int, chunk: RenderChunk, width: int) -> list[Strip]:
-        base = self.visual_style
-        if chunk.is_thought:
-            base += self._style_named("md-faint")
-        visual = RowsVisual(chunk.rows, self._style_named, self._marks.get(number, ()))
-        return visual.render_strips(width, None, base, RenderOptions(self._get_style, self.styles))
+    def _rows_of(
+        self, number: int, chunk: RenderChunk, before: Sequence[DrawnRow], width: int
+    ) -> list[DrawnRow]:
+        """The rows of a chunk; those of `before` that are the same are taken over."""
+        marks = self._marks.get(number, ())
+        base = self.visual_style + self._style_named("md-faint") if chunk.is_thought else self.visual_style
+        drawn: list[DrawnRow] = []
+        for y, row in enumerate(chunk.rows):
+            look = (row.lines(width), base, [mark for mark in marks if mark[0].row == y])
+            known = before[y] if y < len(before) else None
+            if known is not None and known.row is row and known.looks_like(look):
+                drawn.append(known)
+                continue
+            own = [(hit._replace(row=0), style) for hit, style in look[2]]
+            visual = RowsVisual([row], self._style_named, own)
+            strips = visual.to_strips(self, visual, width, None, base, apply_selection=False)
+            drawn.append(DrawnRow(row, look, strips))
+        return drawn
 
     def _style_named(self, name: str) -> Style:
         return style_of(self, name)
@@ -137,8 +176,9 @@ class LaneView(ScrollView, can_focus=True):
         return Strip.blank(width, self.rich_style)
 
     def _empty(self, width: int) -> Strip:
+        """A reply without text: the reason."""
         note = Content.styled(visible(self.lane.note), self._style_named("md-faint"))
-        strips = note.render_strips(width, 1, self.visual_style, RenderOptions(self._get_style, self.styles))
+        strips = note.to_strips(self, note, width, 1, self.visual_style, apply_selection=False)
         return strips[0].adjust_cell_length(width, self.rich_style) if strips else Strip.blank(width)
 
     def on_resize(self) -> None:

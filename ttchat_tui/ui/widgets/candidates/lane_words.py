@@ -14,25 +14,31 @@ PAUSE_S: Final = 0.5
 def figures_of_lane(lane: Lane) -> str:
     """`● 41 tok`; ended: `✓ 41 tok · 94.2 tok/s · stopped`."""
     if lane.state == "waiting":
-        return "○ waits"
+        return f"{mark_of(lane)} waits"
     tokens = f"{lane.tokens:,} tok"
     if lane.state == "running":
-        return f"● {tokens}"
-    message = lane.ended
-    if message is None or message.reply is None:
-        return "■" if lane.note else f"✓ {tokens}"
-    stats, reason = message.reply.stats, message.reply.finish_reason
+        return f"{mark_of(lane)} {tokens}"
+    ending = lane.ending
+    if ending is None:
+        return mark_of(lane)
     words = [tokens]
-    if stats is not None:
-        words = [f"{stats.completion_tokens:,} tok"]
-        if stats.decode_tps is not None:
-            words.append(f"{stats.decode_tps:.1f} tok/s")
-    if message.status == "error":
+    if ending.stats is not None:
+        words = [f"{ending.stats.completion_tokens:,} tok"]
+        if ending.stats.decode_tps is not None:
+            words.append(f"{ending.stats.decode_tps:.1f} tok/s")
+    if ending.reason == "error":
         words.append("failed")
-    elif reason in END_NOTES:
-        words.append(END_NOTES[reason])
-    mark = "✓" if message.status == "complete" else "■"
-    return f"{mark} {' · '.join(words)}"
+    elif ending.reason in END_NOTES:
+        words.append(END_NOTES[ending.reason])
+    return f"{mark_of(lane)} {' · '.join(words)}"
+
+
+def mark_of(lane: Lane) -> str:
+    """Its state as a sign."""
+    if lane.state != "ended":
+        return "●" if lane.state == "running" else "○"
+    ending = lane.ending
+    return "✓" if ending is not None and ending.reason not in ("cancelled", "error") else "■"
 
 
 def is_worth_showing(lane: Lane, since_s: float) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 from textual.binding import Binding, BindingType
 from textual.content import Content
@@ -25,15 +25,32 @@ from ttchat_tui.ui.widgets.transcript.folding import Folding
 from ttchat_tui.ui.widgets.transcript.reply_document import ReplyDocument
 from ttchat_tui.ui.widgets.transcript.transcript import Transcript
 
+STEP: Final = 6
+"""Lines that come into view at once where the view follows the end: a scroll draws all lines of the view anew, and eight
+replies that all move by single lines cannot be read either."""
+
 
 class DrawnRow(NamedTuple):
     row: RenderRow
-    look: tuple[Sequence[VisualLine], Style, Sequence[tuple[Hit, str]]]
-    """Its lines, which a row makes once for a width; the style below it; its marks."""
+    lines: Sequence[VisualLine]
+    base: Style
+    marks: Sequence[tuple[Hit, str]]
     strips: list[Strip]
 
-    def looks_like(self, look: tuple[Sequence[VisualLine], Style, Sequence[tuple[Hit, str]]]) -> bool:
-        return self.look[0] is look[0] and self.look[1:] == look[1:]
+    def is_as(
+        self,
+        row: RenderRow,
+        lines: Sequence[VisualLine],
+        base: Style,
+        marks: Sequence[tuple[Hit, str]],
+        width: int,
+    ) -> bool:
+        """Whether `row` would be drawn like this. A row makes its lines once for a width."""
+        if self.base != base or self.marks != marks:
+            return False
+        if row is self.row:
+            return lines is self.lines
+        return self.row.lines(width) is self.lines and self.row.looks_like(row)
 
 
 class LaneView(ScrollView, can_focus=True):
@@ -63,7 +80,7 @@ class LaneView(ScrollView, can_focus=True):
         """The first line of each chunk."""
         self._marks: Marks = {}
         self._looks: tuple[object, ...] = ()
-        self._subtitle = ""
+        self._title = self._subtitle = ""
         self._shown_s = 0.0
 
     def _new_document(self) -> ReplyDocument:
@@ -99,8 +116,9 @@ class LaneView(ScrollView, can_focus=True):
             self._subtitle, self._shown_s = words, now_s
             self.border_subtitle = Content(visible(words))
         title = f"{self.number} · {visible(self.lane.label)}"
-        if self.border_title != title:
-            self.border_title = Content(title)  # pyright: ignore[reportAttributeAccessIssue]
+        if title != self._title:  # to set it draws the whole view anew
+            self._title = title
+            self.border_title = Content(title)
 
     # --- drawing
 
@@ -133,8 +151,11 @@ class LaneView(ScrollView, can_focus=True):
             if old is not new:
                 break
             begin += 1
-        if len(self._lines) != before:
-            set_virtual_size(self, Size(0, len(self._lines)))
+        height = len(self._lines)
+        if height > self.scrollable_content_region.height and self.lane.state == "running":
+            height += -(height + self.number) % STEP  # not all views scroll at the same moment
+        if height != self.virtual_size.height:
+            set_virtual_size(self, Size(0, height))
         self.refresh_lines(begin, max(before, len(self._lines)) - begin)
         if is_at_end and self.max_scroll_y > 0:
             self.scroll_to(y=self.max_scroll_y, animate=False, force=True, immediate=True)
@@ -147,15 +168,14 @@ class LaneView(ScrollView, can_focus=True):
         base = self.visual_style + self._style_named("md-faint") if chunk.is_thought else self.visual_style
         drawn: list[DrawnRow] = []
         for y, row in enumerate(chunk.rows):
-            look = (row.lines(width), base, [mark for mark in marks if mark[0].row == y])
+            lines = row.lines(width)
+            own = [(hit._replace(row=0), style) for hit, style in marks if hit.row == y]
             known = before[y] if y < len(before) else None
-            if known is not None and known.row is row and known.looks_like(look):
-                drawn.append(known)
-                continue
-            own = [(hit._replace(row=0), style) for hit, style in look[2]]
-            visual = RowsVisual([row], self._style_named, own)
-            strips = visual.to_strips(self, visual, width, None, base, apply_selection=False)
-            drawn.append(DrawnRow(row, look, strips))
+            if known is None or not known.is_as(row, lines, base, own, width):
+                visual = RowsVisual([row], self._style_named, own)
+                strips = visual.to_strips(self, visual, width, None, base, apply_selection=False)
+                known = DrawnRow(row, lines, base, own, strips)
+            drawn.append(known)
         return drawn
 
     def _style_named(self, name: str) -> Style:

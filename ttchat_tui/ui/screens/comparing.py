@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from ttchat_tui.config.errors import ConfigError
-from ttchat_tui.config.prompt_library import PromptLibrary
 from ttchat_tui.domain.candidates import CandidateOrder, parse_candidates
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.updates import Update
@@ -14,6 +13,7 @@ from ttchat_tui.ui import deferred
 from ttchat_tui.ui.screens.chat_actions import ChatActions
 
 if TYPE_CHECKING:
+    from ttchat_tui.config.prompt_library import PromptLibrary
     from ttchat_tui.ui.screens.candidates import CandidatesScreen
 
 

@@ -1,0 +1,284 @@
+"""Several replies to one message: in one batch or one after the other, each a stored sibling from its beginning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.fakes import MODEL_MISSING, Gate, Script
+from tests.session.test_chat import Chat
+from ttchat_tui.domain.candidates import CandidateOrder, Variant, parse_candidates
+from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.events import (
+    EngineFailed,
+    EngineLoaded,
+    EngineStateChanged,
+    GenerationFinished,
+    PrefillProgress,
+    RowFinished,
+    TokenEvent,
+)
+from ttchat_tui.domain.preset import BUILT_IN
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.updates import NOTE, DraftReturned, Notice, Update
+from ttchat_tui.storage.opening import open_store
+
+Start = Callable[..., Chat]
+FOUR = "one two three four"
+
+
+def ask(chat: Chat, typed: str) -> list[Update]:
+    order = parse_candidates(typed)
+    assert isinstance(order, CandidateOrder)
+    wanted = chat.session.candidates.wanted(order, BUILT_IN.__getitem__)
+    assert not isinstance(wanted, ErrorInfo), wanted
+    return chat.session.candidates.ask(wanted, order.text)
+
+
+def finish(chat: Chat) -> list[Update]:
+    updates: list[Update] = []
+    while chat.session.candidates.is_running:
+        updates += chat.until(GenerationFinished)
+    return updates
+
+
+def states(chat: Chat) -> list[str]:
+    return [lane.state for lane in chat.session.candidates.lanes]
+
+
+def on_disk(chat: Chat) -> list[tuple[str, str]]:
+    """The replies, as another process finds them."""
+    other = open_store(chat.store.file)
+    try:
+        tree = other.tree(chat.session.path[0].conversation_id)
+        return [(each.content, each.status) for each in tree if each.role == "assistant"]
+    finally:
+        other.close()
+
+
+@pytest.mark.parametrize(("sizes", "requests"), [((1, 2, 4), 1), ((2,), 2), ((1,), 3)])
+def test_all_are_siblings_with_their_own_settings_and_recording_whatever_the_engine_takes_at_once(
+    start: Start, sizes: tuple[int, ...], requests: int
+) -> None:
+    chat = start(Script(replies=(FOUR,), batch_sizes=sizes))
+    ask(chat, "3 temperature=0.2..1.2 count")
+    lanes = chat.session.candidates.lanes
+    assert bool(chat.session.candidates.why_waiting) == (requests > 1)
+    finish(chat)
+    assert len(chat.engine.requests) == requests
+    asked, *replies = chat.session.tree()
+    assert (asked.content, [reply.parent_id for reply in replies]) == ("count", [asked.id] * 3)
+    assert [lane.message and lane.message.id for lane in lanes] == [reply.id for reply in replies]
+    temperatures = [each.reply.sampling.temperature for each in replies if each.reply and each.reply.sampling]
+    assert temperatures == [0.2, 0.7, 1.2]
+    assert len({each.reply.seed for each in replies if each.reply}) == 1
+    for reply in replies:
+        assert (reply.content, reply.status) == (FOUR, "complete")
+        recorded = chat.store.recordings.of(reply.id)
+        assert reply.reply is not None
+        assert tuple(token.token_id for token in recorded.tokens) == reply.reply.token_ids
+        assert reply.reply.stats is not None
+        assert reply.reply.stats.completion_tokens == 4
+    assert chat.session.candidates.is_on_screen
+    assert chat.session.branching.differing(chat.session.path[-1]) == ["temperature"]
+
+
+def test_every_row_is_on_disk_before_it_has_ended(start: Start) -> None:
+    gate = Gate()
+    chat = start(Script(replies=(FOUR,), batch_sizes=(4,), stepped=True), gate)
+    chat.session.set_sampling(SamplingParams(seed=1))
+    ask(chat, "2 count")
+    chat.until(PrefillProgress)
+    assert on_disk(chat) == [("", "streaming")] * 2
+    gate.release(2)
+    for _ in range(2):
+        chat.until(TokenEvent, row=1)
+    chat.now += 5
+    chat.session.tick()
+    assert on_disk(chat) == [("one two", "streaming")] * 2
+    chat.session.candidates.stop(chat.session.candidates.lanes[0])
+    gate.open()
+    chat.until(RowFinished, row=0)
+    chat.until(TokenEvent, row=1)
+    chat.now += 5
+    chat.session.tick()
+    assert on_disk(chat)[1] == ("one two three", "streaming"), "also when the first has ended"
+    finish(chat)
+    assert on_disk(chat) == [("one two", "interrupted"), (f"{FOUR} (seed 2)", "complete")]
+
+
+def test_one_is_stopped_and_the_others_go_on(start: Start) -> None:
+    gate = Gate()
+    chat = start(Script(replies=(FOUR,), batch_sizes=(2,), stepped=True), gate)
+    ask(chat, "4 temperature=0.1..0.4 count")
+    candidates = chat.session.candidates
+    assert states(chat) == ["running", "running", "waiting", "waiting"]
+    candidates.stop(candidates.lanes[3])
+    gate.release()
+    chat.until(TokenEvent, row=1)
+    candidates.stop(candidates.lanes[1])
+    gate.open()
+    chat.until(RowFinished, row=1)
+    assert states(chat) == ["running", "ended", "waiting", "ended"]
+    assert candidates.lanes[1].text == "one"
+    finish(chat)
+    assert [lane.text for lane in candidates.lanes] == [FOUR, "one", FOUR, ""]
+    assert candidates.lanes[3].note == "It was not begun."
+    assert len(chat.session.tree()) == 4
+
+
+def test_one_that_is_stopped_before_its_first_token_leaves_no_message(start: Start) -> None:
+    gate = Gate()
+    chat = start(Script(replies=(FOUR,), batch_sizes=(4,), stepped=True), gate)
+    ask(chat, "3 count")
+    candidates = chat.session.candidates
+    candidates.stop(*candidates.lanes[:2])
+    gate.open()
+    finish(chat)
+    assert [lane.text[:13] for lane in candidates.lanes] == ["", "", "one two three"]
+    assert [each.status for each in chat.session.tree()[1:]] == ["interrupted", "complete"]
+    assert candidates.lanes[1].note == "It ended before its first token."
+
+
+def test_esc_ends_those_that_run_and_begins_no_other(start: Start) -> None:
+    gate = Gate()
+    chat = start(Script(replies=(FOUR,), batch_sizes=(2,), stepped=True), gate)
+    ask(chat, "4 count")
+    gate.release()
+    chat.until(TokenEvent, row=1)
+    chat.session.interrupt()
+    finish(chat)
+    assert [lane.text[:3] for lane in chat.session.candidates.lanes] == ["one", "one", "", ""]
+    assert len(chat.engine.requests) == 1
+
+
+def test_one_is_kept_and_one_undo_brings_the_others_back(start: Start) -> None:
+    chat = start(Script(replies=(FOUR,), batch_sizes=(4,)))
+    ask(chat, "3 temperature=0.1..0.3 count")
+    finish(chat)
+    kept = chat.session.candidates.lanes[1]
+    updates = chat.session.candidates.keep(kept)
+    assert [each.error for each in updates if isinstance(each, Notice)] == [
+        ErrorInfo(kind=NOTE, message="2 other candidates deleted. /undo brings them back.")
+    ]
+    assert [each.id for each in chat.session.tree()[1:]] == [kept.message and kept.message.id]
+    assert chat.session.path[-1].sibling_count == 1
+    chat.session.branching.undo()
+    assert len(chat.session.tree()) == 4
+
+
+def test_one_that_still_runs_is_kept_when_it_has_ended(start: Start) -> None:
+    gate = Gate()
+    chat = start(Script(replies=(FOUR,), batch_sizes=(4,), stepped=True), gate)
+    ask(chat, "3 temperature=0.1..0.3 count")
+    gate.release()
+    chat.until(TokenEvent, row=2)
+    chat.session.candidates.keep(chat.session.candidates.lanes[2])
+    gate.open()
+    finish(chat)
+    assert [each.content for each in chat.session.tree()] == ["count", FOUR]
+    assert chat.session.path[-1].content == FOUR
+    assert [lane.label for lane in chat.session.candidates.lanes] == ["temperature 0.3"]
+
+
+def test_one_is_made_again_or_continued_in_its_place(start: Start) -> None:
+    chat = start(Script(replies=(FOUR,), batch_sizes=(4,)))
+    chat.session.set_sampling(SamplingParams(max_tokens=2))
+    ask(chat, "2 count")
+    finish(chat)
+    first, second = chat.session.candidates.lanes
+    before = second.message
+    chat.session.candidates.regenerate(second)
+    chat.session.candidates.continue_reply(first)
+    assert states(chat) == ["waiting", "running"]
+    finish(chat)
+    assert (first.text, second.text) == (FOUR, "one two")
+    assert second.message is not None
+    assert before is not None
+    assert before.id < second.message.id
+    assert second.label == f"seed {second.message.reply.seed if second.message.reply else 0}"
+    assert len(chat.session.tree()) == 4, "the replaced one stays a sibling"
+
+
+def test_a_second_question_is_answered_beside_what_is_there(start: Start) -> None:
+    chat = start(Script(replies=(FOUR,), batch_sizes=(4,)))
+    chat.ask("count")
+    ask(chat, "2")
+    finish(chat)
+    assert [each.content for each in chat.session.path] == ["count", FOUR]
+    assert chat.session.path[-1].sibling_count == 3
+    chat.ask("and on")
+    assert not chat.session.candidates.is_on_screen
+    [refusal] = chat.session.candidates.regenerate(chat.session.candidates.lanes[0])
+    assert isinstance(refusal, Notice)
+
+
+def test_what_cannot_be_asked_is_refused_with_the_text_given_back(start: Start) -> None:
+    gate = Gate()
+    chat = start(Script(replies=(FOUR,), batch_sizes=(4,), stepped=True, honours=frozenset({"seed"})), gate)
+    [nothing] = ask(chat, "2")
+    assert isinstance(nothing, Notice)
+    assert nothing.error.message == "There is no message to answer yet."
+    [alike] = ask(chat, "2 temperature=0..1 count")
+    assert isinstance(alike, DraftReturned)
+    assert alike.error.message == "scripted takes no temperature: all would be alike."
+    chat.session.submit("count")
+    [busy] = ask(chat, "2 count")
+    assert isinstance(busy, DraftReturned)
+    assert busy.text == "count"
+    gate.open()
+    chat.until(GenerationFinished)
+
+
+def test_a_prompt_that_is_refused_leaves_nothing(start: Start) -> None:
+    chat = start(Script(batch_sizes=(4,), context_length=8))
+    ask(chat, f"3 {'long ' * 20}")
+    updates = finish(chat)
+    assert any(isinstance(update, DraftReturned) for update in updates)
+    assert chat.session.candidates.lanes == []
+    assert chat.session.conversation is None
+
+
+def test_what_is_asked_during_a_load_begins_after_it(start: Start) -> None:
+    chat = start(Script(replies=(FOUR,), batch_sizes=(4,)))
+    chat.session.unload()
+    chat.until(EngineStateChanged, state="empty")
+    ask(chat, "2 count")
+    assert states(chat) == ["waiting"] * 2
+    assert chat.session.candidates.why_waiting == "The model is being loaded."
+    assert [each.content for each in chat.session.path] == ["count"], "it is stored already"
+    chat.until(EngineLoaded)
+    finish(chat)
+    assert len(chat.engine.requests[0].candidates) == 1
+
+
+def test_a_failed_load_is_the_reason_that_none_has_begun(start: Start) -> None:
+    chat = start(Script(batch_sizes=(4,)))
+    chat.session.unload()
+    chat.until(EngineStateChanged, state="empty")
+    chat.session.model = MODEL_MISSING
+    ask(chat, "2 count")
+    chat.until(EngineFailed)
+    assert [lane.note for lane in chat.session.candidates.lanes] == ["There is no model 'missing'."] * 2
+
+
+def test_a_sweep_keeps_its_values_when_a_slider_moves(start: Start) -> None:
+    gate = Gate()
+    chat = start(Script(replies=(FOUR,), batch_sizes=(4,), stepped=True), gate)
+    ask(chat, "2 temperature=0.1,0.2 count")
+    chat.until(PrefillProgress)
+    chat.session.set_sampling(SamplingParams(temperature=2.0))
+    gate.open()
+    finish(chat)
+    assert [lane.text for lane in chat.session.candidates.lanes] == [FOUR, FOUR], "at 2 it is in capitals"
+
+
+def test_a_label_is_that_of_the_wanted_reply(start: Start) -> None:
+    chat = start(Script(batch_sizes=(1,)))
+    order = parse_candidates("")
+    assert isinstance(order, CandidateOrder)
+    wanted = chat.session.candidates.wanted(order, BUILT_IN.__getitem__)
+    assert isinstance(wanted, list)
+    assert len(wanted) == 2, "the usual number of an engine that makes one at a time"
+    assert all(isinstance(each, Variant) for each in wanted)

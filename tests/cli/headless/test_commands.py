@@ -127,20 +127,22 @@ def test_settings_belong_to_the_conversation_and_several_replies_are_read_in_tur
                 "/unban so",
                 "/set logit-bias=x",
             ),
-            *("/candidates 3", "/candidates 2", "Hello", "/continue"),
+            *("/candidates 2", "/candidates 40", "/candidates 3 top-k=10..30 Hello", "/continue"),
         )
         assert (session.sampling.temperature, session.sampling.stop) == (0.2, ("the end",))
         assert session.system_prompt == "Be brief."
         assert session.sampling.logit_bias == {" the": -100.0}
-        assert session.path[-1].sibling_count == 2
+        assert session.path[-1].sibling_count == 3
     shown = capsys.readouterr()
     assert "temperature: give a number from 0 to 2. Usage: /set [name=value ...]" in shown.out
     assert 'ban "␣the", boost "so" 3\n' in shown.out
     assert "'300' is no number from -100 to 100. Usage: /boost [text] [amount]" in shown.out
     assert "logit_bias: give TEXT=AMOUNT. Usage: /set" in shown.out
     assert "There is no parameter warmth. The settings are model, temperature," in shown.out
-    assert "Candidate 2:\n" in shown.out
-    assert "3 candidates were asked for" in shown.err
+    assert "Candidate 2, top-k 20:\nOne.\n[1 token" in shown.out
+    assert "Candidate 3, top-k 30:\nOne.\n[1 token" in shown.out, "two at a time, in turn"
+    assert "There is no message to answer yet." in shown.err
+    assert "There can be 1 to 32 candidates." in shown.err
 
 
 def test_presets_and_templates_are_listed_and_used(

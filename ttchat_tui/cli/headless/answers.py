@@ -10,14 +10,17 @@ from typing import Final
 import msgspec
 
 from ttchat_tui.cli.errors import DONE, notify, show_error
-from ttchat_tui.cli.headless.driver import Driver, TextEvent, write_text
+from ttchat_tui.cli.headless.driver import Driver, Replied, TextEvent, write_text
 from ttchat_tui.cli.progress import ProgressLine, describe
+from ttchat_tui.domain.candidates import CandidateOrder
 from ttchat_tui.domain.conversation import Message
-from ttchat_tui.domain.events import GenerationFinished, LoadProgress
+from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.events import LoadProgress
 from ttchat_tui.domain.generation import END_NOTES
+from ttchat_tui.domain.preset import Preset
 from ttchat_tui.domain.reply_settings import ReplySettings
 from ttchat_tui.domain.text import VisibleReply, counted, visible
-from ttchat_tui.domain.updates import Update
+from ttchat_tui.domain.updates import Notice, Update
 from ttchat_tui.engine.base import not_loaded
 
 NO_MODEL: Final = msgspec.structs.replace(
@@ -36,8 +39,6 @@ class Answers:
         self.driver = driver
         self.session = driver.session
         self.is_on_terminal = is_on_terminal
-        self.candidates = 1
-        """How many replies a message gets."""
 
     def load(self, name: str) -> int | None:
         self.driver.apply_pending()  # an earlier failure must not count as the end of this load
@@ -67,7 +68,29 @@ class Answers:
         return self.wait_for_load() if loaded.is_reloading and exit_code is None else exit_code
 
     def send(self, text: str) -> int | None:
-        return self._when_loaded(lambda: self.session.submit(text, self.candidates))
+        return self._when_loaded(lambda: self.session.submit(text))
+
+    def compare(self, order: CandidateOrder, preset: Callable[[str], Preset]) -> int | None:
+        """Ask for several replies, and write each as a whole once all have ended. What `preset` raises passes through."""
+        candidates = self.session.candidates
+
+        def begin() -> list[Update]:
+            wanted = candidates.wanted(order, preset)
+            if isinstance(wanted, ErrorInfo):
+                return [Notice(wanted)]
+            return candidates.ask(wanted, order.text)
+
+        return self._when_loaded(begin, self._write_candidates)
+
+    def _write_candidates(self, begun: Sequence[Update]) -> int | None:
+        replied = self.driver.wait_for_reply(begun, lambda event, text: None)
+        if replied.message is not None:
+            for number, lane in enumerate(self.session.candidates.lanes, start=1):
+                self.remark(f"Candidate {number}, {lane.label}:")
+                self.say(lane.text or lane.note)
+                if lane.message is not None:
+                    self.remark(f"[{_figures(lane.message)}]")
+        return self._end(replied)
 
     def regenerate(self, settings: ReplySettings) -> int | None:
         return self._when_loaded(lambda: self.session.branching.regenerate(settings=settings))
@@ -75,7 +98,11 @@ class Answers:
     def continue_reply(self) -> int | None:
         return self._when_loaded(self.session.branching.continue_reply)
 
-    def _when_loaded(self, begin: Callable[[], list[Update]]) -> int | None:
+    def _when_loaded(
+        self,
+        begin: Callable[[], list[Update]],
+        write: Callable[[Sequence[Update]], int | None] | None = None,
+    ) -> int | None:
         """Ask for a reply and write it, after a load if the last one was cancelled."""
         if self.session.info is None:
             if self.session.engine_state == "failed":
@@ -84,25 +111,22 @@ class Answers:
             exit_code = self.load(self.session.model)
             if exit_code is not None or self.session.info is None:
                 return exit_code
-        return self._answer(begin())
+        return (write or self._answer)(begin())
 
     def _answer(self, begun: Sequence[Update]) -> int | None:
         shown = VisibleReply()
 
         def show(event: TextEvent, piece: str) -> None:
-            if (
-                isinstance(event, GenerationFinished) or not event.row
-            ):  # other candidates follow, each as a whole
-                write_text(event, piece, lambda text: self.say(shown.feed(text), end=""))
+            write_text(event, piece, lambda text: self.say(shown.feed(text), end=""))
 
         replied = self.driver.wait_for_reply(begun, show)
         if replied.message is not None:
             self.say(shown.end())
             self.remark(f"[{_figures(replied.message)}]")
-        for number, sibling in enumerate(replied.siblings, start=2):
-            self.remark(f"Candidate {number}:")
-            self.say(sibling.content)
-            self.remark(f"[{_figures(sibling)}]")
+        return self._end(replied)
+
+    def _end(self, replied: Replied) -> int | None:
+        """Write what is to be known about the end. Returns the exit code, if the program ends."""
         for note in replied.notes:
             notify(note)
         if replied.error is not None:

@@ -16,6 +16,7 @@ from ttchat_tui.cli.headless.listing import PlainListing, UsageError
 from ttchat_tui.cli.headless.sampling_words import changed, described
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.config.prompt_library import PromptLibrary
+from ttchat_tui.domain.candidates import parse_candidates
 from ttchat_tui.domain.errors import AppError, ErrorInfo
 from ttchat_tui.domain.imports import ImportReport
 from ttchat_tui.domain.logit_bias import BAN, bias_words, typed_boost, typed_text
@@ -25,7 +26,6 @@ from ttchat_tui.domain.reply_settings import ReplySettings, parse_reply_settings
 from ttchat_tui.domain.text import counted, visible_line
 from ttchat_tui.domain.updates import NOTE, Notice, Update
 from ttchat_tui.domain.user_paths import current_folder, expanded, unquoted
-from ttchat_tui.engine.base import require_rows
 from ttchat_tui.session import name_of
 from ttchat_tui.storage.export import export_messages, format_of, missing_folder, place_for, write_export
 
@@ -100,16 +100,12 @@ class Commands:
     def continue_reply(self, _: str) -> int | None:
         return self._answers.continue_reply()
 
-    def candidates(self, number: str) -> None:
-        if number:
-            if not number.isdecimal() or not int(number):
-                raise UsageError("Give a number.")
-            info = self._session.info
-            if info is not None:
-                require_rows(int(number), info.capabilities.batch_sizes)
-            self._answers.candidates = int(number)
-        count = self._answers.candidates
-        self._say("Each message gets one reply." if count == 1 else f"Each message gets {count} replies.")
+    def candidates(self, typed: str) -> int | None:
+        order = parse_candidates(typed)
+        if isinstance(order, ErrorInfo):
+            show_error(order)
+            return None
+        return self._answers.compare(order, self._library.preset)
 
     def set_sampling(self, words: str) -> None:
         if words:
@@ -312,7 +308,7 @@ COMMANDS: Final[dict[str, _Command]] = {
     "retry": _Command("[settings]", "Answer the last message again; the old reply stays as another version. /retry model=NAME temperature=0.2 changes settings for this reply.", Commands.retry),
     "continue": _Command("", "Resume the last reply where it was cut off or stopped.", Commands.continue_reply),
     "branch": _Command("[message] [n]", "List the versions of a message (the last reply), or show version n.", Commands.branch),
-    "candidates": _Command("[n]", "Ask for n replies to each message; they are versions of each other.", Commands.candidates),
+    "candidates": _Command("[N what text]", "Several replies to text or the last message: 4 temperature=0.2..1.4; they are versions of each other.", Commands.candidates),
     "set": _Command("[name=value ...]", "Show the sampling, or change it: temperature=0.2 top_k=40 seed=none stop=END.", Commands.set_sampling),
     "ban": _Command("[text]", 'List bans and boosts, or ban a token in this conversation: /ban " the".', Commands.ban),
     "boost": _Command("[text] [amount]", "List bans and boosts, or add 2 or another amount to the logit of a token.", Commands.boost),

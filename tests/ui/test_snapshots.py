@@ -22,6 +22,7 @@ from ttchat_tui.config.ui_state import UiState
 from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.models.library import ModelRow
 from ttchat_tui.ui.screens.model_picker import ModelPicker
+from ttchat_tui.ui.widgets.candidates.lane_view import LaneView
 from ttchat_tui.ui.widgets.inspector.token_text import TokenText
 from ttchat_tui.ui.widgets.transcript import message_format
 
@@ -166,4 +167,33 @@ async def test_the_samplers_preview_over_a_light_chat_at_100x30(
         await ask(pilot, chat)
         await pilot.press("f5", "right", "right")
         await until(pilot, lambda: chat.session.preview.token is not None)
+        assert await taken(pilot, chat) == picture
+
+
+@pytest.mark.parametrize(
+    ("theme", "size", "no_color"),
+    [
+        ("tenstorrent-dark", (60, 20), False),
+        ("tenstorrent-light", (100, 30), False),
+        ("tenstorrent-dark", (150, 45), True),
+    ],
+    ids=["dark-60x20", "light-100x30", "no-color-150x45"],
+)
+async def test_candidates_with_their_differences(
+    picture: SnapshotAssertion,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    theme: str,
+    size: tuple[int, int],
+    no_color: bool,
+) -> None:
+    if no_color:
+        monkeypatch.setenv("NO_COLOR", "1")
+    chat = ChatApp(tmp_path, Script(replies=(REPLY,), batch_sizes=(4,)), ui_state=UiState(theme=theme))
+    async with running(chat, size) as pilot:
+        await pilot.press(*"/candidates 4 seed=41 how", "enter")
+        await until(pilot, lambda: not chat.session.candidates.is_running)
+        await settle(pilot, chat)
+        await pilot.press("2", "d")
+        await until(pilot, lambda: any(view._marks for view in chat.app.screen.query(LaneView)))
         assert await taken(pilot, chat) == picture

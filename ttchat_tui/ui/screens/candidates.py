@@ -30,7 +30,19 @@ LEAST_WIDTH: Final = 38
 LEAST_HEIGHT: Final = 9
 """Of a lane with its border; with less room there are tabs."""
 
-KEYS: Final = "←→ choose  enter keep one  o open  s/S stop  r again  c more  d compare  t tabs"
+KEYS: Final = "  ".join(
+    each.replace(" ", "\u00a0")  # a key and its word stay on one line
+    for each in (
+        "←→ choose",
+        "enter keep one",
+        "o open",
+        "s/S stop",
+        "r again",
+        "c more",
+        "d compare",
+        "t tabs",
+    )
+)
 
 
 class CandidatesScreen(Dialog[None]):

@@ -1,0 +1,99 @@
+"""Several replies side by side on screen: columns and tabs, and what is done with one of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from textual.pilot import Pilot
+
+from tests.fakes import Gate, Script
+from tests.ui.chat_app import ChatApp, running, settle, until
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.ui.screens.candidates import CandidatesScreen
+from ttchat_tui.ui.widgets.candidates.lane_view import LaneView
+
+
+def on_screen(chat: ChatApp) -> str:
+    return "\n".join(strip.text for strip in chat.app.screen._compositor.render_strips())
+
+
+async def shows(pilot: Pilot[None], chat: ChatApp, words: str) -> None:
+    await until(pilot, lambda: words in on_screen(chat))
+
+
+async def ended(pilot: Pilot[None], chat: ChatApp) -> None:
+    await until(pilot, lambda: not chat.session.candidates.is_running)
+    await settle(pilot, chat)
+    await settle(pilot, chat)
+
+
+def underlined(chat: ChatApp) -> list[str]:
+    """The words that are marked, of all lanes."""
+    strips = chat.app.screen._compositor.render_strips()
+    return [text for strip in strips for text, style, _ in strip if style is not None and style.underline]
+
+
+async def test_they_stream_in_columns_and_one_is_kept(tmp_path: Path) -> None:
+    gate = Gate()
+    chat = ChatApp(tmp_path, Script(replies=("One **two** three.",), batch_sizes=(4,), stepped=True), gate)
+    async with running(chat, (120, 40)) as pilot:
+        chat.session.set_sampling(SamplingParams(seed=41))
+        await pilot.press("f12")
+        assert "There is no message to answer yet.\nWrite one first." in chat.toasts()
+        await pilot.press(*"count", "f12")
+        gate.release(2)
+        await shows(pilot, chat, "One two")
+        assert chat.screen.prompt.text == ""
+        shown = on_screen(chat)
+        assert all(f"{number} · seed {40 + number}" in shown for number in range(1, 5))
+        assert len({view.region.y for view in chat.app.screen.query(LaneView)}) == 2, "two rows of two"
+        await pilot.press("2", "s")
+        gate.release(1)
+        await shows(pilot, chat, "■ 2 tok · stopped")
+        gate.open()
+        await ended(pilot, chat)
+        await shows(pilot, chat, "One two three. (seed 44)")
+        await pilot.press("d")
+        await until(pilot, lambda: len(underlined(chat)) > 3)
+        assert {"seed", "43", "44"} <= {each.strip() for each in underlined(chat)}
+        assert "three" not in underlined(chat)
+        await pilot.press("d", "right", "enter")
+        await until(pilot, lambda: chat.app.screen is chat.screen)
+        assert "3 other candidates deleted. /undo brings them back." in chat.toasts()
+        assert [each.content for each in chat.session.path] == ["count", "One **two** three. (seed 43)"]
+        assert len(chat.session.tree()) == 2
+        await shows(pilot, chat, "One two three. (seed 43)")
+
+
+async def test_where_it_is_narrow_there_are_tabs_and_esc_keeps_all(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path, Script(replies=("word " * 300,), batch_sizes=(2,), context_length=2_000))
+    async with running(chat, (60, 20)) as pilot:
+        await pilot.press(*"/candidates temperature=0.1,0.2,0.3 count", "enter")
+        await ended(pilot, chat)
+        await shows(pilot, chat, " 1 ✓   2 ✓   3 ✓ ")
+        await shows(pilot, chat, "1 · temperature 0.1")
+        screen = chat.app.screen
+        assert isinstance(screen, CandidatesScreen)
+        shown = [view for view in screen.query(LaneView) if view.display]
+        assert len(shown) == 1
+        assert shown[0].scroll_y == shown[0].max_scroll_y > 0, "it follows its end"
+        await pilot.press("pageup")
+        assert shown[0].scroll_y < shown[0].max_scroll_y
+        await pilot.press("left")
+        await shows(pilot, chat, "3 · temperature 0.3")
+        await pilot.resize_terminal(150, 45)
+        await pilot.pause()
+        assert len([view for view in screen.query(LaneView) if view.display]) == 3
+        await pilot.press("t")
+        await shows(pilot, chat, " 1 ✓ temperature 0.1   2 ✓ temperature 0.2   3 ✓ temperature 0.3 ")
+        await pilot.press("escape")
+        assert len(chat.session.tree()) == 4
+        await pilot.press("f12")
+        assert isinstance(chat.app.screen, CandidatesScreen), "they are still there"
+        await pilot.press("1", "o")
+        await until(pilot, lambda: chat.app.screen is chat.screen)
+        assert chat.session.path[-1].sibling_index == 0
+        await pilot.press(*"/candidates 3 top-k=9..1", "enter")
+        await ended(pilot, chat)
+        await shows(pilot, chat, "1 · top-k 9")
+        assert len(chat.session.tree()) == 7, "the last message is answered again"

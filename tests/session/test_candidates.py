@@ -62,6 +62,7 @@ def test_all_are_siblings_with_their_own_settings_and_recording_whatever_the_eng
     start: Start, sizes: tuple[int, ...], requests: int
 ) -> None:
     chat = start(Script(replies=(FOUR,), batch_sizes=sizes))
+    chat.session.save_draft("count")
     ask(chat, "3 temperature=0.2..1.2 count")
     lanes = chat.session.candidates.lanes
     assert bool(chat.session.candidates.why_waiting) == (requests > 1)
@@ -82,6 +83,8 @@ def test_all_are_siblings_with_their_own_settings_and_recording_whatever_the_eng
         assert reply.reply.stats.completion_tokens == 4
     assert chat.session.candidates.is_on_screen
     assert chat.session.branching.differing(chat.session.path[-1]) == ["temperature"]
+    chat.session.new_conversation()
+    assert chat.session.draft == "", "it was sent"
 
 
 def test_every_row_is_on_disk_before_it_has_ended(start: Start) -> None:

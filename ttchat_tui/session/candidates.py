@@ -6,6 +6,7 @@ All are siblings in the tree from the beginning. What the engine cannot take at 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -28,6 +29,7 @@ from ttchat_tui.domain.updates import (
 )
 from ttchat_tui.session.candidate_rows import draw_rows, fresh_seed
 from ttchat_tui.session.conversation import OpenConversation
+from ttchat_tui.session.drafts import Drafts
 from ttchat_tui.session.lane import Lane
 from ttchat_tui.session.reply_runner import ReplyRunner
 from ttchat_tui.storage.conversations import ConversationStore
@@ -51,6 +53,7 @@ class Candidates:
         runner: ReplyRunner,
         home: Callable[[], OpenConversation],
         why_not: Callable[[str], ErrorInfo | None],
+        drafts: Drafts,
     ) -> None:
         """`home`: the conversation on screen. `why_not`: why no reply can start in it; its argument is the cure if one runs
         there."""
@@ -59,6 +62,7 @@ class Candidates:
         self._runner = runner
         self._shown_home = home
         self._why_not = why_not
+        self._drafts = drafts
         self.lanes: list[Lane] = []
         self._home = home()
         self._question_id = 0
@@ -117,9 +121,13 @@ class Candidates:
             return [DraftReturned(text, why) if text else Notice(why)]
         home, updates, asked = self._shown_home(), list[Update](), None
         if text:
+            is_new = home.id is None
             updates += [*home.follow(), *home.catch_up()]
             asked = home.add_user_message(text, self._session.model)
             updates += [MessageAdded(asked), ConversationsChanged()]
+            if is_new:
+                with suppress(StorageError):  # a later call stores it
+                    self._drafts.keep(None, "")
             question_id = asked.id
         else:
             path = home.path

@@ -109,7 +109,7 @@ class ChatSession(Conversations):
     @cached_property
     def candidates(self) -> Candidates:
         """Several replies to one message."""
-        return Candidates(self, self._store, self._runner, lambda: self._opened, self._why_not)
+        return Candidates(self, self._store, self._runner, lambda: self._opened, self._why_not, self._drafts)
 
     def _begin_next(self) -> list[Update]:
         return [*self.candidates.begin_next(), *super()._begin_next()]

@@ -64,7 +64,8 @@ class Lane:
         """Of the reply so far."""
         if self._running is not None:
             return (self._running.candidates[self._row] if self._row else self._running).tokens
-        return len(self.message.reply.token_ids) if self.message and self.message.reply else 0
+        ending = self.ending
+        return ending.stats.completion_tokens if ending is not None and ending.stats is not None else 0
 
     @property
     def ended(self) -> Message | None:

@@ -111,11 +111,14 @@ class ReplyRunner:
     ) -> list[Update]:
         """Answer the last message of `home` with so many candidates, or with these. See `RunningReply` for `asked`,
         `replaced` and `settings`."""
-        sampling = settings.over(sampling)
+        info, sampling = self._host.info, settings.over(sampling)
+        record = ReplyRecord(
+            model=info.model if info else model, engine=info.label if info else "", sampling=sampling
+        )
         drawn = draw_rows(sampling, rows) if isinstance(rows, int) else rows
         try:
             home.path.read()  # before anything is stored: the prompt needs all of it
-            message, *others = self._writer.begin_rows(home, drawn, self._record(sampling, model))
+            message, *others = self._writer.begin_rows(home, drawn, record)
         except StorageError as error:
             return self._for_screen(home, [Notice(error.info)])
         home.path.append(message)
@@ -129,13 +132,6 @@ class ReplyRunner:
             settings=settings,
             candidates=drawn[1:],
             others=[CandidateRow(each, self._recordings.new_recorder(None)) for each in others],
-        )
-
-    def _record(self, sampling: SamplingParams, model: str) -> ReplyRecord:
-        """The beginning of a reply's record, without its seed."""
-        info = self._host.info
-        return ReplyRecord(
-            model=info.model if info else model, engine=info.label if info else "", sampling=sampling
         )
 
     def continue_reply(
@@ -324,23 +320,15 @@ class ReplyRunner:
 
     def _finish_batch(self, running: RunningReply, event: GenerationFinished) -> list[Update]:
         """End row 0 like any reply, with its own reason and figures, after those that have no end of their own."""
-        notices = self._writer.end_rows(running, event.reason, event.error)
-        first = running.candidates.first_end
-        own = event
-        if first is not None:
-            own = msgspec.structs.replace(
-                event, reason=first.reason, stats=first.stats, text=first.text, error=first.error
-            )
-        siblings = running.candidates.stored
-        return [
-            *notices,
-            *(
-                ReplyEnded(update.message, update.error, siblings, event.stats)
-                if isinstance(update, ReplyEnded)
-                else update
-                for update in self._finish(running, own)
-            ),
-        ]
+        updates = self._writer.end_rows(running, event.reason, event.error)
+        own, siblings = event, running.candidates.stored
+        if (first := running.candidates.first_end) is not None:
+            own = GenerationFinished(event.request_id, first.reason, first.stats, first.text, first.error)
+        for update in self._finish(running, own):
+            if isinstance(update, ReplyEnded):
+                update = ReplyEnded(update.message, update.error, siblings, event.stats)
+            updates.append(update)
+        return updates
 
     def _end(
         self,

@@ -21,14 +21,20 @@ class Comparing(ChatActions):
     """`/candidates` and F12."""
 
     attached: Callable[..., Awaitable[str | None]]
-    library: PromptLibrary
     action_pause: Callable[[], None]
     action_step: Callable[[], None]
     copy: Callable[[str], None]
-    _text_to_send: str
     _change: Callable[[Callable[[], list[Update]]], bool]
     _side_by_side: CandidatesScreen | None = None
     """The screen that shows them, also once it is closed."""
+
+    @property
+    def library(self) -> PromptLibrary:
+        raise NotImplementedError
+
+    @property
+    def _text_to_send(self) -> str:
+        raise NotImplementedError
 
     async def action_candidates(self) -> None:
         """Answer the draft, or the last message again; without a draft, first show those that are there."""

@@ -211,6 +211,8 @@ class LaneView(ScrollView, can_focus=True):
 
     def _draw_in_other_colours(self) -> None:
         """Only if they are others: a change of focus has only another border."""
+        if not self.is_attached:  # removed since: it has no styles any more
+            return
         looks = (self.visual_style, self._style_named("md-h1"), self._style_named("md-block"))
         if looks != self._looks:
             self._looks = looks

@@ -50,6 +50,7 @@ def found(typed: str) -> list[Variant]:
         ("min_p=0,0.1", ["min-p 0", "min-p 0.1"]),
         ("3 presence-penalty=-1..1", ["presence-penalty -1", "presence-penalty 0", "presence-penalty 1"]),
         ("preset", ["preset precise", "preset balanced", "preset creative"]),
+        ("model=one,org/two", ["one", "org/two"]),
         ("2 preset=creative,precise", ["preset creative", "preset precise"]),
     ],
 )
@@ -99,6 +100,7 @@ def test_the_rest_is_the_message(typed: str, text: str) -> None:
             "thinking cannot differ: candidates share one prompt, and where a reply ends.",
             "",
         ),
+        ("model=one", "Name two models or more.", "Write model=A,B; /model lists them."),
         ("5 preset", "3 presets give 3 candidates, not 5.", ""),
     ],
 )

@@ -285,3 +285,36 @@ def test_a_label_is_that_of_the_wanted_reply(start: Start) -> None:
     assert isinstance(wanted, list)
     assert len(wanted) == 2, "the usual number of an engine that makes one at a time"
     assert all(isinstance(each, Variant) for each in wanted)
+
+
+def test_two_models_answer_one_after_the_other(start: Start) -> None:
+    chat = start(Script(replies=(FOUR,), batch_sizes=(4,)))
+    ask(chat, "model=scripted,other count")
+    candidates = chat.session.candidates
+    assert states(chat) == ["running", "waiting"]
+    chat.until(GenerationFinished)
+    assert candidates.why_waiting == "other is being loaded: one model is held at a time."
+    chat.until(EngineLoaded)
+    finish(chat)
+    assert [
+        lane.message and lane.message.reply and lane.message.reply.model for lane in candidates.lanes
+    ] == [
+        "scripted",
+        "other",
+    ]
+    assert chat.session.loaded_model == "other"
+    assert candidates.lanes[0].text == candidates.lanes[1].text == FOUR
+
+
+def test_a_model_that_cannot_be_loaded_leaves_the_others(start: Start) -> None:
+    chat = start(Script(replies=(FOUR,), batch_sizes=(4,)))
+    ask(chat, f"model={MODEL_MISSING},other count")
+    chat.until(EngineFailed)
+    assert states(chat) == ["ended", "waiting"]
+    for _ in range(2):  # the one before is loaded again first
+        chat.until(EngineLoaded)
+    finish(chat)
+    assert [(lane.text, lane.note) for lane in chat.session.candidates.lanes] == [
+        ("", "There is no model 'missing'."),
+        (FOUR, ""),
+    ]

@@ -1,6 +1,6 @@
 """Several replies to one message, and what differs between them, as it follows `/candidates`.
 
-[N] [seed | NAME=LOW..HIGH | NAME=A,B,C | preset | preset=A,B] [the message]
+[N] [seed | NAME=LOW..HIGH | NAME=A,B,C | preset | preset=A,B | model=A,B] [the message]
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ class Variant(msgspec.Struct, frozen=True):
     label: str
     """What it differs in: `temperature 0.2`."""
     row: Candidate
+    model: str = ""
+    """As an argument of `--model`; empty: the loaded one."""
 
 
 class CandidateOrder(msgspec.Struct, frozen=True):
@@ -41,7 +43,7 @@ class CandidateOrder(msgspec.Struct, frozen=True):
     count: int = 0
     """0: as many as there are values, or the usual number."""
     name: str = "seed"
-    """What differs: a field of `SamplingParams`, or `preset`."""
+    """What differs: a field of `SamplingParams`, `preset` or `model`."""
     value: str = ""
     """As it was typed; empty: random seeds, or the presets of the program."""
     text: str = ""
@@ -57,7 +59,7 @@ def parse_candidates(typed: str) -> CandidateOrder | ErrorInfo:
             return _usage(f"There can be 1 to {MOST} candidates.")
     if match := _SETTING.match(rest):
         name, value, rest = match[1].lower().replace("-", "_"), match[2], rest[match.end() :]
-        if name != "preset" and name not in SamplingParams.__struct_fields__:
+        if name not in ("preset", "model") and name not in SamplingParams.__struct_fields__:
             return _usage(f"{match[0].strip()!r} is no setting.", names_near(name))
         if not value:
             return _usage(f"{match[0].strip()!r} has no value.", f"Write {match[1]}=LOW..HIGH, or A,B,C.")
@@ -82,6 +84,8 @@ def variants(
     """
     if order.name == "preset":
         return _presets(order, sampling, default, preset, draw)
+    if order.name == "model":
+        return _models(order, draw(sampling, 1)[0].seed)
     if order.name in _SHARED:
         what = order.name.replace("_", "-")
         return _usage(f"{what} cannot differ: candidates share one prompt, and where a reply ends.")
@@ -150,6 +154,14 @@ def _presets(
         Variant(f"preset {each.name}", Candidate(seed=seed, sampling=each.sampling_over(sampling, default)))
         for each in found
     ]
+
+
+def _models(order: CandidateOrder, seed: int) -> list[Variant] | ErrorInfo:
+    """Each with its own defaults, unless the conversation has settings of its own."""
+    names = list(dict.fromkeys(each for each in order.value.split(",") if each))
+    if len(names) < 2 or (order.count and order.count != len(names)):
+        return _usage("Name two models or more.", "Write model=A,B; /model lists them.")
+    return [Variant(name, Candidate(seed=seed), name) for name in names]
 
 
 def _usage(message: str, cure: str = "") -> ErrorInfo:

@@ -92,6 +92,8 @@ class Candidates:
             return ""
         if info is None:
             return "The model is being loaded."
+        if model := self._missing_model:
+            return f"{model} is being loaded: one model is held at a time."
         most = max(info.capabilities.batch_sizes)
         if most >= len(self.lanes):
             return "It follows when the others have ended."
@@ -137,7 +139,8 @@ class Candidates:
             question_id = found
         self._home, self._question_id, self._asked, self._kept = home, question_id, asked, None
         self.lanes = [Lane(each) for each in wanted]
-        self._session.load_if_none()
+        if not wanted[0].model:
+            self._session.load_if_none()
         return [*updates, *self.begin_next()]
 
     def _not_honoured(self, wanted: Sequence[Variant]) -> ErrorInfo | None:
@@ -156,19 +159,32 @@ class Candidates:
         names = " and ".join(name.replace("_", "-") for name in differing)
         return ErrorInfo(kind="usage", message=f"{info.label} takes no {names}: all would be alike.")
 
+    @property
+    def _waiting(self) -> list[Lane]:
+        return [lane for lane in self.lanes if lane.wish is not None]
+
+    @property
+    def _missing_model(self) -> str:
+        """The model of the next lane, if another one is loaded."""
+        wanted = next((lane.variant.model for lane in self._waiting), "")
+        return "" if wanted == self._session.loaded_model else wanted
+
     def begin_next(self) -> list[Update]:
-        """Begin what waits, if no reply runs and a model is loaded."""
-        updates = self._settle()
-        info = self._session.info
-        while not self._session.is_busy and info is not None:
-            waiting = [lane for lane in self.lanes if lane.wish is not None]
-            if not waiting:
+        """Begin what waits, if no reply runs and its model is loaded; otherwise load that."""
+        updates, session = self._settle(), self._session
+        while not session.is_busy and (waiting := self._waiting):
+            if model := self._missing_model:
+                if session.model != model or not session.has_model:
+                    session.load(model)
+                break
+            if session.info is None:
                 break
             if waiting[0].wish == "continue":
                 updates += self._continue(waiting[0])
             else:
-                most = max(info.capabilities.batch_sizes)
-                updates += self._answer([lane for lane in waiting if lane.wish == "answer"][:most])
+                most, model = max(session.info.capabilities.batch_sizes), waiting[0].variant.model
+                alike = [lane for lane in waiting if lane.wish == "answer" and lane.variant.model == model]
+                updates += self._answer(alike[:most])
         return updates
 
     def _answer(self, lanes: list[Lane]) -> list[Update]:
@@ -214,10 +230,17 @@ class Candidates:
 
     def give_up(self, why: str) -> list[Update]:
         """Begin no more, for this reason."""
-        for lane in self.lanes:
-            if lane.wish is not None:
-                lane.wish, lane.note = None, why
+        for lane in self._waiting:
+            lane.wish, lane.note = None, why
         return []
+
+    def miss(self, model: str, error: ErrorInfo, *, is_lost: bool) -> list[Update]:
+        """A load of `model` has failed. Those that need it are not begun; if no model is left (`is_lost`), neither are those
+        that need none in particular."""
+        for lane in self._waiting:
+            if lane.variant.model == model or (is_lost and not lane.variant.model):
+                lane.wish, lane.note = None, error.message
+        return self.begin_next()
 
     @property
     def _is_home_shown(self) -> bool:
@@ -240,7 +263,9 @@ class Candidates:
         seed = fresh_seed()
         if label == f"seed {row.seed}":
             label = f"seed {seed}"
-        lane.variant = Variant(label, Candidate(seed=seed, sampling=row.sampling))
+        lane.variant = msgspec.structs.replace(
+            lane.variant, label=label, row=Candidate(seed=seed, sampling=row.sampling)
+        )
         lane.wish = "answer"
         return self.begin_next()
 

@@ -369,10 +369,9 @@ class ChatSession(Conversations):
                     self.running.adopt_defaults(self.default_sampling)
                 return [EngineReady(info), *self._begin_next()]
             case EngineFailed(error, before):
-                if before == "none":
-                    self.candidates.give_up(error.message)
                 failed = [self._load_failed(error, before), *self._runner.miss(self._loading_model)]
-                return [*failed, *self.side_requests.begin_next()]
+                missed = self.candidates.miss(self._loading_model, error, is_lost=before == "none")
+                return [*failed, *missed, *self.side_requests.begin_next()]
             case PromptCounted():
                 return self.context.apply(event)
             case StepScores():

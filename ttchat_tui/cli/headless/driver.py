@@ -182,7 +182,7 @@ class Driver:
         """
         replied = Replied()
         self._record(begun, replied)
-        if not self.session.is_busy:
+        if self._is_over:
             return replied
         with noted_interrupts() as interrupts:
             for event in self._events():
@@ -198,9 +198,14 @@ class Driver:
                 updates = self.session.apply(event)
                 self._show(event, updates, show, replied)
                 self._record(updates, replied)
-                if not self.session.is_busy:
+                if self._is_over:
                     break
         return replied
+
+    @property
+    def _is_over(self) -> bool:
+        """No reply runs, and no candidate waits for the load of its model."""
+        return not self.session.is_busy and not self.session.candidates.is_running
 
     def _events(self) -> Iterator[EngineEvent | None]:
         """Every event in order, and None in between at least every `POLL_S`."""

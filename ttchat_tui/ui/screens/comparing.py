@@ -52,11 +52,14 @@ class Comparing(ChatActions):
             await self._ask_candidates(order)
 
     def choices_candidates(self) -> list[tuple[str, str]]:
+        here = [row.name for row in self.offered_models() if row.is_here and row.name != self.session.model]
+        two = [self.session.model, *here[:1]]
         return [
             ("4", "with other seeds"),
             ("4 temperature=0.2..1.4", "a range of any setting"),
             ("temperature=0.2,0.7,1.2", "these values"),
             ("preset", "a reply for each preset"),
+            *([(f"model={','.join(two)}", "two models")] if len(two) > 1 else []),
         ]
 
     async def _ask_candidates(self, order: CandidateOrder, *, is_draft: bool = False) -> None:
@@ -66,6 +69,9 @@ class Comparing(ChatActions):
             wanted = candidates.wanted(order, self.library.preset)
         except ConfigError as error:
             wanted = error.info
+        if not isinstance(wanted, ErrorInfo):  # a typing error must not unload the current model
+            faults = (self.model_fault(each.model) for each in wanted if each.model)
+            wanted = next(filter(None, faults), wanted)
         if isinstance(wanted, ErrorInfo):
             self.show_error(wanted)
             return

@@ -26,6 +26,8 @@ def figures_of_lane(lane: Lane) -> str:
         words = [f"{ending.stats.completion_tokens:,} tok"]
         if ending.stats.decode_tps is not None:
             words.append(f"{ending.stats.decode_tps:.1f} tok/s")
+        if lane.variant.model and ending.stats.ttft_s is not None:
+            words.append(f"TTFT {ending.stats.ttft_s:.2f} s")
     if ending.reason == "error":
         words.append("failed")
     elif ending.reason in END_NOTES:

@@ -50,7 +50,8 @@ def found(typed: str) -> list[Variant]:
         ("min_p=0,0.1", ["min-p 0", "min-p 0.1"]),
         ("3 presence-penalty=-1..1", ["presence-penalty -1", "presence-penalty 0", "presence-penalty 1"]),
         ("preset", ["preset precise", "preset balanced", "preset creative"]),
-        ("model=one,org/two", ["one", "org/two"]),
+        ("model=one,org/two", ["one", "two"]),
+        ("model=a/one,b/one", ["a/one", "b/one"]),
         ("2 preset=creative,precise", ["preset creative", "preset precise"]),
     ],
 )

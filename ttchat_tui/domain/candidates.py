@@ -161,7 +161,11 @@ def _models(order: CandidateOrder, seed: int) -> list[Variant] | ErrorInfo:
     names = list(dict.fromkeys(each for each in order.value.split(",") if each))
     if len(names) < 2 or (order.count and order.count != len(names)):
         return _usage("Name two models or more.", "Write model=A,B; /model lists them.")
-    return [Variant(name, Candidate(seed=seed), name) for name in names]
+    labels = [name.rstrip("/").rpartition("/")[2] for name in names]
+    if len(set(labels)) < len(names):
+        labels = names
+    rows = zip(labels, names, strict=True)
+    return [Variant(label, Candidate(seed=seed), name) for label, name in rows]
 
 
 def _usage(message: str, cure: str = "") -> ErrorInfo:

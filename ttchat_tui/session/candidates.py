@@ -90,10 +90,10 @@ class Candidates:
         info = self._session.info
         if all(lane.state != "waiting" for lane in self.lanes):
             return ""
-        if info is None:
-            return "The model is being loaded."
         if model := self._missing_model:
             return f"{model} is being loaded: one model is held at a time."
+        if info is None:
+            return "The model is being loaded."
         most = max(info.capabilities.batch_sizes)
         if most >= len(self.lanes):
             return "It follows when the others have ended."

@@ -134,13 +134,19 @@ def test_one_is_stopped_and_the_others_go_on(start: Start) -> None:
 def test_one_that_is_stopped_before_its_first_token_leaves_no_message(start: Start) -> None:
     gate = Gate()
     chat = start(Script(replies=(FOUR,), batch_sizes=(4,), stepped=True), gate)
-    ask(chat, "3 count")
+    gate.open()
+    chat.ask("count")
+    gate.shut()
+    ask(chat, "3")
     candidates = chat.session.candidates
     candidates.stop(*candidates.lanes[:2])
     gate.open()
     finish(chat)
     assert [lane.text[:13] for lane in candidates.lanes] == ["", "", "one two three"]
-    assert [each.status for each in chat.session.tree()[1:]] == ["interrupted", "complete"]
+    statuses = [each.status for each in chat.session.tree()[1:]]
+    assert statuses == ["complete", "interrupted", "complete"], (
+        "the first stays: the others do not go with it"
+    )
     assert candidates.lanes[1].note == "It ended before its first token."
 
 
@@ -180,6 +186,8 @@ def test_one_that_still_runs_is_kept_when_it_has_ended(start: Start) -> None:
     chat.session.candidates.keep(chat.session.candidates.lanes[2])
     gate.open()
     finish(chat)
+    reasons = {end.row: end.reason for end in chat.recorder.of(RowFinished)}
+    assert reasons == {0: "cancelled", 1: "cancelled", 2: "stop"}
     assert [each.content for each in chat.session.tree()] == ["count", FOUR]
     assert chat.session.path[-1].content == FOUR
     assert [lane.label for lane in chat.session.candidates.lanes] == ["temperature 0.3"]

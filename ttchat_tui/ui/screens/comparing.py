@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ttchat_tui.config.errors import ConfigError
@@ -28,7 +29,7 @@ class Comparing(ChatActions):
     _side_by_side: CandidatesScreen | None = None
     """The screen that shows them, also once it is closed."""
 
-    @property
+    @cached_property
     def library(self) -> PromptLibrary:
         raise NotImplementedError
 

@@ -56,7 +56,7 @@ def line_filters(app: App[Any]) -> list[LineFilter]:
 def set_virtual_size(view: ScrollView, size: Size) -> None:
     """The content of `view` has another size. `ScrollView._scroll_update`: to set `virtual_size` lays out the whole screen,
     which draws every widget anew, though only a scroll bar changes."""
-    view.set_reactive(ScrollView.virtual_size, size)
+    view.set_reactive(ScrollView.virtual_size, size)  # pyright: ignore[reportArgumentType]
     view._scroll_update(size)
 
 

@@ -8,10 +8,9 @@ from collections.abc import Callable
 from typing import Final
 
 from rich.cells import cell_len
-from textual import getters
+from textual import events, getters
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Container
 from textual.content import Content
 from textual.widgets import Static
 
@@ -22,7 +21,7 @@ from ttchat_tui.session.lane import Lane
 from ttchat_tui.ui.daemon_thread import in_daemon_thread
 from ttchat_tui.ui.screens.dialog import Dialog
 from ttchat_tui.ui.widgets.candidates.differences import Marks, differences, words_of
-from ttchat_tui.ui.widgets.candidates.lane_view import LaneView
+from ttchat_tui.ui.widgets.candidates.lane_view import LaneGrid, LaneView
 from ttchat_tui.ui.widgets.candidates.lane_words import mark_of
 from ttchat_tui.ui.widgets.transcript.folding import Folding
 
@@ -65,7 +64,7 @@ class CandidatesScreen(Dialog[None]):
         Binding("full_stop", "step", "One token", show=False),
         *(Binding(str(number), f"choose({number})", show=False) for number in range(1, 10)),
     ]
-    _grid = getters.query_one("#lanes", Container)
+    _grid = getters.query_one(LaneGrid)
 
     def __init__(
         self,
@@ -84,6 +83,8 @@ class CandidatesScreen(Dialog[None]):
         self._copy = copy
         self._pace = pace
         self._views: list[LaneView] = []
+        self._at = 0
+        """The place of the chosen one."""
         self._wants_tabs = False
         self._has_tabs = False
         self._is_comparing = False
@@ -93,7 +94,7 @@ class CandidatesScreen(Dialog[None]):
     def body(self) -> ComposeResult:
         yield Static("", id="tabs", markup=False)
         self._views = self._new_views()
-        with Container(id="lanes"):
+        with LaneGrid():
             yield from self._views
         yield Static("", id="reason", markup=False)
         yield Static(KEYS, classes="hint", markup=False)
@@ -132,8 +133,9 @@ class CandidatesScreen(Dialog[None]):
         self._grid.remove_children(LaneView)
         self._views = self._new_views()
         self._grid.mount(*self._views)
-        self._views[0].focus()
+        self._at = 0
         self._arrange()
+        self._chosen.focus()
 
     # --- where they are
 
@@ -154,18 +156,20 @@ class CandidatesScreen(Dialog[None]):
 
     @property
     def _chosen(self) -> LaneView:
-        return next((view for view in self._views if view.has_focus), self._last_chosen)
+        return self._views[min(self._at, len(self._views) - 1)]
 
-    @property
-    def _last_chosen(self) -> LaneView:
-        return next((view for view in self._views if view.has_class("-chosen")), self._views[0])
-
-    def _choose(self, chosen: LaneView) -> None:
+    def _choose(self, at: int) -> None:
+        self._at = at
         for view in self._views:
-            view.set_class(view is chosen, "-chosen")
-            view.display = not self._has_tabs or view is chosen
-        chosen.focus()
+            view.display = not self._has_tabs or view is self._chosen
+        self._chosen.focus()
         self._show_tabs()
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """Chosen by tab or by the mouse."""
+        if isinstance(event.widget, LaneView) and event.widget in self._views:
+            self._at = self._views.index(event.widget)
+            self._show_tabs()
 
     def _show_tabs(self) -> None:
         if not self._has_tabs:
@@ -174,9 +178,8 @@ class CandidatesScreen(Dialog[None]):
         named = [f"{word}{visible(view.lane.label)} " for word, view in zip(words, self._views, strict=True)]
         if cell_len(" ".join(named)) <= self.size.width - 4:
             words = named
-        chosen = self._views.index(self._chosen)
         tabs = [
-            Content.styled(word, "bold reverse" if at == chosen else "$text-muted")
+            Content.styled(word, "bold reverse" if at == self._at else "$text-muted")
             for at, word in enumerate(words)
         ]
         self.query_one("#tabs", Static).update(Content(" ").join(tabs), layout=False)
@@ -192,18 +195,16 @@ class CandidatesScreen(Dialog[None]):
     # --- keys
 
     def action_move(self, step: int) -> None:
-        at = self._views.index(self._chosen)
-        self._choose(self._views[(at + step) % len(self._views)])
+        self._choose((self._at + step) % len(self._views))
 
     def action_choose(self, number: int) -> None:
         if number <= len(self._views):
-            self._choose(self._views[number - 1])
+            self._choose(number - 1)
 
     def action_tabs(self) -> None:
-        chosen = self._chosen
         self._wants_tabs = not self._has_tabs
-        self._choose(chosen)
         self._arrange()
+        self._chosen.focus()
 
     @property
     def _lane(self) -> Lane:

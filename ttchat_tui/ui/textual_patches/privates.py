@@ -10,9 +10,7 @@ from textual.app import App
 from textual.binding import Binding
 from textual.dom import DOMNode
 from textual.filter import LineFilter
-from textual.geometry import Size
 from textual.screen import Screen
-from textual.scroll_view import ScrollView
 
 __all__ = [
     "DockArrangeResult",
@@ -20,7 +18,6 @@ __all__ = [
     "is_bound",
     "line_filters",
     "remove_bindings",
-    "set_virtual_size",
     "write_to_terminal",
 ]
 
@@ -51,13 +48,6 @@ def is_bound(screen: Screen[Any], key: str) -> bool:
 def line_filters(app: App[Any]) -> list[LineFilter]:
     """The filters that every line goes through on its way to the terminal. `App._filters`: Textual chooses them itself."""
     return app._filters
-
-
-def set_virtual_size(view: ScrollView, size: Size) -> None:
-    """The content of `view` has another size. `ScrollView._scroll_update`: to set `virtual_size` lays out the whole screen,
-    which draws every widget anew, though only a scroll bar changes."""
-    view.set_reactive(ScrollView.virtual_size, size)  # pyright: ignore[reportArgumentType]
-    view._scroll_update(size)
 
 
 def write_to_terminal(app: App[Any], data: str) -> None:

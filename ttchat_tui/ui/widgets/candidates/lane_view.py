@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Final, NamedTuple
 
 from textual.binding import Binding, BindingType
+from textual.containers import Container
 from textual.content import Content
 from textual.geometry import Size
 from textual.scroll_view import ScrollView
@@ -17,10 +18,9 @@ from ttchat_tui.session.lane import Lane
 from ttchat_tui.ui.markdown.document import RenderChunk
 from ttchat_tui.ui.markdown.rows import RenderRow, VisualLine
 from ttchat_tui.ui.markdown.visual import Hit, RowsVisual
-from ttchat_tui.ui.textual_patches.privates import set_virtual_size
 from ttchat_tui.ui.widgets.candidates.differences import Marks
 from ttchat_tui.ui.widgets.candidates.lane_words import figures_of_lane, is_worth_showing
-from ttchat_tui.ui.widgets.transcript.chunk import style_of
+from ttchat_tui.ui.widgets.transcript.chunk import style_around
 from ttchat_tui.ui.widgets.transcript.folding import Folding
 from ttchat_tui.ui.widgets.transcript.reply_document import ReplyDocument
 from ttchat_tui.ui.widgets.transcript.transcript import Transcript
@@ -53,12 +53,18 @@ class DrawnRow(NamedTuple):
         return self.row.lines(width) is self.lines and self.row.looks_like(row)
 
 
+class LaneGrid(Container):
+    """Around the lanes. It has the styles of what they show: a lane would make all of them anew with each change of focus."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {*Transcript.COMPONENT_CLASSES, "lane--different"}
+    DEFAULT_CSS = "LaneGrid { layout: grid; }"
+
+
 class LaneView(ScrollView, can_focus=True):
     """Shows a lane, which may grow. The view follows its end until the reader scrolls away from it."""
 
     ALLOW_SELECT = False
-    COMPONENT_CLASSES: ClassVar[set[str]] = {*Transcript.COMPONENT_CLASSES, "lane--different"}
-    DEFAULT_CSS = "LaneView { overflow-x: hidden; overflow-y: auto; }"
+    DEFAULT_CSS = "LaneView { overflow-x: hidden; overflow-y: scroll; }"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "screen.move(-1)", "Previous", show=False),
         Binding("right", "screen.move(1)", "Next", show=False),
@@ -155,10 +161,18 @@ class LaneView(ScrollView, can_focus=True):
         if height > self.scrollable_content_region.height and self.lane.state == "running":
             height += -(height + self.number) % STEP  # not all views scroll at the same moment
         if height != self.virtual_size.height:
-            set_virtual_size(self, Size(0, height))
+            self._set_height(height)
         self.refresh_lines(begin, max(before, len(self._lines)) - begin)
         if is_at_end and self.max_scroll_y > 0:
             self.scroll_to(y=self.max_scroll_y, animate=False, force=True, immediate=True)
+
+    def _set_height(self, lines: int) -> None:
+        """The text has so many lines. To set `virtual_size` as Textual does lays out the whole screen, which draws every
+        widget anew, though only the scroll bar changes."""
+        self.set_reactive(ScrollView.virtual_size, Size(0, lines))  # pyright: ignore[reportArgumentType]
+        self.vertical_scrollbar.window_virtual_size = lines
+        self.vertical_scrollbar.window_size = self.container_size.height
+        self.scroll_y = self.validate_scroll_y(self.scroll_y)
 
     def _rows_of(
         self, number: int, chunk: RenderChunk, before: Sequence[DrawnRow], width: int
@@ -179,7 +193,7 @@ class LaneView(ScrollView, can_focus=True):
         return drawn
 
     def _style_named(self, name: str) -> Style:
-        return style_of(self, name)
+        return style_around(self, name)
 
     def mark(self, marks: Marks) -> None:
         """Mark these words."""

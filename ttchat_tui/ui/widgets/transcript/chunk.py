@@ -107,11 +107,7 @@ class MessageChunk(NoSecondLayout, ClearsStyleCache, Static):
         return sum(len(row.lines(width)) for row in self._rows)
 
     def _style_named(self, name: str) -> Style:
-        """The style of a component class, from the nearest ancestor that has it."""
-        for node in self.ancestors:
-            if isinstance(node, Widget) and name in node.COMPONENT_CLASSES:
-                return style_of(node, name)
-        return Style()
+        return style_around(self, name)
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
         flows_on = bool(self._rows) and self._rows[-1].flows_on
@@ -131,13 +127,16 @@ class MessageChunk(NoSecondLayout, ClearsStyleCache, Static):
                 return
 
 
-def style_of(widget: Widget, name: str) -> Style:
-    """The style of a component class of `widget`.
+def style_around(widget: Widget, name: str) -> Style:
+    """The style of a component class, from the nearest ancestor that has it.
 
     `Widget.get_visual_style(partial=True)` loses opaque backgrounds (Textual 8.2.8).
     """
-    styles = widget.get_component_styles(name)
-    return Style(
-        background=styles.background if styles.has_rule("background") else None,
-        foreground=styles.color if styles.has_rule("color") else None,
-    ) + Style.from_rich_style(styles.text_style)
+    for node in widget.ancestors:
+        if isinstance(node, Widget) and name in node.COMPONENT_CLASSES:
+            styles = node.get_component_styles(name)
+            return Style(
+                background=styles.background if styles.has_rule("background") else None,
+                foreground=styles.color if styles.has_rule("color") else None,
+            ) + Style.from_rich_style(styles.text_style)
+    return Style()

@@ -100,7 +100,7 @@ def variants(
     if len(samplings) > 1 and order.name != "seed":
         seed = draw(sampling, 1)[0].seed  # one for all: nothing else differs
         return [
-            Variant(setting_words(each, [order.name])[0], Candidate(seed=seed, sampling=each))
+            Variant(", ".join(setting_words(each, [order.name])), Candidate(seed=seed, sampling=each))
             for each in samplings
         ]
     if order.name == "seed":

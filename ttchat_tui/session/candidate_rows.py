@@ -54,7 +54,7 @@ class CandidateRow:
         self.end: RowFinished | None = None
         self.is_removed = False
         """It has ended without a text, and is not stored any more."""
-        self.tokens = 0
+        self.received = 0
         """So far; chunks of a server that does not count tokens."""
         self._parts: list[str] = []
         self._token_ids: list[int] = []
@@ -69,7 +69,7 @@ class CandidateRow:
             self._parts.insert(0, OPENING)
         self._parts.append(event.text)
         self._token_ids.extend(event.token_ids)
-        self.tokens += len(event.times_s)
+        self.received += len(event.times_s)
         if self.recorder is not None:
             self.recorder.add(event)
         self.is_dirty = True
@@ -82,7 +82,7 @@ class CandidateRow:
     @property
     def has_reply(self) -> bool:
         """It has text, or the model has chosen to say nothing."""
-        return bool(self.tokens or self.text) or (self.end is not None and self.end.reason == "stop")
+        return bool(self.received or self.text) or (self.end is not None and self.end.reason == "stop")
 
     def checkpoint(self, store: ConversationStore) -> None:
         """Write new text. Raises StorageError."""

@@ -63,7 +63,7 @@ class Lane:
     def tokens(self) -> int:
         """Of the reply so far."""
         if self._running is not None:
-            return (self._running.candidates[self._row] if self._row else self._running).tokens
+            return (self._running.candidates[self._row] if self._row else self._running).received
         ending = self.ending
         return ending.stats.completion_tokens if ending is not None and ending.stats is not None else 0
 

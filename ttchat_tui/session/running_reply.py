@@ -95,8 +95,8 @@ class RunningReply:
         """Tokens of the reply before this request."""
         self.own_bias: dict[str, float] = {}
         """For the rest of this reply, over that of the conversation."""
-        self.tokens = len(self._token_ids)
-        """Of the reply so far, of a continued one with those before; chunks of a server that does not count tokens."""
+        self.received = len(self._token_ids)
+        """Tokens so far, of a continued reply with those before; chunks of a server that does not count tokens."""
         self._is_dirty = False
         self._backoff_s = CHECKPOINT_S
         self._due = now + CHECKPOINT_S
@@ -168,7 +168,7 @@ class RunningReply:
             self._parts.insert(0, OPENING)
         self._parts.append(event.text)
         self._token_ids.extend(event.token_ids)
-        self.tokens += len(event.times_s) - (event.replaces is not None)
+        self.received += len(event.times_s) - (event.replaces is not None)
         if self.recorder is not None:
             self.recorder.add(event)
         self._is_dirty = True

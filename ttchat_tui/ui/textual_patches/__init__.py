@@ -14,16 +14,24 @@ a letter typed right after a key that moves the focus goes to the old widget; on
 | `app` | `App._handle_exception`, `_exit`, `_exception`, `_close_messages_no_wait` | \
 widgets that are removed while they mount count as a crash at exit |
 | `app` | `App._fatal_error` | the traceback shows the values of variables, which include the user's text |
+| `app` | `App.update_styles` (public) | a widget is styled for each class that its constructor sets, before it is mounted |
+| `app` | `App._prune` | the screen below a dialog is laid out and drawn whole twice more once that is removed |
 | `dimmed_backdrop` | `Screen.render` | the colours of the chat behind a dialog are mixed anew for each piece of text |
 | `dirty_span_compositor` | `Compositor.render_partial_update`, `render_full_update`, `render_strips`, \
 `Screen._compositor` | one new word renders every message in view, and five layers of background |
+| `dirty_span_compositor` | `Compositor.reflow`, `_full_map_invalidated` | after a scroll, each layout is done twice |
+| `dirty_span_compositor` | `Screen._on_screen_resume` | all widgets of a screen that opens are styled once more, and all of it \
+is drawn twice |
 | `dirty_span_compositor` | `Screen._compositor_refresh`, `Screen._screen_resized` | the chat behind a dialog is laid out \
 when that opens, and rendered whole with each update of the dialog |
+| `mounting` | `AwaitMount.__await__`, `Widget._mounted_event` | a widget into which another one is mounted is drawn again \
+with all in it: the screen behind a dialog that opens |
 | `no_second_layout` | `Widget._size_updated` | a layout that changes a widget's size leads to a second one |
 | `one_shot_timer` | `Timer` in `message_pump` (public) | a one-shot timer that starts late never fires: a busy machine loses a \
 resize and all later ones |
 | `undo_of_long_text` | `TextArea.scroll_cursor_visible` (public) | undoing the paste of a long text is a crash |
 | `style_rules` | `RuleSet.__hash__` (public) | written in Python, it takes a twentieth of the start |
+| `strip_caches` | `Strip.__init__` (public), its slots | seven caches for each of the strips that a line is joined from |
 | `style_cache` | `Widget._styles_cache` | the style caches of removed widgets stay in memory with all their lines |
 | `terminal_driver` | `LinuxDriver._sigcont_application`, `_run_input_thread` | a SIGCONT without a suspension starts \
 a second input thread; a terminal that has gone is a crash with a traceback |

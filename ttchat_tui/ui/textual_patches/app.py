@@ -11,16 +11,21 @@ from typing import Final
 
 from rich.console import RenderableType
 from textual.app import App
+from textual.await_remove import AwaitRemove
+from textual.dom import DOMNode
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
 from textual.notifications import Notification
 from textual.screen import Screen
+from textual.widget import Widget
 from textual.widgets import Input, TextArea
 from textual.widgets._toast import ToastRack
 
+from ttchat_tui.ui.textual_patches import mounting as mounting  # replaces a method of Textual's
 from ttchat_tui.ui.textual_patches import one_shot_timer as one_shot_timer  # replaces Textual's
 from ttchat_tui.ui.textual_patches import paste_parser
+from ttchat_tui.ui.textual_patches import strip_caches as strip_caches  # replaces a method of Textual's
 from ttchat_tui.ui.textual_patches import style_rules as style_rules  # replaces a method of Textual's
 from ttchat_tui.ui.textual_patches import undo_of_long_text as undo_of_long_text
 from ttchat_tui.ui.textual_patches.key_gate import GATED, KeyGate
@@ -114,6 +119,16 @@ class PatchedApp(App[None]):
             super().refresh_css(animate)
         else:
             self.stylesheet.set_variables(self.get_css_variables())
+
+    def update_styles(self, node: DOMNode, animate: bool = True) -> None:
+        """Leaves out a widget that is not mounted yet, which is styled when it is. Textual styles it for each class that its
+        constructor sets: a button three times."""
+        if node is self or node.parent is not None:
+            super().update_styles(node, animate)
+
+    def _prune(self, *nodes: Widget, parent: DOMNode | None = None) -> AwaitRemove:
+        """A screen that is removed changes nothing on the others. Textual lays out and draws the one below it again, twice."""
+        return super()._prune(*nodes, parent=None if parent is self else parent)
 
     # --- toasts
 

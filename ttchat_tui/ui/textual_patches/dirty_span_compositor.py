@@ -12,10 +12,12 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import TypeAlias, cast
 
-from textual._compositor import ChopsUpdate, Compositor, LayoutUpdate
+from textual import events
+from textual._compositor import ChopsUpdate, Compositor, LayoutUpdate, ReflowResult
 from textual.geometry import Region, Size
 from textual.screen import Screen, ScreenResultType
 from textual.strip import Strip
+from textual.widget import Widget
 
 Span: TypeAlias = tuple[int, int, int]
 """A line, its first column, and the column after its last."""
@@ -31,6 +33,12 @@ class DirtySpanCompositor(Compositor):
         super().__init__()
         self._behind: dict[int, Strip] = {}
         """The lines that a screen in front of this one has drawn, as far as they are unchanged."""
+
+    def reflow(self, parent: Widget, size: Size) -> ReflowResult:
+        """Textual forgets that the map is of all widgets again, and arranges them anew if it was not before."""
+        reflown = super().reflow(parent, size)
+        self._full_map_invalidated = False
+        return reflown
 
     def render_strips(self, size: Size | None = None) -> list[Strip]:
         """The whole screen, for the screen in front of it."""
@@ -130,6 +138,20 @@ class DirtySpanScreen(Screen[ScreenResultType]):
             self._dirty_widgets.clear()
 
     def _screen_resized(self, size: Size) -> None:
-        """Textual lays out the screen behind a dialog when that opens: its size is not another then."""
-        if self.app.screen is self or size != self._compositor.size:
+        """Textual lays out a screen again when it opens, and the one behind it: their size is not another then."""
+        if size != self._compositor.size:
             super()._screen_resized(size)
+
+    def _on_screen_resume(self, event: events.ScreenResume) -> None:
+        """A screen that opens is laid out and drawn once. Textual styles all of its widgets once more before that, which
+        those need that have a style sheet of their own, and draws all of it once more after it."""
+        if self._size != self.app.size and self.is_attached:
+            event.prevent_default()
+            self.stack_updates += 1
+            self.app._refresh_notifications()
+            self._update_auto_focus()
+            if self.CSS or self.CSS_PATH:
+                self.update_node_styles(animate=False)
+            self._refresh_layout(self.app.size)
+            self._repaint_required = False
+            self._exchange_repaint_regions()

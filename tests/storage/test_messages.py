@@ -188,3 +188,14 @@ def test_a_tree_lists_parents_before_children(store: ConversationStore) -> None:
         *(r.id for r in replies),
         followed.id,
     ]
+
+
+def test_the_ids_of_a_path_are_one_row_however_long_it_is(
+    store: ConversationStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversation = store.create_conversation(model="m", system_prompt="", sampling=None)
+    first = last = store.add_user_message(conversation.id, None, "one")
+    for number in range(40):
+        last = store.add_user_message(conversation.id, last.id, f"more {number}")
+    monkeypatch.setattr(store._database, "rows", lambda *_: pytest.fail("a row for each message"))
+    assert store.path(last.id).ids == store.newest_ids(first) == list(range(first.id, last.id + 1))

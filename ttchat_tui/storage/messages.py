@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, cast
+
+import msgspec
 
 from ttchat_tui.domain.conversation import Conversation, Message, MessageStatus, ReplyRecord
 from ttchat_tui.domain.errors import ErrorInfo
@@ -42,22 +45,15 @@ _CHILDREN: Final = f"""
     SELECT {MESSAGE_COLUMNS} FROM messages m WHERE m.conversation_id = ? AND m.parent_id IS ? ORDER BY m.id
 """
 
-# Parents are older than their children: order by id is order from the root. UNION, not UNION ALL: a damaged row that
-# is its own ancestor must not make an endless path.
-_PATH_IDS: Final = """
-    WITH RECURSIVE up (id, parent_id) AS (
-        SELECT id, parent_id FROM messages WHERE id = ?
-        UNION
-        SELECT p.id, p.parent_id FROM up JOIN messages p ON p.id = up.parent_id
-    )
-    SELECT id FROM up ORDER BY id
-"""
-
 _THESE: Final = f"""
     SELECT {MESSAGE_COLUMNS} FROM messages m WHERE m.id IN (SELECT value FROM json_each(?))
 """
 
-_SHAPE: Final = "SELECT id, parent_id FROM messages WHERE conversation_id = ?"
+# As two lists: 10,000 rows of two numbers take 4 ms to fetch, this 1 ms.
+_SHAPE: Final = """
+    SELECT json_group_array(id), json_group_array(CAST(parent_id AS INTEGER)) FROM messages
+    WHERE conversation_id = (SELECT conversation_id FROM messages WHERE id = ?)
+"""
 _NEWEST: Final = "SELECT max(id) FROM messages WHERE conversation_id = ?"
 
 # The newest message of a subtree cannot have a child, which would be newer: it is the newest leaf.
@@ -108,29 +104,28 @@ class Messages:
 
     def path(self, message_id: int) -> MessagePath:
         """From the first message to this one, both included. Raises StorageError, kind `not_found`."""
-        ids = [row["id"] for row in self._database.rows(_PATH_IDS, message_id)]
-        if not ids:
-            raise _missing()
-        return MessagePath(self.messages, ids)
+        return MessagePath(self.messages, _path_to(message_id, self._shape(message_id)))
 
     def newest_ids(self, message: Message) -> list[int]:
-        """The ids of the path to this message and on to its newest leaf. The tree is read whole, but only its shape: 5 ms for
-        10,000 messages. Raises StorageError, kind `not_found`."""
-        rows = cast("list[tuple[int, int | None]]", self._database.rows(_SHAPE, message.conversation_id))
-        parents = dict(rows)
-        if message.id not in parents:
-            raise _missing()
+        """The ids of the path to this message and on to its newest leaf. Raises StorageError, kind `not_found`."""
+        parents = self._shape(message.id)
         below, leaf = {message.id}, message.id
-        for each in sorted(parents):  # parents are older than their children
-            if parents[each] in below and each > message.id:
+        newer = sorted(parents)
+        for each in newer[bisect_right(newer, message.id) :]:  # parents are older than their children
+            if parents[each] in below:
                 below.add(each)
                 leaf = each
-        path: set[int] = set()  # a damaged row that is its own ancestor must not make an endless path
-        at: int | None = leaf
-        while at in parents and at not in path:
-            path.add(at)
-            at = parents[at]
-        return sorted(path)
+        return _path_to(leaf, parents)
+
+    def _shape(self, message_id: int) -> dict[int, int | None]:
+        """The parent of each message of the tree that has this one, by id: 2 ms for 10,000. Raises StorageError, kind
+        `not_found`."""
+        row = self._database.row(_SHAPE, message_id)
+        assert row is not None
+        ids, parents = (msgspec.json.decode(each, type=list[int | None]) for each in row)
+        if not ids:
+            raise _missing()
+        return dict(zip(cast("list[int]", ids), parents, strict=True))
 
     def no_path(self) -> MessagePath:
         """The path of a conversation without messages."""
@@ -371,3 +366,14 @@ def deletion_time(transaction: Transaction, now: float) -> float:
 
 def _missing() -> StorageError:
     return not_found("This message")
+
+
+def _path_to(message_id: int, parents: Mapping[int, int | None]) -> list[int]:
+    """The ids from the first message to this one. Parents are older than their children: order by id is order from the
+    root."""
+    path: set[int] = set()  # a damaged row that is its own ancestor must not make an endless path
+    at: int | None = message_id
+    while at is not None and at in parents and at not in path:
+        path.add(at)
+        at = parents[at]
+    return sorted(path)

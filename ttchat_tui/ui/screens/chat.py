@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Center, Horizontal, Vertical
+from textual.css.query import NoMatches
 from textual.events import Key, Paste
 from textual.message import Message as TextualMessage
 
@@ -157,7 +158,10 @@ class ChatScreen(
 
     def _has_widgets(self) -> bool:
         """False once the app has begun to remove its widgets."""
-        return bool(self.query(Transcript)) and bool(self.query(Prompt)) and bool(self.query(StatusLine))
+        try:
+            return all(each.is_attached for each in (self.transcript, self.prompt, self.status))
+        except NoMatches:
+            return False
 
     def _flush(self) -> float:
         if self.session.is_answering and self.metrics.is_due():

@@ -14,6 +14,7 @@ from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.message_path import PAGE
+from ttchat_tui.ui.screens import elsewhere
 
 READ_ALL = ("save", "context", "show_files", "save_template")
 """These need the whole conversation."""
@@ -54,3 +55,23 @@ async def test_an_unreadable_message_ends_no_action(tmp_path: Path, monkeypatch:
         await pilot.press("f8")
         await settle(pilot, chat)
         assert chat.toasts() == ["It cannot be read."]
+
+
+async def test_a_conversation_without_replies_is_not_read_whole_to_be_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(elsewhere, "READ_AFTER_S", 1e6)
+    chat = ChatApp(tmp_path)
+    home, ids = chat.store.create_conversation(), list[int]()
+    for number in range(5 * PAGE):
+        ids.append(chat.store.add_user_message(home.id, ids[-1] if ids else None, f"note {number}").id)
+    other = chat.store.add_user_message(home.id, ids[-2], "another end").id
+    async with running(chat, (80, 24)) as pilot:
+        chat.screen.open_conversation(home.id)
+        await settle(pilot, chat)
+        assert chat.session.path.ids[-1] == other
+        assert len(chat.session.path.already_read()) <= PAGE
+        assert chat.screen._jump(ids[-1])
+        await settle(pilot, chat)
+        assert chat.session.path.ids == ids
+        assert len(chat.session.path.already_read()) <= PAGE + 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
+from typing import Final
 
 from msgspec import structs
 from typing_extensions import assert_never
@@ -58,6 +59,9 @@ from ttchat_tui.ui.widgets.transcript.message_format import (
     with_reload_hint,
 )
 from ttchat_tui.ui.widgets.transcript.views import Entry
+
+NEAR_END: Final = 32
+"""Messages at the end among which the last reply is looked for. They are on screen, nearly all."""
 
 
 class UpdateDrawing(Elsewhere):
@@ -179,7 +183,7 @@ class UpdateDrawing(Elsewhere):
             self.show_place_of_reply()
             self.metrics.phase = "generating"
         self.metrics.forget_rates()
-        self.metrics.last_stats = next((m.reply.stats for m in reversed(messages) if m.reply), None)
+        self._note_last_stats(messages)
         self._show_last_context()
         self._refresh_settings()
         self.refresh_history()
@@ -192,7 +196,7 @@ class UpdateDrawing(Elsewhere):
         self.transcript.show(self._entries(messages), kept=kept, at=at)
         self._show_question_again(*self.session.path.ids[max(0, kept - 1) : kept])
         self._welcome_if_empty()
-        self.metrics.last_stats = next((m.reply.stats for m in reversed(self.session.path) if m.reply), None)
+        self._note_last_stats(self.session.path)
         self._show_last_context()
         self._refresh_metrics()
         self.count()
@@ -201,6 +205,11 @@ class UpdateDrawing(Elsewhere):
     def _entries(self, messages: Sequence[Message]) -> Sequence[Entry]:
         """Messages that are not read yet become views when they come into view."""
         return messages.ids if isinstance(messages, MessagePath) else [self.view(each) for each in messages]
+
+    def _note_last_stats(self, messages: Sequence[Message]) -> None:
+        """A conversation without replies is not read whole for them."""
+        near = reversed(messages[-NEAR_END:])
+        self.metrics.last_stats = next((m.reply.stats for m in near if m.reply), None)
 
     def _show_last_context(self) -> None:
         """Show the context after the last reply. While a reply runs elsewhere, the engine cannot count anything newer."""

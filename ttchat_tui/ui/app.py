@@ -118,8 +118,9 @@ class TtchatApp(PatchedApp, inherit_bindings=False):
         gc.enable()
 
     def on_app_focus(self) -> None:
-        """Focus the prompt if nothing has the focus: a page in a browser starts without one."""
+        """Focus the prompt if nothing has the focus: a page in a browser starts without one. Read what could not be read."""
         self.call_later(self._focus_prompt_if_nothing_is)  # after Textual's own handler
+        self.call_later(self.chat.read_again)
 
     def _focus_prompt_if_nothing_is(self) -> None:
         if self.screen is self.chat and self.screen.focused is None:

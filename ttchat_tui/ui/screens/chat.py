@@ -115,6 +115,7 @@ class ChatScreen(
         # Not with the sidebars: a stored draft must not replace what is typed after the first frame.
         self.show_updates(self._first_conversation())
         self.post_message(self.Begun())
+        self.watch(self.transcript, "scroll_y", self.read_again, init=False)
         self.call_after_refresh(self._mount_sidebars)
         self.run_worker(self.pump.run(), group="pump", exit_on_error=True)
 

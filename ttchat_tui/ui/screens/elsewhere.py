@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final, cast
 
 from msgspec import structs
 from textual.timer import Timer
@@ -22,6 +22,9 @@ from ttchat_tui.ui.textual_patches.privates import write_to_terminal
 from ttchat_tui.ui.widgets.transcript.message_data import MessageView
 from ttchat_tui.ui.widgets.transcript.message_format import view_of
 
+if TYPE_CHECKING:
+    from ttchat_tui.ui.app import TtchatApp
+
 FOLLOW_S: Final = 5.0
 """How often the list looks for what others have written, in seconds."""
 
@@ -30,6 +33,8 @@ READ_EVERY_S: Final = 0.02
 """Before the first piece of a long conversation and between two of them, each of 3 ms."""
 
 log = logging.getLogger(__name__)
+
+TRIED_AGAIN: Final = "It is tried again when you scroll, or come back to this window."
 
 UNANSWERED = "not answered · /retry asks again"
 
@@ -40,6 +45,10 @@ class Elsewhere(ChatActions):
     show_updates: Callable[[Sequence[Update]], None]
     _reading: Timer | None = None
     """Until the next piece of a long conversation is read."""
+    _has_failed_to_read = False
+    """A piece could not be read."""
+    _unreadable: frozenset[int] = frozenset()
+    """Messages on screen that could not be read when they came into view."""
 
     def view(self, message: Message) -> MessageView:
         """`message` for the transcript, with a note if it has no reply."""
@@ -55,25 +64,54 @@ class Elsewhere(ChatActions):
             return self.view(self.session.message(message_id))
         except StorageError as error:
             log.warning("message %s could not be read: %s", message_id, error)
+            self._unreadable |= {message_id}
             return MessageView(
                 message_id, "system", "", status="error", title="Not readable", note=error.info.message
             )
 
     def begin_reading(self) -> None:
         """Read the rest of a long conversation, a piece at a time, once its end is drawn."""
+        self._unreadable = self._unreadable.intersection(self.session.path.ids)
+        self._has_failed_to_read = False
         if self._reading is not None:
             self._reading.stop()
         self._reading = None if self.session.path.is_read else self.set_timer(READ_AFTER_S, self._read_on)
 
     def _read_on(self) -> None:
+        self._reading = None
         try:
             is_read, updates = self.session.context.read_on()
         except StorageError as error:
-            self.show_error(error.info)
+            self._has_failed_to_read = True
+            self._report_unread(error.info)
             return
         if updates:
             self.show_updates(updates)
-        self._reading = None if is_read else self.set_timer(READ_EVERY_S, self._read_on)
+        if not is_read:
+            self._reading = self.set_timer(READ_EVERY_S, self._read_on)
+
+    def _report_unread(self, error: ErrorInfo) -> None:
+        """Once: while its toast is on screen, another failure says nothing new."""
+        words = (
+            f"{error.message}\n{error.cure} {TRIED_AGAIN}"
+            if error.cure
+            else f"{error.message}\n{TRIED_AGAIN}"
+        )
+        if words not in (toast.message for toast in cast("TtchatApp", self.app).shown_toasts()):
+            self.notify(words, severity="error", markup=False, timeout=8)
+
+    def read_again(self) -> None:
+        """Read what could not be read before, if there is something: the user scrolls, or has come back."""
+        if self._has_failed_to_read:
+            self.begin_reading()
+        for message_id in self._unreadable:
+            try:
+                message = self.session.message(message_id)
+            except StorageError as error:
+                self._report_unread(error.info)
+                continue
+            self._unreadable -= {message_id}
+            self.transcript.add(self.view(message))
 
     def show_place_of_reply(self) -> None:
         """Show beside the engine's state what it writes: in which conversation, if that is not on screen, or for whom."""

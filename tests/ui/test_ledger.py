@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.cells import cell_len
@@ -13,6 +14,7 @@ from tests.fakes import Gate, Script
 from tests.ui.chat_app import ChatApp, reply_ended, running, settle, until
 from tests.ui.shell_app import screen_text
 from ttchat_tui.domain.ledger import LedgerRow
+from ttchat_tui.session import ledger_rows
 from ttchat_tui.storage.errors import not_found
 from ttchat_tui.ui.screens.ledger import LedgerDialog, SummaryDialog
 from ttchat_tui.ui.widgets.ledger_rows import LedgerRows, pieces_of
@@ -168,3 +170,29 @@ def test_a_row_has_the_width_and_no_control_bytes(width: int) -> None:
             assert cell_len(text) == width
             assert not any(ord(char) < 32 for char in text)
             assert ("~" in text) == (is_estimate and row.tokens is not None)
+
+
+async def test_the_rows_of_a_long_conversation_are_made_when_they_come_into_view(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+
+    def row(**fields: Any) -> LedgerRow:
+        made.append(fields["message_id"])
+        return LedgerRow(**fields)
+
+    monkeypatch.setattr(ledger_rows, "LedgerRow", row)
+    chat = ChatApp(tmp_path)
+    home, ids = chat.store.create_conversation(), list[int]()
+    for number in range(200):
+        ids.append(chat.store.add_user_message(home.id, ids[-1] if ids else None, f"note {number}").id)
+    chat.store.context.set_mark([ids[100]], "left out")
+    async with running(chat, (80, 24)) as pilot:
+        chat.screen.open_conversation(home.id)
+        await settle(pilot, chat)
+        await pilot.press("alt+c")
+        await until(pilot, lambda: "note 199" in "\n".join(screen_text(chat.app)))
+        assert set(made) <= {*ids[-20:], *ids[:20]}
+        await pilot.press("home")
+        await until(pilot, lambda: "note 0 " in "\n".join(screen_text(chat.app)))
+        assert set(made) <= {*ids[-20:], *ids[:20]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -29,8 +30,14 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ledger(msgspec.Struct, frozen=True, kw_only=True):
-    rows: tuple[LedgerRow, ...]
-    """In the order of the prompt."""
+    rows: Sequence[LedgerRow]
+    """In the order of the prompt; each may be made when it is looked at."""
+    most_tokens: int = 0
+    """Of the largest row."""
+    fallen: int = 0
+    """Rows that fall out."""
+    fallen_tokens: int = 0
+    """Of those."""
     prompt_tokens: int | None = None
     """All that is sent, the chat template included; None until the engine has counted."""
     template_tokens: int | None = None

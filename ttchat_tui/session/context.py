@@ -5,25 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, TypeAlias
+from typing import Final
 
 import msgspec
 
 from ttchat_tui.domain.conversation import ContextMark, Message
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import PromptCounted
-from ttchat_tui.domain.ledger import Ledger, LedgerRow, RowKind
+from ttchat_tui.domain.ledger import Ledger
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.updates import ContextChanged, Notice, PromptCost, SummaryWritten, Update
 from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.session.conversation import OpenConversation
-from ttchat_tui.session.outgoing import SUMMARY_HEADING, Outgoing, OutgoingPart, as_said
+from ttchat_tui.session.ledger_rows import PartKey, ledger_rows
+from ttchat_tui.session.outgoing import Outgoing
 from ttchat_tui.session.side_request import SideAnswer, SideRequest, SideRequests
 from ttchat_tui.session.summary import Summary, asked_of, covered_parts, parts_of
 from ttchat_tui.storage.conversations import ConversationStore
-
-_SHOWN: Final = 200
-"""Characters of a text in the ledger."""
 
 NOTHING_FALLS_OUT: Final = ErrorInfo(
     kind="nothing_to_do",
@@ -38,10 +36,6 @@ SUMMARISED_ALREADY: Final = ErrorInfo(
 BEING_WRITTEN: Final = ErrorInfo(kind="busy", message="A summary is being written already.")
 
 
-_Key: TypeAlias = tuple[RowKind, int]
-"""Kind and message of a part."""
-
-
 @dataclass(eq=False)
 class _Counted:
     home: OpenConversation
@@ -49,9 +43,9 @@ class _Counted:
     counted: PromptCounted
 
     @cached_property
-    def tokens(self) -> dict[_Key, int]:
+    def tokens(self) -> dict[PartKey, int]:
         """The tokens of each part. Parts of one message share its tokens by length."""
-        tokens: dict[_Key, int] = {}
+        tokens: dict[PartKey, int] = {}
         for parts, total in zip(self.outgoing.parts, self.counted.message_tokens, strict=False):
             first, *others = parts
             left, size = total, sum(len(part.content) for part in parts) if others else 1
@@ -68,7 +62,7 @@ class _Counted:
         return max(0, self.counted.prompt_tokens - sent)
 
     @cached_property
-    def fallen(self) -> set[_Key]:
+    def fallen(self) -> set[PartKey]:
         """The parts that fall out."""
         gone = (part for at in self.counted.fallen for part in self.outgoing.parts[at])
         return {(part.kind, part.message_id) for part in gone}
@@ -143,13 +137,21 @@ class Context:
         home = self._home()
         prompt = home.next_prompt(self.draft)
         counted = self._counts
-        rows = [_row(part, counted) for parts in prompt.parts for part in parts]
-        if prompt.unsent:
-            rows = _with_unsent(rows, home.path, prompt)
+        tokens, fallen = (counted.tokens, counted.fallen) if counted is not None else ({}, set[PartKey]())
+        rows = ledger_rows(prompt, home.path, tokens, fallen)
+        gone = [
+            tokens.get(key, 0)
+            for parts in (prompt.parts if fallen else ())
+            for part in parts
+            if (key := (part.kind, part.message_id)) in fallen
+        ]
         count = counted.counted if counted is not None else None
         info = self._host.info
         return Ledger(
-            rows=tuple(rows),
+            rows=rows,
+            most_tokens=max(tokens.values(), default=0),
+            fallen=len(gone),
+            fallen_tokens=sum(gone),
             prompt_tokens=count.prompt_tokens if count else None,
             template_tokens=counted.template_tokens if counted else None,
             context_length=count.context_length if count else info.context_length if info else 0,
@@ -281,44 +283,6 @@ class Context:
             return [SummaryWritten()]
 
         return self._side_requests.ask(SideRequest("summary", messages, sampling, on_end))
-
-
-def _row(part: OutgoingPart, counted: _Counted | None) -> LedgerRow:
-    key = (part.kind, part.message_id)
-    return LedgerRow(
-        kind=part.kind,
-        message_id=part.message_id,
-        role=part.role,
-        text=part.content.removeprefix(f"{SUMMARY_HEADING}\n")[:_SHOWN],
-        tokens=counted.tokens.get(key) if counted else None,
-        fate="falls out" if counted and key in counted.fallen else "sent",
-        is_kept=part.is_kept,
-    )
-
-
-def _with_unsent(rows: list[LedgerRow], path: Sequence[Message], prompt: Outgoing) -> list[LedgerRow]:
-    """The rows with those of messages that are not sent, in the order of the conversation."""
-    head = [row for row in rows if row.kind in ("system", "summary")]
-    sent = {row.message_id: row for row in rows if row.kind == "message"}
-    draft = [row for row in rows if row.kind == "draft"]
-    said: list[LedgerRow] = []
-    for message in path:
-        if message.id in sent:
-            said.append(sent[message.id])
-        elif (fate := prompt.unsent.get(message.id)) is not None:
-            text = as_said(message.role, message.content).content[:_SHOWN]
-            is_kept = message.context == "kept"
-            said.append(
-                LedgerRow(
-                    kind="message",
-                    message_id=message.id,
-                    role=message.role,
-                    text=text,
-                    fate=fate,
-                    is_kept=is_kept,
-                )
-            )
-    return [*head, *said, *draft]
 
 
 def _summarised(prompt: Outgoing) -> int:

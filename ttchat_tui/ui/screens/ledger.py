@@ -244,10 +244,9 @@ def _sums(ledger: Ledger) -> Content:
     used, length = ledger.prompt_tokens, ledger.context_length
     whole = f" / {length:,}" if length else ""
     full, rest = bar_text(share(used, length), _METER_CELLS) if length else ("", "")
-    gone = [row for row in ledger.rows if row.fate == "falls out"]
     parts = [f"template {count_text(ledger.template_tokens)}"]
-    if gone:
-        parts.append(f"{will_not_be_sent(len(gone))} ({sum(row.tokens or 0 for row in gone):,})")
+    if ledger.fallen:
+        parts.append(f"{will_not_be_sent(ledger.fallen)} ({ledger.fallen_tokens:,})")
     left = f"left for the reply {count_text(ledger.left_for_reply)} of max {ledger.max_tokens:,}"
     when = "sent" if ledger.is_current else "at the last count"
     first = Content.assemble(

@@ -66,8 +66,6 @@ class LedgerRows(ScrollView, can_focus=True):
     def __init__(self) -> None:
         super().__init__()
         self._ledger = Ledger(rows=())
-        self._most = 0
-        """The tokens of the largest row, whose bar is full."""
         self._cursor = 0
 
     @property
@@ -79,7 +77,6 @@ class LedgerRows(ScrollView, can_focus=True):
         """Show other rows; the cursor stays. It begins on the last one."""
         is_first = not self._ledger.rows
         self._ledger = ledger
-        self._most = max((row.tokens or 0 for row in ledger.rows), default=0)
         self.virtual_size = Size(0, len(ledger.rows))
         last = max(0, len(ledger.rows) - 1)
         self._cursor = last if is_first else min(self._cursor, last)
@@ -91,7 +88,9 @@ class LedgerRows(ScrollView, can_focus=True):
         index, width = y + self.scroll_offset.y, self.scrollable_content_region.width
         if index >= len(self._ledger.rows):
             return Strip.blank(width, self.rich_style)
-        pieces = pieces_of(self._ledger.rows[index], width, self._most, self._ledger.is_split_estimated)
+        pieces = pieces_of(
+            self._ledger.rows[index], width, self._ledger.most_tokens, self._ledger.is_split_estimated
+        )
         is_cursor = index == self._cursor
         return Strip(
             [

@@ -19,6 +19,7 @@ from ttchat_tui.domain.matching import Matcher
 from ttchat_tui.ui.markdown.fenced_code import fenced_code
 from ttchat_tui.ui.textual_patches.privates import DockArrangeResult
 from ttchat_tui.ui.themes import DEFAULT_THEME, load_themes
+from ttchat_tui.ui.widgets.transcript import attached
 from ttchat_tui.ui.widgets.transcript.chunk import MessageChunk
 from ttchat_tui.ui.widgets.transcript.message import MessageWidget
 from ttchat_tui.ui.widgets.transcript.message_data import MessageView
@@ -469,6 +470,12 @@ LONG = "\n".join(f"line {number}" for number in range(3000))
 """More than may be mounted besides."""
 
 
+@pytest.fixture
+def shows_long_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attached, "SHOWN_AT_ONCE", len(LONG) + 1)
+
+
+@pytest.mark.usefixtures("shows_long_texts")
 async def test_when_a_very_long_message_is_withdrawn_the_messages_before_it_are_shown() -> None:
     """A message that does not fit into the context is added, refused, and taken out again."""
     app = TranscriptApp()
@@ -484,6 +491,7 @@ async def test_when_a_very_long_message_is_withdrawn_the_messages_before_it_are_
         assert "answer" in shown
 
 
+@pytest.mark.usefixtures("shows_long_texts")
 async def test_below_a_very_long_message_a_short_one_leaves_a_way_back_up() -> None:
     app = TranscriptApp()
     async with app.run_test(size=(80, 24)) as pilot:

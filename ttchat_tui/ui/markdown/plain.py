@@ -11,7 +11,7 @@ from ttchat_tui.ui.markdown.document import RenderChunk
 from ttchat_tui.ui.markdown.links import linked
 from ttchat_tui.ui.markdown.rows import TextRow
 
-_TAB: Final = 4
+TAB: Final = 4
 _LINES: Final = 64
 """Lines per chunk, which is drawn only once."""
 
@@ -25,6 +25,6 @@ def plain_chunks(text: str, style: str = "", *, is_end: bool = True) -> list[Ren
 
 
 def _row(line: str, style: str) -> TextRow:
-    row = TextRow(linked(Content.styled(line.expandtabs(_TAB), style)), cost=1 / _LINES)
+    row = TextRow(linked(Content.styled(line.expandtabs(TAB), style)), cost=1 / _LINES)
     row.source = line
     return row

@@ -68,8 +68,12 @@ class MessageThoughts(MessageHits):
         raise NotImplementedError
 
     def action_toggle_selected_thoughts(self) -> None:
-        if self.selected is not None:
-            self.toggle_thoughts(self.selected)
+        """Open or fold the thoughts of the selected message; of a long text of the user's, show more."""
+        if self.selected is None or self.toggle_thoughts(self.selected):
+            return
+        widget = self._widgets.get(self.selected)
+        if widget is not None and widget.show_more():
+            self.stop_following()
 
     def toggle_thoughts(self, key: int) -> bool:
         """Open all thoughts of a message, or fold them if one is open. Returns False if it has none."""

@@ -13,7 +13,6 @@ from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
 
-from ttchat_tui.domain.attachments import find_blocks
 from ttchat_tui.domain.matching import Matcher
 from ttchat_tui.domain.text import visible
 from ttchat_tui.ui.markdown.document import RenderChunk
@@ -25,13 +24,17 @@ from ttchat_tui.ui.widgets.cells import cut_to_cells
 from ttchat_tui.ui.widgets.transcript.attached import (
     AttachmentRow,
     MoreRow,
+    Shown,
     message_chunks,
-    more_of,
+    parts_of,
+    shown_of,
     unfolded,
+    with_more,
 )
 from ttchat_tui.ui.widgets.transcript.chunk import MessageChunk
 from ttchat_tui.ui.widgets.transcript.folding import Folding
 from ttchat_tui.ui.widgets.transcript.message_data import SEPARATOR, MessageView
+from ttchat_tui.ui.widgets.transcript.part_hits import PartHits
 from ttchat_tui.ui.widgets.transcript.reply_document import ReplyDocument
 
 _WIDEST_BRANCH: Final = 24
@@ -130,8 +133,10 @@ class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):
         """The thoughts that are open because words are found in them."""
         self._reply: ReplyDocument | None = None
         self._matcher: Matcher | None = None
-        self._opened: dict[int, int] = {}
-        """The attached files that are unfolded, by their places, and how many characters of each are shown."""
+        self._opened: dict[int, Shown] = {}
+        """What is shown of the unfolded files and of long texts, by part."""
+        self._hits: PartHits | None = None
+        """Those of a user's message."""
         self._current: int | None = None
         self._mark = ""
         self._header = MessageChunk([_header(view)], classes="message--header")
@@ -155,7 +160,7 @@ class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):
             rows = event.widget.rows
             if len(rows) == 1 and isinstance(rows[0], AttachmentRow | MoreRow):
                 event.stop()
-                self._click_file(rows[0].index, shows_more=isinstance(rows[0], MoreRow))
+                self._click_part(rows[0])
                 return
         header, width = self._header.content_region, len(_versions(self.view))
         if event.button != 1 or event.screen_y != header.y:
@@ -224,16 +229,20 @@ class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):
         if matcher is not self._matcher:
             self._open_found(matcher)
         self._matcher, before = matcher, 0
-        self._current = current
+        self._current = drawn = current
+        if self._hits is not None and current is not None:
+            self._unfold(self._hits.with_hit(current, self._opened))
+            drawn = self._hits.drawn(current, self._opened)
         for chunk in self._chunks:
-            chunk.mark(matcher, None if current is None else current - before)
+            chunk.mark(matcher, None if drawn is None else drawn - before)
             before += len(chunk.hits)
 
     def _open_found(self, matcher: Matcher | None) -> None:
         if self._reply is None:
-            blocks = enumerate(find_blocks(self.view.text)) if matcher is not None else ()
-            hits = {at: len(each.content) for at, each in blocks if matcher and matcher.is_in(each.content)}
-            self._unfold(self._opened | hits)
+            is_mine = self.view.role == "user"
+            self._hits = PartHits(self.view.text, matcher) if matcher is not None and is_mine else None
+            if self._hits is not None:
+                self._unfold(self._hits.with_firsts(self._opened))
             return
         if matcher is None and self._current is not None and (place := self.place_of_hit(self._current)):
             read = self.thought_at(place[0])
@@ -252,25 +261,38 @@ class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):
         """Unfold attached files, or fold them if one is unfolded."""
         self._unfold({} if self._opened else unfolded(self.view.text))
 
-    def _click_file(self, index: int, *, shows_more: bool) -> None:
-        opened = dict(self._opened)
-        shown = opened.pop(index, None)
-        if shows_more or shown is None:
-            opened[index] = more_of(find_blocks(self.view.text)[index].content, shown or 0)
+    def _click_part(self, row: AttachmentRow | MoreRow) -> None:
+        part = next(part for part in parts_of(self.view.text) if part.index == row.index)
+        opened, shown = dict(self._opened), shown_of(part, self._opened)
+        if isinstance(row, AttachmentRow) and shown is not None:
+            del opened[part.index]
+        elif isinstance(row, MoreRow) and shown is not None:
+            opened[part.index] = with_more(part.text, shown, is_above=row.is_above)
+        else:
+            opened[part.index] = with_more(part.text, (0, 0), is_above=False)
         self._unfold(opened)
 
-    def _unfold(self, opened: dict[int, int]) -> None:
-        """Show so many characters of these attached files, and nothing of others."""
+    def show_more(self) -> bool:
+        """Show more of the first long text that is not shown to its end. Returns False if there is none."""
+        rows = [row for chunk in self._chunks for row in chunk.rows if isinstance(row, MoreRow)]
+        if not rows:
+            return False
+        self._click_part(next((row for row in rows if not row.is_above), rows[0]))
+        return True
+
+    def _unfold(self, opened: dict[int, Shown]) -> None:
+        """Show these parts of attached files and long texts, nothing of other files, and the beginnings of other texts."""
         if opened != self._opened:
             self._opened = opened
             self._sync(self._whole(), 0)
 
     @property
     def hit_count(self) -> int:
-        return sum(len(chunk.hits) for chunk in self._chunks)
+        return self._hits.count if self._hits is not None else sum(len(chunk.hits) for chunk in self._chunks)
 
     def place_of_hit(self, number: int) -> tuple[int, int] | None:
         """The position of a marked hit, as in `row_at`; None if there are fewer."""
+        number = self._hits.drawn(number, self._opened) if self._hits is not None else number
         for index, chunk in enumerate(self._chunks):
             if number < len(chunk.hits):
                 return index, chunk.line_of(chunk.hits[number], self._text_width)

@@ -10,7 +10,7 @@ import msgspec
 from textual.geometry import Size
 
 from ttchat_tui.domain.thoughts import TAG, split_thoughts
-from ttchat_tui.ui.widgets.transcript.message_data import MessageView
+from ttchat_tui.ui.widgets.transcript.message_data import SHOWN_AT_ONCE, MessageView
 
 MOST_MESSAGES: Final = 40
 MOST_LINES: Final = 1500
@@ -26,7 +26,7 @@ _FRAME_LINES: Final = 4
 
 def estimated_lines(view: MessageView) -> int:
     """The estimated number of lines of a message, all thoughts folded: a window that is too small does not scroll."""
-    text = _answer_of(view.text) if view.role == "assistant" else view.text
+    text = _answer_of(view.text) if view.role == "assistant" else view.text[:SHOWN_AT_ONCE]
     return _FRAME_LINES + text.count("\n") + len(text) // _COLUMNS
 
 

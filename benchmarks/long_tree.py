@@ -1,4 +1,5 @@
-"""The tree of one conversation with 10,000 messages, in the app: CPU time of opening its view and of switching a branch."""
+"""One conversation with 10,000 messages in the app: CPU time of opening its tree and ledger, a dialog over it, and a switch of
+its branch. And a pasted megabyte."""
 
 from __future__ import annotations
 
@@ -9,17 +10,21 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final, cast
 
 from benchmarks.synthetic_chats import Vocabulary
 from tests.ui.chat_app import ChatApp, paths_in
 from ttchat_tui.domain.generation import GenerationStats
+from ttchat_tui.domain.matching import Matcher
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.storage.database import open_database
 from ttchat_tui.storage.opening import open_store
 from ttchat_tui.storage.rows import encoded_ids, encoded_sampling, encoded_stats
 from ttchat_tui.ui.screens import elsewhere
 from ttchat_tui.ui.screens.tree_list import TreeList
+
+if TYPE_CHECKING:
+    from ttchat_tui.ui.screens.ledger import LedgerDialog
 
 TRUNK: Final = 5_000
 FORKS: Final = 50
@@ -85,6 +90,13 @@ def fill(path: Path) -> list[int]:
     return firsts
 
 
+def megabyte() -> str:
+    """A pasted text with one hit, near its end."""
+    lines = [f"line {number} of what somebody has pasted into a message" for number in range(20_000)]
+    lines[19_000] = "the needle"
+    return "\n".join(lines)
+
+
 def median_and_most(times: list[float]) -> tuple[float, float]:
     return statistics.median(times), max(times)
 
@@ -110,10 +122,22 @@ async def measure() -> dict[str, float]:
             opened = await cpu_ms(lambda: chat.screen.open_conversation(1))
             trees: list[float] = []
             dialogs: list[float] = []
+            closings: list[float] = []
             for _ in range(5):
                 for times, action in ((trees, chat.screen.action_tree), (dialogs, chat.screen.action_rename)):
                     times.append(await cpu_ms(action))
-                    await pilot.press("escape")
+                    closings.append(await cpu_ms(chat.app.screen.action_cancel))  # type: ignore[attr-defined]
+            chat.session.path.read()  # the ledger needs all of it
+            ledgers: list[float] = []
+            kept: list[float] = []
+            for _ in range(5):
+                ledgers.append(await cpu_ms(chat.screen.action_context))
+                ledger = cast("LedgerDialog", chat.app.screen)
+                ledger.action_move(-40)
+                await pilot.pause()
+                kept.append(await cpu_ms(partial(ledger.action_mark, "kept")))
+                ledger.action_cancel()
+                await pilot.pause()
             chat.screen.action_tree()
             await pilot.pause()
             keys = await cpu_ms(lambda: chat.app.screen.query_one(TreeList).action_move(-1))
@@ -124,16 +148,25 @@ async def measure() -> dict[str, float]:
             for first in random.Random(1).sample(firsts, ROUNDS):
                 there.append(await cpu_ms(partial(chat.screen._jump, first)))
                 back.append(await cpu_ms(partial(chat.screen._jump, end)))
+            chat.session.new_conversation()
+            pasted = chat.store.add_user_message(chat.store.create_conversation().id, None, megabyte())
+            megabyte_opened = await cpu_ms(partial(chat.screen.open_conversation, pasted.conversation_id))
+            hit = await cpu_ms(partial(chat.screen.transcript.find, Matcher(["needle"])))
         chat.session.close()
         chat.store.close()
     figures = {
         "messages": TRUNK + FORKS * BRANCH,
         "open_conversation_cpu_ms": opened,
         "tree_key_cpu_ms": keys,
+        "megabyte_opens_cpu_ms": megabyte_opened,
+        "hit_in_a_megabyte_cpu_ms": hit,
     }
     for name, times in (
         ("tree", trees),
         ("small_dialog", dialogs),
+        ("dialog_closes", closings),
+        ("ledger", ledgers),
+        ("kept_in_the_ledger", kept),
         ("switch_to_branch", there),
         ("switch_to_trunk", back),
     ):

@@ -44,7 +44,7 @@ class MoreRow(TextRow):
         size = size_words(len(hidden.encode("utf-8", "replace")))
         what = f"line{'s' * (lines != 1)}"
         words = f"{lines:,} {what} before" if is_above else f"{lines:,} more {what}"
-        figures = f"{words} · {size} · click, or enter when selected"
+        figures = f"{words} · {size} · click or enter"
         super().__init__(Content.assemble(("▴ " if is_above else "▸ ", ".md-marker"), (figures, ".md-faint")))
         self.source = source
         self.index = part

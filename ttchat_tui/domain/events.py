@@ -139,7 +139,8 @@ class TokenEvent(msgspec.Struct, frozen=True, tag=True):
     row: int = 0
     """The row of a batch; 0 without candidates."""
     ends_thought: bool = False
-    """A thought that began with the reply ends in `text`. Its opening tag (`thoughts.OPENING`) belongs before the reply."""
+    """A thought that began with this request's text ends in `text`. Its opening tag (`thoughts.OPENING`) belongs before the
+    reply; where an answer is continued, the thought is no part of it."""
     distributions: tuple[Distribution | None, ...] = ()
     """For each token what the request's `record` asks for, as far as it is known; empty: nothing is."""
     pieces: dict[int, bytes] = {}

@@ -60,6 +60,11 @@ class AnswerFilter:
         self._stream = ThoughtStream()
         self._given: str = ""
 
+    @property
+    def has_thoughts(self) -> bool:
+        """There are thoughts in what was fed."""
+        return bool(self._stream.thoughts)
+
     def feed(self, text: str) -> str:
         """Add text; returns what it adds to the answer."""
         self._stream.feed(text)

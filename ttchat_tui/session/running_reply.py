@@ -18,7 +18,7 @@ from ttchat_tui.domain.events import (
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.reply_settings import NO_SETTINGS, ReplySettings
 from ttchat_tui.domain.sampling import TEMPLATE_FIELDS, SamplingParams
-from ttchat_tui.domain.thoughts import OPENING, normalised
+from ttchat_tui.domain.thoughts import CLOSING, OPENING, normalised
 from ttchat_tui.session.candidate_rows import CandidateRow, CandidateRows
 from ttchat_tui.session.conversation import OpenConversation
 from ttchat_tui.session.outgoing import Outgoing
@@ -159,13 +159,18 @@ class RunningReply:
             self.recorder.begin_with(sampling)
 
     def add(self, event: TokenEvent) -> None:
-        self.thoughts.add(event)
         if event.replaces is not None:
             text = self.text
             self._parts = [text[: len(text) - event.replaces]]
             self._token_ids.pop()
-        if event.ends_thought:
+        if event.ends_thought and self.continued is not None:  # it has no place in the middle of an answer
+            self._parts = [self.continued.content]
+            self.thoughts.begin_again(self.continued.content)
+            answer = event.text.partition(CLOSING.lstrip())[2].lstrip("\n")
+            event = msgspec.structs.replace(event, text=answer, ends_thought=False)
+        elif event.ends_thought:
             self._parts.insert(0, OPENING)
+        self.thoughts.add(event)
         self._parts.append(event.text)
         self._token_ids.extend(event.token_ids)
         self.received += len(event.times_s) - (event.replaces is not None)

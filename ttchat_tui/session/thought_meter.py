@@ -32,6 +32,10 @@ class ThoughtMeter:
         """The reply is in a thought."""
         return bool(self._stream.parts) and self._stream.parts[-1].is_open
 
+    def begin_again(self, text: str) -> None:
+        """What followed `text`, the reply to continue, was not part of the reply."""
+        self._stream = ThoughtStream(text)
+
     def add(self, event: TokenEvent) -> None:
         """The next tokens of the reply."""
         if event.times_s and self._first_s is None:

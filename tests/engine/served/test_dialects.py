@@ -16,7 +16,8 @@ from ttchat_tui.engine.served.adaptation import Adaptation
 from ttchat_tui.engine.served.dialects import DIALECTS, Dialect, ServerSigns, recognise
 from ttchat_tui.engine.served.overflow import Overflow, overflow
 from ttchat_tui.engine.served.refusal import parse_refusal
-from ttchat_tui.engine.served.request import body_of, is_thinking
+from ttchat_tui.engine.served.reply_assembler import seam_of
+from ttchat_tui.engine.served.request import body_of
 
 SAMPLING = SamplingParams(top_k=0, repetition_penalty=1.25, stop=tuple("abcdef"))
 MESSAGES = (ChatMessage("user", "Hi"), ChatMessage("assistant", "He"))
@@ -86,9 +87,10 @@ def test_each_server_gets_its_own_field_names() -> None:
 
 
 def test_a_reply_interrupted_in_its_thoughts_continues_them() -> None:
-    assert is_thinking([ChatMessage("assistant", "<think>\nHm")])
-    assert not is_thinking([ChatMessage("assistant", "<think>\nHm\n</think>\n\nYes")])
-    assert not is_thinking([ChatMessage("user", "<think>")])
+    texts = ("<think>\nHm", "<think>\nHm\n</think>\n\nYes", "A `<think>` tag", "<think>\nHm\n</think>\n")
+    seams = [seam_of(text, is_exact=True) for text in texts]
+    assert [seam.is_thinking for seam in seams] == [True, False, False, False]
+    assert [seam.is_answering for seam in seams] == [False, True, True, False]
 
 
 @pytest.mark.parametrize(

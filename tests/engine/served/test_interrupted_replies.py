@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine.served.raw_server import (
+    Handler,
     Heard,
     RawServer,
     answer,
@@ -117,15 +118,62 @@ def test_a_server_that_cannot_continue_is_asked_in_words_and_that_is_reported(st
     assert (session.last_reply.content, session.last_reply.status) == ("one, two and three", "complete")
 
 
-def test_thoughts_of_a_continuation_do_not_enter_the_reply(start: Start) -> None:
-    rest = stream(thought("They want the rest."), said("two"), end("stop"))
-    session, until_finished = start(RawServer(in_turn(stream(said("one ")), rest), plain))
+HM = "They want the rest."
+BEGUN = "<think>\nCode.\n</think>\n\n```\none"
+
+
+@pytest.mark.parametrize("models", [None, plain], ids=["exact", "in words"])
+@pytest.mark.parametrize(
+    "again",
+    [
+        [thought(HM)],
+        [said("<th"), said(f"ink>\n{HM}\n</think>\n\n")],
+        [said(f"[THINK]{HM}[/THINK]")],
+        [said(f"{HM}\n"), said("</think>\n\n")],
+    ],
+    ids=["apart", "in tags", "in other tags", "opened by the template"],
+)
+def test_what_a_model_thinks_before_it_continues_does_not_enter_the_answer(
+    start: Start, again: list[bytes], models: Handler | None
+) -> None:
+    rest = stream(*again, said("two"), said(" <b"), end("stop"))
+    served = in_turn(stream(said(BEGUN)), rest)
+    session, until_finished = start(RawServer(served, models) if models else RawServer(served))
+    session.submit("count")
+    until_finished()
+    session.branching.continue_reply()
+    until_finished()
+    reply = session.last_reply
+    assert reply is not None
+    assert reply.reply is not None
+    assert reply.reply.stats is not None
+    assert reply.content == f"{BEGUN}{' ' if models else ''}two <b"
+    assert any("thought before it continued" in note for note in reply.reply.stats.notes)
+    assert len(reply.reply.stats.thoughts) == 1
+
+
+def test_an_answer_that_a_servers_parser_takes_for_a_thought_is_continued(start: Start) -> None:
+    rest = stream(thought(" two"), thought(" three"), end("stop"))
+    session, until_finished = start(RawServer(in_turn(stream(said(BEGUN)), rest)))
     session.submit("count")
     until_finished()
     session.branching.continue_reply()
     until_finished()
     assert session.last_reply is not None
-    assert session.last_reply.content == "one two"
+    assert session.last_reply.content == f"{BEGUN} two three"
+
+
+def test_a_continued_answer_may_speak_of_tags(start: Start) -> None:
+    words = ["<b> is a tag", "; so is\n\n```\n</think>\n```\n", "A `<think>` too."]
+    session, until_finished = start(
+        RawServer(in_turn(stream(said(BEGUN)), stream(*map(said, words), end("stop"))))
+    )
+    session.submit("count")
+    until_finished()
+    session.branching.continue_reply()
+    until_finished()
+    assert session.last_reply is not None
+    assert session.last_reply.content == BEGUN + "".join(words)
 
 
 def test_a_tool_call_is_kept_with_the_reply_and_not_sent_back(start: Start) -> None:
@@ -169,16 +217,3 @@ def test_an_unopened_thought_is_recognised_while_the_answer_streams(start: Start
     assert "</think>" not in "".join(update.text for update in updates if isinstance(update, ReplyStreamed))
     assert session.last_reply is not None
     assert session.last_reply.content == "<think>\nHm, so.\n</think>\n\nYes."
-
-
-def test_hidden_thoughts_of_a_continuation_are_reported(start: Start) -> None:
-    rest = stream(thought("They want the rest."), said("two"), end("stop"))
-    session, until_finished = start(RawServer(in_turn(stream(said("one ")), rest), plain))
-    session.submit("count")
-    until_finished()
-    session.branching.continue_reply()
-    until_finished()
-    assert session.last_reply is not None
-    assert session.last_reply.reply is not None
-    assert session.last_reply.reply.stats is not None
-    assert any("thought before it continued" in note for note in session.last_reply.reply.stats.notes)

@@ -9,7 +9,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from ttchat_tui.domain.thoughts import OPENING
+from ttchat_tui.domain.thought_stream import AnswerFilter
+from ttchat_tui.domain.thoughts import OPENING, split_thoughts
 from ttchat_tui.engine.served.chunks import ChunkChoice
 from ttchat_tui.engine.served.unopened_thought import UnopenedThought
 
@@ -31,6 +32,10 @@ class Seam(msgspec.Struct, frozen=True):
 
     is_thinking: bool = False
     """The text ended within a think block."""
+    is_answering: bool = False
+    """It ended within the answer: what the model thinks before it continues does not belong there."""
+    has_thought: bool = False
+    """There are thoughts in the text, so the template may open another one in the prompt."""
     is_exact: bool = True
     """The server continues at the exact token; otherwise the model is asked in words for the rest."""
     last: str = ""
@@ -41,6 +46,19 @@ WHOLE: Final = Seam()
 """A new reply."""
 
 
+def seam_of(text: str, *, is_exact: bool) -> Seam:
+    """The seam of a reply that is continued after `text`."""
+    parts = split_thoughts(text, is_growing=True)
+    is_thinking = bool(parts) and parts[-1].is_open
+    return Seam(
+        is_thinking=is_thinking,
+        is_answering=not is_thinking and any(not part.is_thought for part in parts),
+        has_thought=any(part.is_thought for part in parts),
+        is_exact=is_exact,
+        last=text[-1:],
+    )
+
+
 class ReplyPiece(NamedTuple):
     """Text that a choice adds to a reply."""
 
@@ -48,7 +66,7 @@ class ReplyPiece(NamedTuple):
     """Thoughts, with the tags around them; they come before `said`."""
     said: str = ""
     ends_thought: bool = False
-    """All text so far was a thought: the template had written its opening tag."""
+    """All text of this request so far was a thought: the template had written its opening tag."""
 
 
 class ReplyAssembler:
@@ -64,8 +82,12 @@ class ReplyAssembler:
         self._is_thinking = seam.is_thinking
         self._answer = PieceJoiner()
         self._thoughts = PieceJoiner()
-        self._unopened = UnopenedThought(is_decided=seam is not WHOLE)
+        self._begin = AnswerFilter() if seam.is_answering else None
+        """Leaves out the thought with which a continuation may begin; None: no thought is left out any more."""
+        is_plain = seam is not WHOLE and not (seam.is_answering and seam.has_thought)
+        self._unopened = UnopenedThought(is_decided=is_plain)
         self._late_thoughts: list[str] = []
+        self._unseen: list[str] = []
         self._has_refused = False
         self._others: list[ChunkChoice] = []
         """Choices with another index, kept until one with index 0 comes."""
@@ -88,7 +110,7 @@ class ReplyAssembler:
         thinking = self._thoughts.add(delta.thinking, whole.thinking, is_last=is_last)
         if thinking and self.has_said and not delta.thinking:  # sent once more at the end, out of order
             self._late_thoughts.append(thinking)
-            self.has_thought_unseen = self.has_thought_unseen or not self._seam.is_exact
+            self.has_thought_unseen = self.has_thought_unseen or not self._shows_late_thoughts
             thinking = ""
         said = self._answer.add(delta.text, whole.text, is_last=is_last) or self._refusal(choice)
         return self._shown(_TAGS.sub("", thinking), said)
@@ -97,7 +119,7 @@ class ReplyAssembler:
         """What was held back: half a character, a tag, the text of another choice. Call once, at the end."""
         first = min((each.index for each in self._others), default=0)
         pieces = [each.delta.text or each.message.text for each in self._others if each.index == first]
-        piece = self._shown("", self._answer.add("".join(pieces)) + self._answer.end())
+        piece = self._shown("", self._answer.add("".join(pieces)) + self._answer.end(), is_all=True)
         thought, held = self._unopened.end()
         if not thought:
             return piece._replace(said=piece.said + held)
@@ -106,8 +128,16 @@ class ReplyAssembler:
 
     def late_thoughts(self) -> str:
         """Thoughts that came after the answer, as a block."""
-        late = "".join(self._late_thoughts) if self._seam.is_exact else ""
+        late = "".join(self._late_thoughts) if self._shows_late_thoughts else ""
         return f"\n\n{OPENING}{late}\n</think>\n" if late else ""
+
+    def misread(self) -> str:
+        """The rest of an answer that came as nothing but thoughts: vLLM's parser for DeepSeek R1 takes all text without a
+        closing tag for a thought."""
+        if not self._seam.is_exact or self.has_said or not self._unseen:
+            return ""
+        self.has_thought_unseen, self.has_said = False, True
+        return "".join(self._unseen)
 
     def closed(self) -> str:
         """The closing tag of thoughts that no answer followed."""
@@ -120,16 +150,18 @@ class ReplyAssembler:
         self._has_refused = self._has_refused or bool(refusal)
         return refusal
 
-    def _shown(self, thinking: str, said: str) -> ReplyPiece:
+    def _shown(self, thinking: str, said: str, *, is_all: bool = False) -> ReplyPiece:
         before = ""
-        if thinking and (self._seam.is_exact or self._is_thinking):
+        if thinking and self._shows_thoughts:
             if not self._is_thinking:
                 before += "".join((*self._unopened.end(), "\n\n")) if self.has_said else ""
             before += thinking if self._is_thinking else OPENING + thinking
             self._is_thinking = self.has_thought = True
             self._unopened.is_decided = True
         elif thinking:
-            self.has_thought_unseen = True
+            self._unseen.append(thinking)
+            self.has_thought_unseen = self._unopened.is_decided = True
+        said = self._without_thought(said, is_all=is_all)
         if not said:
             return ReplyPiece(before)
         before += THINK_ENDS if self._is_thinking else ""
@@ -139,14 +171,40 @@ class ReplyAssembler:
         if self._unopened.is_decided:
             return ReplyPiece(before, said)
         thought, said = self._unopened.filter(said)
-        self.has_thought = self.has_thought or bool(thought)
-        return ReplyPiece(before + thought, said, bool(thought))
+        if not thought:
+            return ReplyPiece(before, said)
+        self.has_thought = True
+        if self._seam.is_answering:  # the session leaves this thought out
+            self.has_thought_unseen, self.has_said = True, False
+            said = self._space_before(said) + said
+            self.has_said = bool(said)
+        return ReplyPiece(before + thought, said, ends_thought=True)
+
+    @property
+    def _shows_late_thoughts(self) -> bool:
+        return self._seam.is_exact and not self._seam.is_answering
+
+    @property
+    def _shows_thoughts(self) -> bool:
+        """In the answer's middle those have no place with which its continuation begins."""
+        return self._is_thinking or (self._seam.is_exact and (self.has_said or not self._seam.is_answering))
+
+    def _without_thought(self, said: str, *, is_all: bool) -> str:
+        """`said` without the thought with which the continuation of an answer begins."""
+        if self._begin is None:
+            return said
+        given = self._begin.feed(said)
+        if given or is_all:
+            given += self._begin.finish()
+            self.has_thought_unseen = self.has_thought_unseen or self._begin.has_thoughts
+            self._begin = None
+        return given
 
     def _space_before(self, said: str) -> str:
         """A space if the rest was asked for in words and would join two words: replies start without one."""
         if self.has_said or self._seam.is_exact or self._seam.is_thinking:
             return ""
-        return " " if self._seam.last.strip() and said[0].isalnum() else ""
+        return " " if self._seam.last.strip() and said[:1].isalnum() else ""
 
 
 class PieceJoiner:

@@ -41,12 +41,6 @@ def as_sent(message: ChatMessage | dict[str, Any], dialect: Dialect) -> ChatMess
     return {"role": message.role, "content": message.content, **thoughts}
 
 
-def is_thinking(messages: Sequence[ChatMessage]) -> bool:
-    """Whether the last message ends within a think block."""
-    text = messages[-1].content if messages and messages[-1].role == "assistant" else ""
-    return text.rfind("<think>") > text.rfind("</think>")
-
-
 def constraint_fields(dialect: Dialect, constraint: Constraint) -> dict[str, Any]:
     """The fields that constrain a reply.
 

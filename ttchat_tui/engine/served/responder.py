@@ -42,8 +42,8 @@ from ttchat_tui.engine.served.negotiation import (
     ServerQuirks,
     budget_of,
 )
-from ttchat_tui.engine.served.reply_assembler import WHOLE, Seam
-from ttchat_tui.engine.served.request import as_read, constraint_fields, is_thinking
+from ttchat_tui.engine.served.reply_assembler import WHOLE, Seam, seam_of
+from ttchat_tui.engine.served.request import as_read, constraint_fields
 from ttchat_tui.engine.served.row_request import MAX_ROWS, RowRequest, Transport
 from ttchat_tui.engine.served.served_reply import ServedReply
 from ttchat_tui.engine.text.template import fit, shorten
@@ -236,12 +236,7 @@ class ServedResponder:
     def _seam(self, request: GenerationRequest) -> Seam:
         if not request.continue_last:
             return WHOLE
-        text = request.messages[-1].content
-        return Seam(
-            is_thinking=is_thinking(request.messages),
-            is_exact=self._dialect.continuing is not None,
-            last=text[-1:],
-        )
+        return seam_of(request.messages[-1].content, is_exact=self._dialect.continuing is not None)
 
     # -- what comes
 

@@ -113,6 +113,8 @@ class ServedReply:
             return ""
         rest = self._filtered(self._assembler.rest()) + self.text.flush() + self._assembler.late_thoughts()
         is_over = self.ending in ("stop", "length") and not rest
+        if self.ending == "stop":
+            rest += self._assembler.misread()
         return rest + (self._assembler.closed() if is_over else "")
 
     def notes(self, reason: FinishReason) -> tuple[str, ...]:

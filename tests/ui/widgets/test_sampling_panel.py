@@ -210,6 +210,17 @@ async def test_a_preset_of_the_users_is_shown_while_sampling_and_system_prompt_a
         panel.set_preset("pirate")
         await pilot.pause()
         assert preset(panel) == "pirate"
+        # As another model's recommended parameters completed it.
+        panel.set_params(SamplingParams(temperature=0.1, top_p=0.9))
+        await pilot.pause()
+        assert preset(panel) == "pirate"
+        panel.set_params(SamplingParams(temperature=0.2, top_p=0.9))
+        await pilot.pause()
+        assert preset(panel) is None
+        panel.set_params(SamplingParams(temperature=0.1, top_p=0.9))
+        await use(pilot, row(panel, "top_p"), "right")
+        assert preset(panel) is None
+        panel.set_params(SamplingParams(temperature=0.1))
         panel.set_system_prompt("")
         await pilot.pause()
         assert preset(panel) == "cool"

@@ -99,6 +99,8 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         self._default = SamplingParams()
         self._bundles: Mapping[str, Preset] = BUILT_IN
         self._preset: str | None = None
+        self._is_tuned = False
+        """The user has changed a parameter here since the settings were shown."""
         self._help: dict[str, str] = {}
         self._presets = PresetField("preset", tuple(BUILT_IN))
         self._sliders = {field.name: self._slider(field) for field in (*SLIDERS, *MORE_SLIDERS)}
@@ -185,7 +187,7 @@ class SamplingPanel(VerticalScroll, can_focus=False):
     def set_params(self, params: SamplingParams) -> None:
         """Show these parameters; posts nothing."""
         if params != self._params:
-            self._params = params
+            self._params, self._is_tuned = params, False
             self._show_params()
 
     def set_system_prompt(self, text: str) -> None:
@@ -281,7 +283,10 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         self._show_preset()
 
     def _show_preset(self) -> None:
-        matching = [name for name in self._presets.names if self._is_in_use(name)]
+        names = self._presets.names
+        matching = [name for name in names if self._is_in_use(name)]
+        if not matching and not self._is_tuned:
+            matching = [name for name in names if self._has_what_it_gives(name)]
         if self._preset not in matching:
             # Of several equal presets, the chosen one stays; otherwise the model's own comes first.
             is_own = MODEL_DEFAULT in matching
@@ -302,6 +307,17 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         if bundle is None or bundle.system_prompt is None:
             return bool(bundle is None or bundle.sampling.given) and self._with(preset) == self._params
         return bundle.system_prompt == self.system_prompt and self._with(preset) == self._params
+
+    def _has_what_it_gives(self, preset: str) -> bool:
+        """Whether a preset with a system prompt gave these settings while a model with other recommended parameters was
+        loaded."""
+        bundle = self._bundles.get(preset)
+        return (
+            bundle is not None
+            and bool(bundle.system_prompt)
+            and bundle.system_prompt == self.system_prompt
+            and bundle.sampling.over(self._params) == self._params
+        )
 
     def focus_first(self) -> None:
         """Focus the first enabled row, from the top of the panel."""
@@ -365,6 +381,7 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         self.post_message(self.SystemPromptChanged(event.text))
 
     def _change(self, **fields: Any) -> None:
+        self._is_tuned = True
         self._apply(msgspec.structs.replace(self._params, **fields))
 
     def _apply(self, params: SamplingParams) -> None:

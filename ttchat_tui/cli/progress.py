@@ -1,7 +1,8 @@
-"""Load progress on stderr: one updating line on a terminal, elsewhere nothing unless it takes long."""
+"""Progress on stderr: one updating line on a terminal, elsewhere nothing unless a load takes long."""
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -20,36 +21,52 @@ SILENT_S: Final = 30.0
 """Without a terminal a load of this length says nothing: a scheduler would send what it says as mail."""
 
 
+class LiveLine:
+    """A line of stderr that is drawn again in its place. Where stderr is no terminal, nothing is drawn."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.is_live = sys.stderr.isatty()
+        self._clock = clock
+        self._drawn_at = -math.inf
+
+    def draw(self, words: str, *, is_urgent: bool = False) -> None:
+        """Show `words`, at most every `REDRAW_S` unless it `is_urgent`."""
+        now = self._clock()
+        if self.is_live and (is_urgent or now - self._drawn_at >= REDRAW_S):
+            self._drawn_at = now
+            redraw(f"{words[:WIDTH]:<{WIDTH}}")
+
+    def erase(self) -> None:
+        if self._drawn_at > -math.inf:
+            redraw(" " * WIDTH)
+            redraw("")
+        self._drawn_at = -math.inf
+
+
 class ProgressLine:
     """Draws `LoadProgress`; `close` clears the line. Without a terminal each phase later than `SILENT_S` has a line."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._is_live = sys.stderr.isatty()
+        self._line = LiveLine(clock)
         self._clock = clock
         self._began_at = clock()
         self._phase = ""
-        self._drawn_at = 0.0
 
     def __call__(self, progress: LoadProgress) -> None:
-        now = self._clock()
-        if not self._is_live and now - self._began_at < SILENT_S:
+        if not self._line.is_live and self._clock() - self._began_at < SILENT_S:
             return
         is_new_phase = progress.phase != self._phase
         self._phase = progress.phase
-        if self._is_live:
+        if self._line.is_live:
             is_whole = progress.total > 0 and progress.done >= progress.total
-            if is_new_phase or is_whole or now - self._drawn_at >= REDRAW_S:
-                self._drawn_at = now
-                redraw(f"{describe(progress)[:WIDTH]:<{WIDTH}}")
+            self._line.draw(describe(progress), is_urgent=is_new_phase or is_whole)
         elif is_new_phase:
             # The line is never updated, and "0 %" would be wrong for the rest of the phase.
             shown = progress if progress.unit == "bytes" else structs.replace(progress, done=0, total=0)
             notify(f"loading: {describe(shown)}")
 
     def close(self) -> None:
-        if self._is_live and self._phase:
-            redraw(" " * WIDTH)
-            redraw("")
+        self._line.erase()
         self._phase = ""
 
 

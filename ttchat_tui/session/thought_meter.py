@@ -32,6 +32,12 @@ class ThoughtMeter:
         """The reply is in a thought."""
         return bool(self._stream.parts) and self._stream.parts[-1].is_open
 
+    @property
+    def is_first_open(self) -> bool:
+        """The reply so far is a thought that has not ended."""
+        parts = self._stream.parts
+        return len(parts) == 1 and parts[0].is_open
+
     def begin_again(self, text: str) -> None:
         """What followed `text`, the reply to continue, was not part of the reply."""
         self._stream = ThoughtStream(text)

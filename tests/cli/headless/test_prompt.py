@@ -499,3 +499,31 @@ def test_the_progress_of_a_load_is_a_line_for_each_tenth() -> None:
     output.load(LoadProgress(phase="compile"))
     events = [json.loads(line) for line in out.getvalue().splitlines()]
     assert [each["done"] for each in events] == [*range(0, 101, 10)] * 2 + [0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_terminal", "is_shown"),
+    [
+        ({}, True, True),
+        ({"output": "json"}, True, True),
+        ({}, False, False),
+        ({"thoughts": True}, True, False),
+        ({"output": "jsonl"}, True, False),
+    ],
+)
+def test_a_line_on_a_terminal_says_that_the_model_thinks_until_its_answer_begins(
+    store: ConversationStore,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, Any],
+    is_terminal: bool,
+    is_shown: bool,
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
+    assert answer(store, Script(replies=("<think>\nHm, so.\n</think>\n\nYes.",)), **changes) == 0
+    lines = [line.rstrip() for line in capsys.readouterr().err.split("\r")]
+    assert (
+        any(line.startswith("thinking … ") and line.endswith((" token", " tokens")) for line in lines)
+        == is_shown
+    )
+    assert lines[-1] == "", "it is erased"

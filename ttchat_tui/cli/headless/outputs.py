@@ -25,6 +25,11 @@ from ttchat_tui.session.recorder import tokens_of
 class Output(Protocol):
     """Called in this order; every method may raise BrokenPipeError."""
 
+    @property
+    def hides_thoughts(self) -> bool:
+        """Nothing is written while the model thinks."""
+        ...
+
     def load(self, progress: LoadProgress) -> None: ...
 
     def loaded(self, info: EngineInfo) -> None: ...
@@ -48,7 +53,7 @@ class TextOutput:
     def __init__(self, stdout: TextIO, *, has_thoughts: bool = False) -> None:
         """`has_thoughts`: the whole reply, as it streams."""
         self._stdout = stdout
-        self._has_thoughts = has_thoughts
+        self.hides_thoughts = not has_thoughts
         self._visible = VisibleReply()
         self._answer = AnswerFilter()
         self._is_noted = False
@@ -65,10 +70,10 @@ class TextOutput:
         """Nothing: it is on stderr."""
 
     def streamed(self, event: TextEvent, text: str) -> None:
-        if self._has_thoughts:
-            write_text(event, text, self._write)
-        else:
+        if self.hides_thoughts:
             self._write(self._answer.feed(text))
+        else:
+            write_text(event, text, self._write)
 
     def _write(self, text: str) -> None:
         if self._answer.has_given_thought and not self._is_noted:
@@ -79,13 +84,13 @@ class TextOutput:
         self._stdout.flush()
 
     def done(self, message: Message, info: EngineInfo, replied: Replied) -> None:
-        if not self._has_thoughts:
+        if self.hides_thoughts:
             self._write(self._answer.finish())
         self._stdout.write(self._visible.end())
         if self._text and not self._text.endswith(("\n", "\r")):
             self._stdout.write("\n")
             self._stdout.flush()
-        if self._has_thoughts and find_unopened_end(self._text):  # too late to print the missing tag
+        if not self.hides_thoughts and find_unopened_end(self._text):  # too late to print the missing tag
             notify("The text before the first closing tag is the model's thinking, not its answer.")
 
 
@@ -100,7 +105,7 @@ class CandidatesTextOutput(TextOutput):
         for number, candidate in enumerate(candidates, start=1):
             assert candidate.reply is not None
             shown = VisibleReply()
-            content = candidate.content if self._has_thoughts else extract_answer(candidate.content)
+            content = extract_answer(candidate.content) if self.hides_thoughts else candidate.content
             text = (shown.feed(content) + shown.end()).rstrip("\n")
             self._stdout.write(f"[{number}/{len(candidates)}, seed {candidate.reply.seed}]\n{text}\n")
             self._stdout.write("\n" if number < len(candidates) else "")
@@ -109,6 +114,8 @@ class CandidatesTextOutput(TextOutput):
 
 class JsonOutput:
     """One object at the end: see `result`."""
+
+    hides_thoughts = True
 
     def __init__(self, stdout: TextIO, is_kept: bool) -> None:
         self._stdout = stdout
@@ -132,6 +139,8 @@ class JsonOutput:
 
 class JsonLinesOutput:
     """A line per event with the key `event`: `load` (last with phase `ready`), `token`, `done` (as `result`)."""
+
+    hides_thoughts = False
 
     def __init__(self, stdout: TextIO, is_kept: bool, alternatives: int | None = None) -> None:
         """`alternatives`: how many of them each token comes with; None: tokens are not listed."""

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
 from ttchat_tui.cli import terminal
 from ttchat_tui.cli.errors import DONE, ENGINE_ERROR, notify, show_error
-from ttchat_tui.cli.headless.driver import Driver, Replied
+from ttchat_tui.cli.headless.driver import Driver, Replied, TextEvent
 from ttchat_tui.cli.headless.outputs import Output, output_for
 from ttchat_tui.cli.headless.repl import Repl
 from ttchat_tui.cli.invocation import Invocation
-from ttchat_tui.cli.progress import ProgressLine
+from ttchat_tui.cli.progress import LiveLine, ProgressLine
 from ttchat_tui.cli.standard_output import abandon_output
 from ttchat_tui.domain.attachments import mention_of
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import LoadProgress
 from ttchat_tui.domain.model_spec import EngineInfo
 from ttchat_tui.domain.sampling import Thinking
+from ttchat_tui.domain.text import counted
+from ttchat_tui.domain.updates import Update
 from ttchat_tui.engine.base import BatchTooLarge, require_rows
 from ttchat_tui.session import ChatSession
 from ttchat_tui.session.attachments import attach_named, mentioned_file
@@ -115,7 +118,7 @@ def _answer(driver: Driver, prompt: str, output: Output, candidates: int) -> int
     for note in (*loaded.info.notes, *_unheeded(driver.session.sampling.thinking, loaded.info)):
         notify(note)
     output.loaded(loaded.info)
-    replied = driver.wait_for_reply(driver.session.submit(prompt, candidates), output.streamed)
+    replied = _wait_for_reply(driver, driver.session.submit(prompt, candidates), output)
     if replied.is_reader_gone:
         abandon_output()
         return DONE
@@ -144,6 +147,24 @@ def _is_cut_off(replied: Replied) -> bool:
         and reply.finish_reason in ("length", "context")
         for reply in replies
     )
+
+
+def _wait_for_reply(driver: Driver, begun: Sequence[Update], output: Output) -> Replied:
+    """Wait for the reply; while the model thinks and `output` has nothing to show, a line on stderr says so."""
+    line, session = LiveLine(), driver.session
+
+    def show(event: TextEvent, text: str) -> None:
+        thoughts = session.running.thoughts if session.running is not None else None
+        if output.hides_thoughts and thoughts is not None and thoughts.is_first_open:
+            line.draw(f"thinking … {counted(sum(each.tokens for each in thoughts.figures), 'token')}")
+        else:
+            line.erase()
+        output.streamed(event, text)
+
+    try:
+        return driver.wait_for_reply(begun, show)
+    finally:
+        line.erase()
 
 
 def _unheeded(thinking: Thinking, info: EngineInfo) -> tuple[str, ...]:

@@ -12,14 +12,16 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from tests.cli.headless.scripted_chat import invocation, scripted_session
 from tests.fakes import MODEL_MISSING, Gate, Script
+from tests.storage.examples import STARTED, ask
 from ttchat_tui.cli import chat
-from ttchat_tui.cli.errors import exit_codes
-from ttchat_tui.cli.headless import run, with_attachments
+from ttchat_tui.cli.errors import exit_codes, notify
+from ttchat_tui.cli.headless import driver, run, with_attachments
 from ttchat_tui.cli.headless.outputs import JsonLinesOutput, TextOutput
 from ttchat_tui.cli.prompt_argument import prompt_text
 from ttchat_tui.domain.errors import ErrorInfo
@@ -28,6 +30,7 @@ from ttchat_tui.domain.sampling import SamplingParams, Thinking
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.opening import open_scratch_store, open_store
+from ttchat_tui.storage.writers import Writer
 
 HOSTILE = "red \x1b[31m alert\x07 and \x9b2J \u202eover"
 
@@ -317,6 +320,37 @@ def test_an_interrupt_stops_the_reply_prints_and_keeps_it_and_exits_130(
         assert session.last_reply is not None
         assert (session.last_reply.content, session.last_reply.status) == ("one two", "interrupted")
     assert capsys.readouterr().out == "one two\n"
+
+
+@pytest.mark.parametrize("gives_up", [False, True])
+def test_a_message_waits_until_another_window_has_answered(
+    store: ConversationStore,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    gives_up: bool,
+) -> None:
+    asked = ask(store)
+    with mock.patch("ttchat_tui.storage.messages.this_process", return_value=Writer("elsewhere", 1, "1")):
+        theirs = store.begin_reply(asked.conversation_id, asked.id, STARTED)
+    monkeypatch.setattr(driver, "ANSWERS_ELSEWHERE", said := "Another window.")
+
+    def end_the_wait(note: str) -> None:
+        notify(note)
+        if note == said and gives_up:
+            os.kill(os.getpid(), signal.SIGINT)
+        elif note == said:
+            store.finish_reply(theirs.id, "All of it.", "complete", STARTED)
+
+    monkeypatch.setattr(driver, "notify", end_the_wait)
+    assert answer(store, Script(replies=("Mine.",)), resume=True) == (130 if gives_up else 0)
+    path = store.shown_path(store.conversation(asked.conversation_id))
+    shown = capsys.readouterr()
+    if gives_up:
+        assert (shown.out, len(path)) == ("", 2)
+        assert shown.err.endswith("The message was not sent.\n")
+    else:
+        assert (shown.out, path[1].content) == ("Mine.\n", "All of it.")
+        assert [each.role for each in path] == ["user", "assistant", "user", "assistant"]
 
 
 # -- in a process of its own

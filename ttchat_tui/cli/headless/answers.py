@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -82,8 +82,8 @@ class Answers:
 
         return self._when_loaded(begin, self._write_candidates)
 
-    def _write_candidates(self, begun: Sequence[Update]) -> int | None:
-        replied = self.driver.wait_for_reply(begun, lambda event, text: None)
+    def _write_candidates(self, begin: Callable[[], list[Update]]) -> int | None:
+        replied = self.driver.wait_for_reply(begin, lambda event, text: None)
         if replied.message is not None:
             for number, lane in enumerate(self.session.candidates.lanes, start=1):
                 self.remark(f"Candidate {number}, {lane.label}:")
@@ -101,7 +101,7 @@ class Answers:
     def _when_loaded(
         self,
         begin: Callable[[], list[Update]],
-        write: Callable[[Sequence[Update]], int | None] | None = None,
+        write: Callable[[Callable[[], list[Update]]], int | None] | None = None,
     ) -> int | None:
         """Ask for a reply and write it, after a load if the last one was cancelled."""
         if self.session.info is None:
@@ -111,15 +111,15 @@ class Answers:
             exit_code = self.load(self.session.model)
             if exit_code is not None or self.session.info is None:
                 return exit_code
-        return (write or self._answer)(begin())
+        return (write or self._answer)(begin)
 
-    def _answer(self, begun: Sequence[Update]) -> int | None:
+    def _answer(self, begin: Callable[[], list[Update]]) -> int | None:
         shown = VisibleReply()
 
         def show(event: TextEvent, piece: str) -> None:
             write_text(event, piece, lambda text: self.say(shown.feed(text), end=""))
 
-        replied = self.driver.wait_for_reply(begun, show)
+        replied = self.driver.wait_for_reply(begin, show)
         if replied.message is not None:
             self.say(shown.end())
             self.remark(f"[{_figures(replied.message)}]")

@@ -6,10 +6,11 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Final, TypeAlias
 
 from ttchat_tui.cli.errors import notify, show_error
-from ttchat_tui.cli.headless.interrupts import noted_interrupts
+from ttchat_tui.cli.headless.interrupts import Interrupts, noted_interrupts
 from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import (
@@ -37,6 +38,7 @@ from ttchat_tui.domain.updates import (
     Update,
 )
 from ttchat_tui.session import ChatSession, left_out
+from ttchat_tui.session.notices import WRITTEN_ELSEWHERE
 
 POLL_S: Final = 0.1
 """Interval at which a wait checks for signals: a signal's handler cannot set the event that it waits for."""
@@ -47,6 +49,11 @@ ShowLoad: TypeAlias = Callable[[LoadProgress], None]
 ShowText: TypeAlias = Callable[[TextEvent, str], None]
 """Receives an event and its text. May raise BrokenPipeError: stdout is closed."""
 
+POLLS_PER_TRY: Final = 5
+"""Polls between two attempts to send a message while another window answers: each one reads the database."""
+
+ANSWERS_ELSEWHERE: Final = "Another window answers in this conversation. The message is sent when its reply has ended; ctrl+c gives up."
+NOT_SENT: Final = "The message was not sent."
 ENGINE_GONE: Final = ErrorInfo(
     kind="engine_died", message="The engine thread has ended.", cure="Start again."
 )
@@ -172,8 +179,9 @@ class Driver:
             if isinstance(event, PromptCounted) or not self.session.is_engine_alive:
                 return
 
-    def wait_for_reply(self, begun: Sequence[Update], show: ShowText) -> Replied:
-        """Wait for the end of a reply and show its text as it streams. `begun`: the updates that `submit` returned.
+    def wait_for_reply(self, begin: Callable[[], Sequence[Update]], show: ShowText) -> Replied:
+        """Wait for the end of a reply and show its text as it streams. `begin` asks for it, as `submit`, and is called when no
+        other window answers in the conversation.
 
         An interrupt or a closed stdout stops the reply; the text until then is kept.
 
@@ -181,10 +189,11 @@ class Driver:
             KeyboardInterrupt: on a second interrupt.
         """
         replied = Replied()
-        self._record(begun, replied)
-        if self._is_over:
-            return replied
         with noted_interrupts() as interrupts:
+            self._record(self._begun(begin, interrupts), replied)
+            if self._is_over:
+                replied.signal_number = interrupts.signal_number
+                return replied
             for event in self._events():
                 if interrupts.signal_number:
                     replied.signal_number = interrupts.signal_number
@@ -206,6 +215,25 @@ class Driver:
     def _is_over(self) -> bool:
         """No reply runs, and no candidate waits for the load of its model."""
         return not self.session.is_busy and not self.session.candidates.is_running
+
+    def _begun(self, begin: Callable[[], Sequence[Update]], interrupts: Interrupts) -> Sequence[Update]:
+        """What `begin` returns once no other window answers in the conversation; nothing if an interrupt ends the wait."""
+        begun, waits = begin(), count()
+        for event in self._events():
+            if not any(isinstance(each, DraftReturned) and each.error == WRITTEN_ELSEWHERE for each in begun):
+                return begun
+            if event is not None:
+                self.session.apply(event)
+                continue
+            wait = next(waits)
+            if wait == 0:
+                notify(ANSWERS_ELSEWHERE)
+            if interrupts.signal_number:
+                notify(NOT_SENT)
+                return ()
+            if wait % POLLS_PER_TRY == 0:
+                begun = begin()
+        raise AssertionError("the stream of events does not end")
 
     def _events(self) -> Iterator[EngineEvent | None]:
         """Every event in order, and None in between at least every `POLL_S`."""

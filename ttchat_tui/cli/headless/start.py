@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -118,7 +118,7 @@ def _answer(driver: Driver, prompt: str, output: Output, candidates: int) -> int
     for note in (*loaded.info.notes, *_unheeded(driver.session.sampling.thinking, loaded.info)):
         notify(note)
     output.loaded(loaded.info)
-    replied = _wait_for_reply(driver, driver.session.submit(prompt, candidates), output)
+    replied = _wait_for_reply(driver, lambda: driver.session.submit(prompt, candidates), output)
     if replied.is_reader_gone:
         abandon_output()
         return DONE
@@ -149,7 +149,7 @@ def _is_cut_off(replied: Replied) -> bool:
     )
 
 
-def _wait_for_reply(driver: Driver, begun: Sequence[Update], output: Output) -> Replied:
+def _wait_for_reply(driver: Driver, begin: Callable[[], Sequence[Update]], output: Output) -> Replied:
     """Wait for the reply; while the model thinks and `output` has nothing to show, a line on stderr says so."""
     line, session = LiveLine(), driver.session
 
@@ -162,7 +162,7 @@ def _wait_for_reply(driver: Driver, begun: Sequence[Update], output: Output) -> 
         output.streamed(event, text)
 
     try:
-        return driver.wait_for_reply(begun, show)
+        return driver.wait_for_reply(begin, show)
     finally:
         line.erase()
 

@@ -211,10 +211,13 @@ async def test_the_draft_comes_back_after_a_restart(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
     async with running(chat) as pilot:
         await pilot.press(*"half a th")
-        await until(pilot, lambda: chat.store.new_draft() == "half a th")
+        chat.screen.prompt.paste(pasted := "a line\n" * 30)
+        await until(pilot, lambda: chat.store.new_draft() == f"half a th{pasted}")
+        folded = chat.screen.prompt.document.text
     again = ChatApp(tmp_path)
     async with running(again):
-        assert again.screen.prompt.text == "half a th"
+        assert again.screen.prompt.text == f"half a th{pasted}"
+        assert again.screen.prompt.document.text == folded
 
 
 async def test_dash_c_opens_the_latest_conversation(tmp_path: Path) -> None:

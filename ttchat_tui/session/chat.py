@@ -52,6 +52,7 @@ from ttchat_tui.session.branching import Branching
 from ttchat_tui.session.candidates import Candidates
 from ttchat_tui.session.conversation import OpenConversation
 from ttchat_tui.session.conversations import Conversations
+from ttchat_tui.session.folds import Folds
 from ttchat_tui.session.forking import Forking
 from ttchat_tui.session.notices import (
     LOAD_AND_SEND,
@@ -95,6 +96,10 @@ class ChatSession(Conversations):
     @cached_property
     def presets(self) -> Presets:
         return Presets(self, lambda: self._opened)
+
+    @cached_property
+    def folds(self) -> Folds:
+        return Folds(self._store, lambda: self._opened)
 
     @cached_property
     def forking(self) -> Forking:

@@ -48,6 +48,7 @@ _LISTED: Final = f"""
     ORDER BY updated_at DESC, id DESC LIMIT ?2 OFFSET ?3
 """
 
+_FOLDS: Final = "folds"
 _EDIT: Final = "edit "
 """The key in `app_state` of the edit in a conversation: this and the conversation's id."""
 
@@ -278,6 +279,19 @@ class ConversationStore(Messages):
             if text:
                 transaction.execute("INSERT INTO app_state (key, value) VALUES (?, ?)", (own, text))
         self._new_draft_from = own
+
+    def folds(self) -> str:
+        """What `set_folds` stored; empty if nothing was."""
+        row = self._database.row("SELECT value FROM app_state WHERE key = ?", _FOLDS)
+        return "" if row is None else text_from(row["value"])
+
+    def set_folds(self, value: str) -> None:
+        """Store where pastes are folded in drafts (`session.folds`); empty: nowhere."""
+        with self._database.transaction() as transaction:
+            if value:
+                transaction.execute("REPLACE INTO app_state (key, value) VALUES (?, ?)", (_FOLDS, value))
+            else:
+                transaction.execute("DELETE FROM app_state WHERE key = ?", (_FOLDS,))
 
     def purge_deleted(self) -> None:
         """Delete for good what was deleted 30 days ago or earlier, and all but the newest changes."""

@@ -96,5 +96,8 @@ def test_what_is_folded_unfolds_to_the_same(parts: list[str], count: int) -> Non
     folded = pastes.folded(draft)
     if "[pasted " not in "".join(parts):
         assert pastes.unfolded(folded) == draft
+        spans = pastes.spans_in(folded)
+        assert [draft[start:end] for start, end in spans] == texts[: len(spans)]
+        assert len(spans) == min(count, len(parts))
     line = folded.replace("\n", " ")
     assert all(line[start:end] in labels for start, end in pastes.spans(line))

@@ -158,6 +158,7 @@ class BranchActions(ChatActions):
     def keep_draft(self) -> None:
         """The text of a message is not the draft. It is kept beside it once it is changed."""
         message, text = self._edited, self.prompt.text
+        self.session.folds.keep(text, self.prompt.folded_spans, is_edit=message is not None)
         if message is None:
             super().keep_draft()
         else:
@@ -189,6 +190,7 @@ class BranchActions(ChatActions):
             self.show_error(error.info)
             message = None
         if message is not None:
+            self.prompt.know_pastes(self.session.folds.of(edit.text, is_edit=True))
             self._begin_edit(message, edit.text)
         else:  # another window has deleted it, or shows another branch
             self._give_back(edit.text)

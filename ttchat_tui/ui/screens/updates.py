@@ -177,7 +177,9 @@ class UpdateDrawing(Elsewhere):
         self.has_answered = False
         self.transcript.show(self._entries(messages))
         self.transcript.set_placeholder(None if messages else welcome())
-        self.prompt.set_draft(self.session.draft)
+        draft = self.session.draft
+        self.prompt.know_pastes(self.session.folds.of(draft))
+        self.prompt.set_draft(draft)
         self.prompt.set_history(list(map(without_mentioned_blocks, self.session.prompts.recent())))
         if self.session.is_busy:
             self.show_place_of_reply()

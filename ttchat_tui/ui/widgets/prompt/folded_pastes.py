@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final, NamedTuple
 
 from ttchat_tui.ui.widgets.cells import size_words
@@ -52,6 +53,16 @@ class FoldedPastes:
             for label, text in self._texts.items():
                 shown = shown.replace(label, text)
         return shown
+
+    def spans_in(self, shown: str) -> list[tuple[int, int]]:
+        """Where the pastes of `shown` are in `unfolded(shown)`."""
+        found, grown = list[tuple[int, int]](), 0
+        labels = "|".join(map(re.escape, self._texts)) if "[pasted " in shown else "(?!)"
+        for match in re.finditer(labels, shown):
+            start = match.start() + grown
+            found.append((start, start + len(self._texts[match[0]])))
+            grown = found[-1][1] - match.end()
+        return found
 
     def spans(self, line: str) -> list[Label]:
         """Where labels are in a line of the draft."""

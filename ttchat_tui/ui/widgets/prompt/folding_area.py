@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from rich.text import Text
@@ -36,6 +37,16 @@ class FoldingArea(EditedArea):
     @property
     def has_folded(self) -> bool:
         return any(map(self._pastes.spans, self.document.lines))
+
+    @property
+    def folded_spans(self) -> list[tuple[int, int]]:
+        """Where the folded pastes are in `text`."""
+        return self._pastes.spans_in(self.document.text)
+
+    def know_pastes(self, texts: Iterable[str]) -> None:
+        """Fold these in texts that are loaded from now on."""
+        for text in texts:
+            self._pastes.label(text)
 
     def load_text(self, text: str) -> None:
         super().load_text(self._pastes.folded(text))

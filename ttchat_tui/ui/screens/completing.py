@@ -246,6 +246,9 @@ class Completing(ChatActions):
         self._taken = None if offer.is_unfinished else offer.value
         self.close_completions()
         self.prompt.complete(typed, offer.value)
+        action = BY_SLASH.get(typed.command) if typed.kind == "argument" else None
+        if event.is_meant and action is not None and action.parts == "whole" and action.argument != "file":
+            self.prompt.action_send()
 
     def on_completion_list_dismissed(self) -> None:
         if self._typed is not None:

@@ -36,6 +36,8 @@ class CompletionList(OptionList, can_focus=False):
         """An offer is to replace what is typed."""
 
         offer: Offer
+        is_meant: bool = False
+        """Enter has taken it, and there was no other."""
 
     class Dismissed(Message):
         """Escape."""
@@ -121,7 +123,7 @@ class CompletionList(OptionList, can_focus=False):
             case "tab":
                 self._take(self.highlighted or 0)
             case "enter" if self._is_chosen or (self._enter_takes and at >= self._seen_since):
-                self._take(self.highlighted)
+                self._take(self.highlighted, is_meant=len(self._offers) == 1)
             case "escape":
                 self.close()
                 self.post_message(self.Dismissed())
@@ -134,9 +136,9 @@ class CompletionList(OptionList, can_focus=False):
         event.stop()
         self._take(event.option_index)
 
-    def _take(self, place: int | None) -> None:
+    def _take(self, place: int | None, *, is_meant: bool = False) -> None:
         if place is not None and place < len(self._offers):
-            self.post_message(self.Taken(self._offers[place]))
+            self.post_message(self.Taken(self._offers[place], is_meant))
 
     def _place(self, above: Region, rows: int) -> None:
         """Only a change needs a layout of the screen."""

@@ -199,7 +199,8 @@ async def test_undo_works_repeatedly_after_a_restart_and_reports_when_nothing_is
         for text in ("two", "one"):
             await pilot.press(*"/undo", "enter")
             await settle(pilot, chat)
-            assert chat.session.path[0].content == text
+            assert f"“{text}” is back." in chat.toasts()[-1]
+            assert chat.session.path[0].content == "two", "what is being read stays on screen"
         await pilot.press(*"/undo", "enter")
         await settle(pilot, chat)
         assert any("no deleted conversation" in toast for toast in chat.toasts())

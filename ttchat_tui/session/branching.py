@@ -24,7 +24,7 @@ from ttchat_tui.domain.updates import (
     Notice,
     Update,
 )
-from ttchat_tui.session.conversation import OpenConversation
+from ttchat_tui.session.conversation import OpenConversation, name_of
 from ttchat_tui.session.notices import ASKED_IN_WORDS, NOTHING_TO_DO, still_running
 from ttchat_tui.session.reply_runner import ReplyRunner
 from ttchat_tui.storage.conversations import ConversationStore
@@ -311,7 +311,7 @@ class Branching:
 
     def undo(self) -> list[Update]:
         """Take back the last archiving of this session; else bring back what was deleted last, in this session or an earlier
-        one: a conversation, or a branch of one. It is opened. The next call brings back what was deleted before. Does nothing
+        one: a conversation, which is opened if no other one is on screen, or a branch of one, which is shown. The next call brings back what was deleted before. Does nothing
         if there is nothing."""
         if updates := self._session.organising.undo_archiving():
             return updates
@@ -323,10 +323,10 @@ class Branching:
             words = f"The messages are back in {self._home().name}."
         else:
             updates = self._session.undelete()
-            if self._home().id != last[0]:  # it cannot be read, which the updates report
+            if any(isinstance(update, Notice) for update in updates):  # it cannot be opened
                 return updates
             several = f"{len(last):,} conversations are back."
-            words = several if len(last) > 1 else f"{self._home().name} is back."
+            words = several if len(last) > 1 else f"{name_of(self._store.conversation(last[0]))} is back."
         return [*updates, Notice(ErrorInfo(kind=NOTE, message=words))]
 
     # --- inside

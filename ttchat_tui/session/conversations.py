@@ -300,14 +300,15 @@ class Conversations:
         return [*updates, *self._begin_next(), ConversationsChanged()]
 
     def undelete(self) -> list[Update]:
-        """Restore what was deleted last, also in an earlier session, and open its newest conversation; what waited there
-        waits again, held. The next call restores what was deleted before. Empty: there is nothing. Raises StorageError."""
+        """Restore what was deleted last, also in an earlier session; what waited there waits again, held. Its newest conversation
+        is opened, unless another one is on screen. The next call restores what was deleted before. Empty: there is nothing.
+        Raises StorageError."""
         last = self._store.last_deleted()
         if not last:
             return []
         self._store.undelete(*last)
         try:
-            opened = self.open(last[0])
+            opened = self.open(last[0]) if self._opened.id is None else []
         except StorageError as error:  # it is in the list again, even if it cannot be read
             opened = [Notice(error.info)]
         return [*opened, *self.queue.restore(), ConversationsChanged()]

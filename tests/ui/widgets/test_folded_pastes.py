@@ -75,6 +75,20 @@ async def test_every_key_that_deletes_may_be_pressed_in_an_empty_last_line() -> 
             assert prompt.text in ("one\n", "one"), key
 
 
+async def test_where_the_border_is_short_it_does_not_say_how_to_unfold() -> None:
+    prompt = Prompt()
+    async with ShellApp(prompt).run_test(size=(60, 20)) as pilot:
+        prompt.paste(LINES)
+        prompt.set_token_hint(short := "9 tok")
+        await pilot.pause()
+        assert str(prompt.border_subtitle) == f"tab or a click unfolds · {short}"
+        prompt.set_token_hint(warning := "7,480 / 8,192 tok · 2,956 messages will not be sent")
+        assert str(prompt.border_subtitle) == warning
+        await pilot.resize_terminal(100, 20)
+        await pilot.pause()
+        assert str(prompt.border_subtitle) == f"tab or a click unfolds · {warning}"
+
+
 async def test_vi_deletes_a_label_as_a_whole() -> None:
     prompt = Prompt(UiSettings(editing="vi"))
     async with ShellApp(prompt).run_test(size=(60, 20)) as pilot:

@@ -110,7 +110,7 @@ class PromptSearch(Vertical):
         self._choices = [(choice, line) for choice, line in lines if choice is not None]
         self._draw(len(self._choices) - 1)
         many = f"{len(self._choices):,} prompt{'s' * (len(self._choices) != 1)}"
-        keys = "↑↓ choose · enter accepts · esc leaves"
+        keys = "↑↓ choose · enter accepts"
         self.border_title = Content(f"{many} · {keys}" if self._choices else "No prompt has these words")
 
     def on_resize(self) -> None:

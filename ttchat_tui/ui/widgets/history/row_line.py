@@ -17,7 +17,7 @@ from ttchat_tui.ui.widgets.history.groups import GroupRow, age_of
 CURRENT: Final = "▌ "
 CHOSEN: Final = "◆ "
 NO_MARK: Final = "  "
-SIGNS: Final[dict[Mark, str]] = {"running": "●", "paused": "‖", "queued": "…", "finished": "✓", "failed": "✗"}
+SIGNS: Final[dict[Mark, str]] = {"running": "●", "paused": "‖", "queued": "»", "finished": "✓", "failed": "✗"}
 """A conversation's mark → the sign before its age."""
 
 LEAST_TITLE: Final = 16

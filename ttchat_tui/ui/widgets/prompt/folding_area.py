@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual import events
 from textual.widgets.text_area import Edit, EditResult, Location
@@ -37,6 +38,13 @@ class FoldingArea(EditedArea):
     @property
     def has_folded(self) -> bool:
         return any(map(self._pastes.spans, self.document.lines))
+
+    def with_fold_hint(self, hints: str) -> str:
+        """`hints` for the border, and how to unfold where there is room for all of it."""
+        if not self.has_folded:
+            return hints
+        whole = " · ".join(filter(None, ("tab or a click unfolds", hints)))
+        return whole if not hints or cell_len(whole) <= self.outer_size.width - 4 else hints
 
     @property
     def folded_spans(self) -> list[tuple[int, int]]:

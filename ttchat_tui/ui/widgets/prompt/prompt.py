@@ -234,8 +234,7 @@ class Prompt(FoldingArea):
             self._show_hints()
 
     def _show_hints(self) -> None:
-        fold = "tab or a click unfolds" if self.has_folded else ""
-        hints = " · ".join(filter(None, (fold, self._attachments, self._token_hint)))
+        hints = self.with_fold_hint(" · ".join(filter(None, (self._attachments, self._token_hint))))
         self.border_subtitle = Content(hints) if hints else None
 
     def report_draft(self) -> None:
@@ -370,6 +369,7 @@ class Prompt(FoldingArea):
     def on_resize(self) -> None:
         # The text is wrapped again in this layout; the height follows it.
         self.call_after_refresh(self._fit_height)
+        self._show_hints()
 
     # --- inside
 

@@ -366,6 +366,10 @@ async def test_vi_keys_edit_the_draft_and_the_border_has_the_mode() -> None:
         await pilot.press('"', "+", "y", "A", *"!", "escape", ".")
         assert shown() == ("pasted!!", "normal", "")
         assert pilot.app.clipboard == "pasted\n"
+        await pilot.press(*"?st")
+        assert shown()[1] == "normal ?st"
+        await pilot.press("enter")
+        assert (shown()[1], prompt.cursor_location) == ("normal", (0, 2)), "enter searches"
 
     assert submitted(await with_prompt(act, Prompt(UiSettings(editing="vi")))) == ["fo"]
 

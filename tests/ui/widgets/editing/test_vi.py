@@ -289,3 +289,27 @@ def test_a_count_does_not_make_more_text_than_a_prompt_can_hold() -> None:
         assert isinstance(outcome, Buffer)
         buffer = outcome
     assert len(buffer.text) < 1_100_000
+
+
+def test_words_to_search_for_can_be_corrected_and_given_up() -> None:
+    vi, buffer = Vi(), Buffer("one two three", 0)
+
+    def press(*keys: str) -> tuple[int, str]:
+        nonlocal buffer
+        for key in keys:
+            outcome = vi.press(key, key if len(key) == 1 else None, buffer)
+            assert isinstance(outcome, Buffer), key
+            buffer = outcome
+        return buffer.at, vi.label
+
+    vi.press("escape", None, buffer)
+    assert press(*"/tx", "backspace") == (0, "normal /t")
+    assert press("enter") == (4, "normal")
+    assert press("d", *"/th", "escape") == (4, "normal"), "nothing is deleted"
+    assert press("/", "backspace") == (4, "normal")
+    assert press("v", *"/ee", "escape") == (4, "visual"), "the selection stays"
+    assert press(*"/r", "enter", "y") == (4, "normal")
+    assert press("n")[0] == 10
+    press("N", "p")
+    assert buffer.text == "one two thrtwo three"
+    assert not vi.takes_enter

@@ -34,6 +34,7 @@ for [commands, lines, line, column] in json_decode(join(readfile($CASES), ''))
     call setreg('"', '')
     call setreg('a', [])
     call setreg('b', [])
+    let @/ = ''
     call setcursorcharpos(line, column)
     for command in commands
         let &undolevels = &undolevels
@@ -47,8 +48,8 @@ qall!
 
 Case = tuple[list[str], Buffer]
 
-ESCAPE, REDO = "\x1b", "\x12"
-KEYS = {ESCAPE: "escape", REDO: "ctrl+r"}
+ESCAPE, REDO, ENTER = "\x1b", "\x12", "\r"
+KEYS = {ESCAPE: "escape", REDO: "ctrl+r", ENTER: "enter"}
 
 
 def by_vim(cases: list[Case], folder: Path) -> list[Buffer]:
@@ -86,10 +87,17 @@ def run(vi: Vi, command: str, buffer: Buffer, *, ends: bool = True) -> Buffer:
 
 OBJECTS = [kind + name for kind in "ia" for name in "wWp\"'()b{}B[]"]
 MOTIONS = [*"hjklwbeWBE0^$%", "G", "gg", "fo", "to", "Fo", "To", "f.", "T ", ";", ","]
+SEARCHES = [
+    *(way + words + ENTER for way in "/?" for words in ("o", "t", "in", " ", "ee", "")),
+    "n",
+    "n",
+    "N",
+]
 CHANGES = [
     *"xXD~J", "rz", "p", "P", "dd", "dw", "db", "de", "dW", "dj", "dk", "d$", "d0", "d%", "yy", "yw", "Y", "y%", "dgg", "dG",
     *(f"{each}Q{ESCAPE}" for each in ("C", "s", "S", "cw", "cb", "cc", "c%", "cj", "i", "a", "I", "A", "o", "O")),
     *(f"{each}Q R{ESCAPE}" for each in "iaIAoO"),
+    *(operator + search for operator in "dy" for search in SEARCHES), *(f"c{each}Q{ESCAPE}" for each in SEARCHES),
 ]  # fmt: skip
 REGISTERS = ["x", "dd", "dw", "yy", "yw", "diw", "yip"]
 TEXTS = [
@@ -120,7 +128,7 @@ class Chooser:
         return self._chance.choice(among or ("", "", "2", "3", "12"))
 
     def move(self) -> list[str]:
-        return [self._count() + self._chance.choice(MOTIONS)]
+        return [self._count() + self._chance.choice([*MOTIONS, *SEARCHES])]
 
     def change(self) -> list[str]:
         return [self._count("", "", "2", "3") + self._chance.choice(CHANGES)]
@@ -133,7 +141,9 @@ class Chooser:
     def selected(self) -> list[str]:
         mode = self._chance.choice("vV")
         objects = OBJECTS if mode == "v" else []
-        what = self._chance.choice([self._count("", "2") + self._chance.choice(MOTIONS), *objects[::5]])
+        what = self._chance.choice(
+            [self._count("", "2") + self._chance.choice([*MOTIONS, *SEARCHES]), *objects[::5]]
+        )
         return [mode + what + self._chance.choice(["d", "y", "x", "~", "J", f"cQ{ESCAPE}", f"sQ{ESCAPE}"])]
 
     def in_register(self) -> list[str]:
@@ -148,7 +158,7 @@ class Chooser:
         return [self._chance.choice(["u", "u", "2u", REDO])]
 
 
-SELECTION = re.compile(r"([vV])((\d*)([ia].|gg|[fFtT].|\D|0))(.+)", re.DOTALL)
+SELECTION = re.compile(r"([vV])((\d*)([ia].|gg|[fFtT].|[/?][^\r]*\r|\D|0))(.+)", re.DOTALL)
 ON_OBJECT = re.compile(r"(\d*)(?:\"(.))?(\d*)[dcy](\d*)([ia].)")
 CHANGE = re.compile(r"[dcxXpPsSDCJ~roOiIaA.]")
 
@@ -158,6 +168,8 @@ def is_comparable(command: str, vi: Vi, before: Buffer, changed: bool) -> bool:
     `.` and an empty step of undo, or has gone somewhere before it failed; and where it would use what an earlier case left."""
     movements = vi._movements
     if re.search(r"[;,]", command) and not movements._sought:
+        return False
+    if re.search(r"[nN]|[/?]\r", command) and not movements._searched[1:]:
         return False
     if selection := SELECTION.fullmatch(command):
         mode, movement, count, name, rest = selection.groups()
@@ -173,7 +185,9 @@ def is_comparable(command: str, vi: Vi, before: Buffer, changed: bool) -> bool:
         for each in counts:
             times *= each
         return _is_found(vi, on_object[5], times, before)
-    is_change = CHANGE.search(re.sub(r"[fFtT].", "", command)) is not None and command[0] not in "u\x12"
+    is_change = (
+        CHANGE.search(re.sub(r"[fFtT].|[/?][^\r]*\r", "", command)) is not None and command[0] not in "u\x12"
+    )
     return changed or not is_change
 
 

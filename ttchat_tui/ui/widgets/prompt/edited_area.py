@@ -28,6 +28,11 @@ class EditedArea(VisibleArea):
         """Letters are typed, and are no commands."""
         return self._editing is None or self._editing.is_writing
 
+    @property
+    def takes_enter(self) -> bool:
+        """Enter belongs to the way of editing, and sends nothing."""
+        return self._editing is not None and self._editing.takes_enter
+
     def begin_writing(self) -> None:
         """From now on letters are typed."""
         if self._editing is not None:

@@ -308,13 +308,13 @@ class Prompt(FoldingArea):
         elif key in self.first_keys and self.is_at_beginning:
             event.prevent_default()
             return  # for the screen
-        elif key in self._submit_keys:
+        elif key in self._submit_keys and not self.takes_enter:
             self.action_send()
         elif key in self._newline_keys:
             self.action_newline()
         elif key == "tab" and self.unfold(self.cursor_location, from_behind=True):
             pass
-        elif not self.edit_by_key(key, event.character):
+        elif not self.edit_by_key(pressed, event.character):
             return
         self._report_beginning()
         event.stop()

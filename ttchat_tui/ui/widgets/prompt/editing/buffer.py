@@ -36,6 +36,11 @@ class Editing(Protocol):
         """Letters are typed, and are no commands."""
         ...
 
+    @property
+    def takes_enter(self) -> bool:
+        """Enter ends what is being typed for a command, and sends nothing."""
+        ...
+
     def press(self, key: str, character: str | None, buffer: Buffer) -> Outcome:
         """Handle a key. `key` is Textual's name of it, `character` what it types."""
         ...

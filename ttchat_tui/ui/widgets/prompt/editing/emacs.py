@@ -23,6 +23,7 @@ class Emacs:
     """Kills in a row make one text, as in emacs; ctrl+y inserts it."""
 
     label = ""
+    takes_enter = False
     is_writing = True
 
     def __init__(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Final
 
 from ttchat_tui.ui.widgets.prompt.editing.buffer import Buffer, line_end, line_start
 from ttchat_tui.ui.widgets.prompt.editing.lines import (
@@ -12,8 +13,11 @@ from ttchat_tui.ui.widgets.prompt.editing.lines import (
     is_all_of_lines,
     line_away,
 )
+from ttchat_tui.ui.widgets.prompt.editing.searches import search
 from ttchat_tui.ui.widgets.prompt.editing.text_objects import NAMES, TextRange, matching_bracket, text_object
 from ttchat_tui.ui.widgets.prompt.editing.words import next_word, word_end, word_start
+
+_OTHER_WAY: Final = str.maketrans("/?", "?/")
 
 
 class Movements:
@@ -24,6 +28,8 @@ class Movements:
         """The column that j and k aim at."""
         self._sought = ""
         """The last search in a line: `fx`."""
+        self._searched = ""
+        """The last search, with its direction: `/words`."""
 
     def moved(self, name: str, count: int | None, buffer: Buffer) -> int | None:
         """Where the movement `name` leads; None if it is no movement."""
@@ -55,6 +61,12 @@ class Movements:
                 return _repeated(partial(move, is_big=name.isupper()), times, text, at)
             case "%":
                 return self._percent(count, text, at)
+            case "n" | "N":
+                direction = self._searched[:1].translate(_OTHER_WAY if name == "N" else {})
+                return search(direction, self._searched[1:], times, text, at) if direction else None
+            case _ if name[0] in "/?":
+                self._searched = name[0] + (name[1:].removesuffix("\n") or self._searched[1:])
+                return search(name[0], self._searched[1:], times, text, at)
             case ";" | ",":
                 sought = self._sought if name == ";" else self._sought.swapcase()[:1] + self._sought[1:]
                 return found(sought, times, text, at, is_repeated=times == 1) if sought else None
@@ -122,7 +134,7 @@ class Movements:
             high = min(high, line_end(text, last))  # over the last word of a line, to its end
             if last < len(text) and line_start(text, last) == line_end(text, last):  # an empty line is a word
                 return TextRange(low, high, is_lines=starts_line)
-        if name in ("w", "b", "W", "B") and line_start(text, low) < line_start(text, high) == high:
+        if name[0] in "wbWBnN/?" and line_start(text, low) < line_start(text, high) == high:
             # An end at the start of a line is that of the line before, and lines that are whole are lines.
             return TextRange(low, high - 1, is_lines=starts_line)
         kind = {";": self._sought[:1], ",": self._sought[:1].swapcase()}.get(name, name[0])

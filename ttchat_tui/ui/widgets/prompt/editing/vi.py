@@ -1,4 +1,4 @@
-"""A part of vi: modes, counts, registers, movements and text objects with and without operators, repetition with `.`.
+"""A part of vi: modes, counts, registers, movements, searches and text objects with and without operators, repetition with `.`.
 
 POSIX (pubs.opengroup.org/onlinepubs/9699919799/utilities/vi.html) with vim's `v`, `V`, text objects, ctrl+r and `u` for each
 command.
@@ -21,6 +21,7 @@ from ttchat_tui.ui.widgets.prompt.editing.vi_commands import (
     Command,
     TextChange,
     extent_of,
+    is_search,
     is_unfinished,
     parse,
     span_of,
@@ -59,6 +60,10 @@ class Vi:
         return self.mode == "insert"
 
     @property
+    def takes_enter(self) -> bool:
+        return is_search(self._typed)
+
+    @property
     def _is_selecting(self) -> bool:
         return self.mode in ("visual", "visual line")
 
@@ -89,6 +94,9 @@ class Vi:
         if key == "ctrl+r":
             self._typed = ""
             return self._stepped(self._undo.redo, 1, buffer)
+        if self.takes_enter and key in ("enter", "backspace"):
+            self._typed = self._typed[:-1] if key == "backspace" else f"{self._typed}\n"
+            return self._shown(buffer) if key == "backspace" else self._perform(buffer)
         if key == "backspace":
             character = "h"
         if character is None or not character.isprintable():
@@ -97,6 +105,10 @@ class Vi:
         self._typed += character
         if is_unfinished(self._typed, is_selecting=self._is_selecting):
             return self._shown(buffer)
+        return self._perform(buffer)
+
+    def _perform(self, buffer: Buffer) -> Outcome:
+        """The command is typed."""
         typed, self._typed = self._typed, ""
         command = parse(typed, is_selecting=self._is_selecting)
         if command is None:
@@ -113,7 +125,11 @@ class Vi:
     def _escape(self, buffer: Buffer) -> Outcome:
         """None in normal mode without a half-typed command: then escape is the app's."""
         before, typed = self.mode, self._typed
-        self.mode, self._typed = "normal", ""
+        is_given_up = self.takes_enter
+        self._typed = ""
+        if is_given_up and self._is_selecting:
+            return self._shown(buffer)
+        self.mode = "normal"
         if before == "normal":
             return buffer if typed else None
         if before == "insert":

@@ -10,13 +10,14 @@ from ttchat_tui.ui.widgets.prompt.editing.buffer import Buffer, line_end, line_s
 from ttchat_tui.ui.widgets.prompt.editing.text_objects import NAMES, TextRange
 
 _PREFIX: Final = r"(?:(?P<first>[1-9]\d*)?\"(?P<register>.))?(?P<count>[1-9]\d*)?"
-_NAME: Final = rf"(?P<name>[ia][{re.escape(NAMES)}]|gg|[fFtTr].|[^\d]|0)"
+_NAME: Final = rf"(?P<name>[ia][{re.escape(NAMES)}]|gg|[fFtTr].|[/?].*\n|[^\d]|0)"
 _COMMAND: Final = re.compile(rf"{_PREFIX}(?:(?P<operator>[dcy])(?P<times>[1-9]\d*)?)?{_NAME}", re.DOTALL)
 _VISUAL: Final = re.compile(rf"{_PREFIX}{_NAME}", re.DOTALL)
 
 _BEGUN: Final = r"(?:(?:[1-9]\d*)?\".?)?(?:[1-9]\d*)?"
 _UNFINISHED: Final = re.compile(rf"{_BEGUN}(?:[dcy](?:[1-9]\d*)?[ia]?)?[gfFtTr]?")
 _UNFINISHED_VISUAL: Final = re.compile(rf"{_BEGUN}[gfFtTria]?")
+_SEARCH: Final = re.compile(r"(?:[1-9]\d*)?(?:\".)?(?:[1-9]\d*)?(?:[dcy](?:[1-9]\d*)?)?[/?][^\n]*")
 
 _SHORT: Final = {"x": "dl", "X": "dh", "D": "d$", "C": "c$", "s": "cl", "S": "cc", "Y": "yy"}
 INSERTS: Final = "iaIAoO"
@@ -55,7 +56,13 @@ class Command(NamedTuple):
 
 def is_unfinished(typed: str, *, is_selecting: bool) -> bool:
     """Whether more keys may follow."""
-    return (_UNFINISHED_VISUAL if is_selecting else _UNFINISHED).fullmatch(typed) is not None
+    unfinished = _UNFINISHED_VISUAL if is_selecting else _UNFINISHED
+    return unfinished.fullmatch(typed) is not None or is_search(typed)
+
+
+def is_search(typed: str) -> bool:
+    """Whether words to search for are being typed; a newline ends them."""
+    return _SEARCH.fullmatch(typed) is not None
 
 
 def parse(typed: str, *, is_selecting: bool) -> Command | None:

@@ -282,7 +282,7 @@ class HistoryPanel(Vertical):
         event.stop()
         listed = self.conversations
         count = len(listed.chosen)
-        what = f"delete {count:,}: press it again" if count > 1 else "press delete again"
+        what = f"again deletes {count:,}" if count > 1 else "press delete again"
         self._subtitle(what if event.command == "ask" else "")
         if event.command == "rename":
             if listed.highlighted_id is None:

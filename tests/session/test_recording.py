@@ -16,7 +16,7 @@ from ttchat_tui.domain.recording import NOT_RECORDED, Recording, SamplingChange,
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.updates import Notice
 from ttchat_tui.session.recorder import PART_TOKENS, Recorder
-from ttchat_tui.storage.recordings import decoded, joined
+from ttchat_tui.storage.recording_parts import decoded, joined
 
 KNOWN = Script(replies=("One two three four.",), logprobs=True, batch_sizes=(1, 2))
 

@@ -14,7 +14,7 @@ from ttchat_tui.domain.model_spec import Capabilities
 from ttchat_tui.domain.recording import Distribution, alternatives_of
 from ttchat_tui.session.recorder import PART_TOKENS, Recorder
 from ttchat_tui.session.thought_meter import ThoughtMeter
-from ttchat_tui.storage.recordings import decoded, joined
+from ttchat_tui.storage.recording_parts import decoded, joined
 
 Start = Callable[..., Chat]
 

@@ -31,7 +31,7 @@ from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.export import export_json
 from ttchat_tui.storage.export_recording import to_file
 from ttchat_tui.storage.opening import open_store
-from ttchat_tui.storage.recordings import decoded, encoded, joined
+from ttchat_tui.storage.recording_parts import decoded, encoded, joined
 
 IDS = st.integers(0, 200_000) | st.integers(-(2**31), 2**31 - 1)
 LOGPROBS = st.floats(-50, 0)

@@ -10,7 +10,7 @@ from textual.pilot import Pilot
 
 from tests.fakes import Gate, Script
 from tests.ui.chat_app import ChatApp, reply_ended, running, settle, until
-from ttchat_tui.storage.recordings import encoded
+from ttchat_tui.storage.recording_parts import encoded
 from ttchat_tui.ui.screens import inspector
 from ttchat_tui.ui.screens.inspector import InspectorScreen
 from ttchat_tui.ui.widgets.inspector.token_text import TokenText

@@ -22,7 +22,8 @@ from ttchat_tui.domain.thoughts import normalised, opening_before
 from ttchat_tui.domain.updates import Notice, Update
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import not_found
-from ttchat_tui.storage.recordings import PartialCopy, encoded
+from ttchat_tui.storage.recording_parts import encoded
+from ttchat_tui.storage.recordings import PartialCopy
 
 if TYPE_CHECKING:
     from ttchat_tui.session.chat import ChatSession

@@ -21,7 +21,7 @@ from ttchat_tui.domain.recording import (
     text_id,
 )
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.storage.recordings import StoredPart, encoded
+from ttchat_tui.storage.recording_parts import StoredPart, encoded
 
 PART_TOKENS: Final = 512
 """Tokens of a stored part. A checkpoint encodes the last part anew, which takes a few milliseconds at most."""

@@ -23,7 +23,7 @@ from ttchat_tui.session.recorder import Recorder
 from ttchat_tui.session.reply_timing import ReplyTiming
 from ttchat_tui.session.running_reply import RunningReply
 from ttchat_tui.storage.conversations import ConversationStore
-from ttchat_tui.storage.recordings import joined
+from ttchat_tui.storage.recording_parts import joined
 
 
 class _Sequence(NamedTuple):

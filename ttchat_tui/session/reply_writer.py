@@ -18,7 +18,7 @@ from ttchat_tui.session.recorder import Recorder
 from ttchat_tui.session.running_reply import CHECKPOINT_S, LONGEST_BACKOFF_S, RunningReply
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
-from ttchat_tui.storage.recordings import StoredPart
+from ttchat_tui.storage.recording_parts import StoredPart
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,8 @@ from ttchat_tui.storage.errors import StorageError, not_found
 from ttchat_tui.storage.message_path import MessagePath
 from ttchat_tui.storage.presence import ALIVE_AT
 from ttchat_tui.storage.queue import change_own
-from ttchat_tui.storage.recordings import StoredPart, write_parts
+from ttchat_tui.storage.recording_parts import StoredPart
+from ttchat_tui.storage.recordings import write_parts
 from ttchat_tui.storage.rows import (
     MESSAGE_COLUMNS,
     encoded_ids,

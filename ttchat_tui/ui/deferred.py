@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from ttchat_tui.session import file_finder as file_finder
     from ttchat_tui.session import fuzzy as fuzzy
     from ttchat_tui.storage import export as export
-    from ttchat_tui.storage import export_recording as export_recording
     from ttchat_tui.storage.imports import importing as importing
     from ttchat_tui.ui import clipboard as clipboard
     from ttchat_tui.ui import file_watch as file_watch
@@ -77,7 +76,6 @@ MODULES: Final[dict[str, str]] = {
     "local": "ttchat_tui.models.local",
     "save": "ttchat_tui.ui.screens.save",
     "export": "ttchat_tui.storage.export",
-    "export_recording": "ttchat_tui.storage.export_recording",
     "queue_panel": "ttchat_tui.ui.widgets.queue_panel",
     "prompt_search": "ttchat_tui.ui.widgets.prompt_search",
     "edit_queued": "ttchat_tui.ui.screens.edit_queued",

@@ -10,7 +10,7 @@ import msgspec
 from ttchat_tui.domain.tags import tags_in
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.imports.imported import EntryError, ImportedConversation, ImportedMessage
-from ttchat_tui.storage.recordings import StoredPart, encoded
+from ttchat_tui.storage.recording_parts import StoredPart, encoded
 from ttchat_tui.storage.rows import LATEST_S, encoded_ids, encoded_sampling, encoded_stats, storable
 from ttchat_tui.storage.titles import title_from
 

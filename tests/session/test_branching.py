@@ -53,7 +53,7 @@ def test_an_edited_message_is_a_sibling_that_is_answered(start: Callable[..., Ch
     assert said(chat) == ["uno", "A"]
     assert chat.engine.requests[-1].messages == (ChatMessage("user", "uno"),)
     assert (chat.session.path[0].sibling_index, chat.session.path[0].sibling_count) == (1, 2)
-    chat.session.show_version(chat.session.path[0].id, -1)
+    chat.session.branching.turn_version(chat.session.path[0].id, -1)
     assert said(chat) == TWO_TURNS, "nothing is overwritten"
 
 
@@ -62,19 +62,19 @@ def test_a_version_comes_back_with_the_branch_it_was_left_with(start: Callable[.
     session, first, third = chat.session, chat.session.path[0].id, chat.session.path[2].id
     session.branching.edit(third, "two again")
     chat.until(GenerationFinished)
-    session.show_version(session.path[2].id, -1)
+    session.branching.turn_version(session.path[2].id, -1)
     assert said(chat) == TWO_TURNS, "now the older of the two continuations"
     session.branching.edit(first, "uno")
     chat.until(GenerationFinished)
     for _ in range(2):
-        session.show_version(session.path[0].id, -1)
+        session.branching.turn_version(session.path[0].id, -1)
         assert said(chat) == TWO_TURNS
-        session.show_version(session.path[0].id, 1)
+        session.branching.turn_version(session.path[0].id, 1)
         assert said(chat) == ["uno", "A"]
-    session.show_version(session.path[0].id, -1)
+    session.branching.turn_version(session.path[0].id, -1)
     session.branching.delete(third)
-    session.show_version(session.path[0].id, 1)
-    session.show_version(session.path[0].id, -1)
+    session.branching.turn_version(session.path[0].id, 1)
+    session.branching.turn_version(session.path[0].id, -1)
     assert said(chat) == ["one", "A", "two again", "B"], "what was left is gone: the newest continuation"
 
 

@@ -706,7 +706,7 @@ def test_a_version_that_another_window_has_removed_is_reported(start: Callable[.
     path = shown.session.path
     shown.store.remove_message(shown.newer.id)
     with pytest.raises(StorageError, match="This message no longer exists"):
-        shown.session.show_version(shown.newer.id, -1)
+        shown.session.branching.turn_version(shown.newer.id, -1)
     assert shown.session.path is path
 
 
@@ -724,10 +724,10 @@ def test_a_version_that_cannot_be_read_changes_nothing(
         broken, name = (MessagePath, "_require") if fails == "messages" else (shown.store, fails)
         patch.setattr(broken, name, refuse)
         with pytest.raises(StorageError):
-            shown.session.show_version(shown.newer.id, -1)
+            shown.session.branching.turn_version(shown.newer.id, -1)
     assert shown.session.path is path
     assert shown.store.conversation(shown.newer.conversation_id).head_id == shown.newer.id
-    (opened,) = shown.session.show_version(shown.newer.id, -1)
+    (opened,) = shown.session.branching.turn_version(shown.newer.id, -1)
     assert isinstance(opened, BranchShown)
     assert shown.session.conversation == shown.store.conversation(shown.newer.conversation_id)
     assert [message.id for message in shown.session.path][-1] == shown.older.id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Final, Literal, TypeAlias, get_args
+from typing import Annotated, Final, Literal, TypeAlias, cast
 
 import msgspec
 from msgspec import Meta
@@ -62,7 +62,7 @@ def typed_constraint(typed: str) -> Constraint | None:
     kind, value = kind.lower().replace("_", "-"), value.strip()
     if kind == "off" and not value:
         return None
-    if kind not in get_args(ConstraintKind):
+    if kind not in ("json-schema", "regex", "grammar"):
         raise ConstraintError(f"{CONSTRAINT_FORMS}.")
     if not value:
         raise ConstraintError(f"{kind} needs {'an expression' if kind == 'regex' else 'a file'}.")
@@ -95,5 +95,5 @@ def _title(schema: str) -> str:
         parsed = msgspec.json.decode(schema)
     except msgspec.DecodeError:
         return ""
-    title = parsed.get("title") if isinstance(parsed, dict) else None
+    title = cast("dict[str, object]", parsed).get("title") if isinstance(parsed, dict) else None
     return title[:_SHOWN] if isinstance(title, str) else ""

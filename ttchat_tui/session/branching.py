@@ -25,7 +25,7 @@ from ttchat_tui.domain.updates import (
     Update,
 )
 from ttchat_tui.session.conversation import OpenConversation, name_of
-from ttchat_tui.session.notices import ASKED_IN_WORDS, NOTHING_TO_DO, still_running
+from ttchat_tui.session.notices import ASKED_IN_WORDS, NEWEST, NOTHING_TO_DO, OLDEST, still_running
 from ttchat_tui.session.reply_runner import ReplyRunner
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError, not_found
@@ -231,6 +231,26 @@ class Branching:
         """Show a message of the conversation on screen with its newest continuation, and keep that branch. What the path
         has already is not read again."""
         return self._show_ids(self._store.newest_ids(message), message.id)
+
+    def turn_version(self, message_id: int, step: int) -> list[Update]:
+        """Show the previous (-1) or next (1) version of a message on screen, with the branch it was left with, or its newest
+        continuation. If there is none, a notice says so.
+
+        Raises:
+            StorageError: the message was deleted or cannot be read; nothing has changed.
+        """
+        if self._session.is_answering:
+            return [Notice(still_running("Press Esc to stop it, then choose a version."))]
+        shown = self._home().path.message(message_id)
+        if shown is None:
+            return []
+        versions = [each.id for each in self._store.children(shown.parent_id, shown.conversation_id)]
+        if shown.id not in versions:  # removed in another window
+            raise not_found("This message")
+        wanted = versions.index(shown.id) + step
+        if not 0 <= wanted < len(versions):
+            return [Notice(OLDEST if step < 0 else NEWEST)]
+        return self.show_version(self._store.message(versions[wanted]))
 
     def show_version(self, message: Message) -> list[Update]:
         """Show another version of a message on screen with the branch it left the screen with, so that the way back leads

@@ -56,9 +56,7 @@ from ttchat_tui.session.folds import Folds
 from ttchat_tui.session.forking import Forking
 from ttchat_tui.session.notices import (
     LOAD_AND_SEND,
-    NEWEST,
     NO_MODEL,
-    OLDEST,
     STILL_LOADING,
     Unsaved,
     answered_elsewhere,
@@ -73,7 +71,7 @@ from ttchat_tui.session.presets import Presets
 from ttchat_tui.session.sampler_preview import SamplerPreview
 from ttchat_tui.session.steering import Steering
 from ttchat_tui.session.timelines import Timelines
-from ttchat_tui.storage.errors import StorageError, not_found
+from ttchat_tui.storage.errors import StorageError
 
 log = logging.getLogger(__name__)
 
@@ -220,26 +218,6 @@ class ChatSession(Conversations):
         """Load the current model after an unload or a cancelled load. The reply that is requested next waits for it."""
         if not self.has_model:
             self._host.load(self.model)
-
-    def show_version(self, message_id: int, step: int) -> list[Update]:
-        """Show the previous (-1) or next (1) version of a message on screen, with the branch it was left with, or its newest
-        continuation. If there is none, a notice says so.
-
-        Raises:
-            StorageError: the message was deleted or cannot be read; nothing has changed.
-        """
-        if self.is_answering:
-            return [Notice(still_running("Press Esc to stop it, then choose a version."))]
-        shown = self.path.message(message_id)
-        if shown is None:
-            return []
-        versions = [each.id for each in self._store.children(shown.parent_id, shown.conversation_id)]
-        if shown.id not in versions:  # removed in another window
-            raise not_found("This message")
-        wanted = versions.index(shown.id) + step
-        if not 0 <= wanted < len(versions):
-            return [Notice(OLDEST if step < 0 else NEWEST)]
-        return self.branching.show_version(self._store.message(versions[wanted]))
 
     def open_at(self, message_id: int) -> list[Update]:
         """Show the branch that has a message, with its newest continuation. While a reply runs in its conversation, the branch

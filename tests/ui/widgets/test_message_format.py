@@ -12,7 +12,7 @@ from ttchat_tui.domain.errors import LOAD_AGAIN, ErrorInfo
 from ttchat_tui.domain.generation import FinishReason, GenerationStats
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.updates import PromptCost
-from ttchat_tui.ui.widgets.transcript.message import FiguresRow
+from ttchat_tui.ui.widgets.transcript.header_and_figures import FiguresRow
 from ttchat_tui.ui.widgets.transcript.message_format import (
     clock_time,
     cost_hint,

@@ -146,8 +146,12 @@ def measure(
     second = _run(engine, "2", filler, workload.tokens, workload.batch, record)
     figures = _figures(info, workload, first, [second])
     if trace:
-        text = "".join(second.reply.texts)
-        trace(TracedReply(info.model, info.label, second.row_stats, second.recorder.recording, text))
+        recording = second.recorder.recording
+        text = b"".join(recording.piece_of(token.token_id) for token in recording.tokens)
+        traced = TracedReply(
+            info.model, info.label, second.row_stats, recording, text.decode("utf-8", "replace")
+        )
+        trace(traced)
     return msgspec.structs.replace(figures, agreement=compare(second.reply)) if compare else figures
 
 

@@ -85,7 +85,7 @@ class PlainListing:
         if not 1 <= number <= len(found):
             raise UsageError(f"The message has {counted(len(found), 'version')}.")
         place = next(place for place, each in enumerate(found) if each.id == shown.id)
-        self._session.show_version(shown.id, number - 1 - place)
+        self._session.branching.turn_version(shown.id, number - 1 - place)
         path = self._session.path
         self._say(f"{_heading(at, path[at - 1])}:\n{path[at - 1].content}")
         if after := len(path) - at:

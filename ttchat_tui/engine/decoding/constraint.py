@@ -60,7 +60,8 @@ class RowConstraint:
         self._thought_before = thought
         """Before the latest token."""
         self._end_ids = np.array(sorted(end_ids), dtype=np.intp)
-        self._words = np.zeros((size + 31) // 32, dtype=np.int32)
+        self._bits = np.zeros((size + 31) // 32 * 4, dtype=np.uint8)
+        """llguidance writes words of 32 bits."""
 
     def allowed(self, vocab_size: int) -> NDArray[np.bool_] | None:
         """Whether each token may come next, bool [vocab]; ends of the turn where the text has the whole form. None: all may.
@@ -70,12 +71,12 @@ class RowConstraint:
         """
         if self._thought is not None:
             return None
-        self._matcher.unsafe_compute_mask_ptr(self._words.ctypes.data, self._words.nbytes)
+        self._matcher.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.nbytes)
         if self._matcher.is_error():
             raise UnusableConstraint(
                 f"The constraint cannot be followed any further: {self._matcher.get_error()}"
             )
-        known = np.unpackbits(self._words.view(np.uint8), bitorder="little").view(np.bool_)
+        known = np.unpackbits(self._bits, bitorder="little").astype(np.bool_)
         allowed = np.zeros(vocab_size, dtype=np.bool_)
         count = min(vocab_size, len(known))
         allowed[:count] = known[:count]

@@ -97,7 +97,7 @@ class Responder:
     def sampling(self) -> frozenset[str]:
         """`Capabilities.sampling`."""
         can_constrain = self._constraints is not None and self._constraints.is_available
-        return Capabilities().sampling | ({"constraint"} if can_constrain else set())
+        return Capabilities().sampling | frozenset(["constraint"] if can_constrain else ())
 
     @property
     def end_ids(self) -> frozenset[int]:

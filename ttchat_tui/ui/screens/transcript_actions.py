@@ -135,7 +135,7 @@ class TranscriptActions(ChatActions):
             return
         self.keep_draft()
         after = len(self.session.path) - at - 1
-        if not self.attempt(lambda: self.session.show_version(wanted, step)):
+        if not self.attempt(lambda: self.session.branching.turn_version(wanted, step)):
             return
         path = self.session.path
         self._turned = (path.ids[at], path.ids[-1])

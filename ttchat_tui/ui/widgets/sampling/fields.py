@@ -52,7 +52,6 @@ STOP_HELP: Final = (
     'write "two words" in quotes, a line break as \\n. Enter applies.'
 )
 AUTO: Final = "auto"
-CONSTRAINT_HELP: Final = "The form of each reply; /constrain off ends it."
 THINKING_HELP: Final = (
     "Whether, or how long, the model thinks before it answers; auto leaves it to the chat template. "
     "It applies to the next message."

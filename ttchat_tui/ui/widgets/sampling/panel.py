@@ -22,9 +22,9 @@ from ttchat_tui.domain.preset import BUILT_IN, Preset
 from ttchat_tui.domain.sampling import MODEL_DEFAULT, RANGES, SamplingParams, with_preset
 from ttchat_tui.session import PreviewedToken
 from ttchat_tui.ui.widgets.sampling.bias_list import BiasList, BiasRow
+from ttchat_tui.ui.widgets.sampling.constraint_row import ConstraintRow
 from ttchat_tui.ui.widgets.sampling.fields import (
     AUTO,
-    CONSTRAINT_HELP,
     MAX_TOKENS_HELP,
     MORE_SLIDERS,
     NOT_UNDERSTOOD,
@@ -109,8 +109,7 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         self._stop = StopField("stop")
         self._help["stop"] = STOP_HELP
         self._bias = BiasList()
-        self._constraint = Label("", markup=False)
-        self._constraint.tooltip = Content(CONSTRAINT_HELP)
+        self._constraint = ConstraintRow()
         self._thinking = PresetField("thinking", (AUTO,))
         self._levels: tuple[str, ...] = ()
         self._more = Collapsible(
@@ -269,9 +268,7 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         self._stop.set_strings(self._params.stop)
         if self._bias.is_attached:
             self._bias.show(self._params.logit_bias)
-        constraint = self._params.constraint
-        self._constraint.display = constraint is not None
-        self._constraint.update(constraint.summary if constraint else "")
+        self._constraint.show(self._params.constraint)
         self._show_thinking()
         self._show_preset()
 

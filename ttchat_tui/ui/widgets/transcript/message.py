@@ -17,7 +17,7 @@ from ttchat_tui.domain.matching import Matcher
 from ttchat_tui.domain.text import visible
 from ttchat_tui.ui.markdown.document import RenderChunk
 from ttchat_tui.ui.markdown.plain import plain_chunks
-from ttchat_tui.ui.markdown.rows import RenderRow, RenderSpan, TextRow, VisualLine
+from ttchat_tui.ui.markdown.rows import RenderRow, TextRow
 from ttchat_tui.ui.textual_patches.no_second_layout import NoSecondLayout
 from ttchat_tui.ui.textual_patches.style_cache import ClearsStyleCache
 from ttchat_tui.ui.widgets.cells import cut_to_cells
@@ -33,7 +33,8 @@ from ttchat_tui.ui.widgets.transcript.attached import (
 )
 from ttchat_tui.ui.widgets.transcript.chunk import MessageChunk
 from ttchat_tui.ui.widgets.transcript.folding import Folding
-from ttchat_tui.ui.widgets.transcript.message_data import SEPARATOR, MessageView
+from ttchat_tui.ui.widgets.transcript.header_and_figures import FiguresRow, HeaderRow
+from ttchat_tui.ui.widgets.transcript.message_data import MessageView
 from ttchat_tui.ui.widgets.transcript.part_hits import PartHits
 from ttchat_tui.ui.widgets.transcript.reply_document import ReplyDocument
 
@@ -41,76 +42,6 @@ _WIDEST_BRANCH: Final = 24
 BESIDE_ARROWS: Final = 2
 """Cells on both sides of `‹ 2/3 ›` that belong to its arrows: one cell is hard to hit."""
 _EMPTY_ROW: Final = TextRow(Content(""))
-
-
-class HeaderRow:
-    """Title on the left, versions and time on the right."""
-
-    style = ""
-    cost = 0.0
-    flows_on = False
-    tail = None
-
-    def __init__(self, left: Content, right: Content) -> None:
-        self._left = left
-        self._right = right
-
-    @property
-    def plain(self) -> str:
-        return self._left.plain
-
-    @property
-    def source(self) -> str:
-        return self.plain
-
-    def lines(self, width: int) -> Sequence[VisualLine]:
-        room = max(1, width - self._right.cell_length - 2)
-        left = self._left.truncate(room, ellipsis=True)
-        gap = Content(" " * max(0, width - left.cell_length - self._right.cell_length))
-        return [(RenderSpan(left, 0), RenderSpan(gap), RenderSpan(self._right))]
-
-    def looks_like(self, other: RenderRow) -> bool:
-        return (
-            isinstance(other, HeaderRow)
-            and self._left.is_same(other._left)
-            and self._right.is_same(other._right)
-        )
-
-
-class FiguresRow:
-    """A reply's figures, on several lines if the width requires it. No figure is broken. `spare` ones are left out where the
-    last line has no room."""
-
-    style = ""
-    cost = 0.0
-    flows_on = False
-    tail = None
-
-    def __init__(self, figures: str, spare: str = "") -> None:
-        self.plain = self.source = visible(SEPARATOR.join(filter(None, (figures, spare))))
-        self._spare_from = len(visible(figures))
-
-    def lines(self, width: int) -> Sequence[VisualLine]:
-        content = Content.styled(self.plain, ".md-faint")
-        starts, at = [0], 0
-        for figure in self.plain.split(SEPARATOR):
-            if at > starts[-1] and cell_len(self.plain[starts[-1] : at + len(figure)]) > width:
-                if at > self._spare_from:
-                    break
-                starts.append(at)
-            at += len(figure) + len(SEPARATOR)
-        ends = [start - len(SEPARATOR) for start in (*starts[1:], at)]
-        return [
-            (RenderSpan(content[start:end].truncate(max(1, width), ellipsis=True), start),)
-            for start, end in zip(starts, ends, strict=True)
-        ]
-
-    def looks_like(self, other: RenderRow) -> bool:
-        return (
-            isinstance(other, FiguresRow)
-            and self.plain == other.plain
-            and self._spare_from == other._spare_from
-        )
 
 
 class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):

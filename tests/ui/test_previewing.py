@@ -41,7 +41,7 @@ async def test_sliders_redraw_the_last_token_and_nothing_is_generated(tmp_path: 
         await shows(pilot, chat, "3 of 65,536 kept · 96.9 %")  # temperature 0.6, top-p 0.95
         assert row(chat, "␣two")[-2:] == ["71.0", "%"]
         assert row(chat, "␣other5")[-1] == "top-p"
-        await pilot.press("f5", *["left"] * 40)
+        await pilot.press("f5", "home")
         await shows(pilot, chat, "1 of 65,536 kept")
         assert row(chat, "␣other0")[-2:] == ["%", "greedy"]
         await pilot.press("d")

@@ -35,7 +35,7 @@ FOLLOW_S: Final = 0.1
 FIRST_SHOWN: Final = 512
 """Tokens that fill a screen, one part of a stored recording."""
 
-KEYS: Final = "enter fork  e edit  x ban  +- boost  s sampler  t tint  n/N<>"
+KEYS: Final = "enter fork  e edit  x+- bias  s sampler  t tint  n/N<>"
 LIST_KEYS: Final = "↑↓ choose  enter fork here  x ban  +- boost  ← text"
 PAUSED_KEYS: Final = "space resume  . one token  enter choose  x ban  +- boost"
 CHOICE_KEYS: Final = "↑↓ choose  enter write this  x ban  +- boost  ← text"

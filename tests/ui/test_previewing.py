@@ -65,7 +65,7 @@ async def test_sliders_redraw_the_last_token_and_nothing_is_generated(tmp_path: 
         await pilot.press("f4")
         assert not chat.session.preview.is_open, "hidden: the engine sends nothing"
         await pilot.press("f4")
-        await command(pilot, "/preview")
+        chat.screen.action_preview()
         assert not chat.session.preview.is_open
         assert not chat.kept[-1].show_preview
 
@@ -78,10 +78,9 @@ async def test_an_ended_reply_is_previewed_from_its_recording_over_the_chat_wher
         await pilot.press(*"count", "enter")
         await reply_ended(pilot, chat)
         assert not chat.session.preview.is_open
-        await command(pilot, "/preview")
+        chat.screen.action_preview()
         await shows(pilot, chat, "␣four · token 4")
         await shows(pilot, chat, "of 20 recorded kept")
-        await command(pilot, "/preview")
         await pilot.press("d")
         await shows(pilot, chat, "/20")
 

@@ -185,6 +185,8 @@ class Reply:
 
 
 class _Sampler:
+    history = None
+
     def __init__(self, accounts: Accounts) -> None:
         self._accounts = accounts
 
@@ -200,7 +202,7 @@ class _Control(GenerationControl):
         super().__init__(sampling)
         self._accounts = accounts
 
-    def await_step(self, forced_taken: int | None = None) -> bool:
+    def await_step(self, forced_taken: int | None = None, was_previewed: bool = True) -> bool:
         self._accounts.spend("pause")
         self.resume()
         return True

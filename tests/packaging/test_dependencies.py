@@ -27,6 +27,7 @@ TOOLS = ("dev", "bench")
 NOT_IMPORTED_BY_STATEMENT = {
     "gguf": "by name, when a GGUF file has quantised tensors",
     "aiohttp": "textual-serve's own framework: its version is textual-serve's to choose",
+    "llguidance": "by name, when a reply has a constraint",
     "ttnn": "the Tenstorrent engine's",
 }
 

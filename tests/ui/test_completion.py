@@ -106,7 +106,7 @@ async def test_commands_and_their_arguments_complete(tmp_path: Path) -> None:
         assert prompt.text == "/import src/chat.py"
         await burst(pilot, chat, "ctrl+u", "/save ")
         endings = [row.split()[0].rpartition(".")[2] for row in offered(chat)]
-        assert endings == ["md", "json", "jsonl", "html", "txt"]
+        assert endings == ["md", "json", "jsonl", "html", "txt", "trace", "csv"]
 
         chat.store.retag([1], add=("rust", "work"))
         await burst(pilot, chat, "ctrl+u", "/tag ru", "tab", "wo")

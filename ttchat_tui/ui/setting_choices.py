@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, get_args
 
 import msgspec
@@ -11,6 +11,16 @@ from ttchat_tui.domain.sampling import KeepThoughts, SamplingParams
 from ttchat_tui.ui.widgets.sampling.fields import limits
 
 MODEL: Final = "model"
+
+_WITHOUT_RANGE: Final = {
+    "thinking": "",
+    "keep_thoughts": "",
+    "stop": "a text that ends the reply",
+    "seed": "a whole number or random",
+    "logit_bias": "TEXT=AMOUNT, -100 to 100; -100 bans the token",
+    "constraint": "'regex EXPRESSION', 'json-schema FILE', 'grammar FILE' or off",
+}
+"""What the settings accept that have no range of numbers."""
 
 
 class SettingValues(msgspec.Struct, frozen=True):
@@ -42,29 +52,29 @@ def setting_values(
     allowed = _allowed(field)
     known: dict[str, str] = {}
     for value, about in ((getattr(now, field), "now"), (getattr(recommended, field), "the model's default")):
-        if text := _typed_value(value):
+        if text := _typed_value(field, value):
             known.setdefault(text, f"{about} · {allowed}")
     return SettingValues(list(known.items()), allowed)
 
 
-def _typed_value(value: Any) -> str:
-    """A value as it is typed; empty for stop strings, which are typed one by one."""
+def _typed_value(name: str, value: Any) -> str:
+    """A value as it is typed; empty for stop strings and biases, which are typed one by one, and for the text of a file."""
+    if name == "constraint":
+        return "off" if value is None else value.summary if value.summary == f"regex {value.text}" else ""
     if value is None:
         return "random"
-    return "" if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, (tuple, Mapping)):
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _about(name: str, value: Any) -> str:
-    now = f"now {text}" if (text := _typed_value(value)) else ""
+    now = f"now {text}" if (text := _typed_value(name, value)) else ""
     return ", ".join(filter(None, (_allowed(name), now)))
 
 
 def _allowed(name: str) -> str:
-    if name in ("thinking", "keep_thoughts"):
-        return ""
-    if name == "stop":
-        return "a text that ends the reply"
-    if name == "seed":
-        return "a whole number or random"
+    if name in _WITHOUT_RANGE:
+        return _WITHOUT_RANGE[name]
     low, high = limits(name)
     return f"{low:,} to {high:,}" if isinstance(low, int) else f"{low:g} to {high:g}"

@@ -81,6 +81,18 @@ def test_an_inspected_token_stays_until_the_next_one_if_it_is_pinned(start: Star
     assert shown(chat).number == 4
 
 
+def test_a_token_pinned_before_the_rules_are_loaded_is_shown_once_they_are(start: Start) -> None:
+    chat = start(KNOWN, None)
+    chat.ask("Count.")
+    preview, message = chat.session.preview, chat.session.path[-1]
+    preview.inspect(message.id, chat.session.recordings.of(message.id), 1)
+    preview.pin()
+    preview.set_open(True)
+    assert preview.token is None
+    preview.load()
+    assert shown(chat).number == 2
+
+
 def test_a_server_says_what_it_lists_and_no_setting_changes_it(start: Start) -> None:
     chat = opened(start)
     chat.ask("Count.")

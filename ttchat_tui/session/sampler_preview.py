@@ -161,9 +161,10 @@ class SamplerPreview:
             return None
         if newest is not None and (newest[0], newest[1].number) == place.key:
             return newest[1]  # of which more is known
-        if self._made is None or self._made[0] != place.key:
-            self._made = place.key, self._recorded(place.recording, place.at)
-        return self._made[1]
+        made = self._made
+        if made is None or made[0] != place.key or made[1] is None:  # the rules may be loaded by now
+            self._made = made = place.key, self._recorded(place.recording, place.at)
+        return made[1]
 
     def _last_place(self, message_id: int) -> _Place | None:
         """The last recorded token of the reply on screen."""

@@ -9,7 +9,7 @@ from textual.pilot import Pilot
 from tests.fakes import Gate, Script
 from tests.ui.chat_app import ChatApp, running, settle, until
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.ui.screens.candidates import CandidatesScreen
+from ttchat_tui.ui.screens.candidates import KEYS, CandidatesScreen
 from ttchat_tui.ui.widgets.candidates.lane_view import LaneView
 
 
@@ -44,6 +44,12 @@ async def test_they_stream_in_columns_and_one_is_kept(tmp_path: Path) -> None:
         gate.release(2)
         await shows(pilot, chat, "One two")
         assert chat.screen.prompt.text == ""
+        await pilot.press("o")
+        assert "Some replies have not ended yet.\nS stops all." in chat.toasts()
+        await pilot.press("space")
+        await shows(pilot, chat, "Paused: space resumes all")
+        await pilot.press("space")
+        await until(pilot, lambda: "Paused:" not in on_screen(chat))
         shown = on_screen(chat)
         assert all(f"{number} · seed {40 + number}" in shown for number in range(1, 5))
         assert len({view.region.y for view in chat.app.screen.query(LaneView)}) == 2, "two rows of two"
@@ -72,6 +78,7 @@ async def test_where_it_is_narrow_there_are_tabs_and_esc_keeps_all(tmp_path: Pat
         await ended(pilot, chat)
         await shows(pilot, chat, " 1 ✓   2 ✓   3 ✓ ")
         await shows(pilot, chat, "1 · temperature 0.1")
+        assert all(keys in on_screen(chat) for keys in KEYS)
         screen = chat.app.screen
         assert isinstance(screen, CandidatesScreen)
         shown = [view for view in screen.query(LaneView) if view.display]

@@ -42,6 +42,8 @@ NO_QUESTION: Final = ErrorInfo(
     kind="nothing_to_do", message="There is no message to answer yet.", cure="Write one first."
 )
 
+NOT_ENDED: Final = ErrorInfo(kind=NOTE, message="Some replies have not ended yet.", cure="S stops all.")
+
 
 class Candidates:
     """Part of a `ChatSession`: the lanes of one question, the last that was asked."""
@@ -280,13 +282,15 @@ class Candidates:
         if lane.state != "ended":
             return ErrorInfo(kind="usage", message="It has not ended yet.", cure="Stop it first: s.")
         if not self.is_on_screen or self._kept is not None:
-            return ErrorInfo(kind="usage", message="The conversation has gone on from another reply.")
+            return ErrorInfo(kind="usage", message="The conversation continues from another reply.")
         return None if self.is_running else self._why_not("Press Esc to stop it, then try again.")
 
     def show(self, lane: Lane) -> list[Update]:
         """Show this one in the conversation; all stay. Raises StorageError."""
         message = lane.message
-        if message is None or self.is_running:
+        if self.is_running:
+            return [Notice(NOT_ENDED)]
+        if message is None:
             return []
         return self._session.branching.show_version(message)
 

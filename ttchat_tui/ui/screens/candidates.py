@@ -29,19 +29,12 @@ LEAST_WIDTH: Final = 38
 LEAST_HEIGHT: Final = 9
 """Of a lane with its border; with less room there are tabs."""
 
-KEYS: Final = "  ".join(
-    each.replace(" ", "\u00a0")  # a key and its word stay on one line
-    for each in (
-        "←→ choose",
-        "enter keep one",
-        "o open",
-        "s/S stop",
-        "r again",
-        "c more",
-        "d compare",
-        "t tabs",
-    )
+KEYS: Final = (
+    "←→ choose  enter keep one  o open  s/S stop  r again",
+    "c more  d compare  t tabs  y copy  space pause  . step",
 )
+"""On one line where there is room."""
+PAUSED: Final = "Paused: space resumes all, . makes one token of each."
 
 
 class CandidatesScreen(Dialog[None]):
@@ -97,7 +90,7 @@ class CandidatesScreen(Dialog[None]):
         with LaneGrid():
             yield from self._views
         yield Static("", id="reason", markup=False)
-        yield Static(KEYS, classes="hint", markup=False)
+        yield Static("", classes="hint", markup=False)
 
     def _new_views(self) -> list[LaneView]:
         lanes = self._session.candidates.lanes
@@ -143,6 +136,8 @@ class CandidatesScreen(Dialog[None]):
         """Columns, in several rows if need be; tabs if they would be too small."""
         count = len(self._views)
         width, height = self.size.width - 4, self.size.height - 5
+        keys = "  ".join(KEYS)
+        self.query_one(".hint", Static).update(keys if cell_len(keys) <= width else "\n".join(KEYS))
         most = max(1, min(count, width // LEAST_WIDTH))
         rows = math.ceil(count / most)
         self._has_tabs = count > 1 and (self._wants_tabs or rows * LEAST_HEIGHT > height or most == 1)
@@ -185,8 +180,9 @@ class CandidatesScreen(Dialog[None]):
         self.query_one("#tabs", Static).update(Content(" ").join(tabs), layout=False)
 
     def _show_reason(self) -> None:
-        candidates = self._session.candidates
-        reason = candidates.why_waiting
+        session = self._session
+        is_paused = session.candidates.is_running and session.pausing.is_paused
+        reason = PAUSED if is_paused else session.candidates.why_waiting
         line = self.query_one("#reason", Static)
         if line.content != reason:
             line.update(reason)
@@ -221,11 +217,9 @@ class CandidatesScreen(Dialog[None]):
             self._arrange()
 
     def action_open(self) -> None:
-        lane = self._lane
-        if self._session.candidates.is_running:
-            self.app.bell()
-        else:
-            self._change(lambda: self._session.candidates.show(lane))
+        lane, candidates = self._lane, self._session.candidates
+        self._change(lambda: candidates.show(lane))
+        if not candidates.is_running:
             self.dismiss(None)
 
     def action_stop(self) -> None:
@@ -252,9 +246,11 @@ class CandidatesScreen(Dialog[None]):
 
     def action_pause(self) -> None:
         self._pace("pause")
+        self.flush()
 
     def action_step(self) -> None:
         self._pace("step")
+        self.flush()
 
     # --- differences
 

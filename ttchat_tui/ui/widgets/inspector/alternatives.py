@@ -22,7 +22,8 @@ from ttchat_tui.ui.widgets.metrics.figures import bar_text
 
 _MARK_CELLS: Final = 2
 _SHARE_CELLS: Final = 8
-_CUT_CELLS: Final = 12
+_CUT_CELLS: Final = 13
+"""Two blanks and the longest word, `temperature`."""
 _LEAST_BAR: Final = 6
 _MOST_BAR: Final = 24
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from ttchat_tui.session.recorded_prompts import PromptedReply, decoded_before
 
 from tests.engine.cpu.native_kernel import KERNELS
 from tests.engine.cpu.tiny_models import build, save
@@ -21,6 +20,7 @@ from ttchat_tui.domain.recording import RecordedPrompt
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.engine import CpuEngine
+from ttchat_tui.session.recorded_prompts import PromptedReply, decoded_before
 
 WARM = SamplingParams(temperature=1.0, top_k=0, top_p=1.0, max_tokens=24)
 QUESTION, ANOTHER = ChatMessage("user", "hello"), ChatMessage("user", "and now something else")

@@ -37,6 +37,7 @@ FIRST_SHOWN: Final = 512
 
 KEYS: Final = "enter fork  e edit  x+- bias  s sampler  t tint  n/N<>"
 LIST_KEYS: Final = "↑↓ choose  enter fork here  x ban  +- boost  ← text"
+RUNNING_KEYS: Final = "space {}  . one token  x/X ban  +- boost  t tint"
 PAUSED_KEYS: Final = "space resume  . one token  enter choose  x ban  +- boost"
 CHOICE_KEYS: Final = "↑↓ choose  enter write this  x ban  +- boost  ← text"
 _BOOST_STEP: Final = 1.0
@@ -230,8 +231,12 @@ class InspectorScreen(Dialog[bool]):
         self._list.set_dimmed(bool(why))
         if self.focused is self._list:
             self._show_hint(why or (CHOICE_KEYS if can_choose else LIST_KEYS))
+        elif can_choose:
+            self._show_hint(PAUSED_KEYS)
+        elif self._is_running and self._session.pausing.why_not is None:
+            self._show_hint(RUNNING_KEYS.format("resume" if self._session.pausing.is_paused else "pause"))
         else:
-            self._show_hint(PAUSED_KEYS if can_choose else KEYS)
+            self._show_hint(KEYS)
 
     @property
     def _place(self) -> int:

@@ -11,12 +11,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.engine.engine_subject import piece_in
 from tests.engine.tenstorrent.torch_card import (
     LLAMA,
     MISTRAL,
     QWEN,
     Pair,
     Site,
+    ids_of,
     reply,
     request,
     require_checkout,
@@ -26,7 +28,8 @@ from tests.tt.torch_ttnn.emulation.device import OPENED
 from tests.tt.torch_ttnn.small_models import SmallModel, write_model
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import GenerationFinished
-from ttchat_tui.domain.generation import Candidate
+from ttchat_tui.domain.generation import Candidate, Forced, GenerationControl
+from ttchat_tui.domain.logit_bias import BAN, text_of
 
 CONTEXT = 4096
 
@@ -95,6 +98,26 @@ def test_rows_of_a_batch_stop_at_different_times_and_are_each_alike(pair: Pair) 
 
     assert len({len(row) for row in rows}) == 4
     pair.agree(request(said(45)))
+
+
+def test_biased_replies_and_chosen_tokens_are_alike(pair: Pair) -> None:
+    asked = request(said(60), tokens=16, candidates=[Candidate(seed=2), Candidate(seed=3)])
+    events = reply(pair.card, msgspec.structs.replace(asked, record="full"))
+    plain = ids_of(events, asked)[0]
+    banned, other = plain[2], min(set(range(256)) - set(plain))
+    bias = {text_of(piece_in(events, banned)): BAN}
+    sampling = msgspec.structs.replace(asked.sampling, logit_bias=bias)
+
+    def steer(control: GenerationControl, rows: list[list[int]]) -> None:
+        if min(map(len, rows)) == 4 and not control.forced:
+            control.stop_rows(1)
+            control.force(Forced(other))
+
+    rows = pair.agree(msgspec.structs.replace(asked, sampling=sampling), steer)
+
+    assert not any(banned in row for row in rows)
+    assert [len(row) for row in rows] == [16, 4, 16]
+    assert rows[0][4] == other
 
 
 def test_after_a_cancel_the_next_reply_is_alike(pair: Pair) -> None:

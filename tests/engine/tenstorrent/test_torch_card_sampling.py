@@ -19,7 +19,7 @@ from tests.engine.tenstorrent.torch_card import (
 )
 from tests.tt.torch_ttnn.small_models import write_model
 from ttchat_tui.domain.chat import ChatMessage
-from ttchat_tui.domain.generation import Candidate
+from ttchat_tui.domain.generation import Candidate, Forced, GenerationControl
 
 PENALTIES = {"repetition_penalty": 1.5, "presence_penalty": 0.4, "frequency_penalty": 0.3}
 
@@ -84,3 +84,41 @@ def test_a_seed_draws_the_same_reply_again_and_another_seed_another(pair: Pair) 
     other = drawn(2)
     assert other != first
     assert drawn(1) == first
+
+
+@pytest.mark.parametrize("penalties", [{}, PENALTIES], ids=["plain", "penalties"])
+def test_the_card_continues_from_tokens_that_the_user_chooses(
+    pair: Pair, penalties: dict[str, float]
+) -> None:
+    if not pair.info.capabilities.sampling >= penalties.keys():
+        pytest.skip(f"{pair.info.label} has no penalties on the card")
+    asked = request(said(40), tokens=24)
+    asked = msgspec.structs.replace(asked, sampling=msgspec.structs.replace(asked.sampling, **penalties))
+    plain = pair.agree(asked)[0]
+    replacing, next_one = sorted(set(range(256)) - set(plain))[:2]
+
+    def steer(control: GenerationControl, rows: list[list[int]]) -> None:
+        if len(rows[0]) == 5 and not control.forced:
+            control.force(Forced(replacing, instead_of=4), Forced(next_one))
+
+    [steered] = pair.agree(asked, steer)
+
+    assert steered[:6] == [*plain[:4], replacing, next_one]
+    assert steered[6:] != plain[6:]
+    assert pair.agree(asked) == [plain]
+
+
+def test_a_row_that_is_stopped_and_one_with_a_chosen_token_leave_the_others_as_they_were(pair: Pair) -> None:
+    asked = request(said(60), tokens=16, candidates=[Candidate(seed=2), Candidate(seed=3)])
+    whole = pair.agree(asked)
+    other = min(set(range(256)) - set(whole[0]))
+
+    def steer(control: GenerationControl, rows: list[list[int]]) -> None:
+        if min(map(len, rows)) == 4 and not control.forced:
+            control.stop_rows(1)
+            control.force(Forced(other))
+
+    rows = pair.agree(asked, steer)
+
+    assert rows[0][:5] == [*whole[0][:4], other]
+    assert rows[1:] == [whole[1][:4], whole[2]]

@@ -7,7 +7,7 @@ import importlib.util
 import itertools
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -33,6 +33,8 @@ LLAMA, QWEN, MISTRAL = (
 SITE: Final = Path(__file__).parents[2] / "tt" / "torch_ttnn" / "site"
 _ITS_MODULES: Final = ("ttnn", "models", "loguru", "pydantic", "PIL", "llama_models")
 _IDS: Final = itertools.count(1)
+Steer = Callable[[GenerationControl, list[list[int]]], None]
+"""Called after each event of a reply, with the ids of each row so far."""
 
 
 def require_checkout() -> None:
@@ -99,9 +101,9 @@ class Pair:
         self.card.close()
         self._float32.close()
 
-    def agree(self, request: GenerationRequest) -> list[list[int]]:
+    def agree(self, request: GenerationRequest, steer: Steer | None = None) -> list[list[int]]:
         """Ids of each row. Both engines reply with the same ones, and end for the same reason."""
-        card, float32 = reply(self.card, request), reply(self._float32, request)
+        card, float32 = (reply(engine, request, steer=steer) for engine in (self.card, self._float32))
         assert ids_of(card, request) == ids_of(float32, request)
         assert _end(card) == _end(float32)
         return ids_of(card, request)
@@ -131,13 +133,17 @@ def request(
     )
 
 
-def reply(engine: Engine, asked: GenerationRequest, cancel_after: int = 0) -> list[GenerationEvent]:
+def reply(
+    engine: Engine, asked: GenerationRequest, cancel_after: int = 0, steer: Steer | None = None
+) -> list[GenerationEvent]:
     control = GenerationControl(asked.sampling)
     events: list[GenerationEvent] = []
     for event in engine.generate(asked, control):
         events.append(event)
         if cancel_after and sum(isinstance(each, TokenEvent) for each in events) == cancel_after:
             control.cancel()
+        if steer is not None:
+            steer(control, ids_of(events, asked))
     return events
 
 
@@ -146,6 +152,8 @@ def ids_of(events: Sequence[GenerationEvent], asked: GenerationRequest) -> list[
     rows: list[list[int]] = [[] for _ in range(asked.rows)]
     for event in events:
         if isinstance(event, TokenEvent):
+            if event.replaces is not None:
+                rows[event.row].pop()
             rows[event.row] += event.token_ids
     return rows
 

@@ -226,6 +226,7 @@ class ScriptedEngine:
             fitted.dropped,
             message_tokens=tuple(len(tokenize(message.content)) for message in messages),
             fallen=fitted.fallen,
+            bias_problems=tuple(f"{text!r} is several tokens." for text in _several(sampling.logit_bias)),
         )
 
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
@@ -244,9 +245,8 @@ class ScriptedEngine:
             if request.given.is_followed and not self.script.logprobs:
                 raise CannotFollow("The script gives no probabilities.", "Use another script.")
             require_rows(request.rows, self.script.batch_sizes)
-            for text in request.sampling.logit_bias:
-                if len(words := tokenize(text)) != 1:
-                    raise NoSingleToken(f"{text!r} is {len(words)} tokens.")
+            for text in _several(request.sampling.logit_bias):
+                raise NoSingleToken(f"{text!r} is several tokens.")
             require_no_constraint(request, "The script has no constraints.")
             fitted = self._shorten(request.messages, request.keep)
             tokens, reply.dropped = fitted.tokens, fitted.dropped
@@ -394,6 +394,11 @@ class ScriptedEngine:
 def prompt_length(messages: Sequence[ChatMessage]) -> int:
     """Two tokens of template around each message, and one to open the reply."""
     return 1 + sum(2 + len(tokenize(message.content)) for message in messages)
+
+
+def _several(bias: Mapping[str, float]) -> list[str]:
+    """The texts that are not one token."""
+    return [text for text in bias if len(tokenize(text)) != 1]
 
 
 def fail(fault: Fault) -> None:

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from tests.fakes import Gate, Script
 from tests.session.test_chat import Chat
 from tests.session.test_pausing import on_disk
-from ttchat_tui.domain.events import GenerationFinished, TokenEvent
+from ttchat_tui.domain.events import GenerationFinished, PromptCounted, TokenEvent
 from ttchat_tui.domain.generation import ThoughtFigures
 from ttchat_tui.domain.logit_bias import BAN
 from ttchat_tui.domain.model_spec import Capabilities
 from ttchat_tui.domain.recording import Distribution, alternatives_of
+from ttchat_tui.domain.updates import Notice
 from ttchat_tui.session.recorder import PART_TOKENS, Recorder
 from ttchat_tui.session.thought_meter import ThoughtMeter
 from ttchat_tui.storage.recording_parts import decoded, joined
@@ -152,3 +153,13 @@ def test_the_figures_of_a_thought_do_not_count_a_token_twice() -> None:
             )
         )
     assert meter.figures == (ThoughtFigures(1, 0.0),)
+
+
+def test_a_text_of_several_tokens_is_reported_as_soon_as_it_is_counted(start: Start) -> None:
+    chat = start(Script())
+    assert chat.session.biasing.set("several words", BAN) is None
+    chat.session.count("a draft")
+    (notice,) = [each for each in chat.until(PromptCounted) if isinstance(each, Notice)]
+    assert notice.error.message == "'several words' is several tokens."
+    chat.session.count("again")
+    assert not [each for each in chat.until(PromptCounted) if isinstance(each, Notice)]

@@ -120,6 +120,7 @@ class Responder:
             dropped_messages=counted.dropped,
             message_tokens=counted.message_tokens,
             fallen=counted.fallen,
+            bias_problems=self._bias_ids.find(sampling.logit_bias)[1],
         )
 
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:

@@ -92,6 +92,7 @@ class SteeringActions(ChatActions):
             self.notify(words, markup=False)
         if self.sampling_panel is not None:
             self.sampling_panel.set_params(self.session.sampling)
+        self.count()  # which reports a text that is not one token of the model
 
     def _token_text(self, typed: str) -> str | None:
         try:

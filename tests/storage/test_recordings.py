@@ -13,6 +13,7 @@ from tests.size import sized
 from tests.storage.examples import FINISHED, STARTED, answer, ask
 from tests.storage.imports.conversations import run
 from ttchat_tui.domain.recording import (
+    CUTS,
     BatchRow,
     Cut,
     Pause,
@@ -35,8 +36,7 @@ from ttchat_tui.storage.recording_parts import decoded, encoded, joined
 
 IDS = st.integers(0, 200_000) | st.integers(-(2**31), 2**31 - 1)
 LOGPROBS = st.floats(-50, 0)
-CUTS = st.sampled_from(("kept", "top-k", "top-p", "min-p", "temperature", "unknown"))
-ALTERNATIVES = st.lists(st.tuples(IDS, LOGPROBS, CUTS), max_size=20, unique_by=lambda each: each[0]).map(
+ALTERNATIVES = st.lists(st.tuples(IDS, LOGPROBS, st.sampled_from(CUTS)), max_size=20, unique_by=lambda each: each[0]).map(
     lambda found: sorted(found, key=lambda each: -each[1])
 )
 
@@ -114,7 +114,7 @@ def test_a_recording_comes_back_within_its_precision(recording: Recording) -> No
 
 @settings(max_examples=sized(25, 2000), deadline=None)
 @given(
-    st.lists(st.tuples(IDS, LOGPROBS, CUTS), max_size=20).map(lambda all: sorted(all, key=lambda e: -e[1]))
+    st.lists(st.tuples(IDS, LOGPROBS, st.sampled_from(CUTS)), max_size=20).map(lambda all: sorted(all, key=lambda e: -e[1]))
 )
 def test_alternatives_are_off_by_half_a_step_at_most(others: list[tuple[int, float, Cut]]) -> None:
     found = alternatives_of(RecordedToken(0, 0.0, alternatives=packed(others)))

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.session.conversation import OpenConversation
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
@@ -64,7 +65,7 @@ class Folds:
     def _read(self) -> dict[str, _DraftFolds]:
         """Raises StorageError."""
         try:
-            return msgspec.json.decode(self._store.folds() or "{}", type=dict[str, _DraftFolds])
+            return msgspec.json.decode(self._store.folds() or "{}", type=decodable(dict[str, _DraftFolds]))
         except (msgspec.DecodeError, RecursionError):
             return {}
 

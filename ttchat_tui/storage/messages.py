@@ -11,6 +11,7 @@ from typing import Final, cast
 import msgspec
 
 from ttchat_tui.domain.conversation import Conversation, Message, MessageStatus, ReplyRecord
+from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.storage.database import Database, Transaction, Value
 from ttchat_tui.storage.errors import StorageError, not_found
@@ -123,7 +124,7 @@ class Messages:
         `not_found`."""
         row = self._database.row(_SHAPE, message_id)
         assert row is not None
-        ids, parents = (msgspec.json.decode(each, type=list[int | None]) for each in row)
+        ids, parents = (msgspec.json.decode(each, type=decodable(list[int | None])) for each in row)
         if not ids:
             raise _missing()
         return dict(zip(cast("list[int]", ids), parents, strict=True))

@@ -93,6 +93,7 @@ class Template:
     thinking = ()
     stop = ()
     end_ids = (END,)
+    beginning = ()
     controls = ()
     is_whole = True
 

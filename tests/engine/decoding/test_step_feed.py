@@ -95,3 +95,19 @@ def test_a_preview_that_opens_during_a_pause_shows_the_step_before_it() -> None:
     shown = steps(events)[0]
     assert (run.control.waits, shown.at, chr(shown.token_id)) == (2, 1, "e")
     assert events.index(shown) == 4, "before the next token"
+
+
+def test_steps_are_sent_again_after_a_long_pause_with_the_preview_open() -> None:
+    class LongPause(Watched):
+        def await_step(self, forced_taken: int | None = None, was_previewed: bool = True) -> bool:
+            stepper.now_s += 30.0 * self.is_paused
+            return super().await_step(forced_taken, was_previewed)
+
+    run = Run(stepper := RecitingStepper("Hello"))
+    run.control = LongPause(run.sampling)
+    events: list[GenerationEvent] = []
+    for event in run:
+        events.append(event)
+        if len(tokens(events)) == 2:
+            run.control.pause()
+    assert [each.at for each in steps(events)] == [1, 2, 3, 4, 5]

@@ -58,9 +58,11 @@ class StepFeed:
         step = self._newest
         if step is None or not self._job.control.is_previewed:
             return None
-        if not is_last and self._job.now_s() - self._sent_s < EVERY_S:
+        now_s = self._job.now_s()
+        # Below 0: sent in a pause, whose time the clock leaves out once it has ended.
+        if not is_last and 0 <= now_s - self._sent_s < EVERY_S:
             return None
-        self._newest, self._sent_s = None, self._job.now_s()
+        self._newest, self._sent_s = None, now_s
         return self._scores(step)
 
     def before_step(self) -> None:

@@ -22,7 +22,14 @@ from ttchat_tui.domain.events import (
     RowFinished,
     TokenEvent,
 )
-from ttchat_tui.domain.generation import Candidate, GenerationControl, GenerationRequest
+from ttchat_tui.domain.generation import (
+    NOTHING_GIVEN,
+    Candidate,
+    GenerationControl,
+    GenerationRequest,
+    Given,
+)
+from ttchat_tui.domain.recording import SamplingChange
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineDied, OutOfMemory
 from ttchat_tui.engine.decoding.job import ReplyJob
@@ -104,6 +111,7 @@ class Batch:
     sampling: SamplingParams = HOT
     context_length: int = 1000
     stops: Sequence[str] = ()
+    given: Given = NOTHING_GIVEN
     stepper: RowStepper = field(default_factory=RowStepper)
 
     def __post_init__(self) -> None:
@@ -115,7 +123,12 @@ class Batch:
         candidates = tuple(Candidate(seed=seed, sampling=own[n]) for n, seed in enumerate(rest))
         job = ReplyJob(
             request=GenerationRequest(
-                id=7, messages=(), sampling=self.sampling, seed=first, candidates=candidates
+                id=7,
+                messages=(),
+                sampling=self.sampling,
+                seed=first,
+                candidates=candidates,
+                given=self.given,
             ),
             control=self.control,
             prompt_ids=PROMPT,
@@ -262,6 +275,14 @@ def test_live_sampling_applies_to_rows_without_parameters_of_their_own() -> None
             batch.control.set_sampling(SamplingParams(temperature=0.0, max_tokens=5))
     counts = [len(tokens(events, row)) for row in range(4)]
     assert counts == [5, 9, 5, 5]
+
+
+def test_a_recorded_change_also_applies_when_row_0_has_ended_before_it() -> None:
+    change = SamplingChange(3, msgspec.structs.replace(HOT, max_tokens=5))
+    batch = Batch(seeds=(1, 2), given=Given(changes=(change,)))
+    batch.control.stop_rows(0)
+    events = batch.events
+    assert (len(ids(events, 0)), len(ids(events, 1))) == (1, 5)
 
 
 def test_cancel_ends_all_running_rows_and_keeps_the_text_so_far() -> None:

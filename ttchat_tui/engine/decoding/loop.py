@@ -300,7 +300,7 @@ class _DecodeLoop(Ending):
         next token."""
         control = self._job.control
         for change in self._job.request.given.changes:
-            if change.at == self._rows[0].meter.completion_tokens:
+            if live and change.at == live[0].meter.completion_tokens:
                 control.set_sampling(change.sampling)
         if live and control.is_paused:
             began_s = self._job.now_s()

@@ -17,7 +17,7 @@ from ttchat_tui.domain.events import (
     PrefillProgress,
     TokenEvent,
 )
-from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
+from ttchat_tui.domain.generation import Forced, GenerationControl, GenerationRequest
 from ttchat_tui.domain.recording import Pause, RecordLevel, SamplingChange
 from ttchat_tui.domain.recording import ids_of as alternative_ids
 from ttchat_tui.domain.sampling import SamplingParams
@@ -371,6 +371,29 @@ def test_no_figure_but_its_own_includes_a_pause() -> None:
         4: (Pause(0, 60.0),),
         5: (Pause(0, 60.0),),
     }
+
+
+def test_an_end_token_that_the_user_chooses_in_a_pause_ends_the_reply_at_once() -> None:
+    class Chooser(GenerationControl):
+        waits = 0
+
+        def await_step(self, forced_taken: int | None = None, was_previewed: bool = True) -> bool:
+            self.waits += 1
+            if self.waits == 1:
+                self.force(Forced(END, instead_of=1))
+            else:
+                self.resume()  # or the test would wait for ever
+            return super().await_step(forced_taken, was_previewed)
+
+    run = Run(RecitingStepper("Hello"))
+    run.control = chooser = Chooser(GREEDY)
+    events: list[GenerationEvent] = []
+    for event in run:
+        events.append(event)
+        if len(tokens(events)) == 2:
+            run.control.pause()
+    assert (tokens(events)[-1].replaces, finished(events).reason) == (1, "stop")
+    assert (chooser.waits, run.stepper.spoken) == (1, 1)
 
 
 def test_unchanged_parameters_count_as_no_change() -> None:

@@ -297,7 +297,7 @@ class _DecodeLoop(Ending):
 
     def _await_step(self, live: Sequence[ReplyRow]) -> Iterator[GenerationEvent]:
         """Wait while the user pauses the reply, and take the tokens that the user chooses and the changes that are given for the
-        next token."""
+        next token. The wait ends early where a chosen end token has ended every row."""
         control = self._job.control
         for change in self._job.request.given.changes:
             if live and change.at == live[0].meter.completion_tokens:
@@ -305,7 +305,7 @@ class _DecodeLoop(Ending):
         if live and control.is_paused:
             began_s = self._job.now_s()
             is_ready = False
-            while not is_ready:
+            while not is_ready and any(row.reason is None for row in live):
                 was_previewed = control.is_previewed
                 yield from self._shown_step(is_last=True)
                 is_ready = control.await_step(self._forced_taken, was_previewed)

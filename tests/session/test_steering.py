@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from tests.fakes import Gate, Script
 from tests.session.test_chat import Chat
 from tests.session.test_pausing import on_disk
@@ -138,6 +140,19 @@ def test_a_recording_gives_its_latest_token_back_also_at_the_edge_of_a_part() ->
     assert [token.is_forced for token in whole.tokens].count(True) == 4
     recorder.add(TokenEvent(1, (), "", (), replaces=1))
     assert len(recorder.recording.tokens) == PART_TOKENS + 1, "an end token was chosen"
+
+
+@pytest.mark.parametrize("count", [1, PART_TOKENS - 1, PART_TOKENS, PART_TOKENS + 1, PART_TOKENS + 2])
+def test_a_stored_token_in_whose_place_the_user_ends_the_reply_is_stored_no_more(count: int) -> None:
+    recorder, stored = Recorder(), dict[int, bytes]()
+    events = [*map(one, range(count)), TokenEvent(1, (), "", (), replaces=1)]
+    for event in events:
+        recorder.add(event)
+        if event.replaces is not None or len(recorder.recording.tokens) == count:
+            stored |= {part.first: part.data for part in recorder.unwritten()}
+            recorder.note_written()
+    whole = joined([decoded(first, data) for first, data in sorted(stored.items())])
+    assert [token.token_id for token in whole.tokens] == [*range(count - 1)]
 
 
 def test_the_figures_of_a_thought_do_not_count_a_token_twice() -> None:

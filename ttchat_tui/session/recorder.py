@@ -49,6 +49,8 @@ class Recorder:
         self._parts = [_Mark()]
         self._written = 0
         """Parts that are complete and stored."""
+        self._written_tokens = 0
+        """Tokens that are stored, one that was withdrawn since included."""
 
     @property
     def first(self) -> int:
@@ -95,15 +97,18 @@ class Recorder:
         )
 
     def unwritten(self) -> tuple[StoredPart, ...]:
-        """The parts that are not stored, or not in full. Raises StorageError: see `encoded`."""
+        """The parts that are not stored, or not in full; one without tokens where the only one was withdrawn. Raises
+        StorageError: see `encoded`."""
         marks = [*self._parts[self._written :], self._mark()]
         return tuple(
-            encoded(self._between(begin, end)) for begin, end in pairwise(marks) if begin.tokens < end.tokens
+            encoded(self._between(begin, end))
+            for begin, end in pairwise(marks)
+            if begin.tokens < max(end.tokens, self._written_tokens)
         )
 
     def note_written(self) -> None:
         """What `unwritten` returned is stored, and nothing was added since."""
-        self._written = len(self._parts) - 1
+        self._written, self._written_tokens = len(self._parts) - 1, len(self._tokens)
 
     def _mark(self) -> _Mark:
         return _Mark(len(self._tokens), len(self._changes), len(self._pauses))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from tests.engine.engine_subject import finished, text
 from tests.remote.real_server import ROOT, RealServer
 from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.constraint import Constraint
 from ttchat_tui.domain.events import GenerationEvent, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec, RemoteOptions
@@ -28,6 +30,13 @@ from ttchat_tui.session.recorder import Recorder
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
 COUNT = ChatMessage("user", "Count from one to one hundred in words, and nothing else.")
+PERSON = ChatMessage("user", "Invent a person.")
+SCHEMA = Constraint(
+    "json-schema",
+    """{"type": "object", "properties": {"name": {"type": "string", "maxLength": 12},
+    "age": {"type": "integer", "minimum": 0, "maximum": 99}}, "required": ["name", "age"],
+    "additionalProperties": false}""",
+)
 
 
 def connect(server: RealServer, *, logprobs: bool = False) -> tuple[ServedEngine, EngineInfo]:
@@ -130,6 +139,37 @@ def test_log_probabilities_fill_the_recording_if_the_server_has_them(server: Rea
         f"{server.name}: {len(alternatives_of(recording.tokens[0]))} alternatives, {listed} of them written"
     )
     assert listed >= len(recording.tokens) - 1, "greedy: the most probable one is listed"
+
+
+def test_a_json_schema_is_kept(server: RealServer) -> None:
+    engine, info = connect(server)
+    events = stream(engine, asking(PERSON, max_tokens=120, constraint=SCHEMA, temperature=1.0))
+    engine.close()
+    if "constraint" not in info.capabilities.sampling:
+        error = finished(events).error
+        assert error is not None
+        assert "json-schema" in error.message
+        pytest.skip(f"{server.name} takes no constraints: {error.message}")
+    assert finished(events).error is None
+    assert finished(events).reason == "stop"
+    person = json.loads(text(events))
+    assert person.keys() == {"name", "age"}
+    assert isinstance(person["name"], str)
+    assert isinstance(person["age"], int)
+
+
+def test_a_regex_is_kept_or_refused_with_words(server: RealServer) -> None:
+    engine, _ = connect(server)
+    asked = asking(max_tokens=20, constraint=Constraint("regex", "(yes|no)"))
+    events = stream(engine, asked)
+    engine.close()
+    error = finished(events).error
+    if error is None:
+        assert text(events) in ("yes", "no")
+        return
+    assert text(events) == ""
+    assert error.message == f"{server.name} cannot constrain a reply by a regex."
+    assert "/constrain off" in error.cure
 
 
 def test_cancel_ends_the_reply_within_a_tenth_of_a_second_and_the_server_continues(

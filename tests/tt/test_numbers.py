@@ -9,10 +9,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 import pytest
 
 from tests.size import sized
-from ttchat_tui.domain.generation import Candidate
+from ttchat_tui.domain.events import TokenEvent
+from ttchat_tui.domain.generation import Candidate, Given
+from ttchat_tui.domain.logit_bias import BAN, text_of
 from ttchat_tui.domain.sampling import SamplingParams
 
 if TYPE_CHECKING:  # torch is not in every venv that collects this file
@@ -138,6 +141,44 @@ def test_rows_that_end_at_different_times_are_each_their_own_text(
         record(card.spec.name, f"row {row} of {rows}", found)
         assert found.holds, str(found)
         assert len(reply.ids) == (30 if row == 0 else 4 + 5 * row) or reply.reason == "stop"
+
+
+def test_a_reply_continues_from_a_chosen_token_and_without_a_banned_one(card: Card, record: Record) -> None:
+    from tests.tt.torch_ttnn.agreement import agreement
+    from tests.tt.torch_ttnn.card import request_for
+
+    asked = request_for("What is a kernel?", tokens=16)
+    plain, _ = card.reply(asked)
+    other = min(set(range(256)) - set(plain.ids))
+    steered, _ = card.reply(msgspec.structs.replace(asked, given=Given(chosen={3: other})))
+    assert steered.ids[:4] == (*plain.ids[:3], other)
+    ids, logits = card.reference.follow(asked, steered)
+    found = agreement(ids[4:], logits[4:], steered.logprobs[4:])
+    record(card.spec.name, "after a chosen token", found)
+    assert found.holds, str(found)
+
+    first = msgspec.structs.replace(asked, record="full")
+    piece = next(event.pieces[plain.ids[0]] for event in card.run(first) if isinstance(event, TokenEvent))
+    sampling = msgspec.structs.replace(asked.sampling, logit_bias={text_of(piece): BAN})
+    without, _ = card.reply(msgspec.structs.replace(asked, sampling=sampling))
+    assert plain.ids[0] not in without.ids
+    assert len(without.ids) == 16 or without.reason == "stop"
+
+
+def test_a_row_that_is_stopped_ends_alone(card: Card, record: Record) -> None:
+    from tests.tt.torch_ttnn.card import request_for
+    from tests.tt.torch_ttnn.reference import reply_of
+
+    request = request_for("Count three cards", tokens=40, candidates=[Candidate(seed=2), Candidate(seed=3)])
+    events = card.run(request, stop=[1])
+    replies = [reply_of(events, row) for row in range(3)]
+
+    assert replies[1].reason == "cancelled"
+    assert 0 < len(replies[1].ids) < len(replies[0].ids) == len(replies[2].ids)
+    for row, reply in reversed([*enumerate(replies)]):
+        found = card.held(request, reply, row)
+        record(card.spec.name, f"row {row}, one stopped", found)
+        assert found.holds, str(found)
 
 
 def test_a_cancelled_reply_leaves_nothing_behind(card: Card, record: Record) -> None:

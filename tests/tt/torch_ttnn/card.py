@@ -77,12 +77,17 @@ class Card:
         self.reference = Reference(folder, context_length)
         return self.engine.load(self.spec, lambda progress: None)
 
-    def run(self, request: GenerationRequest, cancel_after: int = 0) -> list[GenerationEvent]:
-        """Events of the reply; with `cancel_after`, it is cancelled once so many tokens are there."""
+    def run(
+        self, request: GenerationRequest, cancel_after: int = 0, stop: Sequence[int] = ()
+    ) -> list[GenerationEvent]:
+        """Events of the reply; with `cancel_after`, it is cancelled once so many tokens are there. The rows `stop` are stopped
+        at the first token."""
         control = GenerationControl(request.sampling)
         events: list[GenerationEvent] = []
         for event in self.engine.generate(request, control):
             events.append(event)
+            if stop and isinstance(event, TokenEvent):
+                control.stop_rows(*stop)
             if cancel_after and sum(isinstance(each, TokenEvent) for each in events) >= cancel_after:
                 control.cancel()
         return events

@@ -54,7 +54,7 @@ class SteeringActions(ChatActions):
         try:
             text, amount = typed_boost(typed)
         except ValueError as error:
-            self._refuse_bias(f"{error}.")
+            self._refuse_bias(f"{error}.", 'Give the text and an amount from -100 to 100: /boost " the" 3.')
         else:
             self.set_bias(text, amount)
 
@@ -101,5 +101,5 @@ class SteeringActions(ChatActions):
             self._refuse_bias(f"{error}.")
             return None
 
-    def _refuse_bias(self, message: str) -> None:
-        self.show_error(ErrorInfo(kind="usage", message=f"{message[:1].upper()}{message[1:]}", cure=_NAMING))
+    def _refuse_bias(self, message: str, cure: str = _NAMING) -> None:
+        self.show_error(ErrorInfo(kind="usage", message=f"{message[:1].upper()}{message[1:]}", cure=cure))

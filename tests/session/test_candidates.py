@@ -175,6 +175,8 @@ def test_one_is_kept_and_one_undo_brings_the_others_back(start: Start) -> None:
     assert chat.session.path[-1].sibling_count == 1
     chat.session.branching.undo()
     assert len(chat.session.tree()) == 4
+    assert chat.session.path[-1].id == (kept.message and kept.message.id), "the one that was kept stays"
+    assert chat.session.path[-1].sibling_count == 3
 
 
 def test_one_that_still_runs_is_kept_when_it_has_ended(start: Start) -> None:

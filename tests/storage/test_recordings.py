@@ -36,9 +36,9 @@ from ttchat_tui.storage.recording_parts import decoded, encoded, joined
 
 IDS = st.integers(0, 200_000) | st.integers(-(2**31), 2**31 - 1)
 LOGPROBS = st.floats(-50, 0)
-ALTERNATIVES = st.lists(st.tuples(IDS, LOGPROBS, st.sampled_from(CUTS)), max_size=20, unique_by=lambda each: each[0]).map(
-    lambda found: sorted(found, key=lambda each: -each[1])
-)
+ALTERNATIVES = st.lists(
+    st.tuples(IDS, LOGPROBS, st.sampled_from(CUTS)), max_size=20, unique_by=lambda each: each[0]
+).map(lambda found: sorted(found, key=lambda each: -each[1]))
 
 ROWS = st.builds(BatchRow, st.integers(0, 2**63 - 1), st.none() | st.just(SamplingParams(temperature=0.3)))
 PROMPTS = st.builds(
@@ -114,7 +114,9 @@ def test_a_recording_comes_back_within_its_precision(recording: Recording) -> No
 
 @settings(max_examples=sized(25, 2000), deadline=None)
 @given(
-    st.lists(st.tuples(IDS, LOGPROBS, st.sampled_from(CUTS)), max_size=20).map(lambda all: sorted(all, key=lambda e: -e[1]))
+    st.lists(st.tuples(IDS, LOGPROBS, st.sampled_from(CUTS)), max_size=20).map(
+        lambda all: sorted(all, key=lambda e: -e[1])
+    )
 )
 def test_alternatives_are_off_by_half_a_step_at_most(others: list[tuple[int, float, Cut]]) -> None:
     found = alternatives_of(RecordedToken(0, 0.0, alternatives=packed(others)))

@@ -339,7 +339,7 @@ class Branching:
         if not last:
             return []
         if self._store.branches.is_cut(last[0]):
-            updates = self._session.open_at([self._store.branches.put_back(each) for each in last][-1])
+            updates = self._show_restored([self._store.branches.put_back(each) for each in last])
             words = f"The messages are back in {self._home().name}."
         else:
             updates = self._session.undelete()
@@ -350,6 +350,16 @@ class Branching:
         return [*updates, Notice(ErrorInfo(kind=NOTE, message=words))]
 
     # --- inside
+
+    def _show_restored(self, ids: Sequence[int]) -> list[Update]:
+        """Show the branch that is back; of several, which were deleted beside one that was kept, that one stays on screen."""
+        home, last = self._home(), self._store.message(ids[-1])
+        beside = self._store.children(last.parent_id, last.conversation_id) if len(ids) > 1 else ()
+        kept = next((each for each in beside if home.path.place_of(each.id) is not None), None)
+        if kept is None:
+            return self._session.open_at(last.id)
+        home.replace(kept)
+        return [MessageChanged(kept), ConversationsChanged()]
 
     def _why_not_here(self) -> ErrorInfo | None:
         """Why the tree on screen cannot change now, or None."""

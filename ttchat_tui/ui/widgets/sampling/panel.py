@@ -225,7 +225,6 @@ class SamplingPanel(VerticalScroll, can_focus=False):
             is_supported = name in capabilities.sampling
             row.disabled = not is_supported
             row.tooltip = Content(self._help[name] if is_supported else f"{UNSUPPORTED}\n{self._help[name]}")
-
         self._bias.disabled = "logit_bias" not in capabilities.sampling
         self._bias.tooltip = Content(UNSUPPORTED) if self._bias.disabled else None
         self._levels = capabilities.thinking
@@ -389,11 +388,8 @@ class SamplingPanel(VerticalScroll, can_focus=False):
 
     def action_row(self, direction: int) -> None:
         """Move the focus to the row above or below; at an end it stays."""
-        rows = [
-            widget
-            for widget in self.screen.focus_chain
-            if isinstance(widget, Widget) and self in widget.ancestors
-        ]
+        chain = self.screen.focus_chain
+        rows = [each for each in chain if isinstance(each, Widget) and self in each.ancestors]
         focused = self.screen.focused
         if focused in rows:
             place = rows.index(focused) + direction

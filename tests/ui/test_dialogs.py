@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Input, OptionList, RadioSet
+from textual.widgets import Input, OptionList, RadioButton, RadioSet
 
 from tests.ui.chat_app import until
 from tests.ui.shell_app import ShellApp, screen_text
@@ -21,7 +21,7 @@ from ttchat_tui.ui.screens.import_files import ImportFiles
 from ttchat_tui.ui.screens.model_picker import ModelPicker
 from ttchat_tui.ui.screens.prompt_picker import PromptEntry, PromptPicker
 from ttchat_tui.ui.screens.rename import Rename
-from ttchat_tui.ui.screens.save import SaveTranscript
+from ttchat_tui.ui.screens.save import SaveTranscript, Saving
 from ttchat_tui.ui.screens.save_prompt import SavePrompt
 from ttchat_tui.ui.screens.template_form import TemplateForm
 from ttchat_tui.ui.screens.theme_picker import ThemePicker
@@ -113,7 +113,8 @@ async def test_every_dialog_is_whole_at_60_by_20() -> None:
             box = dialog.query_one(DialogBox)
             assert dialog.region.contains_region(box.region), dialog
             for field in dialog.query("Input, Button, RadioButton"):
-                assert box.region.contains_region(field.region), field
+                if all(each.display for each in field.ancestors_with_self):
+                    assert box.region.contains_region(field.region), field
             assert box.scrollbars_enabled == (False, False), dialog
             assert "esc closes" in "\n".join(screen_text(app)), dialog
             app.pop_screen()
@@ -137,7 +138,7 @@ async def test_a_blank_title_is_not_accepted() -> None:
 
 async def test_save_suggests_a_markdown_file_of_the_given_name(tmp_path: Path) -> None:
     chosen = await result_of(saving(tmp_path, "mesh-devices-how"), pressing("enter"))
-    assert chosen == ("markdown", tmp_path / "mesh-devices-how.md", "branch", True)
+    assert chosen == Saving("markdown", tmp_path / "mesh-devices-how.md", "branch")
 
 
 async def test_another_format_changes_the_ending(tmp_path: Path) -> None:
@@ -151,7 +152,7 @@ async def test_another_format_changes_the_ending(tmp_path: Path) -> None:
         assert marked() == ["Branch", "JSONL"]
         await pilot.click("#save")
 
-    assert await result_of(saving(tmp_path, "a"), act) == ("jsonl", tmp_path / "a.jsonl", "branch", True)
+    assert await result_of(saving(tmp_path, "a"), act) == Saving("jsonl", tmp_path / "a.jsonl", "branch")
 
 
 async def test_an_unknown_suffix_is_reported_and_not_accepted(tmp_path: Path) -> None:
@@ -163,7 +164,7 @@ async def test_an_unknown_suffix_is_reported_and_not_accepted(tmp_path: Path) ->
         field.value = "~/notes.JSON"
         await pilot.press("enter")
 
-    assert await result_of(saving(tmp_path, "a"), act) == ("json", Path.home() / "notes.JSON", "branch", True)
+    assert await result_of(saving(tmp_path, "a"), act) == Saving("json", Path.home() / "notes.JSON", "branch")
 
 
 async def test_a_folder_that_will_be_created_is_announced(tmp_path: Path) -> None:
@@ -175,7 +176,7 @@ async def test_a_folder_that_will_be_created_is_announced(tmp_path: Path) -> Non
         field.value = "new/"
         await pilot.press("enter")
 
-    assert await result_of(saving(tmp_path, "a"), act) == ("markdown", Path("new/a"), "branch", True)
+    assert await result_of(saving(tmp_path, "a"), act) == Saving("markdown", Path("new/a"), "branch")
 
 
 async def test_existing_names_and_folders_are_announced_and_a_blank_is_not_accepted(tmp_path: Path) -> None:
@@ -192,7 +193,7 @@ async def test_existing_names_and_folders_are_announced_and_a_blank_is_not_accep
         assert any("Saves into this folder" in line for line in screen_text(pilot.app))
         await pilot.press("enter")
 
-    assert await result_of(saving(tmp_path, "a"), act) == ("markdown", tmp_path, "branch", True)
+    assert await result_of(saving(tmp_path, "a"), act) == Saving("markdown", tmp_path, "branch")
 
 
 async def test_the_preview_follows_what_is_chosen(tmp_path: Path) -> None:
@@ -205,7 +206,7 @@ async def test_the_preview_follows_what_is_chosen(tmp_path: Path) -> None:
         pilot.app.screen.query_one(Input).focus()
         await pilot.press("enter")
 
-    assert await result_of(saving(tmp_path, "a"), act) == ("markdown", tmp_path / "a.md", "message", True)
+    assert await result_of(saving(tmp_path, "a"), act) == Saving("markdown", tmp_path / "a.md", "message")
 
 
 async def test_all_branches_need_a_format_that_can_hold_them(tmp_path: Path) -> None:
@@ -223,7 +224,7 @@ async def test_all_branches_need_a_format_that_can_hold_them(tmp_path: Path) -> 
         pilot.app.screen.query_one(Input).focus()
         await pilot.press("enter")
 
-    assert await result_of(saving(tmp_path, "a"), act) == ("json", tmp_path / "a.json", "all", True)
+    assert await result_of(saving(tmp_path, "a"), act) == Saving("json", tmp_path / "a.json", "all")
 
 
 async def test_a_code_block_is_saved_under_the_suffix_of_its_language(tmp_path: Path) -> None:
@@ -236,7 +237,34 @@ async def test_a_code_block_is_saved_under_the_suffix_of_its_language(tmp_path: 
         await pilot.press("enter")
 
     chosen = await result_of(saving(tmp_path, "a", ".py"), act)
-    assert chosen == ("markdown", tmp_path / "a.py", "code", True)
+    assert chosen == Saving("markdown", tmp_path / "a.py", "code")
+
+
+async def test_json_can_have_recordings_and_nothing_else_can(tmp_path: Path) -> None:
+    def choosing(*names: str) -> Act:
+        async def act(pilot: Pilot[None]) -> None:
+            buttons = {each.name: each for each in pilot.app.screen.query(RadioButton)}
+            for name in names:
+                buttons[name].value = True
+                await pilot.pause()
+            row, box = pilot.app.screen.query_one("#recordings"), pilot.app.screen.query_one(DialogBox)
+            assert row.display == (names[-1] == "json")
+            shown = "Input, Button, #recordings RadioButton" if row.display else "Input, Button"
+            for field in pilot.app.screen.query(shown):
+                assert box.content_region.contains_region(field.region), "at 60x20"
+            pilot.app.screen.query_one(Input).focus()
+            await pilot.press("enter")
+
+        return act
+
+    file = tmp_path / "a"
+    for names, chosen in (
+        (("json",), Saving("json", file.with_suffix(".json"))),
+        (("json", "recorded", "json"), Saving("json", file.with_suffix(".json"), has_recordings=True)),
+        (("json", "recorded", "timeline"), Saving("timeline", file.with_suffix(".trace"))),
+        (("json", "recorded", "code"), Saving("json", file.with_suffix(".py"), "code")),
+    ):
+        assert await result_of(saving(tmp_path, "a", ".py"), choosing(*names)) == chosen
 
 
 # --- models
@@ -345,4 +373,4 @@ async def test_the_save_dialog_has_its_buttons_in_view_with_everything_it_may_sh
         await pilot.click("#save")
 
     chosen = await result_of(dialog, act)
-    assert chosen == ("markdown", long / "a.md", "branch", False)
+    assert chosen == Saving("markdown", long / "a.md", has_thoughts=False)

@@ -214,14 +214,20 @@ async def test_the_selected_message_its_code_and_every_branch_are_saved(tmp_path
         assert (tmp_path / "hi.py").read_text() == "x = 1\n", "a folder gets a file named after the title"
         assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 2
         chat.screen.command_save(f"--trace {tmp_path / 'b.json'}")
-        chat.screen.command_save(f"--trace {tmp_path / 'b.md'}")
-        await until(pilot, lambda: any("Only JSON has recordings" in each for each in chat.toasts()))
         for name in ("a.json", "b.json"):
-            await until(pilot, (tmp_path / name).exists)
+            toast = f"Saved to {tmp_path / name}\nRecorded replies in it: 2."
+            await until(pilot, lambda toast=toast: toast in chat.toasts())
             recordings = json.loads((tmp_path / name).read_text())["recordings"]
             assert len(recordings) == 2
             assert all(each["tokens"] for each in recordings)
+        chat.screen.command_save(f"--trace {tmp_path / 'b.md'}")
+        await until(pilot, lambda: any("Only JSON has recordings" in each for each in chat.toasts()))
         assert not (tmp_path / "b.md").exists()
+        chat.screen.command_save(str(tmp_path / "new" / "t.trace"))
+        new = f"Saved to {tmp_path / 'new' / 't.trace'}, in a new folder: {tmp_path / 'new'}"
+        await until(pilot, lambda: f"{new}\nRecorded replies in it: 1." in chat.toasts())
+        events = json.loads((tmp_path / "new" / "t.trace").read_text())["traceEvents"]
+        assert any("token" in each["args"] for each in events)
         copied: list[str] = []
         chat.screen.copy = copied.append  # type: ignore[method-assign]
         await pilot.press("ctrl+up", "ctrl+shift+up", "f8")

@@ -176,7 +176,12 @@ class FileActions(ChatActions):
         except StorageError as error:
             self.show_error(error.info)
         else:
-            self.notify(f"Saved to {path}{f', in a new folder: {made}' if made else ''}", markup=False)
+            self._report_saved(path, made)
+
+    def _report_saved(self, path: Path, made: Path | None, note: str = "") -> None:
+        """`made`: the folder that was created for it."""
+        new = f", in a new folder: {made}" if made else ""
+        self.notify(f"Saved to {path}{new}{note}", markup=False)
 
     async def _save_with_recordings(self, format: str, target: Path, part: str) -> None:
         """As JSON with what was recorded of each token, or as a timeline. Reading that of a long conversation takes seconds."""
@@ -184,6 +189,7 @@ class FileActions(ChatActions):
         if conversation is None:
             return
         try:
+            made = export.missing_folder(target)
             messages = self._messages_of(part)
             recordings = await self._recordings_of(messages)
             shown = _without_prompt(conversation, part)
@@ -192,7 +198,7 @@ class FileActions(ChatActions):
         except StorageError as error:
             self.show_error(error.info)
         else:
-            self.notify(f"Saved with the recordings to {path}", markup=False)
+            self._report_saved(path, made, f"\nRecorded replies in it: {len(recordings):,}.")
 
     async def _recordings_of(self, messages: Sequence[Message]) -> dict[int, Recording]:
         """Of the replies that have one. Raises StorageError."""

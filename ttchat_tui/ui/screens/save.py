@@ -206,7 +206,7 @@ class SaveTranscript(Dialog[Saving]):
             self.dismiss(self._saving(format, target))
 
     def _saving(self, format: str, target: Path) -> Saving:
-        has_recordings = self._has_recordings and format == "json"
+        has_recordings = self._has_recordings and format == "json" and self._part != "code"
         return Saving(format, target, self._part, self._is_with_thoughts(format), has_recordings)
 
     @on(Button.Pressed, "#cancel")

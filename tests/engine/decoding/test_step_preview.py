@@ -14,7 +14,7 @@ from tests.engine.decoding.test_sampler import PARAMS, SMALL, array, history_of,
 from tests.size import sized
 from ttchat_tui.domain.events import StepScores
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
-from ttchat_tui.domain.recording import Alternative
+from ttchat_tui.domain.recording import Alternative, Cut
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.decoding.job import ReplyJob
 from ttchat_tui.engine.decoding.rules import applied, usable
@@ -152,3 +152,12 @@ def test_a_recorded_token_is_previewed_over_its_alternatives_and_the_reply_befor
         (7, "top-k"),
     ]
     assert view.tokens[0].share == pytest.approx(0.6)
+
+
+def test_what_a_constraint_cut_of_a_recorded_token_stays_cut() -> None:
+    cuts: list[Cut] = ["constraint", "kept", "constraint", "kept"]
+    both = zip(FOUR, cuts, strict=True)
+    alternatives = [Alternative(place, logprob, cut) for place, (logprob, cut) in enumerate(both)]
+    view = StepPreview.of_recorded(alternatives, ()).under(PLAIN, 10)
+    assert [each.token_id for each in view.tokens if each.cut == "kept"] == [1, 3]
+    assert [(rest.cut, rest.tokens) for rest in view.rests] == [("constraint", 2)]

@@ -59,13 +59,15 @@ class StepPreview:
     @classmethod
     def of_recorded(cls, alternatives: Sequence[Alternative], reply_ids: Sequence[int]) -> StepPreview:
         """Of an earlier step, with what is known: its alternatives and the ids of the reply before it. The prompt's are not,
-        so that the repetition penalty counts the reply only."""
+        so that the repetition penalty counts the reply only. What a constraint cut then is cut now, whatever is set."""
         place_of = {each.token_id: place for place, each in enumerate(alternatives)}
         counts = Counter(place_of[token_id] for token_id in reply_ids if token_id in place_of)
         places = np.array(sorted(counts), dtype=np.intp)
         seen = SeenTokens(places, places, np.array([counts[place] for place in sorted(counts)], np.int32))
         scores = np.array([each.logprob for each in alternatives], dtype=np.float32)
-        return cls(scores, seen, np.array(list(place_of), dtype=np.intp))
+        allowed = np.array([each.cut != "constraint" for each in alternatives], dtype=np.bool_)
+        ids = np.array(list(place_of), dtype=np.intp)
+        return cls(scores, seen, ids, allowed=allowed if allowed.any() else None)
 
     def under(self, params: SamplingParams, lines: int) -> SamplerView:
         """What these settings do, in at most `lines` tokens and rests. Raises NoUsableLogits."""

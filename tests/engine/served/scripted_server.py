@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import select
 import socket
 import threading
@@ -160,7 +161,8 @@ class ScriptedServer:
     def _generate(self, body: Json, has_left: Callable[[], bool]) -> Iterator[object]:
         seed = body.get("seed") or 1
         said = (reply if seed == 1 else f"{reply} (seed {seed})" for reply in self.script.replies)
-        script = msgspec.structs.replace(self.script, replies=tuple(said))
+        replies = tuple(said) if (form := form_of(body)) is None else (_first_that_fits(form),)
+        script = msgspec.structs.replace(self.script, replies=replies)
         engine = ScriptedEngine(script, self.gate.passage() if self.gate else None)
         engine.load(ModelSpec(name=MODEL), lambda progress: None)
         sampling = SamplingParams(
@@ -209,6 +211,23 @@ class _WhileConnected(GenerationControl):
 
 def messages(body: Json) -> tuple[ChatMessage, ...]:
     return tuple(ChatMessage(one["role"], one["content"]) for one in body["messages"])
+
+
+def form_of(body: Json) -> Json | str | None:
+    """The JSON schema or the regular expression that a reply is asked to fit."""
+    regex: str | None = (body.get("structured_outputs") or {}).get("regex")
+    if regex is not None:
+        return regex
+    wished = body.get("response_format") or {}
+    schema: Json | None = wished["json_schema"]["schema"] if wished.get("type") == "json_schema" else None
+    return schema
+
+
+def _first_that_fits(form: Json | str) -> str:
+    """What this model says under a constraint. Of schemas it knows `enum` only."""
+    if isinstance(form, str):
+        return next(each for each in ("no", "no.", "7") if re.fullmatch(form, each))
+    return json.dumps(form["enum"][0])
 
 
 def continues(body: Json) -> bool:

@@ -19,6 +19,7 @@ OTHERWISE_HERE: Final = {
     "test_every_row_streams_ends_once_and_the_batch_ends_last": "rows are requests: nothing holds them in step",
     "test_cancel_ends_all_rows_and_keeps_the_tokens_so_far": "rows are requests: nothing holds them in step",
     "test_the_prompt_as_ids_and_the_seed_give_the_same_reply_again": "a server gets messages, no ids",
+    "test_the_parts_of_a_reply_add_up_and_agree_with_its_figures": "it has other parts: `test_engine` has the like of this",
     "test_a_change_of_sampling_can_be_given_for_a_token": "a request is sent once: live_sampling is False",
     "test_a_token_can_be_given_in_place_of_the_drawn_one": "a server gets messages, no ids",
     "test_a_batch_is_made_again_from_the_prompt_as_ids": "a server gets messages, no ids",

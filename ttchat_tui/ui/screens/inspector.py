@@ -134,10 +134,10 @@ class InspectorScreen(Dialog[bool]):
                     self._note_end()
                 self._show_growth(recording)
         except StorageError as error:
-            self._about(f"{error.info.message}\n{error.info.cure}".strip())
+            self._explain(f"{error.info.message}\n{error.info.cure}".strip())
             return
         if not self._text.shown:
-            self._about(_WAITING if is_running else _NOTHING)
+            self._explain(_WAITING if is_running else _NOTHING)
         self._is_live = is_running
 
     async def _show_first(self, cursor: int | None, is_running: bool) -> None:
@@ -222,7 +222,8 @@ class InspectorScreen(Dialog[bool]):
             # It stays so, or the list would jump from token to token.
             self._word_lines = max(self._word_lines, len(lines))
             self._words.styles.height = self._word_lines
-            self._about("\n".join(lines))
+            self._words.remove_class("-sentence")
+            self._words.update("\n".join(lines), layout=False)
 
     def _show_whether_forkable(self) -> None:
         """Grey the alternatives out if the model cannot continue after them."""
@@ -259,8 +260,10 @@ class InspectorScreen(Dialog[bool]):
         place = path.place_of(self._message.id)
         return self._message if place is None else path[place]
 
-    def _about(self, text: str) -> None:
-        self._words.update(text, layout=False)
+    def _explain(self, sentence: str) -> None:
+        """Say why no token is shown, on as many lines as it takes."""
+        self._words.add_class("-sentence")
+        self._words.update(sentence)
 
     def _show_figures(self) -> None:
         self._likelihood.take(self._recording.tokens)
@@ -294,7 +297,10 @@ class InspectorScreen(Dialog[bool]):
 
     def action_preview(self) -> None:
         """Leave for the sliders, with the token under the cursor in the sampler's preview."""
-        self.dismiss(self._text.cursor < len(self._recording.tokens))
+        if self._text.cursor < len(self._recording.tokens):
+            self.dismiss(True)
+        else:
+            self.app.bell()
 
     def action_limit(self, steps: int) -> None:
         self._text.tint(self._text.doubt.moved(steps), is_tinted=self._text.is_tinted)

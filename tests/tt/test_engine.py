@@ -7,6 +7,7 @@ such as ttnn and tt_transformers take them; test_numbers.py sees the text.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import itertools
 import threading
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ import pytest
 
 from tests.tt.conftest import CARDS, mock_card
 from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.constraint import Constraint
 from ttchat_tui.domain.events import (
     GenerationEvent,
     GenerationFinished,
@@ -158,6 +160,24 @@ def test_a_reply_ends_where_the_context_does(card: Card) -> None:
     assert last.reason == "context"
     assert last.stats.prompt_tokens + last.stats.completion_tokens <= CONTEXT
     assert text(events).count("!") == last.stats.completion_tokens
+
+
+def test_a_constraint_is_kept_or_says_what_is_missing(card: Card) -> None:
+    asked = request_for(tokens=8)
+    constraint = Constraint("regex", "[ab]{3}")
+    sampling = msgspec.structs.replace(asked.sampling, constraint=constraint)
+    is_there = importlib.util.find_spec("llguidance") is not None
+    assert ("constraint" in card.info.capabilities.sampling) == is_there
+
+    events, last = reply(card.engine, msgspec.structs.replace(asked, sampling=sampling))
+
+    if is_there:
+        assert (text(events), last.reason) == ("aaa", "stop")
+    else:
+        assert last.error is not None
+        assert "pip install 'ttchat-tui[constrain]'" in last.error.message
+    events, last = reply(card.engine, request_for())
+    assert (text(events), last.reason) == ("!!!!", "length")
 
 
 def test_if_the_cards_sampler_fails_the_host_samples_and_says_so(card: Card) -> None:

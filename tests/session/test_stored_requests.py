@@ -74,6 +74,13 @@ def test_a_continued_reply_has_two_requests(start: Callable[..., Chat]) -> None:
     assert [(each.first, len(each.tokens)) for each in reply.requests] == [(0, 2), (2, 2)]
     assert [each.request.sampling.temperature for each in reply.requests] == [0.7, 0.3]
     assert [each.request.given.changes for each in reply.requests] == [(), ()]
+    whole, rest = (each.request for each in reply.requests)
+    assert (whole.continue_last, whole.messages, whole.written_ids) == (False, (), ())
+    assert (rest.continue_last, rest.messages[-1].content, rest.written_ids) == (
+        True,
+        "One two",
+        reply.requests[0].ids,
+    )
 
 
 def test_a_fork_has_the_prompt_of_its_origin_and_its_own(start: Callable[..., Chat]) -> None:
@@ -99,6 +106,8 @@ def test_what_the_user_typed_in_a_reply_is_not_made_again(start: Callable[..., C
     assert given_prompts(written) == prompts_of(chat)
     assert [(each.first, len(each.tokens)) for each in written.requests] == [(0, 2), (3, 4)]
     assert written.numbers == [1, 2, 4, 5, 6, 7]
+    rest = written.requests[1].request
+    assert (rest.messages[-1].content, rest.written_ids) == ("One two and more", ())
     assert min(token.token_id for token in written.tokens) >= 0
 
 

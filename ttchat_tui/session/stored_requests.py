@@ -13,11 +13,13 @@ from typing import Final
 import msgspec
 from msgspec import structs
 
+from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.conversation import Message, ReplyRecord
 from ttchat_tui.domain.errors import AppError
 from ttchat_tui.domain.generation import Candidate, GenerationRequest, Given
 from ttchat_tui.domain.recording import RecordedPrompt, RecordedToken, Recording, SamplingChange
 from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.session.forking import text_before
 from ttchat_tui.session.outgoing import outgoing
 from ttchat_tui.session.recorded_prompts import PromptedReply, decoded_before, prompted_replies
 from ttchat_tui.storage.conversations import ConversationStore
@@ -126,6 +128,8 @@ def _requests(
         request = _request(record, recording, prompt, tokens, ends_reply=ends_reply)
         if not prompt.ids:
             request = _rendered(store, message, request)
+        elif first > 0:
+            request = _continuing(message, recording, first, request)
         if tokens:
             before = decoded_before(replies, place) if prompt.ids else ()
             yield StoredRequest(first=first, tokens=tokens, request=request, row=prompt.row, before=before)
@@ -168,6 +172,22 @@ def _rendered(store: ConversationStore, message: Message, request: GenerationReq
     conversation = store.conversation(message.conversation_id)
     sent = outgoing(conversation.system_prompt, list(store.path(message.id))[:-1])
     return structs.replace(request, messages=sent.messages, keep=sent.keep)
+
+
+def _continuing(
+    message: Message, recording: Recording, first: int, request: GenerationRequest
+) -> GenerationRequest:
+    """The request with the reply before its token `first`: a constraint follows from there."""
+    begun = text_before(message.content, recording, first)
+    if begun is None:
+        return request
+    ids = tuple(token.token_id for token in recording.tokens[:first])
+    return structs.replace(
+        request,
+        messages=(ChatMessage("assistant", begun[0]),),
+        continue_last=True,
+        written_ids=ids if min(ids) >= 0 else (),
+    )
 
 
 def _up_to(sampling: SamplingParams | None, most: int) -> SamplingParams | None:

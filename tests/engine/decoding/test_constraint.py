@@ -28,7 +28,7 @@ from tests.size import sized
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.constraint import Constraint
 from ttchat_tui.domain.events import GenerationFinished, RowFinished, TokenEvent
-from ttchat_tui.domain.generation import Candidate, GenerationControl, GenerationRequest
+from ttchat_tui.domain.generation import Candidate, GenerationControl, GenerationRequest, Given
 from ttchat_tui.domain.recording import alternatives_of
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.decoding import constraint as constraints
@@ -216,6 +216,26 @@ def test_a_continued_reply_goes_on_within_the_form_or_is_refused() -> None:
     assert (text, end.reason) == ("", "error")
     assert end.error is not None
     assert end.error.message == "The reply that is to be continued does not fit the constraint."
+
+
+def test_a_continued_reply_is_made_again_from_its_ids_within_the_form() -> None:
+    constraint = Constraint("regex", "[0-9]{4}")
+    begun = ChatMessage("assistant", "12")
+    found = events(responder(), QUESTION, begun, constraint=constraint)
+    prompt_ids = found[0].prompt_ids
+    request = GenerationRequest(
+        id=1,
+        messages=(begun,),
+        sampling=msgspec.structs.replace(ANYTHING, constraint=constraint),
+        seed=1,
+        continue_last=True,
+        written_ids=prompt_ids[-2:],
+        given=Given(prompt_ids=prompt_ids),
+    )
+    again = list(responder().generate(request, GenerationControl(request.sampling)))
+    (ids, same) = ([each.token_ids for each in of if isinstance(each, TokenEvent)] for of in (found, again))
+    assert len(ids) == 2
+    assert ids == same
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from ttchat_tui.ui.screens.prompt_picker import PromptEntry, PromptPicker
 from ttchat_tui.ui.screens.rename import Rename
 from ttchat_tui.ui.screens.save import SaveTranscript, Saving
 from ttchat_tui.ui.screens.save_prompt import SavePrompt
+from ttchat_tui.ui.screens.save_several import SaveSeveral
 from ttchat_tui.ui.screens.template_form import TemplateForm
 from ttchat_tui.ui.screens.theme_picker import ThemePicker
 
@@ -78,6 +79,7 @@ def every_dialog() -> list[Dialog[Any]]:
     return [
         Rename("A title"),
         saving(Path("/nowhere"), "a-title"),
+        SaveSeveral(Path("/nowhere"), 3),
         ImportFiles(lambda file, report, is_dry_run: ImportReport()),
         ModelPicker(MODELS, "qwen3-0.6b"),
         ThemePicker(),
@@ -110,13 +112,14 @@ async def test_every_dialog_is_whole_at_60_by_20() -> None:
         for dialog in every_dialog():
             app.push_screen(dialog)
             await pilot.pause()
-            box = dialog.query_one(DialogBox)
+            box, shown = dialog.query_one(DialogBox), "\n".join(screen_text(app))
             assert dialog.region.contains_region(box.region), dialog
             for field in dialog.query("Input, Button, RadioButton"):
                 if all(each.display for each in field.ancestors_with_self):
                     assert box.region.contains_region(field.region), field
+                    assert not isinstance(field, RadioButton) or str(field.label) in shown, field
             assert box.scrollbars_enabled == (False, False), dialog
-            assert "esc closes" in "\n".join(screen_text(app)), dialog
+            assert "esc closes" in shown, dialog
             app.pop_screen()
 
 

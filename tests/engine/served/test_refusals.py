@@ -305,6 +305,7 @@ def test_the_sliders_learn_what_has_no_effect_also_for_later_loads(serve: Serve)
     message = "Unsupported parameter: 'temperature' is not supported with this model."
     client = serve(refusing(400, message, lambda sent: "temperature" in sent))
     reported = [event for event in client.reply() if isinstance(event, RequestAdapted)]
+    assert reported[0].capabilities is not None
     assert "temperature" not in reported[0].capabilities.sampling
     assert client.load().capabilities == reported[0].capabilities
 

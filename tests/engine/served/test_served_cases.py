@@ -219,6 +219,7 @@ def sent_again(name: str) -> Check:
         reported = [note for event in adapted for note in event.notes]
         assert len(reported) == len(set(reported)), "it is said once"
         if name in ("p_temperature", "p_top_p"):
+            assert adapted[-1].capabilities is not None
             assert name.removeprefix("p_") not in adapted[-1].capabilities.sampling, (
                 "its slider is greyed out"
             )

@@ -70,7 +70,9 @@ SHOUT = 2.0
 MODEL_MISSING = "missing"
 """Loading a model of this name fails."""
 
-Fault = Literal["", "raise", "bug", "exit", "kill", "abort", "segfault", "hang", "hang_gil", "noise"]
+Fault = Literal[
+    "", "raise", "bug", "exit", "kill", "abort", "segfault", "hang", "hang_gil", "noise", "unknown_kind"
+]
 T = TypeVar("T")
 
 
@@ -406,6 +408,8 @@ def fail(fault: Fault) -> None:
     match fault:
         case "raise":
             raise EngineError("The script says so.")
+        case "unknown_kind":
+            raise EngineError("The script says so.", kind="no_such_kind")  # type: ignore[arg-type]
         case "bug":
             raise ZeroDivisionError("the script says so")
         case "exit":

@@ -187,6 +187,10 @@ def test_output_of_native_code_goes_to_the_private_log(
         ("abort", "crashed (SIGABRT): TT_FATAL: the script says so"),
         ("segfault", "crashed (SIGSEGV)"),
         ("exit", "ended by itself (exit status 7)"),
+        (
+            "unknown_kind",
+            "sent an answer that the app cannot read: an invalid frame: Invalid enum value 'no_such_kind'",
+        ),
     ],
 )
 def test_a_death_in_a_reply_is_reported_at_once_after_the_events_before_it(

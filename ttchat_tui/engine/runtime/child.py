@@ -14,12 +14,20 @@ from typing import Final
 
 import msgspec
 
+from ttchat_tui.domain.text import visible
 from ttchat_tui.domain.user_paths import current_folder
 from ttchat_tui.engine.base import EngineDied
 from ttchat_tui.engine.declaration import load_again
 from ttchat_tui.engine.runtime.commands import Command
 from ttchat_tui.engine.runtime.exit_report import exit_report
-from ttchat_tui.engine.runtime.wire import ChildAnswer, Heartbeat, Launch, WireError, parent_channel
+from ttchat_tui.engine.runtime.wire import (
+    ChildAnswer,
+    Heartbeat,
+    InvalidFrame,
+    Launch,
+    WireError,
+    parent_channel,
+)
 from ttchat_tui.signals import STACKS_SIGNAL
 
 log = logging.getLogger(__name__)
@@ -131,14 +139,20 @@ class Child:
         """The child's answers, without end; None after each tick of silence, and when `wake_fd` can be read.
 
         Raises:
-            EngineDied: the child ended; or it was killed, after `silence_s` without a heartbeat or after
-                `step_limit_s()` without an answer. While that is None, the time does not count.
+            EngineDied: the child ended; or it was killed, after `silence_s` without a heartbeat, after
+                `step_limit_s()` without an answer, or for an answer that cannot be decoded. While `step_limit_s()` is
+                None, the time does not count.
         """
         self._heard_s = progressed = time.monotonic()
         while True:
             waiting_since = time.monotonic()
             try:
                 answer = self._channel.receive(TICK_S, wake_fd)
+            except InvalidFrame as error:
+                self._process.kill()
+                raise self.exit_error(
+                    f"The engine's process sent an answer that the app cannot read: {visible(str(error))}."
+                ) from error
             except WireError as error:
                 raise self.exit_error() from error
             now = time.monotonic()
@@ -170,7 +184,7 @@ class Child:
     def exit_error(self, killed_for: str = "") -> EngineDied:
         """Wait for the child's end (kill it after `END_S`) and return the error that describes it.
 
-        `killed_for` is the reason if we killed it.
+        `killed_for` is the sentence about the reason if we killed it.
         """
         status = self.reap(END_S)
         error = exit_report(status, killed_for, self._log_path, self._log_start, self._advice)
@@ -189,7 +203,7 @@ class Child:
     def _kill_hung(self, killed_for: str) -> EngineDied:
         self._write_stacks()
         self._process.kill()
-        return self.exit_error(killed_for)
+        return self.exit_error(f"The engine stopped answering: it {killed_for}.")
 
     def _write_stacks(self) -> None:
         """Have the child write its stacks to the log, and wait until they are there, at most `STACKS_S`."""

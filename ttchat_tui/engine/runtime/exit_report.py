@@ -33,7 +33,7 @@ def exit_report(
 
     Args:
         status: exit status; negative for a signal, as in `subprocess`.
-        killed_for: the reason if we killed it; else empty.
+        killed_for: a sentence about the reason if we killed it; else empty.
         log_path: the file with its output.
         log_start: size of that file before the child started, in bytes.
         advice: what to do for this kind of engine after this last output (`EngineDeclaration.advice`).
@@ -41,7 +41,7 @@ def exit_report(
     lines = _last_lines(log_path, log_start)
     last_line = lines[-1][:_MAX_QUOTE] if lines else ""
     if killed_for:
-        message = f"The engine stopped answering: it {killed_for}."
+        message = killed_for
     elif status == -signal.SIGKILL:
         message = "The engine's process was killed (SIGKILL). The system does that if memory runs out."
     elif status < 0:

@@ -69,6 +69,10 @@ class WireError(Exception):
     """The peer closed the channel, stopped reading, or sent an invalid frame."""
 
 
+class InvalidFrame(WireError):
+    """The peer sent what is no frame of this channel: a fault of its code, or of a library that writes into the socket."""
+
+
 class Channel(Generic[Sent, Received]):
     """Frames over a connected stream socket, which it owns. Any thread may send; one thread at a time receives."""
 
@@ -157,7 +161,7 @@ class Channel(Generic[Sent, Received]):
             return None
         (length,) = _LENGTH.unpack_from(self._buffer)
         if length > MAX_FRAME_BYTES:
-            raise WireError(f"a frame of {length} bytes is too large")
+            raise InvalidFrame(f"a frame of {length} bytes is too large")
         end = _LENGTH.size + length
         if len(self._buffer) < end:
             return None
@@ -166,7 +170,7 @@ class Channel(Generic[Sent, Received]):
         try:
             return self._decoder.decode(body)
         except msgspec.MsgspecError as error:
-            raise WireError(f"an invalid frame: {error}") from error
+            raise InvalidFrame(f"an invalid frame: {error}") from error
 
     def _read(self) -> None:
         try:

@@ -27,8 +27,15 @@ from tests.engine.decoding.test_responder import (
 from tests.size import sized
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.constraint import Constraint
-from ttchat_tui.domain.events import GenerationFinished, RowFinished, TokenEvent
-from ttchat_tui.domain.generation import Candidate, GenerationControl, GenerationRequest, Given
+from ttchat_tui.domain.events import GenerationFinished, RequestAdapted, RowFinished, TokenEvent
+from ttchat_tui.domain.generation import (
+    END_OF_THOUGHT,
+    Candidate,
+    Forced,
+    GenerationControl,
+    GenerationRequest,
+    Given,
+)
 from ttchat_tui.domain.recording import alternatives_of
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.decoding import constraint as constraints
@@ -205,6 +212,20 @@ def test_a_thought_that_the_template_opens_has_any_form() -> None:
     text, end = reply(of, constraint=Constraint("regex", "[0-9]{4}"))
     assert end.reason == "stop"
     assert re.fullmatch(r"<think>\nHm, 7</think>[0-9]{4}", text)
+
+
+def test_a_thought_that_the_user_ends_is_followed_by_the_form_without_a_note() -> None:
+    sampling = msgspec.structs.replace(ANYTHING, constraint=Constraint("regex", "[0-9]{4}"))
+    request = GenerationRequest(id=1, messages=(QUESTION,), sampling=sampling, seed=1)
+    control = GenerationControl(sampling)
+    control.force(Forced(END_OF_THOUGHT))
+    found = list(responder(THINKING).generate(request, control))
+    assert not [each for each in found if isinstance(each, RequestAdapted)]
+    text = "".join(each.text for each in found if isinstance(each, TokenEvent))
+    assert re.fullmatch(r"<think>\n</think>[0-9]{4}", text)
+    control.force(Forced(id_of(byte_tokenizer(), "a")))
+    notes = [each for each in responder().generate(request, control) if isinstance(each, RequestAdapted)]
+    assert len(notes) == 1, "a token that the user chooses and that does not fit"
 
 
 def test_a_continued_reply_goes_on_within_the_form_or_is_refused() -> None:

@@ -75,6 +75,8 @@ class ReplyRow(Ending):
         self._forced = deque[int]()
         """The next tokens."""
         self._must_end_thought = False
+        self._is_ending_thought = False
+        """The next forced tokens belong to the end of a thought."""
         self._texts: list[str] = []
         """Of each token."""
         self._text_before: object = None
@@ -185,10 +187,14 @@ class ReplyRow(Ending):
     def _next_forced(self) -> int | None:
         if self._must_end_thought and self._text_stream.is_whole:
             self._must_end_thought = False
-            self._forced.extend(self._job.thought_end("".join(self._texts)))
+            ending = self._job.thought_end("".join(self._texts))
+            self._is_ending_thought = bool(ending)
+            self._forced.extend(ending)
         if self._forced and self._constraint is not None and not self._constraint.allows(self._forced[0]):
             self._forced.clear()
-            self._news.append(_UNFIT)
+            if not self._is_ending_thought:  # the blank lines after its tag, which the form has no place for
+                self._news.append(_UNFIT)
+        self._is_ending_thought &= bool(self._forced)
         given = self._job.request.given.chosen.get(self.meter.completion_tokens)
         return self._forced.popleft() if self._forced else given
 

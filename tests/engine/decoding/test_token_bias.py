@@ -14,7 +14,7 @@ from tests.size import sized
 from ttchat_tui.domain.logit_bias import BAN, piece_of, text_of, typed_bias, typed_boost, typed_text
 from ttchat_tui.domain.recording import listed
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.engine.decoding.rules import NoUsableLogits
+from ttchat_tui.engine.decoding.rules import NothingLeft
 from ttchat_tui.engine.decoding.sampler import History, Sampler, distribution
 from ttchat_tui.engine.decoding.token_bias import BiasTable, TokenBias
 from ttchat_tui.engine.text.bias_ids import BiasIds, NoSingleToken
@@ -57,8 +57,10 @@ def test_the_recording_has_the_models_own_probabilities_and_names_the_ban() -> N
 
 def test_what_the_model_cannot_produce_is_left_out_and_a_ban_of_all_is_an_error() -> None:
     every = bias_of(**{f"_{number}": BAN for number in range(5)})
-    with pytest.raises(NoUsableLogits):
+    with pytest.raises(NothingLeft, match="bans and the constraint"):
         Sampler(5, 1).sample(LOGITS, GREEDY, every)
+    with pytest.raises(NothingLeft):
+        Sampler(5, 1).sample(LOGITS, GREEDY, bias_of(_2=BAN), np.arange(5) == 2)
     assert Sampler(4, 1).sample(LOGITS[:4], GREEDY, bias_of(_4=9.0)).token_id == 0
 
 

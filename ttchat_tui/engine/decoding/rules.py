@@ -36,10 +36,23 @@ class NoUsableLogits(EngineError):
 
     kind = "no_usable_logits"
 
+    def __init__(
+        self,
+        message: str = "The model gave no usable scores for the next token: all are NaN or minus infinity.",
+        cure: str = "Load the model again, or with another precision.",
+    ) -> None:
+        super().__init__(message, cure)
+
+
+class NothingLeft(NoUsableLogits):
+    """The model has scores, but no token is both allowed and not banned."""
+
+    kind = "logit_bias"
+
     def __init__(self) -> None:
         super().__init__(
-            "The model gave no usable scores for the next token: all are NaN or minus infinity.",
-            cure="Load the model again, or with another precision.",
+            "The bans and the constraint leave no token to draw.",
+            cure="Remove a ban (/unban), or answer without the constraint (/constrain off).",
         )
 
 
@@ -165,7 +178,7 @@ def applied(
     [vocab]; None: all.
 
     Raises:
-        NoUsableLogits: the rules have left no token.
+        NothingLeft
     """
     shortlist = Shortlist(own, params, seen, bias, allowed)
     for apply in _IN_ORDER:
@@ -245,7 +258,10 @@ def _penalise_presence_and_frequency(shortlist: Shortlist) -> None:
 
 
 def _apply_temperature(shortlist: Shortlist) -> None:
-    shortlist.scores = usable(shortlist.scores)  # the rules before this one have changed them
+    try:
+        shortlist.scores = usable(shortlist.scores)  # the rules before this one have changed them
+    except NoUsableLogits as error:
+        raise NothingLeft from error
     shortlist.temperature = shortlist.params.temperature
     if shortlist.temperature == 0.0:
         shortlist.keep("temperature", np.array([shortlist.scores_left.argmax()], dtype=np.intp))

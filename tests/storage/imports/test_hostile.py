@@ -153,24 +153,26 @@ def reason_of(folder: Path, file: Path) -> str:
     return str(report.problems[0])
 
 
-@pytest.mark.parametrize("opening", ["[", '{"mapping":', '{"mapping": {"a":', '[{"chat_messages": ['])
-def test_nesting_without_end_is_refused_in_little_memory(tmp_path: Path, opening: str) -> None:
-    path = tmp_path / "deep.json"
-    path.write_text(opening + "[" * 3_000_000)
+def test_nesting_without_end_is_refused_in_little_memory(tmp_path: Path) -> None:
+    openings = ("[", '{"mapping":', '{"mapping": {"a":', '[{"chat_messages": [')
+    paths = [tmp_path / f"deep-{number}.json" for number in range(len(openings))]
+    for path, opening in zip(paths, openings, strict=True):
+        path.write_text(opening + "[" * 3_000_000)
     code = (
         "import sys; from pathlib import Path; from tests.storage.imports.conversations import run;"
-        "print(run(Path(sys.argv[1]), Path(sys.argv[2])).problems[0]);"
+        "[print(run(Path(sys.argv[1]), Path(each)).problems[0]) for each in sys.argv[2:]];"
         "print(Path('/proc/self/status').read_text(), file=sys.stderr)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "store.db"), str(path)],
+        [sys.executable, "-c", code, str(tmp_path / "store.db"), *map(str, paths)],
         capture_output=True,
         text=True,
         check=True,
         timeout=120,
     )
-    assert "deep.json" in done.stdout
-    assert any(why in done.stdout for why in ("nested too deeply", "ends in the middle", "too large"))
+    for path, problem in zip(paths, done.stdout.splitlines(), strict=True):
+        assert path.name in problem
+        assert any(why in problem for why in ("nested too deeply", "ends in the middle", "too large"))
     # Not `ru_maxrss`, which begins with the size of the process that forked this one.
     peak_kb = re.search(r"VmHWM:\s*(\d+) kB", done.stderr)
     assert peak_kb is not None

@@ -258,7 +258,7 @@ async def test_a_long_conversation_mounts_its_end_and_more_when_the_reader_comes
         assert len(app.query("*")) <= 600
         assert "question 499" in app.lines()
         seen = {line for line in app.lines() if line.startswith("question")}
-        for _ in itertools.repeat(None, 36):
+        for _ in itertools.repeat(None, 20):
             app.transcript.scroll_relative(y=-20, animate=False, immediate=True)
             await pilot.pause()
             before = app.lines()
@@ -268,7 +268,7 @@ async def test_a_long_conversation_mounts_its_end_and_more_when_the_reader_comes
             assert len(app.query(MessageWidget)) <= 40
         keys = sorted(int(line.split()[1]) for line in seen)
         assert keys == list(range(keys[0], 500, 2))
-        assert keys[0] < 470
+        assert keys[0] < 480, keys[0]
         app.transcript.follow()
         await pilot.pause()
         assert "question 499" in app.lines()
@@ -282,7 +282,7 @@ async def test_home_shows_the_very_beginning_and_end_the_very_end() -> None:
         await pilot.press("home")
         await pilot.pause()
         assert "question 1" in app.lines()
-        for _ in range(40):
+        for _ in range(24):
             app.transcript.scroll_relative(y=20, animate=False, immediate=True)
             await pilot.pause()
         assert len(app.query(MessageWidget)) <= 40
@@ -409,33 +409,33 @@ async def test_a_message_is_selected_by_key_and_comes_into_view() -> None:
     async with app.run_test(size=(60, 20)) as pilot:
         app.transcript.show(talk(500))
         await pilot.pause()
-        for _ in range(60):
+        for _ in range(40):
             app.transcript.select_neighbour(-1)
             await pilot.pause()
-        assert app.transcript.selected == 440
+        assert app.transcript.selected == 460
         assert [
             widget.view.key for widget in app.query("MessageWidget.-selected").results(MessageWidget)
-        ] == [440]
+        ] == [460]
         assert next(filter(None, app.lines())).startswith("SmolLM2")
-        assert "answer 440" in " ".join(app.lines())
+        assert "answer 460" in " ".join(app.lines())
         app.transcript.select_neighbour(1)
-        assert app.transcript.selected == 441
+        assert app.transcript.selected == 461
         for step, keys in (
-            (-1, [440, 441]),
-            (-1, [439, 440, 441]),
-            (1, [440, 441]),
-            (1, [441]),
-            (1, [441, 442]),
+            (-1, [460, 461]),
+            (-1, [459, 460, 461]),
+            (1, [460, 461]),
+            (1, [461]),
+            (1, [461, 462]),
         ):
             app.transcript.extend_selection(step)
             assert app.transcript.selected_keys == keys
         await pilot.pause()
         marked = app.query("MessageWidget.-selected").results(MessageWidget)
-        assert [widget.view.key for widget in marked] == [441, 442]
-        app.transcript.remove(441)
-        assert app.transcript.selected_keys == [442], "what is gone is not selected"
+        assert [widget.view.key for widget in marked] == [461, 462]
+        app.transcript.remove(461)
+        assert app.transcript.selected_keys == [462], "what is gone is not selected"
         app.transcript.select_neighbour(1)
-        assert app.transcript.selected_keys == [443], "a plain step ends the range"
+        assert app.transcript.selected_keys == [463], "a plain step ends the range"
 
 
 async def test_below_the_last_message_none_is_selected_and_the_end_is_followed() -> None:

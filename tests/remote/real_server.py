@@ -14,7 +14,7 @@ from typing import Final
 import pytest
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-START_S: Final = 120.0
+START_S: Final = 240.0
 WANTED: Final = "TTCHAT_TEST_REMOTE"
 """Set by `make test-remote`; without it these tests are skipped."""
 
@@ -57,6 +57,7 @@ class RealServer:
                     return
             except OSError:
                 time.sleep(0.2)
+        self.stop()
         raise AssertionError(f"{self.name} did not start:\n{self._log.read_text()[-2000:]}")
 
     def kill(self) -> None:

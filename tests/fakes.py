@@ -228,7 +228,7 @@ class ScriptedEngine:
             fitted.dropped,
             message_tokens=tuple(len(tokenize(message.content)) for message in messages),
             fallen=fitted.fallen,
-            bias_problems=tuple(f"{text!r} is several tokens." for text in _several(sampling.logit_bias)),
+            problems=tuple(_no_single_token(text).info for text in _several(sampling.logit_bias)),
         )
 
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
@@ -248,7 +248,7 @@ class ScriptedEngine:
                 raise CannotFollow("The script gives no probabilities.", "Use another script.")
             require_rows(request.rows, self.script.batch_sizes)
             for text in _several(request.sampling.logit_bias):
-                raise NoSingleToken(f"{text!r} is several tokens.")
+                raise _no_single_token(text)
             require_no_constraint(request, "The script has no constraints.")
             fitted = self._shorten(request.messages, request.keep)
             tokens, reply.dropped = fitted.tokens, fitted.dropped
@@ -401,6 +401,10 @@ def prompt_length(messages: Sequence[ChatMessage]) -> int:
 def _several(bias: Mapping[str, float]) -> list[str]:
     """The texts that are not one token."""
     return [text for text in bias if len(tokenize(text)) != 1]
+
+
+def _no_single_token(text: str) -> NoSingleToken:
+    return NoSingleToken(f"{text!r} is several tokens.")
 
 
 def fail(fault: Fault) -> None:

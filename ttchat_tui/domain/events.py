@@ -238,8 +238,8 @@ class PromptCounted(msgspec.Struct, frozen=True, tag=True):
     of the chat template make `prompt_tokens`."""
     fallen: tuple[int, ...] = ()
     """Positions of the messages that would not fit."""
-    bias_problems: tuple[str, ...] = ()
-    """A sentence for each text of the logit bias that is not one token of the model."""
+    problems: tuple[ErrorInfo, ...] = ()
+    """Why a request with these parameters would be refused: a bias for a text of several tokens, an unusable constraint."""
     is_split_estimated: bool = False
     """`message_tokens` are estimates: the engine counts whole prompts only."""
 

@@ -33,7 +33,6 @@ SUMMARISED_ALREADY: Final = ErrorInfo(
     message="This message is summarised already.",
     cure="Choose a newer one, or edit the summary: enter on its row.",
 )
-BIAS_CURE: Final = "Take it out (/unban): with it, no message is answered."
 BEING_WRITTEN: Final = ErrorInfo(kind="busy", message="A summary is being written already.")
 
 
@@ -89,7 +88,7 @@ class Context:
         self._asked: tuple[int, OpenConversation, Outgoing] | None = None
         """The count that was asked for last: its id, and of what."""
         self._counted: _Counted | None = None
-        self._bias_problems: tuple[str, ...] = ()
+        self._problems: tuple[ErrorInfo, ...] = ()
         """Those that were reported."""
         self.draft = ""
         """What would be sent now; `count` sets it too, with the text of attached files."""
@@ -124,9 +123,8 @@ class Context:
             return []
         self._counted = _Counted(self._asked[1], self._asked[2], event)
         fallen = len(self._counted.fallen)
-        new = [problem for problem in event.bias_problems if problem not in self._bias_problems]
-        self._bias_problems = event.bias_problems
-        notices = [Notice(ErrorInfo(kind="logit_bias", message=problem, cure=BIAS_CURE)) for problem in new]
+        notices = [Notice(problem) for problem in event.problems if problem not in self._problems]
+        self._problems = event.problems
         return [
             PromptCost(event.prompt_tokens, event.context_length, fallen, event.is_estimate),
             *notices,

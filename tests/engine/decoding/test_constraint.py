@@ -272,6 +272,8 @@ def test_what_cannot_be_compiled_is_refused_before_the_prompt(constraint: Constr
     (only,) = events(responder(), constraint=constraint)
     assert only.error.kind == "constraint"
     assert only.error.message.startswith(message)
+    sampling = msgspec.structs.replace(ANYTHING, constraint=constraint)
+    assert responder().count(1, [QUESTION], sampling).problems == (only.error,), "known before it is sent"
 
 
 def test_without_llguidance_or_bytes_a_constraint_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

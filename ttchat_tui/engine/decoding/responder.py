@@ -9,6 +9,7 @@ from typing import Final, Protocol
 import msgspec
 
 from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import GenerationEvent, PromptCounted, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import Capabilities
@@ -120,8 +121,22 @@ class Responder:
             dropped_messages=counted.dropped,
             message_tokens=counted.message_tokens,
             fallen=counted.fallen,
-            bias_problems=self._bias_ids.find(sampling.logit_bias)[1],
+            problems=self._problems(sampling),
         )
+
+    def _problems(self, sampling: SamplingParams) -> tuple[ErrorInfo, ...]:
+        """`PromptCounted.problems`."""
+        found: list[ErrorInfo] = []
+        try:
+            self._bias_ids.require(sampling.logit_bias)
+        except EngineError as error:
+            found.append(error.info)
+        try:
+            if sampling.constraint is not None and self._constraints is not None:
+                self._constraints.start(sampling.constraint, "", "", ())
+        except EngineError as error:
+            found.append(error.info)
+        return tuple(found)
 
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
         """As `Engine.generate`."""

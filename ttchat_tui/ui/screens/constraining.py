@@ -56,5 +56,6 @@ class ConstraintActions(ChatActions):
             self.show_error(error.info)
         if self.sampling_panel is not None:
             self.sampling_panel.set_params(self.session.sampling)
+        self.count()  # which reports one that cannot be used
         what = f"{constraint.summary}, from the next reply on" if constraint else "off"
         self.notify(f"Constraint: {what}.", markup=False)

@@ -34,7 +34,9 @@ class RestOfReply(Dialog[str]):
     def body(self) -> ComposeResult:
         tail = self._before[-_SHOWN:]
         yield Static(visible(f"{'…' * (len(self._before) > _SHOWN)}{tail}▏"), classes="preview", markup=False)
-        yield Prompt(self._settings)
+        prompt = Prompt(self._settings)
+        prompt.placeholder = "Write what follows"
+        yield prompt
         send = key_label(canonical_key(self._settings.submit_keys[0]))
         yield Static(f"{send}: the model continues from your words", classes="hint", markup=False)
 

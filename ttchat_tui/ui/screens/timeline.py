@@ -150,7 +150,8 @@ class TimelineScreen(Dialog[MessageChoice]):
         try:
             recording = await in_daemon_thread(self._session.recordings.reader(message.id))
         except StorageError as error:
-            self.notify(error.info.message, severity="warning", markup=False)
+            words = f"{error.info.message}\n{error.info.cure}".strip()
+            self.notify(words, severity="warning", markup=False)
             return
         self._latencies[message.id] = latencies_of(_stats_of(message), recording)
         if self._chosen is not None and self._chosen.id == message.id:

@@ -228,6 +228,27 @@ def test_a_thought_that_the_user_ends_is_followed_by_the_form_without_a_note() -
     assert len(notes) == 1, "a token that the user chooses and that does not fit"
 
 
+def test_a_choice_that_does_not_fit_is_refused_while_the_reply_is_still_paused() -> None:
+    class Chooser(GenerationControl):
+        def await_step(self, forced_taken: int | None = None, was_previewed: bool = True) -> bool:
+            if self.forced:
+                self.resume()
+            else:
+                self.force(Forced(id_of(byte_tokenizer(), "a"), instead_of=0))
+            return super().await_step(forced_taken, was_previewed)
+
+    sampling = msgspec.structs.replace(ANYTHING, constraint=Constraint("regex", "[0-9]{4}"))
+    control = Chooser(sampling)
+    found = list[Any]()
+    request = GenerationRequest(id=1, messages=(QUESTION,), sampling=sampling, seed=1)
+    for event in responder().generate(request, control):
+        found.append((type(event), control.is_paused))
+        if isinstance(event, TokenEvent) and event.token_ids and len(found) == 3:
+            control.pause()
+    assert found[3] == (RequestAdapted, True), found
+    assert [each for each, _ in found].count(TokenEvent) == 4
+
+
 def test_a_continued_reply_goes_on_within_the_form_or_is_refused() -> None:
     constraint = Constraint("regex", "[0-9]{4}")
     text, end = reply(responder(), QUESTION, ChatMessage("assistant", "12"), constraint=constraint)

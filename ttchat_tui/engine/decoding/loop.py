@@ -331,6 +331,7 @@ class _DecodeLoop(Ending):
                 elif (token := row.replace(forced.token_id, forced.instead_of)) is not None:
                     yield token
                     row.check_finished()
+                yield from row.news()
                 if row.reason is not None:
                     yield from self._frozen(row)
 

@@ -96,6 +96,21 @@ def test_a_fork_has_the_prompt_of_its_origin_and_its_own(start: Callable[..., Ch
     assert fork.requests[0].request.given.chosen == {2: token_id(" other0")}
 
 
+def test_an_end_that_the_user_chose_is_chosen_again_and_is_no_token_of_the_reply(
+    start: Callable[..., Chat],
+) -> None:
+    chat = start(KNOWN)
+    chat.ask("Count.")
+    reply = chat.session.path[-1]
+    chat.session.forking.fork(reply.id, chat.session.recordings.of(reply.id), 2, token_id(" other1"))
+    (request,) = last_reply(chat).requests
+    assert (request.ids, request.request.given.chosen) == (
+        tuple(map(token_id, ("One", " two"))),
+        {2: token_id(" other1")},
+    )
+    assert request.request.sampling.max_tokens > 2, "the end token is drawn, too"
+
+
 def test_what_the_user_typed_in_a_reply_is_not_made_again(start: Callable[..., Chat]) -> None:
     chat = start(KNOWN)
     chat.ask("Count.")

@@ -130,6 +130,8 @@ def _requests(
             request = _rendered(store, message, request)
         elif first > 0:
             request = _continuing(message, recording, first, request)
+        if following.at == end and _ends_by_choice(record, tokens):
+            tokens = tokens[:-1]
         if tokens:
             before = decoded_before(replies, place) if prompt.ids else ()
             yield StoredRequest(first=first, tokens=tokens, request=request, row=prompt.row, before=before)
@@ -165,6 +167,11 @@ def _request(
         record="full",
         given=Given(prompt_ids=prompt.ids, changes=changes, chosen=chosen),
     )
+
+
+def _ends_by_choice(record: ReplyRecord, tokens: Sequence[RecordedToken]) -> bool:
+    """The last of `tokens` is an end token that the user chose: it is recorded, but no part of the reply."""
+    return bool(tokens) and tokens[-1].is_forced and tokens[-1].token_id not in record.token_ids
 
 
 def _rendered(store: ConversationStore, message: Message, request: GenerationRequest) -> GenerationRequest:

@@ -209,6 +209,11 @@ def test_a_death_in_a_reply_is_reported_at_once_after_the_events_before_it(
     assert len([event for event in events if isinstance(event, TokenEvent)]) == 3
 
 
+def test_a_command_that_cannot_be_decoded_is_reported_as_such(make: Make) -> None:
+    with pytest.raises(EngineDied, match=r"an invalid frame: Expected `str`, got `int` - at `\$.spec.name`"):
+        make().load(ModelSpec(name=7), ignore)  # type: ignore[arg-type]
+
+
 def test_a_death_in_a_load_is_reported_and_the_next_load_starts_another_process(
     make: Make, tmp_path: Path
 ) -> None:

@@ -54,6 +54,7 @@ from ttchat_tui.engine.runtime.wire import (
     Done,
     Failed,
     Heartbeat,
+    InvalidFrame,
     Launch,
     WireError,
     child_channel,
@@ -117,6 +118,8 @@ class Worker:
                 command = self._channel.receive()
                 if command is not None:
                     self._dispatch(command)
+        except InvalidFrame:
+            log.exception("ending: a command cannot be decoded")  # the app quotes its last line
         except WireError as error:
             log.info("ending: %s", error)
         finally:

@@ -83,7 +83,7 @@ def measure(size: int) -> dict[str, float]:
         for _ in range(LONGEST):
             logits = rng.normal(0.0, 3.0, size).astype(np.float32)
             began = time.process_time()
-            token_id, _ = sampler.sample(logits, params, constraint.allowed(size))
+            token_id, _ = sampler.sample(logits, params, allowed=constraint.allowed(size))
             if token_id not in tokenizer.end_ids:
                 constraint.take(token_id, "")
             between = time.process_time()

@@ -55,6 +55,14 @@ def test_the_recording_has_the_models_own_probabilities_and_names_the_ban() -> N
     assert cuts == {0: "ban", 1: "temperature", 2: "temperature", 3: "kept", 4: "temperature"}
 
 
+def test_a_banned_token_that_the_constraint_forbids_is_cut_by_the_constraint() -> None:
+    allowed = np.array([False, True, True, True, True])
+    bias = bias_of(_0=BAN, _1=BAN)
+    found = Sampler(5, 1).sample_recorded(LOGITS, GREEDY, bias, allowed, with_alternatives=True)[1]
+    cuts = {each.token_id: each.cut for each in listed(found.alternatives)}
+    assert (cuts[0], cuts[1]) == ("constraint", "ban")
+
+
 def test_what_the_model_cannot_produce_is_left_out_and_a_ban_of_all_is_an_error() -> None:
     every = bias_of(**{f"_{number}": BAN for number in range(5)})
     with pytest.raises(NothingLeft, match="bans and the constraint"):

@@ -161,7 +161,8 @@ class Shortlist:
                 cuts[place] = stage.rule
         if len(self.bias.banned):
             for place in np.flatnonzero(_are_in(self.bias.banned, ids)):
-                cuts[place] = "ban"
+                if cuts[place] != "constraint":  # which comes before the bias
+                    cuts[place] = "ban"
         return cuts
 
 

@@ -223,7 +223,7 @@ class GenerationControl:
         return self._stopped_rows
 
     def stop_rows(self, *rows: int) -> None:
-        """Ask the engine to end these rows of a batch; the others go on. Idempotent."""
+        """Ask the engine to end these rows of a batch; the others continue. Idempotent."""
         self._stopped_rows |= frozenset(rows)
         self._notify()
 

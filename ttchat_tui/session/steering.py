@@ -15,7 +15,7 @@ NOT_THINKING: Final = ErrorInfo(kind=NOTE, message="No reply on screen is thinki
 
 
 class Steering:
-    """What it chooses is recorded as the user's, and the model goes on from it."""
+    """What it chooses is recorded as the user's, and the model continues from it."""
 
     def __init__(
         self, shown: Callable[[], RunningReply | None], info: Callable[[], EngineInfo | None]
@@ -64,8 +64,8 @@ class Steering:
         )
 
     def choose(self, message_id: int, place: int, token_id: int) -> bool:
-        """Put another token in the place of the latest one. The reply stays paused, and goes on from it; an end token ends it.
-        False: see `can_choose`."""
+        """Put another token in the place of the latest one. The reply stays paused, and continues from it once it resumes; an
+        end token ends it at once. False: see `can_choose`."""
         running = self._shown()
         if running is None or not self.can_choose(message_id, place):
             return False

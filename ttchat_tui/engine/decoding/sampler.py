@@ -106,9 +106,9 @@ class History:
 class Sampler:
     """Draws the tokens of one reply.
 
-    Each token uses one uniform number, a greedy one and one that the user chooses too. So the i-th token depends only on the seed, on i, and on its own
-    logits and parameters: a parameter changed and changed back leaves later draws as they were. The numbers are the raw
-    words of a Philox generator, which numpy keeps stable between versions (NEP 19).
+    Each token uses one uniform number, also a greedy one and one that the user chooses. So the i-th token depends only on
+    the seed, on i, and on its own logits and parameters: a parameter changed and changed back leaves later draws as they
+    were. The numbers are the raw words of a Philox generator, which numpy keeps stable between versions (NEP 19).
     """
 
     def __init__(self, vocab_size: int, seed: int, prompt_ids: Sequence[int] = ()) -> None:

@@ -233,19 +233,19 @@ class IsolatedEngine:
             if control.sampling is not sampling:
                 sampling = control.sampling
                 child.send(SetSampling(request.id, sampling))
-            if len(control.forced) > forced:  # before a resumption that follows it
+            if len(control.forced) > forced:  # this and a stop before a resumption that follows them
                 new = control.forced[forced:]
                 forced += len(new)
                 child.send(Force(request.id, new))
+            if control.stopped_rows != stopped:
+                stopped = control.stopped_rows
+                child.send(StopRows(request.id, stopped))
             if control.pacing != pacing:
                 pacing = control.pacing
                 child.send(SetPacing(request.id, pacing))
             if control.is_previewed != is_previewed:
                 is_previewed = control.is_previewed
                 child.send(SetPreviewed(request.id, is_previewed))
-            if control.stopped_rows != stopped:
-                stopped = control.stopped_rows
-                child.send(StopRows(request.id, stopped))
             if control.is_cancelled and not is_cancelled:
                 is_cancelled = True
                 child.send(Cancel(request.id))

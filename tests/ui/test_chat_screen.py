@@ -619,10 +619,10 @@ async def test_page_up_in_the_prompt_scrolls_the_transcript(tmp_path: Path) -> N
 
 
 async def test_keys_of_one_app_do_not_reach_the_next(tmp_path: Path) -> None:
-    first = ChatApp(tmp_path, config=Config(keys={"new": "f12"}))
+    first = ChatApp(tmp_path, config=Config(keys={"new": "f24"}))
     second = ChatApp(tmp_path)
     async with running(second):
-        assert "f12" not in second.screen._bindings.key_to_bindings
+        assert "f24" not in second.screen._bindings.key_to_bindings
     first.store.close()
 
 

@@ -100,7 +100,7 @@ async def test_a_message_of_another_conversation_names_it_and_what_it_waits_for(
         await settle(pilot, chat)
         assert "2 messages wait for the reply in “count”" in shown(chat)
         assert "in “count”" in next(line for line in shown(chat).splitlines() if "1  more" in line)
-        assert any("hi" in line and "… now" in line for line in shown(chat).splitlines()), "it is listed"
+        assert any("hi" in line and "» now" in line for line in shown(chat).splitlines()), "it is listed"
         chat.screen.show_updates(chat.session.submit("\x1b[2Jtail"))
         home = chat.session.queue.messages[0].conversation_id
         chat.screen.show_updates(chat.session.rename(home, "co\x1bunt"))

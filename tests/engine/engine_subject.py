@@ -6,7 +6,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 import pytest
@@ -167,22 +167,22 @@ class PausedReply:
             self.events.append(self._came.get())
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        "scripted-thread",
-        "scripted-process",
-        "scripted-switching",
-        "echo-thread",
-        "echo-process",
-        pytest.param("torch-thread", marks=pytest.mark.model),
-        pytest.param("torch-process", marks=pytest.mark.model),
-        *(f"tt-{generation}-thread" for generation in GENERATIONS),
-        "tt-s5-process",
-        *(f"tt-{generation}-thread-device" for generation in ("s4", "s5", "s6", "s7")),
-        "tt-s6-thread-reuse",
-    ],
+SUBJECTS: Final = (
+    "scripted-thread",
+    "scripted-process",
+    "scripted-switching",
+    "echo-thread",
+    "echo-process",
+    pytest.param("torch-thread", marks=pytest.mark.model),
+    *(f"tt-{generation}-thread" for generation in GENERATIONS),
+    *(f"tt-{generation}-thread-device" for generation in ("s4", "s5", "s6", "s7")),
+    "tt-s6-thread-reuse",
 )
+IN_PROCESSES_WITH_TORCH: Final = (pytest.param("torch-process", marks=pytest.mark.model), "tt-s5-process")
+"""Subjects, too. Each process takes 2 s or more to start."""
+
+
+@pytest.fixture(scope="module", params=[*SUBJECTS, *IN_PROCESSES_WITH_TORCH])
 def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
     name: str = request.param
     folder = tmp_path_factory.mktemp(name)

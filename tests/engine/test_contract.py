@@ -209,12 +209,12 @@ def test_max_tokens_ends_the_reply(subject: Subject) -> None:
 
 def test_a_full_context_ends_the_reply(subject: Subject) -> None:
     subject.loaded()
+    two, four = (
+        subject.engine.count(1, [ChatMessage("user", "word " * words)]).prompt_tokens for words in (20, 40)
+    )
+    words = 20 + (subject.context - 40 - two) * 20 // (four - two)  # which leave 40 tokens or so
     events = subject.reply(
-        subject.request(
-            ChatMessage("user", "word " * (subject.context * 2 // 3)),
-            max_tokens=1_000,
-            repetition_penalty=1.0,
-        )
+        subject.request(ChatMessage("user", "word " * words), max_tokens=1_000, repetition_penalty=1.0)
     )
     used = started(events).prompt_tokens + len(ids(events))
     reason = finished(events).reason

@@ -28,7 +28,7 @@ from ttchat_tui.engine.cpu.checkpoints.gguf_file import GgufFile
 from ttchat_tui.engine.cpu.loading import LoadedModel, load_model
 from ttchat_tui.engine.decoding.responder import Responder
 
-POSITIONS: Final = sized(48, 512)
+POSITIONS: Final = sized(32, 512)
 TOLERANCE: Final = 1e-4
 SLICE: Final = sized(16, 48)
 """Ids of each kind of text for reduced precision; the benchmark takes all 2,324."""
@@ -36,7 +36,7 @@ KL_BUDGET, TOP1_BUDGET = 0.003, 0.95
 NATIVE_KL: Final = 1e-5
 """The file's own bits and activations of 16: measured 1e-6."""
 
-TOKENS: Final = sized(16, 64)
+TOKENS: Final = sized(10, 64)
 """Of a greedy reply."""
 END: Final = 2
 """<|im_end|>."""
@@ -61,7 +61,7 @@ TEXT: Final = (
 )
 QUOTING: Final = f"Repeat the following text word for word:\n\n{TEXT}"
 STORY: Final = "Write a story about a lighthouse keeper who finds a letter."
-SOME, FEW = sized((24, 6), (40, 20))
+SOME, FEW = sized((16, 4), (40, 20))
 """Tokens."""
 
 

@@ -231,6 +231,7 @@ def test_a_server_killed_under_a_reply_leaves_what_came_and_serves_again_after_a
     assert text(stream(engine, rest)), "the same engine continues the reply"
 
 
+@pytest.mark.timeout(900)  # six minutes with llama.cpp's server on two busy cores
 def test_the_engine_contract(server: RealServer) -> None:
     environ = {
         **os.environ,

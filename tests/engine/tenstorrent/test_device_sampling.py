@@ -173,7 +173,7 @@ def test_the_load_notes_what_device_sampling_cannot_do(
 ) -> None:
     info = load(engine, installed, sampling="device")
     every = Capabilities().sampling
-    assert info.capabilities.sampling == every - {"min_p"}
+    assert info.capabilities.sampling == every - {"min_p", "logit_bias"}
     assert not info.capabilities.logprobs
     assert info.label.endswith("device sampling")
     assert "32" in info.notes[0]

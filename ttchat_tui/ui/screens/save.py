@@ -65,7 +65,7 @@ class MarkedButton(RadioButton):
 
 class SaveTranscript(Dialog[Saving]):
     heading = "Save the transcript"
-    keys = "tab ←→ space choose · in the name enter saves · esc closes"
+    keys = "tab ←→ space · in the name enter saves · esc closes"
     AUTO_FOCUS = "Input"
 
     def __init__(

@@ -129,4 +129,4 @@ async def test_conversations_are_kept_in_order_with_the_keyboard(tmp_path: Path)
         assert chat.screen.escape_does() == "stop"
         gate.open()
         await until(pilot, lambda: "Four b" in rows(chat))
-        assert "writing" not in screen_text(chat.app)[0]
+        await until(pilot, lambda: "writing" not in screen_text(chat.app)[0])

@@ -61,7 +61,7 @@ TEXT: Final = (
 )
 QUOTING: Final = f"Repeat the following text word for word:\n\n{TEXT}"
 STORY: Final = "Write a story about a lighthouse keeper who finds a letter."
-SOME, FEW = sized((16, 4), (40, 20))
+SOME, FEW = sized((24, 4), (40, 20))
 """Tokens."""
 
 

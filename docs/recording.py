@@ -40,6 +40,8 @@ FLAGS: Final = ("--temperature", "0", "--max-tokens", "260")
 
 ESCAPE, UP = "\x1b", "\x1b[A"
 RETRY, COMMANDS = "\x12", "\x10"
+INSPECT = "\x1b[17~"
+"""F6."""
 OLDER_VERSION, SEARCH = "\x1bh", "\x1bs"
 """alt+h, alt+s."""
 
@@ -156,6 +158,39 @@ def picture(to: Path, size: tuple[int, int], theme: str) -> None:
         image_of(app.screen, scale=2).quantize(256).save(to, optimize=True)
 
 
+def loop_pictures(to: Path) -> None:
+    """The screens that show the decode loop: inspector, preview, candidates, timeline."""
+
+    def save(name: str) -> None:
+        app.wait(1.5)
+        image_of(app.screen, scale=2).quantize(256).save(to / f"{name}.png", optimize=True)
+
+    with recorded((120, 40), "--temperature", "0.7", "--seed", "7") as app:
+        app.until("● ready")
+        app.ask("Name three old kinds of clocks.")
+        app.until("● ready")
+        app.type(INSPECT)
+        app.wait(1.0)
+        app.keys("t" + "n" * 3)
+        save("inspector")
+        app.type(ESCAPE)
+        app.wait(0.5)
+        app.keys("/preview")
+        app.type("\r")
+        save("preview")
+        app.keys("/candidates 3 temperature=0.2..1.2 Name an animal of the sea, in one sentence.")
+        app.type("\r")
+        app.until("d compare")
+        app.until(lambda text: text.count("✓") >= 3)
+        app.keys("d")
+        save("candidates")
+        app.type(ESCAPE)
+        app.wait(0.5)
+        app.keys("/timeline")
+        app.type("\r")
+        save("timeline")
+
+
 @contextmanager
 def recorded(size: tuple[int, int], *flags: str) -> Iterator[Recorded]:
     with tempfile.TemporaryDirectory() as folder:
@@ -174,6 +209,7 @@ def main() -> None:
         write_gif(frames(app), to / "demo.gif")
     picture(to / "light.png", (110, 34), "tenstorrent-light")
     picture(to / "small.png", (60, 20), "tenstorrent-dark")
+    loop_pictures(to)
 
 
 if __name__ == "__main__":

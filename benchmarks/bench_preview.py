@@ -44,7 +44,7 @@ from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.decoding.job import ReplyJob
 from ttchat_tui.engine.decoding.sampler import History
-from ttchat_tui.engine.decoding.step_feed import EVERY_S, Step, StepFeed
+from ttchat_tui.engine.decoding.step_feed import EVERY_S, SampledStep, StepFeed
 from ttchat_tui.engine.decoding.token_bias import NO_BIAS
 from ttchat_tui.engine.runtime.isolated import IsolatedEngine
 from ttchat_tui.ui.widgets.sampling.preview_rows import PreviewRows
@@ -112,7 +112,7 @@ def feed_s(*, is_open: bool, vocabulary: int) -> float:
     count = 200 if is_open else 20_000
     began = time.process_time()
     for at in range(count):
-        feed.take(Step(at, 7, every[at % 4], history, NO_BIAS, None))
+        feed.take(SampledStep(at, 7, every[at % 4], history, NO_BIAS, None))
         shown = feed.next(is_last=is_open)
         if shown is not None:
             encoder.encode(shown)

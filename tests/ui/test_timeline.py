@@ -9,7 +9,7 @@ from textual.pilot import Pilot
 
 from tests.fakes import Gate, Script
 from tests.ui.chat_app import ChatApp, reply_ended, running, until
-from ttchat_tui.domain.anatomy import Part
+from ttchat_tui.domain.anatomy import TimelinePart
 from ttchat_tui.ui.widgets.timeline.about_reply import histogram
 from ttchat_tui.ui.widgets.timeline.bar import bar, cells_of, duration_words, legend
 
@@ -98,12 +98,17 @@ def test_a_bar_has_its_width_and_each_part_its_share(width: int, seconds: list[f
     assert sum(cells) == (width if sum(seconds) else 0)
     for share, found in zip(seconds, cells, strict=True):
         assert not sum(seconds) or abs(found - share / sum(seconds) * width) < 1.0
-    parts = [Part("decode", each) for each in seconds]
+    parts = [TimelinePart("decode", each) for each in seconds]
     assert bar(parts, width).cell_length == sum(cells)
 
 
 def test_a_legend_names_every_part_within_its_width() -> None:
-    parts = [Part("wait", 0.0004), Part("prefill", 0.25), Part("decode", 12.0), Part("screen", 0.125)]
+    parts = [
+        TimelinePart("wait", 0.0004),
+        TimelinePart("prefill", 0.25),
+        TimelinePart("decode", 12.0),
+        TimelinePart("screen", 0.125),
+    ]
     lines = [line.plain for line in legend(parts, 40)]
     assert max(map(len, lines)) <= 40
     assert "  ".join(lines) == (

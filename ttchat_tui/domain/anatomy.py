@@ -58,12 +58,12 @@ MEANINGS: Final[dict[PartName, str]] = {
 }
 
 
-class Part(NamedTuple):
+class TimelinePart(NamedTuple):
     name: PartName
     seconds: float
 
 
-def parts_of(stats: GenerationStats) -> list[Part]:
+def parts_of(stats: GenerationStats) -> list[TimelinePart]:
     """In order, without those that were not measured or did not happen. Empty without a timeline."""
     timeline = stats.timeline
     if timeline is None:
@@ -77,10 +77,10 @@ def parts_of(stats: GenerationStats) -> list[Part]:
         ("pipe", timeline.pipe and timeline.pipe.last_s),
         ("screen", timeline.screen and timeline.screen.last_s),
     ]
-    parts = [Part(name, seconds) for name, seconds in found if seconds]
+    parts = [TimelinePart(name, seconds) for name, seconds in found if seconds]
     whole = whole_s(stats)
     rest = whole - sum(part.seconds for part in parts) if whole is not None else 0.0
-    return [*parts, Part("other", rest)] if rest > 1e-6 else parts
+    return [*parts, TimelinePart("other", rest)] if rest > 1e-6 else parts
 
 
 def whole_s(stats: GenerationStats) -> float | None:
@@ -93,13 +93,15 @@ def whole_s(stats: GenerationStats) -> float | None:
     return (timeline.wait_s or 0.0) + stats.total_s + sum(lag.last_s for lag in lags if lag is not None)
 
 
-def step_parts_of(stats: GenerationStats) -> list[Part]:
+def step_parts_of(stats: GenerationStats) -> list[TimelinePart]:
     """Of the mean decode step after the first two tokens. A step is a forward; with speculation it may give several tokens."""
     timeline = stats.timeline
     if timeline is None or timeline.steady is None or not timeline.steady_steps:
         return []
     return [
-        Part(name, seconds / timeline.steady_steps) for name, seconds in _named(timeline.steady) if seconds
+        TimelinePart(name, seconds / timeline.steady_steps)
+        for name, seconds in _named(timeline.steady)
+        if seconds
     ]
 
 

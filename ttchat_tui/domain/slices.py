@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from ttchat_tui.domain.anatomy import MEANINGS, Part, last_run, parts_of, whole_s
+from ttchat_tui.domain.anatomy import MEANINGS, TimelinePart, last_run, parts_of, whole_s
 from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.domain.recording import RecordedToken, Recording
 from ttchat_tui.domain.text import visible
@@ -35,7 +35,7 @@ class Slice(NamedTuple):
 class _Facts(NamedTuple):
     stats: GenerationStats
     timeline: Timeline
-    parts: dict[str, Part]
+    parts: dict[str, TimelinePart]
     recording: Recording
 
 
@@ -121,7 +121,7 @@ def _parts(token: RecordedToken, number: int, begun_s: float, end_s: float) -> I
             yield Slice(PART, name, start_s, seconds, number, note=note)
 
 
-def _without_tokens(stats: GenerationStats, parts: dict[str, Part], at_s: float) -> Iterator[Slice]:
+def _without_tokens(stats: GenerationStats, parts: dict[str, TimelinePart], at_s: float) -> Iterator[Slice]:
     for name in ("first token", "first step"):
         if name in parts:
             yield Slice(PHASE, name, at_s, parts[name].seconds)

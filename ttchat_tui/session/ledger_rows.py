@@ -20,7 +20,7 @@ Source: TypeAlias = OutgoingPart | Message
 """What a row is made of: a part of the prompt, or a message that is not sent."""
 
 
-class LedgerRows(Sequence[LedgerRow]):
+class LazyLedgerRows(Sequence[LedgerRow]):
     """In the order of the conversation."""
 
     def __init__(self, sources: Sequence[Source], row_of: Callable[[Source], LedgerRow]) -> None:
@@ -42,7 +42,7 @@ class LedgerRows(Sequence[LedgerRow]):
 
 def ledger_rows(
     prompt: Outgoing, path: Sequence[Message], tokens: Mapping[PartKey, int], fallen: set[PartKey]
-) -> LedgerRows:
+) -> LazyLedgerRows:
     """The rows of a prompt and of the messages of `path` that are not sent. `tokens` of its parts, as far as they are
     counted; `fallen`: those that fall out."""
 
@@ -68,7 +68,7 @@ def ledger_rows(
         )
 
     parts = [part for parts in prompt.parts for part in parts]
-    return LedgerRows(_with_unsent(parts, path, prompt) if prompt.unsent else parts, row_of)
+    return LazyLedgerRows(_with_unsent(parts, path, prompt) if prompt.unsent else parts, row_of)
 
 
 def _with_unsent(parts: Sequence[OutgoingPart], path: Sequence[Message], prompt: Outgoing) -> list[Source]:

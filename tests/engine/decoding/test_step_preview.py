@@ -19,7 +19,7 @@ from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.decoding.job import ReplyJob
 from ttchat_tui.engine.decoding.rules import applied, usable
 from ttchat_tui.engine.decoding.sampler import History, Sampler, SeenTokens
-from ttchat_tui.engine.decoding.step_feed import Step, StepFeed
+from ttchat_tui.engine.decoding.step_feed import SampledStep, StepFeed
 from ttchat_tui.engine.decoding.step_preview import StepPreview
 from ttchat_tui.engine.decoding.token_bias import TokenBias
 
@@ -45,7 +45,7 @@ def scores_of(
     history = History(len(logits))
     history.before = lambda _last_id: seen  # type: ignore[method-assign]
     feed = StepFeed(JOB)
-    feed.take(Step(0, 0, logits, history, bias, allowed))
+    feed.take(SampledStep(0, 0, logits, history, bias, allowed))
     shown = feed.next(is_last=True)
     assert shown is not None
     return msgspec.msgpack.decode(msgspec.msgpack.encode(shown), type=StepScores)

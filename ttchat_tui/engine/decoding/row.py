@@ -23,7 +23,7 @@ from ttchat_tui.engine.decoding.ending import Ending
 from ttchat_tui.engine.decoding.job import ReplyJob, ReplyText
 from ttchat_tui.engine.decoding.sampler import Sampler
 from ttchat_tui.engine.decoding.step_clock import Forward, StepClock
-from ttchat_tui.engine.decoding.step_feed import Step, StepFeed
+from ttchat_tui.engine.decoding.step_feed import SampledStep, StepFeed
 from ttchat_tui.engine.decoding.token_bias import TokenBias
 
 
@@ -159,7 +159,7 @@ class ReplyRow(Ending):
                 output, sampling, bias, allowed, chosen=chosen, with_alternatives=record == "full"
             )
         self.feed.take(
-            Step(self.meter.completion_tokens, token_id, output, self._sampler.history, bias, allowed)
+            SampledStep(self.meter.completion_tokens, token_id, output, self._sampler.history, bias, allowed)
         )
         return token_id, (logprob,), distribution
 

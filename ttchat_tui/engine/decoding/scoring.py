@@ -18,7 +18,7 @@ from ttchat_tui.engine.decoding.job import ReplyJob
 from ttchat_tui.engine.decoding.loop import AnyStepper, run_generation
 
 
-class Window(NamedTuple):
+class ScoringWindow(NamedTuple):
     """Positions in the text."""
 
     start: int
@@ -28,7 +28,7 @@ class Window(NamedTuple):
     end: int
 
 
-def windows(tokens: int, room: int, *, has_beginning: bool) -> Iterator[Window]:
+def windows(tokens: int, room: int, *, has_beginning: bool) -> Iterator[ScoringWindow]:
     """The windows of a text.
 
     Args:
@@ -38,7 +38,7 @@ def windows(tokens: int, room: int, *, has_beginning: bool) -> Iterator[Window]:
     start, done = 0, 0 if has_beginning else 1
     while done < tokens:
         end = min(start + room, tokens)
-        yield Window(start, done, end)
+        yield ScoringWindow(start, done, end)
         start, done = start + room // 2, end
 
 

@@ -21,7 +21,7 @@ _LISTED: Final = 256
 """Tokens whose bytes are sent with a step: more than the preview lists."""
 
 
-class Step(NamedTuple):
+class SampledStep(NamedTuple):
     """A token, drawn or chosen, and what it was drawn from."""
 
     at: int
@@ -40,12 +40,12 @@ class StepFeed:
 
     def __init__(self, job: ReplyJob) -> None:
         self._job = job
-        self._newest: Step | None = None
+        self._newest: SampledStep | None = None
         self._copy = np.empty(0, dtype=np.float32)
         self._sent_s = -math.inf
         self._sent_pieces = set[int]()
 
-    def take(self, step: Step) -> None:
+    def take(self, step: SampledStep) -> None:
         self._newest = step
 
     def replace(self, token_id: int) -> None:
@@ -78,7 +78,7 @@ class StepFeed:
         np.copyto(self._copy, step.logits)
         self._newest = step._replace(logits=self._copy)
 
-    def _scores(self, step: Step) -> StepScores:
+    def _scores(self, step: SampledStep) -> StepScores:
         seen = step.history.before(step.token_id)
         return StepScores(
             request_id=self._job.request.id,
@@ -94,7 +94,7 @@ class StepFeed:
             pieces=self._new_pieces(step, seen.seen_ids),
         )
 
-    def _new_pieces(self, step: Step, seen_ids: Ids) -> dict[int, bytes]:
+    def _new_pieces(self, step: SampledStep, seen_ids: Ids) -> dict[int, bytes]:
         """Of what the preview can list: the most probable tokens, and of those that a penalty below zero makes more probable
         the first ones."""
         scores = usable(step.logits)

@@ -7,7 +7,7 @@ from typing import Final
 
 from textual.content import Content
 
-from ttchat_tui.domain.anatomy import Part, PartName
+from ttchat_tui.domain.anatomy import PartName, TimelinePart
 
 LETTERS: Final[dict[PartName, str]] = {
     "wait": "W",
@@ -55,7 +55,7 @@ def colour_of(name: PartName) -> str:
     return _COLOURS.get(name, "$text-muted")
 
 
-def bar(parts: Sequence[Part], width: int) -> Content:
+def bar(parts: Sequence[TimelinePart], width: int) -> Content:
     """`width` cells; a part that is too short for one is left out."""
     pieces: list[tuple[str, str]] = []
     for part, cells in zip(parts, cells_of([part.seconds for part in parts], width), strict=True):
@@ -77,7 +77,7 @@ def cells_of(shares: Sequence[float], width: int) -> list[int]:
     return cells
 
 
-def legend(parts: Sequence[Part], width: int) -> list[Content]:
+def legend(parts: Sequence[TimelinePart], width: int) -> list[Content]:
     """Lines of at most `width` cells: letter, name, duration and share of each part."""
     total = sum(part.seconds for part in parts)
     lines: list[Content] = []

@@ -132,7 +132,7 @@ LEAVES: st.SearchStrategy[dict[str, Any]] = st.one_of(
     st.builds(lambda n: {"type": "string", "maxLength": n}, st.integers(0, 6)),
     st.builds(lambda low, more: {"type": "integer", "minimum": low, "maximum": low + more}, st.integers(-50, 50), st.integers(0, 999)),
     st.sampled_from([{"type": "boolean"}, {"type": "null"}, {"type": "string", "pattern": "^[a-c]{2}-[0-9]$"}]),
-    st.builds(lambda values: {"enum": values}, st.lists(st.one_of(st.text(max_size=4), st.integers(), st.none()), min_size=1, max_size=3)),
+    st.builds(lambda values: {"enum": values}, st.lists(st.one_of(st.text(max_size=4), st.integers(-(2**53), 2**53), st.none()), min_size=1, max_size=3)),
     st.builds(lambda value: {"const": value}, st.one_of(st.booleans(), st.text(max_size=5))),
 )  # fmt: skip
 
@@ -286,6 +286,10 @@ def test_a_continued_reply_is_made_again_from_its_ids_within_the_form() -> None:
         (Constraint("regex", "("), "The regex cannot be used: "),
         (Constraint("json-schema", '{"type": "thing"}'), "The json-schema cannot be used: "),
         (Constraint("json-schema", "[1"), "The json-schema cannot be used: "),
+        (
+            Constraint("json-schema", '{"enum": [9007199254740993]}'),
+            "The json-schema cannot be used: the whole number 9007199254740993 is beyond 2^53",
+        ),
         (Constraint("grammar", "x: "), "The grammar cannot be used: "),
     ],
 )

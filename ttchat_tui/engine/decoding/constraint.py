@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
 from typing import Any, Final, Protocol
@@ -190,9 +191,28 @@ _JSON_DEFAULTS: Final = {"whitespace_pattern": r" ?|\n {0,32}"}
 """Spaces in JSON: any number of them, which JSON allows, is where small models get lost."""
 
 
+_MOST_EXACT: Final = 2**53
+
+
+def _require_exact_numbers(schema: str) -> None:
+    """llguidance reads numbers as float64, which would round larger whole ones.
+
+    Raises:
+        ValueError: a whole number is beyond 2^53, or the schema is no JSON.
+    """
+
+    def exact(digits: str) -> int:
+        if abs(int(digits)) > _MOST_EXACT:
+            raise ValueError(f"the whole number {digits} is beyond 2^53 and would be rounded")
+        return int(digits)
+
+    json.loads(schema, parse_int=exact)
+
+
 def _grammar(matcher: Any, constraint: Constraint) -> str:
     match constraint.kind:
         case "json-schema":
+            _require_exact_numbers(constraint.text)
             return matcher.grammar_from_json_schema(constraint.text, defaults=_JSON_DEFAULTS)
         case "regex":
             return matcher.grammar_from_regex(constraint.text)

@@ -8,7 +8,7 @@ from typing import Any
 
 import gguf
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig
 from ttchat_tui.engine.cpu.checkpoints.safetensors_file import SafetensorsFolder
@@ -19,7 +19,7 @@ _NAMES = {"embed": "token_embd", "norm": "output_norm", "head": "output", "o": "
 _ARCHITECTURES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
 
 
-def permuted(weight: torch.Tensor, heads: int) -> torch.Tensor:
+def permuted(weight: NDArray[Any], heads: int) -> NDArray[Any]:
     """`LlamaModel.permute` of llama.cpp's converter, as it is written there."""
     return (
         weight.reshape(heads, 2, weight.shape[0] // heads // 2, *weight.shape[1:])
@@ -52,10 +52,10 @@ def write_gguf(
         base, bias, _ = part.partition("_bias")
         full = f"{_NAMES[base]}.{'bias' if bias else 'weight'}"
         place = f"blk.{layer[1]}.{full}" if layer else full
-        if matrices is not None and weight.dim() == 2:
-            writer.add_tensor(place, gguf.quants.quantize(weight.numpy(), matrices), raw_dtype=matrices)
+        if matrices is not None and weight.ndim == 2:
+            writer.add_tensor(place, gguf.quants.quantize(weight, matrices), raw_dtype=matrices)
         else:
-            writer.add_tensor(place, weight.numpy())
+            writer.add_tensor(place, weight)
     if config.rope_scaling is not None and config.rope_scaling.kind == "llama3":
         writer.add_tensor("rope_freqs.weight", llama3_factors(config))
     writer.write_header_to_file()

@@ -6,10 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
-from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig
+from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig, RawTensor
 from ttchat_tui.engine.cpu.forward.rope import rope_frequencies
 
 
@@ -21,7 +23,7 @@ class RandomCheckpoint:
     seed: int = 0
     has_bias: bool = False
     has_qk_norm: bool = False
-    rope_factors: torch.Tensor | None = None
+    rope_factors: NDArray[np.float32] | None = None
     stored_bits: Literal[4, 8, 16] = 16
     generation_config: Mapping[str, Any] = field(default_factory=dict)
 
@@ -37,11 +39,22 @@ class RandomCheckpoint:
     def names(self) -> Collection[str]:
         return self._weights.keys()
 
-    def tensor(self, name: str) -> torch.Tensor:
-        return self._weights[name].clone()
+    def tensor(self, name: str) -> NDArray[np.float32]:
+        weight: NDArray[np.float32] = self._weights[name].clone().numpy()
+        return weight
 
     def int4_blocks(self, name: str) -> None:
         """Nothing is held in 4 bits."""
+
+    def raw(self, name: str) -> RawTensor:
+        weight = self.tensor(name)
+        return RawTensor("F32", weight.shape, weight.view(np.uint8).reshape(-1))
+
+    def release(self, name: str) -> None:
+        """Nothing is mapped."""
+
+    def double(self, name: str) -> torch.Tensor:
+        return self._weights[name].double()
 
 
 def naive_logits(checkpoint: RandomCheckpoint, ids: Sequence[int]) -> torch.Tensor:
@@ -49,7 +62,7 @@ def naive_logits(checkpoint: RandomCheckpoint, ids: Sequence[int]) -> torch.Tens
     config = checkpoint.config
 
     def get(name: str) -> torch.Tensor:
-        return checkpoint.tensor(name).double()
+        return checkpoint.double(name)
 
     x = get("embed")[torch.tensor(ids)]
     for index in range(config.layers):
@@ -66,12 +79,12 @@ def _attention(checkpoint: RandomCheckpoint, index: int, x: torch.Tensor) -> tor
 
     def project(name: str, heads: int) -> torch.Tensor:
         """[heads, rows, head_size]."""
-        y = x @ checkpoint.tensor(f"layers.{index}.{name}").double().T
+        y = x @ checkpoint.double(f"layers.{index}.{name}").T
         if checkpoint.has_bias:
-            y = y + checkpoint.tensor(f"layers.{index}.{name}_bias").double()
+            y = y + checkpoint.double(f"layers.{index}.{name}_bias")
         y = y.view(rows, heads, config.head_size).transpose(0, 1)
         if checkpoint.has_qk_norm and name != "v":
-            y = _norm(y, checkpoint.tensor(f"layers.{index}.{name}_norm").double(), config.norm_eps)
+            y = _norm(y, checkpoint.double(f"layers.{index}.{name}_norm"), config.norm_eps)
         return y
 
     groups = config.heads // config.kv_heads
@@ -83,7 +96,7 @@ def _attention(checkpoint: RandomCheckpoint, index: int, x: torch.Tensor) -> tor
     hidden = (distance < 0) | (distance >= window) if window else distance < 0
     scores = (q @ k.transpose(1, 2) / config.head_size**0.5).masked_fill(hidden, float("-inf"))
     y = (scores.softmax(-1) @ v).transpose(0, 1).reshape(rows, -1)
-    return y @ checkpoint.tensor(f"layers.{index}.o").double().T
+    return y @ checkpoint.double(f"layers.{index}.o").T
 
 
 def _norm(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
@@ -92,7 +105,7 @@ def _norm(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
 
 def _rotate(x: torch.Tensor, checkpoint: RandomCheckpoint) -> torch.Tensor:
     """Rotary embedding in half-split order: element i turns with element i + head_size / 2."""
-    frequencies = rope_frequencies(checkpoint.config, checkpoint.rope_factors).double()
+    frequencies = torch.from_numpy(rope_frequencies(checkpoint.config, checkpoint.rope_factors)).double()
     angles = torch.arange(x.shape[1], dtype=torch.float64)[:, None] * frequencies
     first, second = x.chunk(2, dim=-1)
     return torch.cat(

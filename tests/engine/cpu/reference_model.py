@@ -31,7 +31,9 @@ def reference_model(checkpoint: Checkpoint) -> Any:
     state: dict[str, torch.Tensor] = {}
     for name in checkpoint.names:
         *layer, part = name.split(".")
-        state[".".join(["model", *layer, _HF_NAMES[part], "weight"])] = checkpoint.tensor(name)
+        state[".".join(["model", *layer, _HF_NAMES[part], "weight"])] = torch.from_numpy(
+            checkpoint.tensor(name)
+        )
     missing, unexpected = model.load_state_dict(state, strict=False)
     assert (missing, unexpected) == (["lm_head.weight"], [])
     return model.eval()

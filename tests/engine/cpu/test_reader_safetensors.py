@@ -96,20 +96,22 @@ def test_weights_in_several_files_are_found(folder: Path) -> None:
     whole = SafetensorsFolder(folder)
     parts: dict[str, dict[str, torch.Tensor]] = {"a.safetensors": {}, "b.safetensors": {}}
     index: dict[str, str] = {}
-    path = Path()
+    rounded = {name: torch.from_numpy(whole.tensor(name)).bfloat16() for name in whole.names}
     for n, name in enumerate(sorted(whole.names)):
-        path, key = whole._places[name]  # pyright: ignore[reportPrivateUsage]
+        _, key = whole._places[name]  # pyright: ignore[reportPrivateUsage]
         file = sorted(parts)[n % 2]
-        parts[file][key] = whole.tensor(name).to(torch.bfloat16)
+        parts[file][key] = rounded[name]
         index[key] = file
-    expected = {name: whole.tensor(name).to(torch.bfloat16).float() for name in whole.names}
-    path.unlink()
+    (folder / "model.safetensors").unlink()
     for file, tensors in parts.items():
         save_file(tensors, folder / file)
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
     split = SafetensorsFolder(folder)
-    for name, weight in expected.items():
-        assert torch.equal(split.tensor(name), weight)
+    for name, weight in rounded.items():
+        assert torch.equal(torch.from_numpy(split.tensor(name)), weight.float())
+        raw = split.raw(name)
+        assert (raw.kind, raw.shape) == ("BF16", tuple(weight.shape))
+        assert raw.data.tobytes() == weight.view(torch.uint8).numpy().tobytes()
 
 
 def test_a_missing_weight_is_named(folder: Path) -> None:
@@ -125,6 +127,21 @@ def test_a_missing_or_broken_file_is_refused(folder: Path, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(ModelLoadError):
         SafetensorsFolder(folder)
+
+
+def test_a_file_that_was_cut_short_is_refused(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ModelLoadError, match=r"model\.safetensors .*truncated"):
+        SafetensorsFolder(folder)
+
+
+def test_a_type_without_a_conversion_is_refused_by_name(folder: Path) -> None:
+    save_file({"model.norm.weight": torch.ones(4, dtype=torch.int8)}, folder / "model.safetensors")
+    checkpoint = SafetensorsFolder(folder)
+    assert checkpoint.raw("norm").data.tolist() == [1] * 4
+    with pytest.raises(ModelLoadError, match=r"'model\.norm\.weight' .* I8"):
+        checkpoint.tensor("norm")
 
 
 def test_a_config_that_lacks_a_size_names_it() -> None:

@@ -30,7 +30,9 @@ def write_smollm2(parent: Path, file: Path, *, is_rounded: bool = False) -> Path
     gguf = GgufFile(file)
     try:
         tensors = {
-            _upstream_name(name): _weight(name, gguf.tensor(name), is_rounded).bfloat16().contiguous()
+            _upstream_name(name): _weight(name, torch.from_numpy(gguf.tensor(name)), is_rounded)
+            .bfloat16()
+            .contiguous()
             for name in gguf.names
         }
         save_file(tensors, str(folder / "model.safetensors"), metadata={"format": "pt"})

@@ -11,7 +11,8 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import msgspec
-import torch
+import numpy as np
+from numpy.typing import NDArray
 
 from ttchat_tui.engine.cpu.weights.int4_blocks import Int4Blocks
 
@@ -66,6 +67,20 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
         return self.layers * layer + self.vocab_size * self.hidden_size * (1 if self.is_head_tied else 2)
 
 
+class RawTensor(msgspec.Struct, frozen=True):
+    """A weight as the file has it."""
+
+    kind: str
+    """GGML's name of the type (`ggml_types.py`), or of safetensors': F32, F16, BF16 …"""
+    shape: tuple[int, ...]
+    """[out, in] of a matrix."""
+    data: NDArray[np.uint8]
+    """A read-only view of the memory map."""
+    paired_heads: int = 0
+    """Not 0: the rows of each of so many heads are in pair order, (0, half, 1, half + 1 …), as llama.cpp's converter writes q
+    and k of Llama. `tensor` and `int4_blocks` undo it."""
+
+
 class Checkpoint(Protocol):
     """An open model file or folder. A weight is read from a memory map on request."""
 
@@ -78,7 +93,7 @@ class Checkpoint(Protocol):
         ...
 
     @property
-    def rope_factors(self) -> torch.Tensor | None:
+    def rope_factors(self) -> NDArray[np.float32] | None:
         """Divisors of the rotary frequencies [head_size / 2]; None if the file does not contain them."""
         ...
 
@@ -92,7 +107,7 @@ class Checkpoint(Protocol):
         """4 if some matrices are 4-bit blocks, 8 if all have 8 bits with a scale for each 32, else 16."""
         ...
 
-    def tensor(self, name: str) -> torch.Tensor:
+    def tensor(self, name: str) -> NDArray[np.float32]:
         """Read the weight of this canonical name as float32, a copy.
 
         Raises:
@@ -106,4 +121,16 @@ class Checkpoint(Protocol):
         Raises:
             ModelLoadError: it is missing or unreadable.
         """
+        ...
+
+    def raw(self, name: str) -> RawTensor:
+        """The weight of this canonical name, without conversion.
+
+        Raises:
+            ModelLoadError: it is missing, or its type is not known.
+        """
+        ...
+
+    def release(self, name: str) -> None:
+        """Take the pages of `raw(name)` out of this process's memory; they can still be read."""
         ...

@@ -1,19 +1,37 @@
 """A GGUF file as a `Checkpoint`: translates llama.cpp's keys and names and undoes its rotary permutation."""
 
+# numpy's stubs give results of arithmetic, `reshape` and `view` no type at Python 3.10.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 
 from ttchat_tui.engine.base import ModelLoadError
-from ttchat_tui.engine.cpu.checkpoints.checkpoint import FAMILIES, Family, ModelConfig, RopeScaling
+from ttchat_tui.engine.cpu.checkpoints.checkpoint import (
+    FAMILIES,
+    Family,
+    ModelConfig,
+    RawTensor,
+    RopeScaling,
+)
 from ttchat_tui.engine.cpu.checkpoints.gguf_container import GgufContainer, TensorEntry
-from ttchat_tui.engine.cpu.checkpoints.gguf_tensors import holds_int4, holds_int8, read_int4, read_tensor
+from ttchat_tui.engine.cpu.checkpoints.gguf_tensors import (
+    holds_int4,
+    holds_int8,
+    read_int4,
+    read_raw,
+    read_tensor,
+    release,
+)
 from ttchat_tui.engine.cpu.weights.int4_blocks import Int4Blocks
 from ttchat_tui.engine.text.template import TemplateData
 from ttchat_tui.engine.text.tokenizer_gguf import template_from_gguf
@@ -65,7 +83,7 @@ class GgufFile:
         return self._entries.keys()
 
     @property
-    def rope_factors(self) -> torch.Tensor | None:
+    def rope_factors(self) -> NDArray[np.float32] | None:
         entry = self._file.tensors.get("rope_freqs.weight")
         return None if entry is None else read_tensor(self._file.data, entry)
 
@@ -84,7 +102,7 @@ class GgufFile:
             return 4
         return 8 if all(holds_int8(entry) for entry in matrices) else 16
 
-    def tensor(self, name: str) -> torch.Tensor:
+    def tensor(self, name: str) -> NDArray[np.float32]:
         weight = read_tensor(self._file.data, self._entry(name))
         heads = self._permuted_heads(name)
         return half_split_rows(weight, heads) if heads else weight
@@ -96,8 +114,15 @@ class GgufFile:
             return blocks
         return blocks.map_rows(partial(half_split_rows, heads=heads))
 
+    def raw(self, name: str) -> RawTensor:
+        return read_raw(self._file.data, self._entry(name), self._permuted_heads(name))
+
+    def release(self, name: str) -> None:
+        release(self._file.data, self._entry(name))
+
     def close(self) -> None:
-        self._file.data.close()
+        with contextlib.suppress(BufferError):  # A raw tensor is in use. The map closes with it.
+            self._file.data.close()
 
     def _permuted_heads(self, name: str) -> int:
         """The number of heads in which llama.cpp's converter permuted the rows of this weight; 0 if it did not."""
@@ -176,7 +201,7 @@ def canonical_name(name: str) -> str:
     return f"layers.{match[1]}.{_LAYER[match[2]]}"
 
 
-def half_split_rows(weight: torch.Tensor, heads: int) -> torch.Tensor:
+def half_split_rows(weight: NDArray[Any], heads: int) -> NDArray[Any]:
     """Undo `LlamaModel.permute` of llama.cpp's converter: rotary pairs (2i, 2i+1) → (i, i + head_size / 2)."""
     rest = weight.shape[1:]
-    return weight.view(heads, -1, 2, *rest).transpose(1, 2).reshape(weight.shape)
+    return weight.reshape(heads, -1, 2, *rest).swapaxes(1, 2).reshape(weight.shape)

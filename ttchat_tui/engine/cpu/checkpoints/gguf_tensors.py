@@ -1,50 +1,70 @@
-"""GGML tensor data → float32 or 4-bit blocks. Common types in torch (two threads, 0.4 s for SmolLM2), others by the gguf package.
+"""GGML tensor data → float32 or 4-bit blocks. Common types here, others by the gguf package.
 
 Block layouts: https://github.com/ggml-org/ggml/blob/master/src/ggml-common.h. 32 weights to a block.
 """
+
+# numpy's stubs give results of arithmetic, `reshape` and `view` no type at Python 3.10.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from __future__ import annotations
 
 import importlib
 import mmap
-import sys
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, cast
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
 from ttchat_tui.engine.base import ModelLoadError
+from ttchat_tui.engine.cpu.checkpoints.checkpoint import RawTensor
+from ttchat_tui.engine.cpu.checkpoints.float_types import FLOAT_TYPES
+from ttchat_tui.engine.cpu.checkpoints.ggml_types import GGML_TYPES
 from ttchat_tui.engine.cpu.checkpoints.gguf_container import TensorEntry
+from ttchat_tui.engine.cpu.checkpoints.mapped_bytes import Bytes, bytes_at, drop_pages
 from ttchat_tui.engine.cpu.weights.int4_blocks import GROUP, Int4Blocks
-
-_T = TypeVar("_T")
 
 _BLOCK: Final = GROUP
 _Q8_0: Final = 8
 
 
-def read_tensor(data: mmap.mmap, entry: TensorEntry) -> torch.Tensor:
-    """Read the tensor as float32 in its own shape, a copy.
+def read_raw(data: mmap.mmap, entry: TensorEntry, paired_heads: int = 0) -> RawTensor:
+    """The tensor's own bytes.
 
     Raises:
         ModelLoadError: the type is unknown, or the file is truncated.
     """
     try:
-        blocks = read_int4(data, entry)
-        if blocks is not None:
-            return blocks.dequantized()
-        if entry.type_id not in _FLOAT:
-            return _read_with_gguf(data, entry)
-        per_block, block_bytes, unpack = _FLOAT[entry.type_id]
-        return unpack(_raw(data, entry, per_block, block_bytes)).reshape(entry.shape)
+        kind = GGML_TYPES[entry.type_id]
+        view = bytes_at(data, entry.offset, _size(entry))
+    except (ValueError, KeyError) as error:
+        raise _unreadable(entry, error) from error
+    return RawTensor(kind.name, entry.shape, view, paired_heads)
+
+
+def release(data: mmap.mmap, entry: TensorEntry) -> None:
+    """Take the tensor's pages out of this process."""
+    drop_pages(data, entry.offset, _size(entry))
+
+
+def read_tensor(data: mmap.mmap, entry: TensorEntry) -> NDArray[np.float32]:
+    """Read the tensor as float32 in its own shape, a copy.
+
+    Raises:
+        ModelLoadError: the type is unknown, or the file is truncated.
+    """
+    raw = read_raw(data, entry)
+    try:
+        weight = dequantized(raw)
     except (ValueError, KeyError, NotImplementedError) as error:
         raise _unreadable(entry, error) from error
+    release(data, entry)
+    return weight
 
 
 def holds_int4(entry: TensorEntry) -> bool:
     """Whether `read_int4` supports the type."""
-    return entry.type_id in _INT4
+    return entry.type_id in GGML_TYPES and GGML_TYPES[entry.type_id].name in _INT4
 
 
 def holds_int8(entry: TensorEntry) -> bool:
@@ -58,17 +78,41 @@ def read_int4(data: mmap.mmap, entry: TensorEntry) -> Int4Blocks | None:
     Raises:
         ModelLoadError: the file is truncated.
     """
-    if entry.type_id not in _INT4:
+    if not holds_int4(entry):
         return None
-    per_block, block_bytes, unpack = _INT4[entry.type_id]
-    try:
-        blocks = unpack(_raw(data, entry, per_block, block_bytes))
-    except ValueError as error:
-        raise _unreadable(entry, error) from error
-    groups = (*entry.shape[:-1], entry.shape[-1] // GROUP)
+    blocks = _blocks(read_raw(data, entry))
+    release(data, entry)
+    return blocks
+
+
+def dequantized(raw: RawTensor) -> NDArray[np.float32]:
+    """The weights in the order of the file.
+
+    Raises:
+        ValueError, KeyError, NotImplementedError: the gguf package does not know the type.
+    """
+    if raw.kind in _INT4:
+        return _blocks(raw).dequantized()
+    if raw.kind in FLOAT_TYPES:
+        return FLOAT_TYPES[raw.kind].to_float32(raw.data).reshape(raw.shape)
+    if raw.kind == "Q8_0":
+        return _q8_0(raw.data).reshape(raw.shape)
+    return _by_gguf(raw).reshape(raw.shape)
+
+
+def _blocks(raw: RawTensor) -> Int4Blocks:
+    size = next(kind.size for kind in GGML_TYPES.values() if kind.name == raw.kind)
+    blocks = _INT4[raw.kind](raw.data.reshape(-1, size))
+    groups = (*raw.shape[:-1], raw.shape[-1] // GROUP)
     return Int4Blocks(
-        blocks.codes.reshape(entry.shape), blocks.scale.reshape(groups), blocks.minimum.reshape(groups)
+        blocks.codes.reshape(raw.shape), blocks.scale.reshape(groups), blocks.minimum.reshape(groups)
     )
+
+
+def _size(entry: TensorEntry) -> int:
+    """Bytes."""
+    kind = GGML_TYPES[entry.type_id]
+    return entry.elements // kind.weights * kind.size
 
 
 def _unreadable(entry: TensorEntry, error: Exception) -> ModelLoadError:
@@ -78,97 +122,52 @@ def _unreadable(entry: TensorEntry, error: Exception) -> ModelLoadError:
     )
 
 
-def _raw(data: mmap.mmap, entry: TensorEntry, per_block: int, block_bytes: int) -> torch.Tensor:
-    """uint8 [blocks, block_bytes]."""
-    raw = _bytes_of(data, entry, entry.elements // per_block * block_bytes)
-    return torch.frombuffer(raw, dtype=torch.uint8).view(-1, block_bytes)
-
-
-def _bytes_of(data: mmap.mmap, entry: TensorEntry, size: int) -> bytearray:
-    # A writable copy: torch warns about read-only buffers, and the map may be closed later.
-    with memoryview(data) as view:
-        raw = bytearray(view[entry.offset : entry.offset + size])
-    if len(raw) < size:
-        raise ValueError("the file is truncated")
-    if sys.platform == "linux":
-        # Drop the pages from this process, which has its own copy now. The system's cache keeps them.
-        start = entry.offset // mmap.PAGESIZE * mmap.PAGESIZE
-        data.madvise(mmap.MADV_DONTNEED, start, entry.offset + size - start)
-    return raw
-
-
-def _read_with_gguf(data: mmap.mmap, entry: TensorEntry) -> torch.Tensor:
+def _by_gguf(raw: RawTensor) -> NDArray[np.float32]:
     """Read any type with the gguf package, which is imported on demand because that takes 0.2 s."""
     gguf: Any = importlib.import_module("gguf")
     quants: Any = importlib.import_module("gguf.quants")
-    kind = gguf.GGMLQuantizationType(entry.type_id)
-    per_block, block_bytes = gguf.GGML_QUANT_SIZES[kind]
-    raw = _bytes_of(data, entry, entry.elements // per_block * block_bytes)
-    weight = quants.dequantize(np.frombuffer(raw, dtype=np.uint8), kind)
-    return torch.as_tensor(weight, dtype=torch.float32).reshape(entry.shape)
+    weight: Any = quants.dequantize(raw.data, gguf.GGMLQuantizationType[raw.kind])
+    return cast("NDArray[np.float32]", weight).astype(np.float32, copy=False)
 
 
-def _f32(raw: torch.Tensor) -> torch.Tensor:
-    return raw.view(torch.float32)
-
-
-def _f16(raw: torch.Tensor) -> torch.Tensor:
-    return raw.view(torch.float16).float()
-
-
-def _bf16(raw: torch.Tensor) -> torch.Tensor:
-    return raw.view(torch.bfloat16).float()
-
-
-def _q8_0(raw: torch.Tensor) -> torch.Tensor:
+def _q8_0(raw: Bytes) -> NDArray[np.float32]:
     """w = d * q: float16 d, 32 int8."""
-    return raw[:, 2:].contiguous().view(torch.int8).float().mul_(_half(raw, 0))
+    blocks = raw.reshape(-1, _BLOCK + 2)
+    weight = blocks[:, 2:].view(np.int8).astype(np.float32)
+    weight *= _half(blocks, 0)
+    return weight
 
 
-def _q4_0(raw: torch.Tensor) -> Int4Blocks:
+def _q4_0(raw: Bytes) -> Int4Blocks:
     """w = d * (q - 8): float16 d, 32 nibbles."""
     scale = _half(raw, 0)
-    return Int4Blocks(_nibbles(raw[:, 2:]), scale, -8.0 * scale)
+    return Int4Blocks(_nibbles(raw[:, 2:]), scale, np.float32(-8) * scale)
 
 
-def _q4_1(raw: torch.Tensor) -> Int4Blocks:
+def _q4_1(raw: Bytes) -> Int4Blocks:
     """w = d * q + m: float16 d and m, 32 nibbles."""
     return Int4Blocks(_nibbles(raw[:, 4:]), _half(raw, 0), _half(raw, 2))
 
 
-def _q4_k(raw: torch.Tensor) -> Int4Blocks:
+def _q4_k(raw: Bytes) -> Int4Blocks:
     """w = d * s * q - dmin * m: float16 d and dmin, 8 6-bit pairs s and m in 12 bytes, 256 nibbles in 4 runs of 64."""
     low, high, mixed = raw[:, 4:8], raw[:, 8:12], raw[:, 12:16]
     # Pairs 0 to 3: the lower 6 bits. Pairs 4 to 7: four bits in `mixed` and the two upper bits of pairs 0 to 3.
-    s = torch.cat((low & 0x3F, (mixed & 0x0F) | (low >> 6 << 4)), dim=1)
-    m = torch.cat((high & 0x3F, (mixed >> 4) | (high >> 6 << 4)), dim=1)
+    s = np.concatenate((low & 0x3F, (mixed & 0x0F) | (low >> 6 << 4)), axis=1)
+    m = np.concatenate((high & 0x3F, (mixed >> 4) | (high >> 6 << 4)), axis=1)
     codes = _nibbles(raw[:, 16:].reshape(-1, _BLOCK))
     return Int4Blocks(codes, _half(raw, 0) * s, -_half(raw, 2) * m)
 
 
-def _half(raw: torch.Tensor, at: int) -> torch.Tensor:
-    """The float16 at this byte of each block, float32 [blocks, 1]."""
-    return raw[:, at : at + 2].contiguous().view(torch.float16).float()
+def _half(raw: Bytes, at: int) -> NDArray[np.float32]:
+    """The float16 at this byte of each block, [blocks, 1]."""
+    return np.ascontiguousarray(raw[:, at : at + 2]).view(np.float16).astype(np.float32)
 
 
-def _nibbles(packed: torch.Tensor) -> torch.Tensor:
-    """uint8 [blocks, n] → [blocks, 2 n]: low halves first, then high halves."""
-    return torch.cat((packed & 0x0F, packed >> 4), dim=1)
+def _nibbles(packed: Bytes) -> Bytes:
+    """[blocks, n] → [blocks, 2 n]: low halves first, then high halves."""
+    return np.concatenate((packed & np.uint8(15), packed >> np.uint8(4)), axis=1)
 
 
-_Layout: TypeAlias = tuple[int, int, Callable[[torch.Tensor], _T]]
-"""Weights per block, bytes per block, reader of uint8 [blocks, bytes]."""
-
-_INT4: Final[dict[int, _Layout[Int4Blocks]]] = {
-    2: (_BLOCK, 18, _q4_0),
-    3: (_BLOCK, 20, _q4_1),
-    12: (256, 144, _q4_k),
-}
-"""By GGML type. Q4_0, Q4_1, Q4_K."""
-_FLOAT: Final[dict[int, _Layout[torch.Tensor]]] = {
-    0: (1, 4, _f32),
-    1: (1, 2, _f16),
-    _Q8_0: (_BLOCK, 34, _q8_0),
-    30: (1, 2, _bf16),
-}
-"""By GGML type. F32, F16, Q8_0, BF16."""
+_INT4: Final[dict[str, Callable[[Bytes], Int4Blocks]]] = {"Q4_0": _q4_0, "Q4_1": _q4_1, "Q4_K": _q4_k}
+"""Reader of [blocks, bytes]."""

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
-import safetensors
-import torch
+import numpy as np
+from numpy.typing import NDArray
 
 from ttchat_tui.engine.base import ModelLoadError
-from ttchat_tui.engine.cpu.checkpoints.checkpoint import FAMILIES, Family, ModelConfig, RopeScaling
+from ttchat_tui.engine.cpu.checkpoints.checkpoint import (
+    FAMILIES,
+    Family,
+    ModelConfig,
+    RawTensor,
+    RopeScaling,
+)
+from ttchat_tui.engine.cpu.checkpoints.safetensors_container import SafetensorsContainer
 from ttchat_tui.engine.text.json_file import read_json, read_json_if_there
 
 _TOP: Final = {"model.embed_tokens.weight": "embed", "model.norm.weight": "norm", "lm_head.weight": "head"}
@@ -37,7 +43,7 @@ _IGNORED: Final = re.compile(r".*\.rotary_emb\.inv_freq")
 
 
 class SafetensorsFolder:
-    """A `Checkpoint`. Each file is memory-mapped while one of its tensors is read."""
+    """A `Checkpoint`."""
 
     def __init__(self, folder: Path) -> None:
         """
@@ -51,22 +57,31 @@ class SafetensorsFolder:
             raise ModelLoadError(f"{folder} contains {reason}, which our own forward does not run.")
         self._places = _locate_tensors(folder)
         self.config = read_config(raw)
-        self.rope_factors: torch.Tensor | None = None
+        self.rope_factors: NDArray[np.float32] | None = None
         self.generation_config: Mapping[str, Any] = read_json_if_there(folder / "generation_config.json")
 
     @property
     def names(self) -> Collection[str]:
         return self._places.keys()
 
-    def tensor(self, name: str) -> torch.Tensor:
+    def tensor(self, name: str) -> NDArray[np.float32]:
+        file, key = self._place(name)
+        weight = file.float32(key)
+        file.release(key)
+        return weight
+
+    def raw(self, name: str) -> RawTensor:
+        file, key = self._place(name)
+        return file.raw(key)
+
+    def release(self, name: str) -> None:
+        file, key = self._place(name)
+        file.release(key)
+
+    def _place(self, name: str) -> tuple[SafetensorsContainer, str]:
         if name not in self._places:
             raise ModelLoadError(f"{self._folder} has no tensor {name!r}.", "Download the model again.")
-        path, key = self._places[name]
-        try:
-            with _open(path) as file:
-                return file.get_tensor(key).float()
-        except (OSError, safetensors.SafetensorError) as error:
-            raise ModelLoadError(f"{path} cannot be read: {error}.", "Download the model again.") from error
+        return self._places[name]
 
     @property
     def stored_bits(self) -> Literal[4, 8, 16]:
@@ -161,31 +176,19 @@ def _sliding(raw: Mapping[str, Any]) -> tuple[int, tuple[bool, ...]]:
     return window, tuple(layer >= first for layer in range(raw["num_hidden_layers"]))
 
 
-def _open(path: Path) -> AbstractContextManager[Any]:
-    """A safetensors file, as the package's untyped handle."""
-    safe_open: Callable[..., Any] = cast(Any, safetensors).safe_open
-    return safe_open(path, framework="pt")
-
-
-def _locate_tensors(folder: Path) -> dict[str, tuple[Path, str]]:
+def _locate_tensors(folder: Path) -> dict[str, tuple[SafetensorsContainer, str]]:
     """Canonical name → file and the name in it."""
     index = folder / "model.safetensors.index.json"
     if index.exists():
         weight_map: dict[str, str] = read_json(index).get("weight_map", {})
-        places = {key: folder / name for key, name in weight_map.items()}
+        files = {name: SafetensorsContainer(folder / name) for name in set(weight_map.values())}
+        places = {key: files[name] for key, name in weight_map.items()}
     else:
-        places: dict[str, Path] = {}
-        for path in sorted(folder.glob("*.safetensors")):
-            try:
-                with _open(path) as file:
-                    places.update(dict.fromkeys(file.keys(), path))
-            except (OSError, safetensors.SafetensorError) as error:
-                raise ModelLoadError(
-                    f"{path} cannot be read: {error}.", "Download the model again."
-                ) from error
+        containers = [SafetensorsContainer(path) for path in sorted(folder.glob("*.safetensors"))]
+        places = {key: file for file in containers for key in file.names}
     if not places:
         raise ModelLoadError(f"{folder} contains no safetensors files.", "Download the model again.")
-    return {_canonical(key): (path, key) for key, path in places.items() if not _IGNORED.fullmatch(key)}
+    return {_canonical(key): (file, key) for key, file in places.items() if not _IGNORED.fullmatch(key)}
 
 
 def _canonical(key: str) -> str:

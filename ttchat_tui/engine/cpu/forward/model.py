@@ -18,6 +18,7 @@ from ttchat_tui.engine.cpu.forward.kv_fork import KVFork
 from ttchat_tui.engine.cpu.forward.rope import RopeTable
 from ttchat_tui.engine.cpu.native.library import Library
 from ttchat_tui.engine.cpu.native.step import CACHE_TYPE, native_step_of
+from ttchat_tui.engine.cpu.tensors import tensor_of
 from ttchat_tui.engine.cpu.weights.weights import LayerWeights, Weights
 
 
@@ -56,7 +57,7 @@ class DecoderModel:
         rows = len(ids)
         kv.reserve(rows)
         x = functional.embedding(ids, self._weights.embed).float()
-        rotations = self._rope.rotations(kv.next_positions(rows))
+        rotations = tensor_of(self._rope.rotations(kv.next_positions(rows))).unsqueeze(1)
         if self.native is not None:
             self.native.run(x, rotations, kv)
         else:

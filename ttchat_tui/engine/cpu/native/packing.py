@@ -6,6 +6,7 @@ from typing import Final
 
 import torch
 
+from ttchat_tui.engine.cpu.tensors import tensor_of
 from ttchat_tui.engine.cpu.weights.int4_blocks import GROUP, Int4Blocks
 
 WIDTH: Final = 32
@@ -26,9 +27,10 @@ def fits(outputs: int, inputs: int) -> bool:
 def packed_4_bit(blocks: Int4Blocks, *, is_paired: bool = False) -> torch.Tensor:
     """uint8 [outputs / 32, inputs / 32, 2, 320]: codes, two to a byte, then float16 scales and minima."""
     outputs, groups = blocks.scale.shape
-    codes = blocks.codes.view(outputs // _LANES, _LANES, groups, 4, 2, 4)
+    codes = tensor_of(blocks.codes).view(outputs // _LANES, _LANES, groups, 4, 2, 4)
     both = codes[:, :, :, :, 0] | codes[:, :, :, :, 1] << 4
-    parts = (_by_tile(both.flatten(3)), _halves(blocks.scale), _halves(blocks.minimum))
+    scale, minimum = tensor_of(blocks.scale), tensor_of(blocks.minimum)
+    parts = (_by_tile(both.flatten(3)), _halves(scale), _halves(minimum))
     return _in_tiles(torch.cat(parts, dim=2), is_paired)
 
 

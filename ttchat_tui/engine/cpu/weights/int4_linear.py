@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import torch
 
+from ttchat_tui.engine.cpu.tensors import tensor_of
 from ttchat_tui.engine.cpu.weights.int4_blocks import GROUP, Int4Blocks
 from ttchat_tui.engine.cpu.weights.linear import Packed, with_bias
 
@@ -28,8 +29,11 @@ class Int4Linear:
             RuntimeError: torch has no such kernel, or not for this shape (`fits_int4`).
         """
         # torch.ops, because the operators have no public name.
-        self._packed: Packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(blocks.codes.int(), 1)
-        self._scale_zero = torch.stack((blocks.scale.t(), blocks.zero.t()), dim=-1).bfloat16().contiguous()
+        self._packed: Packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(
+            tensor_of(blocks.codes).int(), 1
+        )
+        scale, zero = tensor_of(blocks.scale), tensor_of(blocks.zero)
+        self._scale_zero = torch.stack((scale.t(), zero.t()), dim=-1).bfloat16().contiguous()
         self._bias = bias
         self._run: Any = torch.ops.aten._weight_int4pack_mm_for_cpu.default
 

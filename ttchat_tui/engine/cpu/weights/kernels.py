@@ -15,6 +15,7 @@ import torch
 
 from ttchat_tui.engine.cpu.native.library import Library
 from ttchat_tui.engine.cpu.native.linear import NativeLinear
+from ttchat_tui.engine.cpu.tensors import tensor_of
 from ttchat_tui.engine.cpu.weights.int4_blocks import CENTRE, GROUP, Int4Blocks
 from ttchat_tui.engine.cpu.weights.int4_linear import Int4Linear
 from ttchat_tui.engine.cpu.weights.int8_head import Int8Scan
@@ -102,9 +103,9 @@ def _int8(generator: torch.Generator) -> _Probe:
 def _int4(generator: torch.Generator) -> _Probe:
     codes = torch.randint(0, 16, (_OUT, _IN), generator=generator, dtype=torch.uint8)
     scale, zero = (torch.randn(_OUT, _IN // GROUP, generator=generator).bfloat16().float() for _ in range(2))
-    blocks = Int4Blocks(codes, scale, zero - CENTRE * scale)
+    blocks = Int4Blocks(codes.numpy(), scale.numpy(), (zero - CENTRE * scale).numpy())
     bias = torch.randn(_OUT, generator=generator)
-    return Int4Linear(blocks, bias), blocks.dequantized(), bias
+    return Int4Linear(blocks, bias), tensor_of(blocks.dequantized()), bias
 
 
 def _native(library: Library, generator: torch.Generator, bits: int) -> _Probe:
@@ -114,8 +115,8 @@ def _native(library: Library, generator: torch.Generator, bits: int) -> _Probe:
         scale, minimum = (
             torch.randn(_NATIVE_OUT, _IN // GROUP, generator=generator).half().float() for _ in range(2)
         )
-        blocks = Int4Blocks(codes, scale, minimum)
-        return NativeLinear(library, blocks, bias), blocks.dequantized(), bias
+        blocks = Int4Blocks(codes.numpy(), scale.numpy(), minimum.numpy())
+        return NativeLinear(library, blocks, bias), tensor_of(blocks.dequantized()), bias
     weight = torch.randint(-127, 128, (_NATIVE_OUT, _IN), generator=generator).float()
     weight[:, ::GROUP] = 127.0  # Makes the kernel choose exactly the scale below.
     weight *= 2.0 ** -torch.randint(5, 9, (_NATIVE_OUT, 1), generator=generator)

@@ -1,17 +1,23 @@
 """Construction of a `Linear` from weights of the checkpoint, in the format of the plan."""
 
+# numpy's stubs give results of arithmetic, `reshape` and `view` no type at Python 3.10.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import Checkpoint
 from ttchat_tui.engine.cpu.native.library import Library
 from ttchat_tui.engine.cpu.native.linear import NativeHead, NativeLinear
 from ttchat_tui.engine.cpu.native.packing import fits
+from ttchat_tui.engine.cpu.tensors import tensor_of
 from ttchat_tui.engine.cpu.weights.int4_blocks import Int4Blocks, concatenated, quantized
 from ttchat_tui.engine.cpu.weights.int4_linear import Int4Linear, fits_int4
 from ttchat_tui.engine.cpu.weights.int8_head import RescoredHead
@@ -42,7 +48,7 @@ class MatrixPart(msgspec.Struct, frozen=True):
     """Canonical name of the weight."""
     bias: str = ""
     """Canonical name of its bias, if it has one."""
-    reorder: Callable[[torch.Tensor], torch.Tensor] | None = None
+    reorder: Callable[[NDArray[Any]], NDArray[Any]] | None = None
     """Permutes the rows; None keeps their order."""
     factor: float = 1.0
 
@@ -72,7 +78,7 @@ class MatrixBuilder:
                 return JoinedLinear([self.matrix(part) for part in parts])
             if held := [part for part in blocks if part is not None]:
                 return self._int4(concatenated(held), self._bias(parts))
-        return self._plain(torch.cat([self._weight(part) for part in parts]), self._bias(parts))
+        return self._plain(self._joined(parts), self._bias(parts))
 
     def head(self, name: str, rows: torch.Tensor) -> Linear:
         """The output head: float32 hidden, normed but for the norm's weight → float32 logits.
@@ -81,12 +87,12 @@ class MatrixBuilder:
             name: of the head's weight; `embed` if it is tied.
             rows: that weight as a lookup table.
         """
-        norm = self._checkpoint.tensor("norm")
+        norm = tensor_of(self._checkpoint.tensor("norm"))
         if self._library is not None:
             return NativeHead(self._library, rows, norm)
         if self._plan.has_int8_head:
             return RescoredHead(rows, norm)
-        weight = self._checkpoint.tensor(name).mul_(norm)
+        weight = tensor_of(self._checkpoint.tensor(name)).mul_(norm)
         is_f16 = self._plan.format != "fp32" and self._plan.rest == "f16" and fits_f16(weight)
         return F16Linear(weight) if is_f16 else Fp32Head(weight)
 
@@ -94,22 +100,22 @@ class MatrixBuilder:
         """4 bits if all parts have 4-bit blocks, else 8."""
         blocks = [self._blocks(part) for part in parts] if self._plan.format == "int4" else []
         held = [part for part in blocks if part is not None]
-        weight = (
-            concatenated(held)
-            if len(held) == len(parts)
-            else torch.cat([self._weight(part) for part in parts])
-        )
+        weight = concatenated(held) if len(held) == len(parts) else self._joined(parts)
         shape = weight.codes.shape if isinstance(weight, Int4Blocks) else weight.shape
         if not fits(*shape):
-            return self._plain(torch.cat([self._weight(part) for part in parts]), self._bias(parts))
+            return self._plain(self._joined(parts), self._bias(parts))
         return NativeLinear(library, weight, self._bias(parts), is_paired=is_gate_up)
 
-    def _weight(self, part: MatrixPart) -> torch.Tensor:
+    def _joined(self, parts: Sequence[MatrixPart]) -> torch.Tensor:
+        """float32, rows concatenated."""
+        return tensor_of(np.concatenate([self._weight(part) for part in parts]))
+
+    def _weight(self, part: MatrixPart) -> NDArray[np.float32]:
         return _placed(self._checkpoint.tensor(part.name), part)
 
     def _bias(self, parts: Sequence[MatrixPart]) -> torch.Tensor | None:
         biases = [_placed(self._checkpoint.tensor(part.bias), part) for part in parts if part.bias]
-        return torch.cat(biases) if biases else None
+        return tensor_of(np.concatenate(biases)) if biases else None
 
     def _blocks(self, part: MatrixPart) -> Int4Blocks | None:
         """4-bit blocks, if the file has them or the plan rounds to them, and the kernel supports the shape; else None."""
@@ -125,7 +131,7 @@ class MatrixBuilder:
         linear = Int4Linear(blocks, bias)
         if not self._plan.prefill_copy:
             return linear
-        return ByRows(linear, BF16Linear(blocks.dequantized(), bias), _INT4_ROWS)
+        return ByRows(linear, BF16Linear(tensor_of(blocks.dequantized()), bias), _INT4_ROWS)
 
     def _plain(self, weight: torch.Tensor, bias: torch.Tensor | None) -> Linear:
         match self._plan.format:
@@ -141,6 +147,6 @@ class MatrixBuilder:
                 return Fp32Linear(weight, bias)
 
 
-def _placed(tensor: torch.Tensor, part: MatrixPart) -> torch.Tensor:
-    ordered = part.reorder(tensor) if part.reorder else tensor
-    return ordered * part.factor if part.factor != 1.0 else ordered
+def _placed(weight: NDArray[np.float32], part: MatrixPart) -> NDArray[np.float32]:
+    ordered = part.reorder(weight) if part.reorder else weight
+    return ordered * np.float32(part.factor) if part.factor != 1.0 else ordered

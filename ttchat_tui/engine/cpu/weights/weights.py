@@ -4,6 +4,9 @@ What can be computed once is folded into the weights: the attention scale into q
 the head, the rotary order into the rows of q and k. q, k and v are one matrix, gate and up another.
 """
 
+# numpy's stubs give results of arithmetic, `reshape` and `view` no type at Python 3.10.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import math
@@ -12,11 +15,14 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 
 import msgspec
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import Checkpoint, ModelConfig
 from ttchat_tui.engine.cpu.forward.rope import pair_rows
 from ttchat_tui.engine.cpu.native.library import Library
+from ttchat_tui.engine.cpu.tensors import tensor_of
 from ttchat_tui.engine.cpu.weights.linear import Linear, fits_f16
 from ttchat_tui.engine.cpu.weights.matrices import MatrixBuilder, MatrixPart
 from ttchat_tui.engine.cpu.weights.precision import WeightPlan
@@ -88,8 +94,9 @@ def _convert_ends(
     return embed, build.head("head", _table(checkpoint.tensor("head"), plan))
 
 
-def _table(weight: torch.Tensor, plan: WeightPlan) -> torch.Tensor:
+def _table(rows: NDArray[np.float32], plan: WeightPlan) -> torch.Tensor:
     """A lookup table of rows."""
+    weight = tensor_of(rows)
     return weight.half() if plan.format != "fp32" and fits_f16(weight) else weight
 
 
@@ -99,7 +106,7 @@ def _convert_layer(checkpoint: Checkpoint, index: int, build: MatrixBuilder) -> 
     def has(part: str) -> bool:
         return f"layers.{index}.{part}" in checkpoint.names
 
-    def get(part: str) -> torch.Tensor:
+    def get(part: str) -> NDArray[np.float32]:
         return checkpoint.tensor(f"layers.{index}.{part}")
 
     def matrix_part(part: str, heads: int = 0, factor: float = 1.0) -> MatrixPart:
@@ -111,19 +118,19 @@ def _convert_layer(checkpoint: Checkpoint, index: int, build: MatrixBuilder) -> 
     # A norm over q would undo a scale before it, so the scale goes into the norm's weight.
     q_scale = 1.0 if has("q_norm") else scale
     return LayerWeights(
-        attn_norm=get("attn_norm"),
-        ffn_norm=get("ffn_norm"),
+        attn_norm=tensor_of(get("attn_norm")),
+        ffn_norm=tensor_of(get("ffn_norm")),
         qkv=build.matrix(
             matrix_part("q", config.heads, q_scale), matrix_part("k", config.kv_heads), matrix_part("v")
         ),
         o=build.matrix(matrix_part("o")),
         gate_up=build.matrix(matrix_part("gate"), matrix_part("up"), is_gate_up=True),
         down=build.matrix(matrix_part("down")),
-        qk_norm=_qk_norm(config, get("q_norm") * scale, get("k_norm")) if has("q_norm") else None,
+        qk_norm=_qk_norm(config, get("q_norm") * np.float32(scale), get("k_norm")) if has("q_norm") else None,
         window=config.window_of(index),
     )
 
 
-def _qk_norm(config: ModelConfig, q_norm: torch.Tensor, k_norm: torch.Tensor) -> torch.Tensor:
-    q_rows = pair_rows(q_norm, 1).expand(config.heads, -1)
-    return torch.cat((q_rows, pair_rows(k_norm, 1).expand(config.kv_heads, -1)))
+def _qk_norm(config: ModelConfig, q_norm: NDArray[np.float32], k_norm: NDArray[np.float32]) -> torch.Tensor:
+    q_rows = np.tile(pair_rows(q_norm, 1), (config.heads, 1))
+    return tensor_of(np.concatenate((q_rows, np.tile(pair_rows(k_norm, 1), (config.kv_heads, 1)))))

@@ -101,7 +101,7 @@ def test_a_stuck_app_whose_terminal_has_gone_ends_and_keeps_the_reply(tmp_path: 
     gate = StreamGate()
     with serving(ScriptedServer(VLLM, Script(replies=("one two three four",), stepped=True), gate)) as server:
         environ = {"TTCHAT_ENGINE": "remote", "TTCHAT_MODEL": MODEL, "OPENAI_BASE_URL": server.base_url}
-        with closing(app_that("ChatScreen.action_help = waits", tmp_path, **environ)) as app:
+        with closing(app_that("TtchatApp.action_help = waits", tmp_path, **environ)) as app:
             app.until("● ready")
             app.type("count\r")
             gate.release(1)

@@ -93,8 +93,9 @@ def test_an_override_replaces_the_defaults_and_none_takes_the_key_away() -> None
     assert not {"ctrl+n", "f1"} & set(made)
 
 
-def test_only_quit_works_in_dialogs() -> None:
-    assert [(binding.action, binding.priority) for binding in bindings(TABLE, {}, "app")] == [("quit", True)]
+def test_only_help_and_quit_work_in_dialogs() -> None:
+    of_app = [(binding.action, binding.priority) for binding in bindings(TABLE, {}, "app")]
+    assert of_app == [("help", True), ("quit", True)]
     assert not any(binding.priority for binding in bindings(TABLE, {}))
 
 
@@ -278,17 +279,25 @@ async def test_the_footer_shows_the_prompts_keys_and_the_screens() -> None:
         assert re.search(r"enter +send +ctrl\+j +newline +esc +stop +ctrl\+n +new", footer)
 
 
-async def test_the_help_lists_every_action_with_its_keys_and_closes_by_each_of_its_keys() -> None:
+async def test_the_help_lists_every_action_with_its_keys_and_closes() -> None:
     app = ChatApp()
-    async with app.run_test(size=(84, 130)) as pilot:
-        for key in ("escape", "f12"):
-            app.push_screen(HelpScreen({"help": "f12"}))
-            await pilot.pause()
-            shown = "\n".join(screen_text(app))
-            assert [action.title for action in TABLE if action.title not in shown] == []
-            assert re.search(r"F12, /help +Help", shown)
-            await pilot.press(key)
-            assert isinstance(app.screen, Chat)
+    async with app.run_test(size=(84, 140)) as pilot:
+        app.push_screen(HelpScreen({"help": "f12"}))
+        await pilot.pause()
+        shown = "\n".join(screen_text(app))
+        assert [action.title for action in TABLE if action.title not in shown] == []
+        assert re.search(r"F12, /help +Help", shown)
+        await pilot.press("escape")
+        assert isinstance(app.screen, Chat)
+
+
+async def test_the_help_begins_with_the_place_of_the_focus() -> None:
+    app = ChatApp()
+    async with app.run_test(size=(84, 30)) as pilot:
+        app.push_screen(HelpScreen({}, place="In the sampling panel"))
+        await pilot.pause()
+        shown = "\n".join(screen_text(app))
+        assert -1 < shown.index("In the sampling panel") < shown.index("Send the message")
 
 
 async def test_the_help_scrolls_on_a_small_screen() -> None:

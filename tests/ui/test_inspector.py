@@ -78,6 +78,13 @@ async def test_a_cursor_walks_the_tokens_and_a_panel_says_what_is_known(
         assert text(chat).cursor == 2, "the doubtful one"
         await pilot.press("home", "n")
         assert text(chat).cursor == 2
+        await pilot.press("f1")
+        await shows(pilot, chat, "Help: Inspector")
+        for word, line in (("limit", "n N p                  Next or previous"), ("written", "▸ written")):
+            await pilot.press("ctrl+u", *word)
+            await shows(pilot, chat, line)
+        await pilot.press("f1")
+        assert isinstance(chat.app.screen, InspectorScreen), "the key of help closes it too"
         await pilot.press("t")
         await shows(pilot, chat, "probability: below 75%  below 50%")
         await pilot.press(">", "t")

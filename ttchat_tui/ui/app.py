@@ -188,6 +188,19 @@ class TtchatApp(PatchedApp, inherit_bindings=False):
             if with_errors or old.severity != "error":
                 self.remove_toast(old)
 
+    def action_help(self) -> None:
+        """Explain the screen that is shown; on the help itself, close it."""
+        if isinstance(self.screen, deferred.help.HelpScreen):
+            self.screen.action_cancel()
+            return
+        config = self.services.config
+        ui = config.ui
+        prompt_keys = {"send": ",".join(ui.submit_keys), "newline": ",".join(ui.newline_keys)}
+        about = None if self.screen is self.chat else self.screen
+        around = self.focused.ancestors_with_self if self.focused is not None else ()
+        place = next((node.help_title for node in around if hasattr(node, "help_title")), "")
+        self.push_screen(deferred.help.HelpScreen({**config.keys, **prompt_keys}, ui.editing, about, place))
+
     async def action_quit(self) -> None:
         """Quit, from any screen or dialog."""
         self._leave(0)

@@ -134,7 +134,7 @@ TABLE: Final[tuple[Action, ...]] = (
     Action("theme", "Choose a theme", "View", "Try the themes and keep one.", slash="/theme", argument="name"),
     Action("show_log", "Show the log", "App", "Show what the app and the engine have logged.", slash="/log"),
     Action("palette", "All commands", "App", "Search and run any command.", "ctrl+p", footer="commands"),
-    Action("help", "Help", "App", "Show keys and commands.", "f1", "/help", footer="help"),
+    Action("help", "Help", "App", "Show keys and commands; over another screen, its own.", "f1", "/help", footer="help", scope="app"),
     Action("quit", "Quit", "App", "Close the app; everything is kept.", "ctrl+q", "/quit", alias="/exit", scope="app"),
 )  # fmt: skip
 

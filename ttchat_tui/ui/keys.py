@@ -16,7 +16,8 @@ _ALIASES: Final[dict[str, str]] = {
 
 _LABELS: Final[dict[str, str]] = {
     "escape": "esc", "question_mark": "?", "slash": "/", "full_stop": ".", "minus": "-", "pageup": "pgup",
-    "pagedown": "pgdn", "up": "↑", "down": "↓", "left": "←", "right": "→",
+    "pagedown": "pgdn", "up": "↑", "down": "↓", "left": "←", "right": "→", "plus": "+", "less_than_sign": "<",
+    "greater_than_sign": ">",
 }  # fmt: skip
 
 _MODIFIERS: Final = ("ctrl", "alt", "shift", "super")

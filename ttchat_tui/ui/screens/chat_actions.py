@@ -344,12 +344,9 @@ class ChatActions(SidebarScreen):
         """From the palette and as `/quit`; the key's action is the app's."""
         await self.app.action_quit()
 
-    def action_help(self) -> None:
-        ui = self.services.config.ui
-        prompt_keys = {"send": ",".join(ui.submit_keys), "newline": ",".join(ui.newline_keys)}
-        self.app.push_screen(
-            deferred.help.HelpScreen({**self.services.config.keys, **prompt_keys}, ui.editing)
-        )
+    async def action_help(self) -> None:
+        """From the palette and as `/help`; the key's action is the app's, which also explains other screens."""
+        await self.app.run_action("help")
 
     # --- messages from the sidebars, handled by name: their classes are imported after this one
 

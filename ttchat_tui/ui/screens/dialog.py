@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final, TypeVar
+from collections.abc import Sequence
+from typing import ClassVar, Final, TypeVar
 
 from textual import events
 from textual.app import ComposeResult
@@ -30,7 +31,10 @@ class Dialog(DimmingScreen[Result | None]):
     heading = ""
     keys = CLOSES
     """The line of keys at the bottom of the box."""
-    BINDINGS = [Binding("escape", "cancel", "Cancel", show=False)]
+    help_lines: ClassVar[Sequence[tuple[str, str]]] = ()
+    """What the help (F1) says about this screen after its bindings: keys of Textual's widgets, or signs, and words. A widget
+    with keys of its own has `help_title` and may have `help_lines` too."""
+    BINDINGS = [Binding("escape", "cancel", "Close", show=False)]
 
     def body(self) -> ComposeResult:
         """The widgets inside the box."""

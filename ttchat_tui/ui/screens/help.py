@@ -1,9 +1,10 @@
-"""The help: keys and commands, from the action table."""
+"""The help: keys and commands, from the action table; over another screen, that screen's own keys, from its bindings."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from rich.cells import cell_len
 from textual import on
@@ -11,15 +12,19 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import VerticalScroll
 from textual.content import Content
+from textual.dom import DOMNode
+from textual.screen import Screen
 from textual.widgets import Input, Static
 
 from ttchat_tui.config.schema import EditingStyle
-from ttchat_tui.ui.commands import BY_NAME, TABLE, Action, grouped, keys_of
+from ttchat_tui.ui.commands import TABLE, Action, grouped, keys_of
 from ttchat_tui.ui.keys import key_label
 from ttchat_tui.ui.screens.dialog import Dialog
-from ttchat_tui.ui.textual_patches.privates import add_bindings
 from ttchat_tui.ui.widgets.cells import pad_to_cells
 from ttchat_tui.ui.widgets.line_field import LineField
+
+Group: TypeAlias = tuple[str, Sequence[tuple[str, str]]]
+"""A heading with its lines: keys, and what they do."""
 
 EDITING = (
     ("↑ ↓", "Earlier prompts, from the draft's first and last line"),
@@ -88,6 +93,13 @@ SEARCH = (
     ("n N", "Next or previous hit in the conversation"),
 )
 
+PREVIEW = (
+    ("d", "Draw twenty tokens; again, another twenty"),
+    ("▸", "The token that the reply has"),
+    ("bars", "What is kept, and its share after the cuts"),
+    ("grey rows", "What a rule cuts, named behind its share before the cuts"),
+)
+
 SAMPLING = (
     ("↑ ↓", "Previous or next value; the system prompt is last"),
     ("← →", "Decrease or increase; with shift by ten steps"),
@@ -101,6 +113,7 @@ PLACES = (
     ("In a search", SEARCH),
     ("In the list of conversations", HISTORY),
     ("In the sampling panel", SAMPLING),
+    ("In the sampler's preview", PREVIEW),
 )
 
 KEY_WIDTH = 22
@@ -110,7 +123,8 @@ MOST_KEYS = 2
 
 
 class HelpScreen(Dialog[None]):
-    """Scrolls with the arrow and page keys while a filter is typed. Escape and the keys of help (F1) close it."""
+    """Scrolls with the arrow and page keys while a filter is typed. Escape closes it, and so does the app for the keys of
+    help (F1)."""
 
     heading = "Help"
     AUTO_FOCUS = "Input"
@@ -121,17 +135,31 @@ class HelpScreen(Dialog[None]):
         Binding("pageup", "scroll_page(-1)", "Page up", show=False),
     ]
 
-    def __init__(self, overrides: Mapping[str, str], editing: EditingStyle = "default") -> None:
+    def __init__(
+        self,
+        overrides: Mapping[str, str],
+        editing: EditingStyle = "default",
+        about: Screen[Any] | None = None,
+        place: str = "",
+    ) -> None:
+        """`overrides`: config's keys. `about`: the screen below, if it is not the chat; one without keys of its own gets the
+        help of the chat. `place`: the heading in it with which to begin."""
         super().__init__()
-        prompt = ("In the prompt", [*{**dict(EDITING), **dict(MORE_EDITING[editing])}.items()])
-        actions = [
-            (title, [(_keys_and_command(action, overrides), action.title) for action in actions])
-            for title, actions in grouped(TABLE)
-        ]
-        self._groups = [*actions, prompt, *PLACES]
+        self._groups = groups_about(about) if about is not None else []
         """Headings, each with its lines: keys, and what they do."""
-        close = [Binding(key, "cancel", "Close", show=False) for key in keys_of(BY_NAME["help"], overrides)]
-        add_bindings(self, close)
+        if about is not None and self._groups:
+            self.heading = f"Help: {getattr(about, 'heading', '') or self._groups[0][0]}"
+        else:
+            prompt = ("In the prompt", [*{**dict(EDITING), **dict(MORE_EDITING[editing])}.items()])
+            self._groups = [
+                *(
+                    (title, [(_keys_and_command(action, overrides), action.title) for action in actions])
+                    for title, actions in grouped(TABLE)
+                ),
+                prompt,
+                *PLACES,
+            ]
+            self._groups.sort(key=lambda group: group[0] != place)
 
     def body(self) -> ComposeResult:
         yield LineField(placeholder="Filter", compact=True)
@@ -168,6 +196,43 @@ class HelpScreen(Dialog[None]):
     def action_scroll_page(self, pages: int) -> None:
         scroll = self.query_one(VerticalScroll)
         scroll.scroll_relative(y=pages * scroll.size.height, animate=False, immediate=True)
+
+
+def groups_about(screen: Screen[Any]) -> list[Group]:
+    """The keys of a screen, then those of its widgets that have a `help_title`, as their classes bind them. Bindings one
+    after the other with the same description share a line. `help_lines` of a screen or widget, pairs of keys or a sign and
+    words, follow; `help_title` of a screen is its `heading`."""
+    nodes = {type(screen): screen} | {
+        type(node): node for node in screen.query("*").results() if hasattr(node, "help_title")
+    }
+    groups = [
+        (
+            getattr(node, "help_title", None) or getattr(screen, "heading", ""),
+            [*_lines_of(node), *getattr(node, "help_lines", ())],
+        )
+        for node in nodes.values()
+    ]
+    return [(title, lines) for title, lines in groups if lines]
+
+
+def _lines_of(node: DOMNode) -> list[tuple[str, str]]:
+    """What the classes of this package bind in a node. Textual's own are left out, and escape, which each box names."""
+    package = __name__.partition(".")[0]
+    own = [
+        each
+        for each in type(node).__mro__
+        if each.__module__.startswith(f"{package}.") and each is not Dialog
+    ]
+    bound: Iterable[Any] = (binding for each in own for binding in vars(each).get("BINDINGS", ()))
+    lines: list[tuple[str, str]] = []
+    for binding in Binding.make_bindings(bound):
+        keys, words = key_label(binding.key), binding.description
+        if not words:
+            continue
+        if lines and lines[-1][1] == words:
+            keys = f"{lines.pop()[0]} {keys}"
+        lines.append((keys, words))
+    return lines
 
 
 def _keys_and_command(action: Action, overrides: Mapping[str, str]) -> str:

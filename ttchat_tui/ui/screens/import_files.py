@@ -37,6 +37,10 @@ class ImportFiles(Dialog[ImportReport]):
 
     heading = "Import conversations"
     AUTO_FOCUS = "Input"
+    help_lines = (
+        ("enter", "Check the file; once it is checked, import it"),
+        ("esc", "While it imports: stop, and say what was imported"),
+    )
 
     def __init__(self, run: RunImport, typed: str = "") -> None:
         """`typed`: the file, if it is named already."""

@@ -51,21 +51,32 @@ class InspectorScreen(Dialog[bool]):
     """Over the chat, which goes on below it. True: the user wants the sampler's preview of the token under the cursor."""
 
     heading = "Inspector"
+    keys = "F1 explains · esc closes"
     AUTO_FOCUS = "TokenText"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-low"), (36, "-high")]
     BINDINGS = [
-        Binding("e", "write", "Write the rest", show=False),
-        Binding("t", "tint", "Tint", show=False),
-        Binding("s", "preview", "Preview the sampler", show=False),
-        Binding("less_than_sign", "limit(-1)", "Lower limit", show=False),
-        Binding("greater_than_sign", "limit(1)", "Higher limit", show=False),
-        Binding("x", "ban(False)", "Ban", show=False),
-        Binding("X", "ban(True)", "Ban until the reply ends", show=False),
-        Binding("plus", "boost(1)", "More likely", show=False),
-        Binding("minus", "boost(-1)", "Less likely", show=False),
-        Binding("space", "pause", "Pause or resume", show=False),
-        Binding("full_stop", "step", "One token", show=False),
+        Binding("e", "write", "Write other words in place of this token and the rest", show=False),
+        Binding("t", "tint", "Tint by probability, by entropy, or not", show=False),
+        Binding("s", "preview", "To the sliders, with the sampler's preview of this token", show=False),
+        Binding(
+            "less_than_sign",
+            "limit(-1)",
+            "Lower or raise the limit below which a token is doubtful",
+            show=False,
+        ),
+        Binding(
+            "greater_than_sign",
+            "limit(1)",
+            "Lower or raise the limit below which a token is doubtful",
+            show=False,
+        ),
+        Binding("x", "ban(False)", "Ban this token in the conversation, or allow it again", show=False),
+        Binding("X", "ban(True)", "Ban it in the running reply only", show=False),
+        Binding("plus", "boost(1)", "Make it more or less likely", show=False),
+        Binding("minus", "boost(-1)", "Make it more or less likely", show=False),
+        Binding("space", "pause", "Pause or resume the running reply", show=False),
+        Binding("full_stop", "step", "One token of a paused reply", show=False),
     ]
     _text = getters.query_one(TokenText)
     _words = getters.query_one("#about", Static)

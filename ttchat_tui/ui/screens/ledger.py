@@ -51,10 +51,24 @@ class LedgerDialog(Dialog[MessageChoice | str]):
     heading = "Context"
     _rows = getters.query_one(LedgerRows)
     AUTO_FOCUS = "LedgerRows"
+    help_lines = (
+        ("↑ ↓", "Choose a message"),
+        ("enter", "Go to it in the chat; on a summary, read and edit it"),
+    )
     BINDINGS = [
-        Binding("k", "mark('kept')", "Keep", show=False),
-        Binding("x", "mark('left out')", "Leave out", show=False),
-        Binding("s", "summarise", "Summarise", show=False),
+        Binding(
+            "k",
+            "mark('kept')",
+            "Keep the message: it is sent when older ones fall out; again: no longer",
+            show=False,
+        ),
+        Binding("x", "mark('left out')", "Leave it out: it is not sent; again: it is", show=False),
+        Binding(
+            "s",
+            "summarise",
+            "Let the model write a summary that is sent in place of what falls out, or of all up to here",
+            show=False,
+        ),
         Binding("delete", "take_back", "Take the summary back", show=False),
     ]
 

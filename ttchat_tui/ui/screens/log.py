@@ -18,9 +18,10 @@ TAIL_BYTES = 128 * 1024
 class LogScreen(DimmingScreen[None]):
     """Reads the files when opened; `r` reads them again."""
 
+    heading = "Log"
     BINDINGS = [
-        Binding("escape,q", "dismiss", "close"),
-        Binding("r", "reload", "reload"),
+        Binding("escape,q", "dismiss", "Close"),
+        Binding("r", "reload", "Read again"),
     ]
 
     def __init__(self, *files: Path) -> None:

@@ -28,9 +28,10 @@ class ModelPicker(Dialog[str]):
 
     heading = "Model"
     AUTO_FOCUS = "Input"
+    help_lines = (("enter", "Load the model, or what you typed: a hub id, a folder, a .gguf file"),)
     BINDINGS = [
-        Binding("down", "move(1)", "Next", show=False),
-        Binding("up", "move(-1)", "Previous", show=False),
+        Binding("down", "move(1)", "Choose", show=False),
+        Binding("up", "move(-1)", "Choose", show=False),
     ]
 
     def __init__(self, rows: Sequence[ModelRow], current: str = "") -> None:

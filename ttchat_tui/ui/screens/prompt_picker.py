@@ -47,10 +47,11 @@ class PromptPicker(Dialog[str]):
     """Result: the name of the chosen entry. ctrl+s closes it and saves what the conversation has now."""
 
     AUTO_FOCUS = "Input"
+    help_lines = (("enter", "Use it"),)
     BINDINGS = [
-        Binding("down", "move(1)", "Next", show=False),
-        Binding("up", "move(-1)", "Previous", show=False),
-        Binding("ctrl+s", "save", "Save", show=False),
+        Binding("down", "move(1)", "Choose", show=False),
+        Binding("up", "move(-1)", "Choose", show=False),
+        Binding("ctrl+s", "save", "Close, and save what the conversation has now", show=False),
     ]
 
     def __init__(

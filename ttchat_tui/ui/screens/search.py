@@ -18,6 +18,7 @@ from textual.widgets.option_list import Option
 from ttchat_tui.domain.search import MOST_RANKED, Search, SearchHit, SearchResults
 from ttchat_tui.domain.text import visible
 from ttchat_tui.ui.screens.dialog import Dialog
+from ttchat_tui.ui.screens.help import SEARCH
 from ttchat_tui.ui.widgets.cells import cut_to_cells
 from ttchat_tui.ui.widgets.line_field import LineField
 from ttchat_tui.ui.widgets.transcript.message_format import clock_time
@@ -36,11 +37,12 @@ class SearchDialog(Dialog[SearchHit]):
 
     heading = "Search everything said"
     AUTO_FOCUS = "Input"
+    help_lines = (("enter", "Open the conversation at the hit"), *SEARCH)
     BINDINGS = [
-        Binding("down", "move(1)", "Next", show=False),
-        Binding("up", "move(-1)", "Previous", show=False),
-        Binding("pagedown", "page(1)", "Next page", show=False),
-        Binding("pageup", "page(-1)", "Previous page", show=False),
+        Binding("down", "move(1)", "Choose", show=False),
+        Binding("up", "move(-1)", "Choose", show=False),
+        Binding("pagedown", "page(1)", "A page of hits", show=False),
+        Binding("pageup", "page(-1)", "A page of hits", show=False),
     ]
 
     @dataclass

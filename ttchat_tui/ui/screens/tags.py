@@ -23,10 +23,11 @@ class TagDialog(Dialog[tuple[str, ...]]):
     """Result: the tags that were typed, none if all were removed."""
 
     AUTO_FOCUS = "Input"
+    help_lines = (("enter", "Save the tags"),)
     BINDINGS = [
-        Binding("down", "move(1)", "Next", show=False),
-        Binding("up", "move(-1)", "Previous", show=False),
-        Binding("tab", "complete", "Complete", show=False, priority=True),
+        Binding("down", "move(1)", "Choose", show=False),
+        Binding("up", "move(-1)", "Choose", show=False),
+        Binding("tab", "complete", "Accept the known tag", show=False, priority=True),
     ]
 
     def __init__(self, tags: Sequence[str], known: Sequence[str], *, count: int) -> None:

@@ -19,6 +19,7 @@ class ThemePicker(Dialog[str]):
 
     heading = "Theme"
     AUTO_FOCUS = "OptionList"
+    help_lines = (("↑ ↓", "Try a theme"), ("enter", "Keep it; esc returns to the one before"))
 
     def body(self) -> ComposeResult:
         self._before = self.app.theme

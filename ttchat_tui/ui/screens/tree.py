@@ -67,11 +67,18 @@ class TreeScreen(Dialog[MessageChoice]):
 
     heading = "Tree"
     AUTO_FOCUS = "TreeList"
+    help_lines = (
+        ("↑ ↓", "Choose a message"),
+        ("enter", "Show its branch in the chat, with this message selected"),
+        ("letters", 'Filter: words, "words together"; esc clears the filter'),
+        ("alt+e, ctrl+r …", "The keys of the chat that act on a message act on the chosen one"),
+        ("●", "On the branch that the chat shows"),
+    )
     BINDINGS = [
-        Binding("right", "fork(1)", "Next branch", show=False),
-        Binding("left", "fork(-1)", "Previous branch", show=False),
+        Binding("right", "fork(1)", "To the next or previous branch", show=False),
+        Binding("left", "fork(-1)", "To the next or previous branch", show=False),
         Binding("f2", "name", "Name the branch", show=False),
-        Binding("delete", "delete", "Delete", show=False),
+        Binding("delete", "delete", "Twice: delete this message with all that follows it", show=False),
         Binding("ctrl+z", "undo", "Undo the deletion", show=False),
     ]
 

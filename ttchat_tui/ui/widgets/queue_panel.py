@@ -24,6 +24,7 @@ MOST_READ = 500
 class QueuePanel(OptionList):
     """One line for each message, the next one first. The title says what they wait for."""
 
+    help_title = "In the waiting messages"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "release", "send", key_display="enter"),
         Binding("e", "change('edit')", "edit"),

@@ -64,6 +64,7 @@ class NewButton(Static):
 class HistoryPanel(Vertical):
     """Conversations, newest first. It changes nothing itself; requests are posted as messages."""
 
+    help_title = "In the list of conversations"
     DEFAULT_CSS = """
     HistoryPanel {
         width: 30;

@@ -41,6 +41,11 @@ class AlternativeList(ScrollView, can_focus=True):
     """The most probable first. While no fork is possible, all are dimmed."""
 
     ALLOW_SELECT = False
+    help_title = "In the alternatives"
+    help_lines = (
+        ("▸ written", "The token that the reply has"),
+        ("a grey row", "The sampler could not draw it; the word names the rule that cut it"),
+    )
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "alternatives--kept",
         "alternatives--cut",
@@ -51,14 +56,19 @@ class AlternativeList(ScrollView, can_focus=True):
     DEFAULT_CSS = "AlternativeList { overflow-x: hidden; overflow-y: auto; }"
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "move(-1)", "Up", show=False),
-        Binding("down", "move(1)", "Down", show=False),
-        Binding("pageup", "move(-10)", "Page up", show=False),
-        Binding("pagedown", "move(10)", "Page down", show=False),
-        Binding("home", "move(-100)", "First", show=False),
-        Binding("end", "move(100)", "Last", show=False),
+        Binding("up", "move(-1)", "Choose", show=False),
+        Binding("down", "move(1)", "Choose", show=False),
+        Binding("pageup", "move(-10)", "Choose", show=False),
+        Binding("pagedown", "move(10)", "Choose", show=False),
+        Binding("home", "move(-100)", "Choose", show=False),
+        Binding("end", "move(100)", "Choose", show=False),
         Binding("left", "leave", "Back to the text", show=False),
-        Binding("enter", "choose", "Fork", show=False),
+        Binding(
+            "enter",
+            "choose",
+            "Another version of the reply, from this token on; of a paused reply, write this token",
+            show=False,
+        ),
     ]
 
     class Chosen(Message):

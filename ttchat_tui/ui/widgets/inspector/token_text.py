@@ -22,6 +22,16 @@ class TokenText(ScrollView, can_focus=True):
     """Shows the tokens of a recording, which may grow."""
 
     ALLOW_SELECT = False
+    help_title = "In the text"
+    help_lines = (
+        ("␣ ⏎ ⇥", "A space, a newline, a tab, where one may be overlooked"),
+        (
+            "⟨⟨🦊",
+            "A character of several tokens: shown with its last one; ⟨ is a token with some of its bytes",
+        ),
+        ("⟨E2 80⟩", "Bytes that are no character, in hexadecimal"),
+        ("·", "A token whose text was not recorded"),
+    )
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "tokens--plain",
         "tokens--unsure",
@@ -32,17 +42,17 @@ class TokenText(ScrollView, can_focus=True):
     DEFAULT_CSS = "TokenText { overflow-x: hidden; overflow-y: scroll; }"
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "move(-1)", "Previous token", show=False),
-        Binding("right", "move(1)", "Next token", show=False),
-        Binding("up", "move_row(-1)", "Row above", show=False),
-        Binding("down", "move_row(1)", "Row below", show=False),
-        Binding("pageup", "page(-1)", "Page up", show=False),
-        Binding("pagedown", "page(1)", "Page down", show=False),
-        Binding("home", "go_to(0)", "First token", show=False),
-        Binding("end", "go_to(1_000_000_000)", "Last token", show=False),
-        Binding("enter", "choose", "Alternatives", show=False),
-        Binding("n", "doubtful(1)", "Next doubtful token", show=False),
-        Binding("N,p", "doubtful(-1)", "Previous doubtful token", show=False),
+        Binding("left", "move(-1)", "Move by token or row", show=False),
+        Binding("right", "move(1)", "Move by token or row", show=False),
+        Binding("up", "move_row(-1)", "Move by token or row", show=False),
+        Binding("down", "move_row(1)", "Move by token or row", show=False),
+        Binding("pageup", "page(-1)", "A page up or down", show=False),
+        Binding("pagedown", "page(1)", "A page up or down", show=False),
+        Binding("home", "go_to(0)", "First or last token", show=False),
+        Binding("end", "go_to(1_000_000_000)", "First or last token", show=False),
+        Binding("enter", "choose", "To the alternatives of this token", show=False),
+        Binding("n", "doubtful(1)", "Next or previous doubtful token: below the limit", show=False),
+        Binding("N,p", "doubtful(-1)", "Next or previous doubtful token: below the limit", show=False),
     ]
 
     class Moved(Message):

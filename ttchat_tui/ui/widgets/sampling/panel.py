@@ -55,6 +55,7 @@ class SamplingPanel(VerticalScroll, can_focus=False):
     Parameters keep their exact values, also where a slider cannot show them. Up and down move between rows.
     """
 
+    help_title = "In the sampling panel"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "row(-1)", "Row above", show=False),
         Binding("down", "row(1)", "Row below", show=False),

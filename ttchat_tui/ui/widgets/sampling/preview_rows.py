@@ -32,6 +32,7 @@ class PreviewRows(Widget, can_focus=True):
     """Computes when it is drawn: nothing while it is folded away."""
 
     ALLOW_SELECT = False
+    help_title = "In the sampler's preview"
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "preview--head",
         "preview--kept",

@@ -121,6 +121,7 @@ class InspectorScreen(Dialog[bool]):
         yield Static(KEYS, classes="hint", markup=False)
 
     def on_mount(self) -> None:
+        self.watch(self._text, "cursor", self._show_token, init=False)
         self.set_interval(FOLLOW_S, self._follow)
         self._open()
 
@@ -201,7 +202,6 @@ class InspectorScreen(Dialog[bool]):
 
     # --- what is shown
 
-    @on(TokenText.Moved)
     def _show_token(self) -> None:
         self._show_words()
         if self._text.cursor < len(self._recording.tokens):

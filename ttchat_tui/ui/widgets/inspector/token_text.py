@@ -10,6 +10,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
 from textual.message import Message
+from textual.reactive import var
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
@@ -55,11 +56,11 @@ class TokenText(ScrollView, can_focus=True):
         Binding("N,p", "doubtful(-1)", "Next or previous doubtful token: below the limit", show=False),
     ]
 
-    class Moved(Message):
-        """The cursor is on another token."""
-
     class Chosen(Message):
         """Enter on the token under the cursor."""
+
+    cursor: var[int] = var(0, init=False, always_update=True)
+    """The token under the cursor. Watched by the screen: what it says about the token is drawn with the same frame."""
 
     def __init__(self, doubt: Doubt) -> None:
         super().__init__()
@@ -70,7 +71,6 @@ class TokenText(ScrollView, can_focus=True):
         self._styles: dict[str, Style] = {}
         """Of the component classes, as long as the theme stays."""
         self._is_following = False
-        self.cursor = 0
         self.doubt = doubt
         self.is_tinted = False
 
@@ -158,15 +158,15 @@ class TokenText(ScrollView, can_focus=True):
     def _move_to(self, token: int, *, keeps_column: bool = False) -> None:
         if not self._layout.tokens:
             return
-        before, self.cursor = self.cursor, min(max(token, 0), self._layout.tokens - 1)
-        for moved in (before, self.cursor):
+        token = min(max(token, 0), self._layout.tokens - 1)
+        for moved in (self.cursor, token):
             if moved < self._layout.tokens:
                 rows = self._layout.rows_of(moved)
                 self.refresh_lines(rows.start, len(rows))
         if not keeps_column:
-            self._column = self._layout.place_of(self.cursor)[1]
+            self._column = self._layout.place_of(token)[1]
+        self.cursor = token
         self._bring_into_view()
-        self.post_message(self.Moved())
 
     def _bring_into_view(self) -> None:
         if self._layout.tokens:

@@ -60,14 +60,15 @@ def events(chance: random.Random) -> list[TokenEvent]:
         ids = ids[:ALTERNATIVES]
         steps = sorted(-abs(chance.gauss(0, 4)) for _ in ids)[::-1]
         rank = min(int(chance.expovariate(1)), len(ids) - 1)
+        token_id = ids[rank] if number % 9 else len(words) - 1  # some are not among the alternatives
         cuts: list[Cut] = ["kept" if at < 8 else "top-p" for at in range(len(ids))]
-        new = {*ids} - sent
+        new = {*ids, token_id} - sent
         sent |= new
         found.append(
             TokenEvent(
                 request_id=1,
-                token_ids=(ids[rank],),
-                text=words[ids[rank]],
+                token_ids=(token_id,),
+                text=words[token_id],
                 times_s=(0.1 + number / 60,),
                 logprobs=(steps[rank],),
                 distributions=(

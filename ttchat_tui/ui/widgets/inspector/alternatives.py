@@ -12,13 +12,13 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
 from textual.message import Message
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from ttchat_tui.domain.recording import Alternative, RecordedToken, Recording, alternatives_of
 from ttchat_tui.domain.text import visible_piece
 from ttchat_tui.ui.widgets.cells import cut_to_cells, pad_to_cells
 from ttchat_tui.ui.widgets.metrics.figures import bar_text
+from ttchat_tui.ui.widgets.whole_rows import WholeRows
 
 _MARK_CELLS: Final = 2
 _SHARE_CELLS: Final = 8
@@ -37,7 +37,7 @@ class Choice(NamedTuple):
     """It is the one in the reply."""
 
 
-class AlternativeList(ScrollView, can_focus=True):
+class AlternativeList(WholeRows, can_focus=True):
     """The most probable first. While no fork is possible, all are dimmed."""
 
     ALLOW_SELECT = False
@@ -98,7 +98,8 @@ class AlternativeList(ScrollView, can_focus=True):
         """Show another token's. The cursor begins at the first one that is not written, which is what a fork would take."""
         self._choices = choices
         self._cursor = next((at for at, each in enumerate(choices) if not each.is_written), 0)
-        self.virtual_size = Size(0, len(choices))
+        # It never shrinks: another height lays out the whole screen, and most lists have 20 rows, some 21.
+        self.virtual_size = Size(0, max(len(choices), self.virtual_size.height))
         self.scroll_to(0, 0, animate=False, force=True, immediate=True)
         self.refresh()
 

@@ -11,15 +11,15 @@ from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.reactive import var
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from ttchat_tui.domain.recording import Recording
 from ttchat_tui.ui.widgets.inspector.doubt import Doubt, Tint
 from ttchat_tui.ui.widgets.inspector.layout import TokenLayout
+from ttchat_tui.ui.widgets.whole_rows import WholeRows
 
 
-class TokenText(ScrollView, can_focus=True):
+class TokenText(WholeRows, can_focus=True):
     """Shows the tokens of a recording, which may grow."""
 
     ALLOW_SELECT = False

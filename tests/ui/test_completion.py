@@ -178,6 +178,28 @@ def highlighted(chat: ChatApp) -> int | None:
     return chat.screen.query_one(CompletionList).highlighted
 
 
+FILES_IN_COMMANDS = [
+    (("/constrain js", "tab", "src/", "tab"), "/constrain json-schema src/chat.py"),
+    (("/constrain grammar my", "enter"), "/constrain grammar my notes.md"),
+    (("/constrain regex my", "tab", "tab"), "/constrain regex my"),
+    (("/retry constraint='json-schema src/", "tab"), "/retry constraint='json-schema src/chat.py'"),
+    (("/model ./src", "tab"), "/model ./src/"),
+    (("/import nothing", "tab"), "/import nothing"),
+    (("look at @nothing", "tab"), "look at @nothing"),
+]
+
+
+async def test_every_file_in_a_command_completes_and_tab_stays_in_the_prompt(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat, (60, 20)) as pilot:
+        prompt = chat.screen.prompt
+        for typed, whole in FILES_IN_COMMANDS:
+            await burst(pilot, chat, *typed)
+            assert (prompt.text, prompt.has_focus) == (whole, True)
+            await burst(pilot, chat, "escape")
+            prompt.clear_draft()
+
+
 async def test_enter_takes_the_row_that_is_highlighted_for_a_file(tmp_path: Path, folder: Path) -> None:
     chat = ChatApp(tmp_path)
     async with running(chat) as pilot:

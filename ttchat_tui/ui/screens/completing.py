@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
@@ -29,6 +30,8 @@ MOST_OFFERED = 50
 Choice: TypeAlias = tuple[str, str | Callable[[], str]]
 """An argument, and a few words about it, which are made when it is offered."""
 
+_THEN_A_FILE: Final = re.compile(r"(?:json-schema|grammar)[ \t]+(.*)", re.IGNORECASE)
+
 COMMANDS = [action for action in TABLE if action.slash]
 
 
@@ -49,7 +52,8 @@ class Choices(msgspec.Struct, frozen=True):
 
 class Completing(ChatActions):
     """A command whose argument can be completed has a method `choices_<name>`, which lists the choices: the argument, and a
-    sentence about it. An argument called `file` is completed as a path, without a method. See also `Action.parts`."""
+    sentence about it. An argument called `file` is completed as a path, without a method, and so is what begins as one in place of a model. A
+    choice that ends in a blank is typed on. See also `Action.parts`."""
 
     _list: CompletionList | None = None
     """Mounted on first use."""
@@ -77,6 +81,7 @@ class Completing(ChatActions):
         action = BY_SLASH.get(typed.command) if typed is not None else None
         if typed is not None and action is not None:
             typed = part_of(typed, action.parts)
+            typed = typed and self._as_path(action, typed)
         place = (typed.kind, typed.start) if typed is not None else None
         if typed is None or place == self._dismissed or typed.text == self._taken:
             self._dismissed = place if place == self._dismissed else None
@@ -90,7 +95,7 @@ class Completing(ChatActions):
             await self.offer_for(typed, offers, enter_takes=not is_guess and word not in BY_SLASH)
         elif typed.kind == "argument" and action is None:
             self.close_completions()
-        elif action is None or (action.argument == "file" and not hasattr(self, f"choices_{action.name}")):
+        elif action is None or typed.kind == "path":
             (await self._mounted_list()).expect()
             self._typed, self._dismissed = typed, None
             self.run_worker(partial(self._offer_files, typed), group="completion", exclusive=True)
@@ -100,6 +105,18 @@ class Completing(ChatActions):
             is_begun = bool(word and offers) and word in offers[0].value.casefold()
             takes = is_begun and not self._choices_of(action, typed.setting).is_open
             await self.offer_for(typed, offers, enter_takes=takes, is_seen_first=True)
+
+    def _as_path(self, action: Action, typed: Typed) -> Typed:
+        """If a path is typed in the argument, that path: of a `file`, of the file of a form, of a model on this machine."""
+        named = {action.name, typed.setting.lower()}
+        if named & {"constrain", "constraint"} and (form := _THEN_A_FILE.fullmatch(typed.text)):
+            start = typed.start + len(typed.quote) + form.start(1)
+            return msgspec.structs.replace(typed, kind="path", text=form[1], start=start)
+        is_begun = typed.text.startswith(("/", "~", "./", "../"))
+        is_file = action.argument == "file" and (is_begun or not hasattr(self, f"choices_{action.name}"))
+        if is_file or (is_begun and "model" in named):
+            return msgspec.structs.replace(typed, kind="path")
+        return typed
 
     async def offer_for(
         self,
@@ -186,7 +203,7 @@ class Completing(ChatActions):
             if visible_line(name) == name
         ]
         if action.parts == "whole":
-            return [Offer(name, name, about) for name, about in matching]
+            return [Offer(name, name, about, is_unfinished=name.endswith(" ")) for name, about in matching]
         given = {
             word.partition("=")[0].lstrip("#").casefold() for word in (typed.before + typed.after).split()
         }
@@ -230,7 +247,11 @@ class Completing(ChatActions):
             is_complete = found.is_complete
             if typed != self._typed:
                 return
-            offers = [file_offer(path, is_mention=is_mention) for path in found.paths if path != typed.text]
+            offers = [
+                file_offer(path, is_mention=is_mention, quote=typed.quote)
+                for path in found.paths
+                if path != typed.text
+            ]
             hint = "" if is_complete else "looking for more files"
             if found.is_cut:
                 hint = f"only the first {self._finder.most:,} names are searched"
@@ -247,7 +268,7 @@ class Completing(ChatActions):
         self.close_completions()
         self.prompt.complete(typed, offer.value)
         action = BY_SLASH.get(typed.command) if typed.kind == "argument" else None
-        if event.is_meant and action is not None and action.parts == "whole" and action.argument != "file":
+        if event.is_meant and action is not None and action.parts == "whole" and not offer.is_unfinished:
             self.prompt.action_send()
 
     def on_completion_list_dismissed(self) -> None:

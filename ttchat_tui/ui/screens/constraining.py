@@ -43,9 +43,9 @@ class ConstraintActions(ChatActions):
     def choices_constrain(self) -> list[tuple[str, str]]:
         """For the completion."""
         return [
-            ("json-schema", "replies are JSON that is valid against a schema; then the file"),
-            ("regex", "the whole reply matches an expression"),
-            ("grammar", "replies are in the language of a Lark grammar; then the file"),
+            ("json-schema ", "replies are JSON that is valid against a schema; then the file"),
+            ("regex ", "the whole reply matches an expression"),
+            ("grammar ", "replies are in the language of a Lark grammar; then the file"),
             ("off", "replies have any form"),
         ]
 

@@ -61,20 +61,12 @@ class Prompt(FoldingArea):
         prompt: Prompt
         text: str
 
-        @property
-        def control(self) -> Prompt:
-            return self.prompt
-
     @dataclass
     class DraftChanged(Message):
         """The draft has changed and typing has paused: time to store it and count its tokens."""
 
         prompt: Prompt
         text: str
-
-        @property
-        def control(self) -> Prompt:
-            return self.prompt
 
     class BeginningChanged(Message):
         """`is_at_beginning` has changed."""
@@ -116,7 +108,6 @@ class Prompt(FoldingArea):
             classes=classes,
             placeholder=PLACEHOLDER,
             highlight_cursor_line=False,
-            compact=False,
         )
         # An idle app does not repaint; finding a bracket's partner in a long draft delays keys.
         self.cursor_blink = False
@@ -312,8 +303,8 @@ class Prompt(FoldingArea):
             self.action_send()
         elif key in self._newline_keys:
             self.action_newline()
-        elif key == "tab" and self.unfold(self.cursor_location, from_behind=True):
-            pass
+        elif key == "tab" and (self.unfold(self.cursor_location, from_behind=True) or self._typed):
+            pass  # what nothing completes keeps the focus: the next words must not go to a panel
         elif not self.edit_by_key(pressed, event.character):
             return
         self._report_beginning()
@@ -359,12 +350,16 @@ class Prompt(FoldingArea):
         self.post_message(self.Completable(self, None))
 
     def _report_typed(self) -> None:
-        row, column = self.cursor_location
         loaded, self._is_loaded = self._is_loaded, False
-        is_typed = not loaded and self.is_writing and self.selection.is_empty
-        line, is_only_line = self.document[row], self.document.line_count == 1
-        typed = typed_before(line, column, is_only_line=is_only_line) if is_typed else None
-        self.post_message(self.Completable(self, typed))
+        self.post_message(self.Completable(self, None if loaded else self._typed))
+
+    @property
+    def _typed(self) -> Typed | None:
+        """What could be completed at the cursor."""
+        if not self.is_writing or not self.selection.is_empty:
+            return None
+        row, column = self.cursor_location
+        return typed_before(self.document[row], column, is_only_line=self.document.line_count == 1)
 
     def on_resize(self) -> None:
         # The text is wrapped again in this layout; the height follows it.

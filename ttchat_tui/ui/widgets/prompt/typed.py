@@ -20,9 +20,10 @@ _ESCAPED: Final = re.compile(r"\\(.)")
 class Typed(msgspec.Struct, frozen=True):
     """Something that ends at the cursor."""
 
-    kind: Literal["command", "argument", "file", "pasted path"]
+    kind: Literal["command", "argument", "file", "path", "pasted path"]
     text: str
-    """The command with its slash, the argument, or the path without `@` and quotes."""
+    """The command with its slash, the argument, or the path without `@` and quotes. A `file` is mentioned with an `@`, a
+    `path` is in a command's argument."""
     start: int
     """The column in which it begins, with `@` and quotes. Only a paste may have begun in the line before, if it ends with a
     line end."""
@@ -30,6 +31,8 @@ class Typed(msgspec.Struct, frozen=True):
     """The command that the argument belongs to."""
     setting: str = ""
     """The name of the setting that it is a value of."""
+    quote: str = ""
+    """The quotation mark with which this part of an argument begins."""
     before: str = ""
     """Of an argument, what is before this part of it."""
     after: str = ""
@@ -78,21 +81,24 @@ def part_of(argument: Typed, parts: Parts) -> Typed | None:
     word, setting = text[start:], ""
     if parts == "settings" and "=" in word:
         setting, _, word = word.partition("=")
+    quote = word[:1] if parts == "settings" and word[:1] in ("'", '"') else ""
     return msgspec.structs.replace(
         argument,
-        text=word.lstrip("#") if parts == "words" else word[1:] if word[:1] in ("'", '"') else word,
+        text=word.lstrip("#") if parts == "words" else word.removeprefix(quote),
+        quote=quote,
         start=argument.start + len(text) - len(word),
         setting=setting,
         before=text[:start],
     )
 
 
-def file_offer(path: str, *, is_mention: bool) -> Offer:
-    """A file or a folder in place of what is typed of it. A folder's name can be typed on."""
+def file_offer(path: str, *, is_mention: bool, quote: str = "") -> Offer:
+    """A file or a folder in place of what is typed of it. A folder's name can be typed on. `quote`: the mark that is open
+    before it."""
     is_folder = path.endswith("/")
     shown = mention_of(path) if is_mention else path
     if is_folder and shown.endswith('"'):
         shown = shown[:-1]  # typed on inside the quotes
-    elif is_mention and not is_folder:
-        shown += " "
+    elif not is_folder:
+        shown += " " if is_mention else quote
     return Offer(shown, path, is_unfinished=is_folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.fakes import Script
-from tests.ui.chat_app import ChatApp, running
+from tests.ui.chat_app import ChatApp, running, until
 from ttchat_tui.domain.constraint import Constraint
 from ttchat_tui.domain.model_spec import Capabilities
 
@@ -23,8 +23,9 @@ async def test_a_constraint_is_set_by_command_and_shown_until_it_is_taken_out(tm
         assert str(panel._constraint.render()) == "regex [0-9]+"
         assert "Constraint: regex [0-9]+, from the next reply on." in chat.toasts()
         await pilot.press(*"/constrain json-schema /missing", "enter")
+        refusal = "/constrain: /missing cannot be read: No such file or directory."
+        await until(pilot, lambda: refusal in chat.toasts()[-1])
         assert chat.session.sampling.constraint is not None
-        assert "/constrain: /missing cannot be read: No such file or directory." in chat.toasts()[-1]
         chat.screen.prompt.set_draft("")
         await pilot.press(*"/constrain off", "enter")
         assert chat.session.sampling.constraint is None

@@ -136,8 +136,13 @@ async def test_a_running_reply_is_followed_to_its_end_and_cannot_be_forked(tmp_p
         await until(pilot, lambda: text(chat).shown == 3)
         assert text(chat).cursor == 2, "it follows"
         await pilot.press("enter", "enter")
-        await shows(pilot, chat, "A reply is still running.")
-        await pilot.press("escape", "e")
+        await shows(pilot, chat, "A reply is still running. ctrl+c stops it")
+        await shows(pilot, chat, "↑↓ look  x ban")
+        await pilot.press("escape")
+        await shows(pilot, chat, "space pause  . one token")
+        await pilot.press("e", "e")
+        await shows(pilot, chat, "A reply is still running. ctrl+c stops it")
+        await shows(pilot, chat, "space pause  . one token")
         assert isinstance(chat.app.screen, InspectorScreen), "nothing is typed in vain"
         await pilot.press("home")
         gate.open()

@@ -33,6 +33,7 @@ _UNKNOWN: Final = ErrorInfo(
     message="The text of this reply up to this token is not known from its recording, so it cannot be forked here.",
     cure="Edit the reply instead: e in the chat.",
 )
+_WHILE_IT_RUNS: Final = "ctrl+c stops it; of a paused one, the latest token can be another."
 
 
 class Forking:
@@ -46,7 +47,8 @@ class Forking:
     def why_not(self, message: Message) -> str:
         """Why the loaded model cannot continue this reply after another token, in a sentence; empty: it can."""
         if (error := self._session.branching.why_not()) is not None:
-            return f"{error.message} {error.cure}".strip()
+            cure = _WHILE_IT_RUNS if self._session.is_answering else error.cure
+            return f"{error.message} {cure}".strip()
         reply, info = message.reply, self._session.info
         if info is None:
             return "No model is loaded."

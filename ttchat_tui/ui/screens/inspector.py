@@ -9,7 +9,6 @@ from textual import getters, on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Container, Vertical
-from textual.content import Content
 from textual.widgets import Static
 
 from ttchat_tui.config.schema import UiSettings
@@ -23,9 +22,10 @@ from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui.daemon_thread import in_daemon_thread
 from ttchat_tui.ui.screens.dialog import Dialog
 from ttchat_tui.ui.screens.rest_of_reply import RestOfReply
-from ttchat_tui.ui.widgets.inspector.about_token import lines_about, words_about
+from ttchat_tui.ui.widgets.inspector.about_token import figures_line, lines_about
 from ttchat_tui.ui.widgets.inspector.alternatives import AlternativeList, choices_of
 from ttchat_tui.ui.widgets.inspector.doubt import BY_ENTROPY, BY_PROBABILITY
+from ttchat_tui.ui.widgets.inspector.hints import State, keys_for
 from ttchat_tui.ui.widgets.inspector.token_text import TokenText
 from ttchat_tui.ui.widgets.sampling.preview_rows import PreviewRows
 
@@ -35,11 +35,6 @@ FOLLOW_S: Final = 0.1
 FIRST_SHOWN: Final = 512
 """Tokens that fill a screen, one part of a stored recording."""
 
-KEYS: Final = "enter fork  e edit  x+- bias  s sampler  t tint  n/N<>"
-LIST_KEYS: Final = "↑↓ choose  enter fork here  x ban  +- boost  ← text"
-RUNNING_KEYS: Final = "space {}  . one token  x/X ban  +- boost  t tint"
-PAUSED_KEYS: Final = "space resume  . one token  enter choose  x ban  +- boost"
-CHOICE_KEYS: Final = "↑↓ choose  enter write this  x ban  +- boost  ← text"
 _BOOST_STEP: Final = 1.0
 _NOTHING: Final = (
     "Nothing was recorded of this reply. [engine] record in config.toml switches recording on and off."
@@ -105,6 +100,8 @@ class InspectorScreen(Dialog[bool]):
         """Of the last token that is shown."""
         self._is_live = False
         """The recording grows, and is shown as far as it has come."""
+        self._asked_at: int | None = None
+        """The token in whose place something was to be written, which was refused."""
         self._listed: RecordedToken | None = None
         """The token whose alternatives are shown."""
 
@@ -118,7 +115,7 @@ class InspectorScreen(Dialog[bool]):
                     yield Static("with the settings of now", id="now", markup=False)
                     yield PreviewRows()
         yield Static("", id="figures", markup=False)
-        yield Static(KEYS, classes="hint", markup=False)
+        yield Static("", classes="hint", markup=False)
 
     def on_mount(self) -> None:
         self.watch(self._text, "cursor", self._show_token, init=False)
@@ -210,6 +207,8 @@ class InspectorScreen(Dialog[bool]):
                 self._listed = token
                 self._list.show(choices_of(self._recording, token))
             self._preview()
+            if self._is_running:
+                self._show_whether_forkable()
 
     def _preview(self) -> None:
         """What the sampler would do with the settings of now."""
@@ -238,17 +237,19 @@ class InspectorScreen(Dialog[bool]):
 
     def _show_whether_forkable(self) -> None:
         """Grey the alternatives out if the model cannot continue after them."""
-        can_choose = self._session.steering.can_choose(self._message.id, self._place)
-        why = "" if can_choose else self._session.forking.why_not(self._current)
+        why = "" if self._state == "at the latest token" else self._session.forking.why_not(self._current)
         self._list.set_dimmed(bool(why))
-        if self.focused is self._list:
-            self._show_hint(why or (CHOICE_KEYS if can_choose else LIST_KEYS))
-        elif can_choose:
-            self._show_hint(PAUSED_KEYS)
-        elif self._is_running and self._session.pausing.why_not is None:
-            self._show_hint(RUNNING_KEYS.format("resume" if self._session.pausing.is_paused else "pause"))
-        else:
-            self._show_hint(KEYS)
+        is_asked = self.focused is self._list or self._asked_at == self._text.cursor
+        self._show_hint(why if is_asked else "", is_refused=bool(why))
+
+    @property
+    def _state(self) -> State:
+        """Of the reply; "ended" too if its engine cannot pause."""
+        if self._session.steering.can_choose(self._message.id, self._place):
+            return "at the latest token"
+        if self._is_running and self._session.pausing.why_not is None:
+            return "paused" if self._session.pausing.is_paused else "running"
+        return "ended"
 
     @property
     def _place(self) -> int:
@@ -259,8 +260,10 @@ class InspectorScreen(Dialog[bool]):
         """The token's text, as a bias names it."""
         return text_of(self._recording.piece_of(token_id))
 
-    def _show_hint(self, words: str) -> None:
-        hint = self.query_one(".hint", Static)
+    def _show_hint(self, why: str, *, is_refused: bool) -> None:
+        """The keys that work now, below why others do not."""
+        keys = keys_for(self._state, is_in_list=self.focused is self._list, is_refused=is_refused)
+        words, hint = f"{why}\n{keys}".strip(), self.query_one(".hint", Static)
         if hint.content != words:
             hint.update(words)
 
@@ -280,17 +283,8 @@ class InspectorScreen(Dialog[bool]):
         self._likelihood.take(self._recording.tokens)
         line = self.query_one("#figures", Static)
         line.set_class(self._text.is_tinted, "-tinted")
-        line.update(self._figures_and_legend(), layout=False)
-
-    def _figures_and_legend(self) -> Content:
-        doubt = self._text.doubt
-        if not self._text.is_tinted:
-            return Content(words_about(self._likelihood))
-        return Content.assemble(
-            f"{words_about(self._likelihood)}\n{doubt.measure}: ",
-            Content.styled(doubt.unsure_words, "$text-warning"),
-            "  ",
-            Content.styled(doubt.words, "$text-error underline"),
+        line.update(
+            figures_line(self._likelihood, self._text.doubt, is_tinted=self._text.is_tinted), layout=False
         )
 
     # --- keys
@@ -378,8 +372,9 @@ class InspectorScreen(Dialog[bool]):
         if at >= len(recording.tokens):
             self.app.bell()
             return
-        if why := session.branching.why_not():  # before anything is typed
-            self._change(lambda: [Notice(why)])
+        if session.branching.why_not() is not None:  # before anything is typed
+            self._asked_at = at
+            self._show_whether_forkable()
             return
 
         def end(text: str | None) -> None:

@@ -8,12 +8,14 @@ from itertools import starmap
 from typing import Final
 
 from msgspec import structs
+from textual.content import Content
 
 from ttchat_tui.domain.logit_bias import bias_words
 from ttchat_tui.domain.recording import NOT_RECORDED, Likelihood, RecordedToken, Recording
 from ttchat_tui.domain.sampling import SamplingParams, shown_value
 from ttchat_tui.domain.text import visible_piece
 from ttchat_tui.ui.widgets.inspector.alternatives import share_text
+from ttchat_tui.ui.widgets.inspector.doubt import Doubt
 from ttchat_tui.ui.widgets.metrics.figures import likelihood_words, milliseconds_text, seconds_text
 
 _UNSEEN: Final = "no probability: its logits were never seen"
@@ -73,6 +75,18 @@ def _sampling(recording: Recording, index: int, own: SamplingParams | None) -> l
         words += starmap(bias_words, now["logit_bias"].items()) if now["logit_bias"] else ["no bias"]
     since = "here" if changed[-1] == at else f"token {changed[-1] + 1:,}"
     return [f"{', '.join(words) or 'as at the beginning'} (since {since})"]
+
+
+def figures_line(likelihood: Likelihood, doubt: Doubt, *, is_tinted: bool) -> Content:
+    """Figures of the whole reply, and below them what the tints mean."""
+    if not is_tinted:
+        return Content(words_about(likelihood))
+    return Content.assemble(
+        f"{words_about(likelihood)}\n{doubt.measure}: ",
+        Content.styled(doubt.unsure_words, "$text-warning"),
+        "  ",
+        Content.styled(doubt.words, "$text-error underline"),
+    )
 
 
 def words_about(likelihood: Likelihood) -> str:

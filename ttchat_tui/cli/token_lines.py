@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from ttchat_tui.cli.named_tokens import named
-from ttchat_tui.cli.standard_output import write_styled
+from ttchat_tui.cli.standard_output import write_line, write_styled
 from ttchat_tui.domain.recording import RecordedToken, Recording, alternatives_of
 from ttchat_tui.domain.text import visible_piece
 from ttchat_tui.ui.widgets.inspector.doubt import Tint
-from ttchat_tui.ui.widgets.inspector.layout import TokenLayout
+from ttchat_tui.ui.widgets.inspector.layout import BEGUN, TokenLayout
 
 COLOURS: Final[Mapping[Tint, str]] = {"unsure": "33", "doubtful": "4;31", "unknown": "2"}
 """SGR parameters (ECMA-48, 8.3.117): yellow; red and underlined; faint."""
@@ -30,10 +30,14 @@ def write_tinted(recording: Recording, tint_of: Callable[[int], Tint]) -> None:
     layout = TokenLayout(shutil.get_terminal_size().columns - 1)
     layout.extend(recording.piece_of(token.token_id) for token in recording.tokens)
     codes = NO_COLOURS if os.environ.get("NO_COLOR") else COLOURS
+    has_begun = False
     for row in range(layout.rows):
         spans = layout.row(row)
+        has_begun |= any(span.text == BEGUN for span in spans)
         if spans or row + 1 < layout.rows:
             write_styled((span.text, codes.get(tint_of(span.token), "")) for span in spans)
+    if has_begun:
+        write_line(f"{BEGUN} is a token with the first bytes of a character, which the next one shows.")
 
 
 def shown(recording: Recording, token: RecordedToken | None) -> str:

@@ -34,6 +34,30 @@ RECORDING = Recording(
 
 
 @pytest.mark.parametrize(
+    ("pieces", "parts"),
+    [
+        (
+            (b"a", b"\xf0\x9f", b"\xa6", b"\x8a", b"b"),
+            ["", *["a part of 🦊, which tokens 2 to 4 make"] * 3, ""],
+        ),
+        ((b"\xc3", b"\xa9\xc3\xa9"), ["a part of é, which tokens 1 to 2 make"] * 2),
+        ((b"\xe2\x80", b"x", b"\x80"), ["", "", ""]),
+        ((" caf\u00e9".encode(), b"\xf0"), ["", ""]),
+    ],
+    ids=["three", "an end and a whole one", "broken", "not yet whole"],
+)
+def test_a_token_with_some_bytes_of_a_character_says_which(
+    pieces: tuple[bytes, ...], parts: list[str]
+) -> None:
+    recording = Recording(
+        tokens=[RecordedToken(at, 0.1, logprob=HALF) for at in range(len(pieces))],
+        pieces=dict(enumerate(pieces)),
+    )
+    found = [lines_about(recording, at, OWN)[1] for at in range(len(pieces))]
+    assert [line if line.startswith("a part") else "" for line in found] == parts
+
+
+@pytest.mark.parametrize(
     ("index", "expected"),
     [
         (

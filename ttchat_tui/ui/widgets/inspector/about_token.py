@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from itertools import starmap
 from typing import Final
@@ -20,6 +21,9 @@ from ttchat_tui.ui.widgets.metrics.figures import likelihood_words, milliseconds
 
 _UNSEEN: Final = "no probability: its logits were never seen"
 _NO_TOKEN: Final = "no probability: typed, or sent by a server"
+_MOST_BYTES: Final = 4
+_CHARACTER: Final = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
+"""A character of several bytes in UTF-8 (RFC 3629)."""
 
 
 def lines_about(recording: Recording, index: int, own: SamplingParams | None) -> list[str]:
@@ -32,7 +36,23 @@ def lines_about(recording: Recording, index: int, own: SamplingParams | None) ->
     lines = [f"{piece or '–'}   token {recording.first + index + 1:,} of {last:,}{name}"]
     if token.token_id == NOT_RECORDED:
         return [*lines, "generated without a recording"]
+    lines += _character(recording, index)
     return [*lines, _figures(token), _time(recording.tokens, index), *_sampling(recording, index, own)]
+
+
+def _character(recording: Recording, index: int) -> list[str]:
+    """The character of which this token has only some bytes, and the tokens that make it."""
+    places = range(max(0, index - _MOST_BYTES), min(len(recording.tokens), index + _MOST_BYTES))
+    pieces = {place: recording.piece_of(recording.tokens[place].token_id) for place in places}
+    owners = [place for place, piece in pieces.items() for _ in piece]
+    text = b"".join(pieces.values())
+    for match in _CHARACTER.finditer(text):
+        first, last = owners[match.start()], owners[match.end() - 1]
+        if first <= index <= last and first < last:
+            char = match.group().decode("utf-8", "replace")
+            begin, end = recording.first + first + 1, recording.first + last + 1
+            return [f"a part of {visible_piece(char.encode())}, which tokens {begin:,} to {end:,} make"]
+    return []
 
 
 def _figures(token: RecordedToken) -> str:

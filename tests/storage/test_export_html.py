@@ -162,6 +162,11 @@ def test_code_is_in_the_page_unchanged() -> None:
         assert code in Page(export_html(TALK, [said(2, f"```{language}\n{code}\n```")])).words
 
 
+def test_a_reply_in_json_keeps_its_lines() -> None:
+    answer = '{\n  "a": "*b*"\n}'
+    assert answer in Page(export_html(TALK, [said(2, answer)])).words
+
+
 def test_the_style_knows_light_dark_and_paper_and_names_no_address() -> None:
     style = STYLE.read_text(encoding="utf-8")
     assert all(

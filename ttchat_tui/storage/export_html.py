@@ -15,6 +15,7 @@ from pygments.token import Token as Kind
 from pygments.util import ClassNotFound
 
 from ttchat_tui.domain.conversation import Conversation, Message
+from ttchat_tui.domain.literal_text import is_json, language_of
 from ttchat_tui.domain.text import visible, visible_line
 from ttchat_tui.domain.thoughts import split_thoughts
 from ttchat_tui.storage.export_words import figures_of, heading_of, local_time
@@ -74,9 +75,17 @@ def _article(kind: str, heading: str, time: str, body: str, footer: str, status:
 
 
 def _parts(message: Message) -> Iterator[str]:
+    sampling = message.reply.sampling if message.reply and not message.is_edited else None
+    given = language_of(sampling.constraint) if sampling is not None else None
     for part in split_thoughts(message.content):
-        rendered = _markdown(part.text)
-        yield f"<details><summary>Thought</summary>\n{rendered}</details>\n" if part.is_thought else rendered
+        language = "json" if given is None and is_json(part.text) else given
+        if part.is_thought:
+            yield f"<details><summary>Thought</summary>\n{_markdown(part.text)}</details>\n"
+        elif language is not None:
+            code = visible(part.text.replace("\r\n", "\n").strip("\n"))
+            yield f"<pre><code>{_highlighted(code, language)}</code></pre>\n"
+        else:
+            yield _markdown(part.text)
 
 
 def _markdown(text: str) -> str:

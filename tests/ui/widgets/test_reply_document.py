@@ -50,6 +50,49 @@ def test_thoughts_are_a_line_each() -> None:
     ]
 
 
+JSON = '{\n  "name": "*Ada*",\n  "tags": [\n    "a",\n    "b"\n  ]\n}'
+"""Markdown would join its lines and lose its indentation."""
+
+
+@pytest.mark.parametrize(
+    ("source", "literal", "shown"),
+    [
+        (JSON, None, JSON.split("\n")),
+        (f"\n{JSON}\n", None, JSON.split("\n")),
+        (JSON[:-6], None, JSON[:-6].split("\n")),
+        (JSON, "json", JSON.split("\n")),
+        ("[\n  1,\n  2\n]", None, ["[", "  1,", "  2", "]"]),
+        ('{"a": 1}\nis *it*', None, ['{"a": 1}', "is it"]),
+        ("[a](https://x.org) *b*", None, ["a ‹https://x.org› b"]),
+        ("- *x*\n    y", "", ["- *x*", "    y"]),
+        ("```\n~~~~\n```", "", ["```", "~~~~", "```"]),
+        ("42", None, ["42"]),
+    ],
+    ids=[
+        "whole",
+        "with newlines",
+        "cut off",
+        "by a schema",
+        "a list",
+        "words after it",
+        "a link",
+        "regex",
+        "fences",
+        "a number",
+    ],
+)
+def test_json_and_what_a_constraint_made_are_shown_as_they_are(
+    source: str, literal: str | None, shown: list[str]
+) -> None:
+    for size in (1, 7, len(source)):
+        text = ReplyDocument(1, Folding("fold"), is_streaming=True, literal=literal)
+        for at in range(0, len(source), size):
+            text.feed(source[at : at + size])
+            text.update()
+        text.finish()
+        assert [line.rstrip().removeprefix(" ") for line in lines(text)] == shown
+
+
 def test_a_thought_counts_while_it_streams_and_shows_its_last_line() -> None:
     assert lines(streamed([TEXT[:30]], ends=False)) == [
         "▸ thinking · 312 tokens · 8.4 s",

@@ -9,6 +9,7 @@ from ttchat_tui.domain.text import VisibleStream
 from ttchat_tui.ui.markdown.block_parser import BlockParser
 from ttchat_tui.ui.markdown.blocks import Leaf
 from ttchat_tui.ui.markdown.leaf_rows import LeafRows, gap_rows, leaf_rows
+from ttchat_tui.ui.markdown.literal_parser import LiteralParser
 from ttchat_tui.ui.markdown.rows import RenderRow
 from ttchat_tui.ui.markdown.text_rows import PIECE
 
@@ -58,9 +59,11 @@ class Document:
     far differ: they are shown as source.
     """
 
-    def __init__(self, first_fence: int = 0) -> None:
-        """`first_fence`: the number of the first fence, for copying."""
+    def __init__(self, first_fence: int = 0, *, literal: str | None = None) -> None:
+        """`first_fence`: the number of the first fence, for copying. `literal`: the text is no Markdown, and is shown as it is,
+        highlighted in this language (empty: in none)."""
         self._first_fence = first_fence
+        self._literal = literal
         self.chunks: list[RenderChunk] = [RenderChunk()]
         """Full chunks and the growing one. The rows of the last may change with the next update."""
         self._visible = VisibleStream()
@@ -70,7 +73,9 @@ class Document:
         self._begin({})
 
     def _begin(self, references: dict[str, object]) -> None:
-        self._parser = BlockParser(references)
+        is_markdown = self._literal is None
+        self._parser: BlockParser | LiteralParser
+        self._parser = BlockParser(references) if is_markdown else LiteralParser(self._literal or "")
         self._live: list[_Live] = []
         self._previous: Leaf | None = None
         self._fences = self._first_fence
@@ -186,7 +191,7 @@ class Document:
                 self._cut_back(index)
                 return
 
-    def _draw_tail(self, probe: BlockParser, tip: int) -> list[RenderRow]:
+    def _draw_tail(self, probe: BlockParser | LiteralParser, tip: int) -> list[RenderRow]:
         """Settle rows of the open leaves where possible, and return the remaining rows."""
         tail: list[RenderRow] = []
         previous, fences = self._previous, self._fences

@@ -276,7 +276,13 @@ class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):
 
     def _reply_of(self, text: str, *, is_streaming: bool) -> ReplyDocument:
         """`text` with the thoughts open that are to be."""
-        reply = ReplyDocument(self.view.key, self._folding, found=self._found, is_streaming=is_streaming)
+        reply = ReplyDocument(
+            self.view.key,
+            self._folding,
+            found=self._found,
+            is_streaming=is_streaming,
+            literal=self.view.literal,
+        )
         reply.figures = self.view.thoughts
         reply.feed(text)
         if is_streaming:

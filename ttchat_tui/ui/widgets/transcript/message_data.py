@@ -22,6 +22,8 @@ class MessageView(msgspec.Struct, frozen=True):
     role: Literal["user", "assistant", "system", "notice"]
     text: str
     """A reply's Markdown source; other messages are plain text."""
+    literal: str | None = None
+    """The language of a reply that is no Markdown (`domain.literal_text.language_of`)."""
     status: Literal["complete", "streaming", "interrupted", "error"] = "complete"
     title: str = ""
     """The author: `You`, or a model's name."""

@@ -10,6 +10,7 @@ from textual.content import Content
 from ttchat_tui.domain.conversation import Message, ReplyRecord
 from ttchat_tui.domain.errors import LOAD_AGAIN, ErrorInfo
 from ttchat_tui.domain.generation import END_NOTES, GenerationStats
+from ttchat_tui.domain.literal_text import language_of
 from ttchat_tui.domain.reply_settings import setting_words
 from ttchat_tui.domain.text import counted
 from ttchat_tui.domain.thoughts import normalised
@@ -45,6 +46,7 @@ def view_of(message: Message, *, error_cure: str = "", differing: Sequence[str] 
         key=message.id,
         role=message.role,
         text=_shown(message),
+        literal=_literal(message),
         status=message.status,
         title=title_of(message),
         time=clock_time(message.created_at),
@@ -62,6 +64,12 @@ def _shown(message: Message) -> str:
     if message.role != "assistant" or message.status == "streaming":
         return message.content
     return normalised(message.content)
+
+
+def _literal(message: Message) -> str | None:
+    """What the user has edited may have any form."""
+    sampling = message.reply.sampling if message.reply and not message.is_edited else None
+    return language_of(sampling.constraint) if sampling is not None else None
 
 
 def title_of(message: Message) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from textual.content import Content
 
 from ttchat_tui.domain.generation import ThoughtFigures
+from ttchat_tui.domain.literal_text import begins_as_json, is_json
 from ttchat_tui.domain.thought_stream import ThoughtStream
 from ttchat_tui.domain.thoughts import Part
 from ttchat_tui.ui.markdown.document import Document, RenderChunk
@@ -20,9 +21,16 @@ class ReplyDocument:
     """Fed and updated like a `Document`, which each part of the text is drawn by."""
 
     def __init__(
-        self, key: int, folding: Folding, *, found: Collection[int] = (), is_streaming: bool = False
+        self,
+        key: int,
+        folding: Folding,
+        *,
+        found: Collection[int] = (),
+        is_streaming: bool = False,
+        literal: str | None = None,
     ) -> None:
-        """`found`: the thoughts that are open because words are found in them."""
+        """`found`: the thoughts that are open because words are found in them. `literal`: the language of an answer that is no
+        Markdown (`domain.literal_text.language_of`)."""
         self.figures: Sequence[ThoughtFigures] = ()
         """Of the thoughts, in order."""
         self.chunks: list[RenderChunk] = []
@@ -30,6 +38,7 @@ class ReplyDocument:
         self._folding = folding
         self._found = found
         self._is_streaming = is_streaming
+        self._literal = literal
         self._stream = ThoughtStream()
         self._sections: list[_Section] = []
         self._dirty = 0
@@ -142,7 +151,8 @@ class ReplyDocument:
             first = FENCES_OF_A_THOUGHT * (number + 1)
             section = _Section(number, is_open=is_open, is_hidden=is_hidden, first_fence=first)
         else:
-            section = _Section(None, is_open=True, first_fence=before[-1].next_fence if before else 0)
+            first = before[-1].next_fence if before else 0
+            section = _Section(None, is_open=True, first_fence=first, literal=self._literal)
         section.is_first = not self._sections
         section.feed(part)
         return section
@@ -152,7 +162,13 @@ class _Section:
     """One part of the text."""
 
     def __init__(
-        self, thought: int | None, *, is_open: bool, first_fence: int, is_hidden: bool = False
+        self,
+        thought: int | None,
+        *,
+        is_open: bool,
+        first_fence: int,
+        is_hidden: bool = False,
+        literal: str | None = None,
     ) -> None:
         self.thought = thought
         """Its number among the thoughts; None: a part of the answer."""
@@ -165,7 +181,12 @@ class _Section:
         self.is_complete = False
         """It has its closing tag."""
         self._is_closed = False
-        self._document = Document(first_fence) if is_open else None
+        self._first_fence = first_fence
+        self._is_literal = literal is not None
+        """Its form is given."""
+        self._is_json = False
+        """It is an answer in JSON, as far as it is known."""
+        self._document = Document(first_fence, literal=literal) if is_open else None
 
     @property
     def is_thought(self) -> bool:
@@ -186,12 +207,23 @@ class _Section:
         if self._document is not None:
             self._document.feed(part.text[len(self._text) :])
         self._text = part.text
+        if not self._is_closed:
+            self._read_as_json(begins_as_json(self._text))
         self.is_complete = part.is_thought and not part.is_open
         return True
+
+    def _read_as_json(self, is_json: bool) -> None:
+        """Draw the answer as JSON, or as Markdown again."""
+        if self.is_thought or self._is_literal or is_json == self._is_json:
+            return
+        self._is_json = is_json
+        self._document = Document(self._first_fence, literal="json" if is_json else None)
+        self._document.feed(self._text)
 
     def close(self) -> None:
         """No more text comes."""
         if not self._is_closed and self._document is not None:
+            self._read_as_json(is_json(self._text))
             self._document.finish()
         self._is_closed = True
 

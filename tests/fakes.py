@@ -474,7 +474,7 @@ class Recorder:
         self._read = 0
         host.set_waker(self._news.set)
 
-    def until(self, kind: type[T], timeout_s: float = 20.0, **fields: object) -> T:
+    def until(self, kind: type[T] | tuple[type[T], ...], timeout_s: float = 20.0, **fields: object) -> T:
         """The next event of this kind, with these field values, that was not returned before.
 
         Raises:
@@ -491,7 +491,7 @@ class Recorder:
                     return event
             while not self._news.wait(0.2):
                 if patience.is_out():
-                    raise AssertionError(f"no {kind.__name__} {fields} among {self.events}")
+                    raise AssertionError(f"no {kind} {fields} among {self.events}")
 
     def of(self, kind: type[T]) -> list[T]:
         """All events of one kind seen so far."""

@@ -36,6 +36,7 @@ from ttchat_tui.domain.updates import (
     ReplyStreamed,
     Update,
 )
+from ttchat_tui.engine.base import Engine
 from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.session import ChatSession, left_out
 from ttchat_tui.session.chat import CANCEL_AGAIN_S
@@ -57,10 +58,12 @@ class Chat:
         *,
         is_loaded: bool = True,
         record: RecordLevel = "full",
+        engine: Engine | None = None,
     ) -> None:
+        """`engine`: in place of the scripted one."""
         self.now = 0.0
         self.engine = ScriptedEngine(script, gate)
-        self.host = EngineHost(self.engine, prepare_scripted)
+        self.host = EngineHost(engine or self.engine, prepare_scripted)
         self.store: ConversationStore = open_store(path)
         self.session = ChatSession(
             self.store, self.host, model="scripted", record=record, clock=lambda: self.now
@@ -72,7 +75,7 @@ class Chat:
         if is_loaded:
             self.until(EngineLoaded)
 
-    def until(self, kind: type[EngineEvent], **fields: Any) -> list[Update]:
+    def until(self, kind: type[EngineEvent] | tuple[type[EngineEvent], ...], **fields: Any) -> list[Update]:
         """Wait for an event, and apply all events up to it."""
         event = self.recorder.until(kind, **fields)
         updates: list[Update] = []

@@ -13,6 +13,7 @@ from tests.scripted_reply import token_id
 from tests.session.test_chat import Chat
 from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.events import EngineLoaded, GenerationFinished, TokenEvent
+from ttchat_tui.domain.model_spec import Capabilities
 from ttchat_tui.domain.recording import RecordedToken, Recording, alternatives_of
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.updates import Notice
@@ -127,10 +128,7 @@ def test_nothing_is_forked_where_the_engine_cannot_continue_after_a_token(start:
     chat.ask("Count.")
     reply = chat.session.path[-1]
     recording = chat.session.recordings.of(reply.id)
-    assert reply.reply is not None
     forking = chat.session.forking
-    served = structs.replace(reply, reply=structs.replace(reply.reply, token_ids=()))
-    assert "no token ids" in forking.why_not(served)
     gate.shut()
     chat.session.branching.regenerate(reply.id)
     assert "still running" in forking.why_not(reply)
@@ -143,6 +141,9 @@ def test_nothing_is_forked_where_the_engine_cannot_continue_after_a_token(start:
     (notice,) = forking.fork(reply.id, recording, 0, token_id(" other0"))
     assert isinstance(notice, Notice)
     assert len(chat.session.tree()) == before
+    served = start(structs.replace(KNOWN, refuses=("", Capabilities(continues=False))))
+    served.ask("Count.")
+    assert "no token ids" in served.session.forking.why_not(served.session.path[-1])
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from msgspec import structs
+
 from ttchat_tui.domain.events import GenerationFinished, GenerationStarted, RowFinished, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import EngineInfo
@@ -35,7 +37,7 @@ def record(
         if isinstance(event, GenerationStarted):
             prompt_tokens = event.prompt_tokens
         elif isinstance(event, TokenEvent) and event.row == row:
-            recorder.add(event)
+            recorder.add(structs.replace(event, end=None))  # it is no part of a reply
             on_token(len(recorder.recording.tokens))
         elif isinstance(event, RowFinished) and event.row == row:
             control.cancel()  # the other rows are not asked for

@@ -116,7 +116,7 @@ def latencies_of(stats: GenerationStats, recording: Recording) -> Sequence[float
 def last_run(stats: GenerationStats, recording: Recording) -> Sequence[RecordedToken]:
     """The tokens that `stats` is of: those since the reply was last continued or forked. Each run has a clock of its own, and a
     server's count of tokens may exceed that of its chunks, so times that go back end the run too."""
-    tokens = recording.tokens
+    tokens = recording.written
     first = max(0, len(tokens) - stats.completion_tokens) if stats.completion_tokens else 0
     at = len(tokens)
     while at > first and tokens[at - 1].token_id != NOT_RECORDED:

@@ -10,7 +10,7 @@ import msgspec
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.generation import FinishReason, GenerationStats
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo
-from ttchat_tui.domain.recording import Distribution, Pause, SamplingChange
+from ttchat_tui.domain.recording import Distribution, Pause, RecordedToken, SamplingChange
 from ttchat_tui.domain.timeline import ColdWork, StepParts
 
 EngineState: TypeAlias = Literal["empty", "loading", "ready", "generating", "unloading", "failed"]
@@ -120,7 +120,8 @@ class RequestAdapted(msgspec.Struct, frozen=True, tag=True):
 
 
 class TokenEvent(msgspec.Struct, frozen=True, tag=True):
-    """One or more tokens, in order, and the text that they complete."""
+    """One or more tokens, in order, and the text that they complete. One without tokens, the last of its row, has what happened
+    after them."""
 
     request_id: int
     token_ids: tuple[int, ...]
@@ -145,6 +146,8 @@ class TokenEvent(msgspec.Struct, frozen=True, tag=True):
     """For each token what the request's `record` asks for, as far as it is known; empty: nothing is."""
     pieces: dict[int, bytes] = {}
     """The bytes of tokens and alternatives that are in no earlier event of this row. Empty if nothing is recorded."""
+    controls: dict[int, bytes] = {}
+    """As in `Recording`, of `pieces`."""
     sampling_changes: tuple[SamplingChange, ...] = ()
     """Tokens of this event from which on other parameters applied."""
     pauses: tuple[Pause, ...] = ()
@@ -156,6 +159,8 @@ class TokenEvent(msgspec.Struct, frozen=True, tag=True):
     one, is in its place and has its time."""
     spent: tuple[StepParts | None, ...] = ()
     """For each token where its time went, if the reply is recorded; empty: nothing is known."""
+    end: RecordedToken | None = None
+    """An end token that the user chose, which ended the reply after this event's tokens."""
     arrived_s: tuple[float | None, ...] = ()
     """For each time when it came into the app's process, by `time.perf_counter`. The engine thread of the app fills it."""
 

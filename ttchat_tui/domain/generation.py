@@ -35,8 +35,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     """A fixed number: a random seed is drawn before the request is made."""
     sampling: SamplingParams | None = None
-    """Its own parameters, max_tokens and stop strings included, which do not change. None: those of row 0, live changes
-    included."""
+    """Its own parameters, max_tokens and stop strings included; of changes during the reply it takes those of the logit bias only.
+    None: those of row 0, live changes included."""
 
 
 class Given(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +47,10 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
     changes: tuple[SamplingChange, ...] = ()
     """Changes of sampling, which apply from their tokens on."""
     chosen: dict[int, int] = {}
-    """Tokens that the user chose, by their places in the reply: they are in the place of those that are drawn."""
+    """Tokens that the user chose in one row, by their places in the reply: they are in the place of those that are drawn. One that a
+    constraint forbids ends the constraint."""
+    row: int = 0
+    """The row of `chosen`."""
     ids: tuple[int, ...] = ()
     """Teacher forcing: the tokens of the reply, whatever the model would write. Nothing but the context's end ends it before the
     last one, and with the last one it ends with `length`. What is recorded of each is as of a token that was drawn."""
@@ -94,6 +97,11 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     def rows(self) -> int:
         """Number of replies in the batch."""
         return 1 + len(self.candidates)
+
+    @property
+    def is_varied(self) -> bool:
+        """Candidates have parameters of their own: the batch compares them."""
+        return any(each.sampling is not None for each in self.candidates)
 
 
 class ThoughtFigures(msgspec.Struct, frozen=True):

@@ -63,7 +63,8 @@ class Distribution(msgspec.Struct, frozen=True, array_like=True):
 
 class SamplingChange(msgspec.Struct, frozen=True):
     at: int
-    """The first token that was drawn with the new parameters; 0 is the first one of the reply (in an event: of the event)."""
+    """The first token that was drawn with the new parameters; 0 is the first one of the reply (in an event: of the event). The
+    token that ended a reply and is not recorded has a place, too: the number of the tokens before it."""
     sampling: SamplingParams
 
 
@@ -80,7 +81,7 @@ class BatchRow(msgspec.Struct, frozen=True):
 
     seed: int
     sampling: SamplingParams | None = None
-    """Its own parameters; None: those of row 0."""
+    """Its own parameters; None: those of row 0. Of row 0 itself only where others have their own."""
 
 
 class RecordedPrompt(msgspec.Struct, frozen=True):
@@ -122,6 +123,8 @@ class RecordedToken(msgspec.Struct, frozen=True, gc=False):
     """The user chose it in place of the sampler, or it belongs to the end of a thought that the user asked for."""
     spent: StepParts | None = None
     """Where the time since the token before it went. None: it was not measured, as by a server."""
+    is_end: bool = False
+    """An end token that the user chose. It ended the reply, and is no part of it: only the last one can be."""
 
 
 class Recording(msgspec.Struct, frozen=True):
@@ -138,9 +141,21 @@ class Recording(msgspec.Struct, frozen=True):
     """In order; before one token there may be several."""
     prompts: Sequence[RecordedPrompt] = ()
     """Of each request of the reply, in order, as far as they are known."""
+    controls: Mapping[int, bytes] = {}
+    """Of the control tokens in `pieces`: what they add to the reply's text, which is nothing or the tag of a thought."""
+
+    @property
+    def written(self) -> Sequence[RecordedToken]:
+        """The tokens of the reply: `tokens` without the end that the user chose."""
+        return self.tokens[:-1] if self.tokens and self.tokens[-1].is_end else self.tokens
 
     def piece_of(self, token_id: int) -> bytes:
         return self.pieces.get(token_id, b"")
+
+    def text_of(self, token_id: int) -> bytes:
+        """What the token adds to the reply's text."""
+        text = self.controls.get(token_id)
+        return self.piece_of(token_id) if text is None else text
 
     def sampling_at(self, index: int, own: SamplingParams) -> SamplingParams:
         """The parameters that token `index` of the reply was drawn with; `own`: those of the reply's record."""

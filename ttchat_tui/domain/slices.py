@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
@@ -86,20 +87,24 @@ def _decoding(facts: _Facts, at_s: float) -> Iterator[Slice]:
     if not tokens:
         yield from _without_tokens(facts.stats, facts.parts, at_s)
         return
-    first = facts.recording.first + len(facts.recording.tokens) - len(tokens)
+    first = facts.recording.first + len(facts.recording.written) - len(tokens)
     wait_s, paused_s = facts.timeline.wait_s or 0.0, 0.0
+    pauses = defaultdict[int, float](float)
+    for pause in facts.recording.pauses:
+        pauses[pause.at] += pause.seconds
     for number, token in enumerate(tokens, start=first):
-        for pause in facts.recording.pauses:
-            if pause.at == number:
-                yield Slice(PHASE, "pause", at_s, pause.seconds)
-                paused_s += pause.seconds
-                at_s += pause.seconds
+        if seconds := pauses[number]:
+            yield Slice(PHASE, "pause", at_s, seconds)
+            paused_s += seconds
+            at_s += seconds
         end_s = max(at_s, wait_s + token.time_s + paused_s)
         text = visible(facts.recording.piece_of(token.token_id).decode("utf-8", "replace"))
         note = "drafted" if token.is_drafted else ""
         yield Slice(PHASE, f"token {number}", at_s, end_s - at_s, number, text, note)
         yield from _parts(token, number, at_s, end_s)
         at_s = end_s
+    if seconds := pauses[first + len(tokens)]:
+        yield Slice(PHASE, "pause", at_s, seconds)
 
 
 def _parts(token: RecordedToken, number: int, begun_s: float, end_s: float) -> Iterator[Slice]:

@@ -180,6 +180,7 @@ class Branching:
         """As `write`, with what is known of this reply: its record, whose ids the model continues from, and its recording."""
         at = self._place(message_id)
         at += self._session.path[at].role == "user"
+        record = structs.replace(record, finish_reason=None if to_continue else "stop")
         if to_continue:
             self._session.path.read()
         shown = self._add_reply(at, text, record, is_edited=is_edited, recorded=recorded)

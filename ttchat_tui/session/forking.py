@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import structs
 
-from ttchat_tui.domain.conversation import Message
+from ttchat_tui.domain.conversation import Message, ReplyRecord
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.recording import (
     NOT_RECORDED,
     RecordedToken,
     Recording,
-    SamplingChange,
     alternatives_of,
     text_id,
 )
+from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.thoughts import normalised, opening_before
 from ttchat_tui.domain.updates import Notice, Update
 from ttchat_tui.storage.conversations import ConversationStore
@@ -34,6 +34,11 @@ _UNKNOWN: Final = ErrorInfo(
     cure="Edit the reply instead: e in the chat.",
 )
 _WHILE_IT_RUNS: Final = "ctrl+c stops it; of a paused one, the latest token can be another."
+_FORBIDDEN: Final = ErrorInfo(
+    kind="usage",
+    message="The constraint of this conversation forbids this token.",
+    cure="Choose one that it allows, or answer without it: /constrain off.",
+)
 
 
 class Forking:
@@ -52,7 +57,8 @@ class Forking:
         reply, info = message.reply, self._session.info
         if info is None:
             return "No model is loaded."
-        if reply is None or not reply.token_ids or not info.capabilities.continues:
+        is_without_ids = reply is None or (not reply.token_ids and info.endpoint)
+        if reply is None or is_without_ids or not info.capabilities.continues:
             return "No fork: the server sends no token ids, so it cannot continue after one."
         if reply.model != info.model:
             return f"No fork: {reply.model or 'another program'} wrote this, and {info.model} is loaded."
@@ -66,21 +72,20 @@ class Forking:
         if (why := self.why_not(message)) or message.reply is None or info is None:
             return [Notice(ErrorInfo(kind="usage", message=why))]
         kept = text_before(message.content, recording, at)
-        chosen = _chosen(recording.tokens[at], token_id)
+        is_end = token_id in info.end_ids
+        chosen = _chosen(recording.tokens[at], token_id, is_end=is_end)
         if kept is None or chosen is None:
             return [Notice(_UNKNOWN)]
-        ids, index = message.reply.token_ids, recording.first + at
-        is_end = token_id in info.end_ids
-        if ids[index : index + 1] != (recording.tokens[at].token_id,):
-            ids = ()  # a part of it was typed: the whole is tokenised again
-        else:
-            ids = (*ids[:index], *([] if is_end else [token_id]))
+        if not is_end and self._is_forbidden(message.reply, recording, at, token_id):
+            return [Notice(_FORBIDDEN)]
+        ids = ids_before(message.reply, recording, at)
         text, rest = kept
         if not is_end:
+            ids = None if ids is None else (*ids, token_id)
             text += codecs.getincrementaldecoder("utf-8")("replace").decode(
-                rest + recording.piece_of(token_id)
+                rest + recording.text_of(token_id)
             )
-        record = structs.replace(message.reply, token_ids=ids)
+        record = structs.replace(message.reply, token_ids=ids or ())
         copy = self._copy(message, recording, at, chosen, recording.pieces)
         return self._session.branching.write_as(
             message.id, text, record, is_edited=message.is_edited, recorded=copy, to_continue=not is_end
@@ -95,6 +100,15 @@ class Forking:
         kept = text_before(message.content, recording, at)
         if kept is None or message.reply is None:
             return [Notice(_UNKNOWN)]
+        written = kept[0] + text
+        while (
+            kept is not None and kept[1]
+        ):  # the whole character gives way, of which the tokens before have a part
+            at -= 1
+            kept = text_before(message.content, recording, at)
+        if kept is None:
+            return [Notice(_UNKNOWN)]
+        text = written.removeprefix(kept[0])
         piece = text.encode("utf-8", "replace")
         pieces = {**recording.pieces}
         typed = text_id(piece, pieces)
@@ -103,8 +117,17 @@ class Forking:
         record = structs.replace(message.reply, token_ids=())
         copy = self._copy(message, recording, at, token, pieces)
         return self._session.branching.write_as(
-            message.id, kept[0] + text, record, is_edited=True, recorded=copy, to_continue=True
+            message.id, written, record, is_edited=True, recorded=copy, to_continue=True
         )
+
+    def _is_forbidden(self, reply: ReplyRecord, recording: Recording, at: int, token_id: int) -> bool:
+        """The constraint of now, under which the reply was written too, has cut this alternative."""
+        begun = reply.sampling or SamplingParams()
+        constraint = recording.sampling_at(recording.first + at, begun).constraint
+        if constraint is None or constraint != self._session.sampling.constraint:
+            return False
+        listed = alternatives_of(recording.tokens[at])
+        return any(each.token_id == token_id and each.cut == "constraint" for each in listed)
 
     def _found(self, message_id: int) -> Message:
         """The reply as it is on screen. Raises StorageError, kind `not_found`."""
@@ -122,22 +145,31 @@ class Forking:
         pieces: Mapping[int, bytes],
     ) -> PartialCopy:
         """The recording up to `at` with another token after it: its whole parts are copied in the store, and only the rest is
-        encoded here. The model continues with the conversation's sampling, which may be another than the reply's."""
+        encoded here."""
         end = recording.first + at
         begin = max(self._store.recordings.end_of(message.id, end), recording.first)
-        own, sampling = message.reply.sampling if message.reply else None, self._session.sampling
         changes = [each for each in recording.changes if begin <= each.at < end]
-        if own is None or recording.sampling_at(end, own) != sampling:
-            changes.append(SamplingChange(end + 1, sampling))
         tokens = [*recording.tokens[begin - recording.first : at], added]
         pauses = [each for each in recording.pauses if begin <= each.at < end]
         prompts = [each for each in recording.prompts if begin <= each.at < end]
         return PartialCopy(
-            message.id, end, encoded(Recording(tokens, begin, changes, pieces, pauses, prompts))
+            message.id,
+            end,
+            encoded(Recording(tokens, begin, changes, pieces, pauses, prompts, recording.controls)),
         )
 
 
-def _chosen(token: RecordedToken, token_id: int) -> RecordedToken | None:
+def ids_before(reply: ReplyRecord, recording: Recording, at: int) -> tuple[int, ...] | None:
+    """The ids of the reply before `recording.tokens[at]`. None: a part of it was typed, or its ids are not known."""
+    ids = tuple(token.token_id for token in recording.tokens[:at])
+    if NOT_RECORDED in ids:  # but stored, if the recorded ones are where they were generated
+        pairs = zip(recording.tokens, reply.token_ids, strict=False)
+        if all(token.token_id in (NOT_RECORDED, token_id) for token, token_id in pairs):
+            ids = reply.token_ids[:at]
+    return ids if len(ids) == at and not recording.first and min(ids, default=0) >= 0 else None
+
+
+def _chosen(token: RecordedToken, token_id: int, *, is_end: bool) -> RecordedToken | None:
     """`token` with this alternative in its place; None: it is not among them."""
     for rank, each in enumerate(alternatives_of(token)):
         if each.token_id == token_id:
@@ -148,6 +180,7 @@ def _chosen(token: RecordedToken, token_id: int) -> RecordedToken | None:
                 rank=rank,
                 is_drafted=False,
                 is_forced=True,
+                is_end=is_end,
             )
     return None
 
@@ -159,13 +192,13 @@ def text_before(content: str, recording: Recording, at: int) -> tuple[str, bytes
     What precedes the first token (the opening tag of a thought, words of the user) and a space that the engine drops at the
     beginning are found by comparison. A reply with thoughts is stored `normalised`; its fork begins as it was written.
     """
-    if recording.tokens[at].token_id == NOT_RECORDED:
+    if at < len(recording.tokens) and recording.tokens[at].token_id == NOT_RECORDED:
         return None
-    pieces = [recording.piece_of(token.token_id) for token in recording.tokens]
+    pieces = [recording.text_of(token.token_id) for token in recording.written]
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     before = decoder.decode(b"".join(pieces[:at]))
     rest = decoder.getstate()[0]
-    whole = b"".join(pieces).decode("utf-8", "replace")
+    whole = before + decoder.decode(b"".join(pieces[at:]))  # without a part of a character at the end
     for shown in (whole, whole.removeprefix(" ")):
         if content.endswith(shown):
             head = content.removesuffix(shown)

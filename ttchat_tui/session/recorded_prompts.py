@@ -43,7 +43,7 @@ def _whole(recording: Recording, before: Sequence[int]) -> PromptedReply:
             return PromptedReply((), ())
         prompts.append(structs.replace(prompt, shared=0, ids=(*known[: prompt.shared], *prompt.ids)))
         if len(prompts) == 1:
-            written = recording.tokens[prompt.at - recording.first :]
+            written = recording.written[prompt.at - recording.first :]
             sequence = (*prompts[0].ids, *(token.token_id for token in written))
     return PromptedReply(prompts, sequence)
 

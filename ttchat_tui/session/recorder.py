@@ -33,6 +33,7 @@ class _Mark(NamedTuple):
     tokens: int = 0
     changes: int = 0
     pauses: int = 0
+    prompts: int = 0
 
 
 class Recorder:
@@ -46,6 +47,7 @@ class Recorder:
         self._pauses: list[Pause] = []
         self._prompts: list[RecordedPrompt] = []
         self._pieces: dict[int, bytes] = {}
+        self._controls: dict[int, bytes] = {}
         self._parts = [_Mark()]
         self._written = 0
         """Parts that are complete and stored."""
@@ -60,7 +62,15 @@ class Recorder:
     @property
     def recording(self) -> Recording:
         """A view: it grows with the reply."""
-        return Recording(self._tokens, self._first, self._changes, self._pieces, self._pauses, self._prompts)
+        return Recording(
+            self._tokens,
+            self._first,
+            self._changes,
+            self._pieces,
+            self._pauses,
+            self._prompts,
+            self._controls,
+        )
 
     def begin_with(self, sampling: SamplingParams) -> None:
         """Its first token will be drawn with other parameters than those of the reply's record."""
@@ -77,7 +87,10 @@ class Recorder:
         self._changes += [SamplingChange(at + each.at, each.sampling) for each in event.sampling_changes]
         self._pauses += [Pause(at + each.at, each.seconds) for each in event.pauses]
         self._pieces.update(event.pieces)
+        self._controls.update(event.controls)
         self._tokens += tokens_of(event, self._pieces)
+        if event.end is not None:
+            self._tokens.append(event.end)
         if len(self._tokens) - self._parts[-1].tokens >= PART_TOKENS:
             self._parts.append(self._mark())
 
@@ -97,13 +110,13 @@ class Recorder:
         )
 
     def unwritten(self) -> tuple[StoredPart, ...]:
-        """The parts that are not stored, or not in full; one without tokens where the only one was withdrawn. Raises
-        StorageError: see `encoded`."""
+        """The parts that are not stored, or not in full; one without tokens where the only one was withdrawn, or where the reply
+        ended at once. Raises StorageError: see `encoded`."""
         marks = [*self._parts[self._written :], self._mark()]
         return tuple(
             encoded(self._between(begin, end))
             for begin, end in pairwise(marks)
-            if begin.tokens < max(end.tokens, self._written_tokens)
+            if begin != end or begin.tokens < self._written_tokens
         )
 
     def note_written(self) -> None:
@@ -111,7 +124,7 @@ class Recorder:
         self._written, self._written_tokens = len(self._parts) - 1, len(self._tokens)
 
     def _mark(self) -> _Mark:
-        return _Mark(len(self._tokens), len(self._changes), len(self._pauses))
+        return _Mark(len(self._tokens), len(self._changes), len(self._pauses), len(self._prompts))
 
     def _between(self, begin: _Mark, end: _Mark) -> Recording:
         return Recording(
@@ -120,7 +133,8 @@ class Recorder:
             changes=self._changes[begin.changes : end.changes],
             pauses=self._pauses[begin.pauses : end.pauses],
             pieces=self._pieces,
-            prompts=self._prompts if begin.tokens == 0 else (),
+            controls=self._controls,
+            prompts=self._prompts[begin.prompts : end.prompts],
         )
 
 

@@ -36,7 +36,7 @@ class _Sequence(NamedTuple):
 
     @property
     def ids(self) -> list[int]:
-        return [*self.before, *(token.token_id for token in self.recorder.recording.tokens)]
+        return [*self.before, *(token.token_id for token in self.recorder.recording.written)]
 
 
 class RecordedReplies:
@@ -87,7 +87,8 @@ class RecordedReplies:
         known = self._latest.ids if self._latest is not None and self._latest.message_id == base_id else []
         shared = common_prefix(known, ids)
         request = running.request
-        rows = [BatchRow(request.seed), *(BatchRow(each.seed, each.sampling) for each in request.candidates)]
+        first = BatchRow(request.seed, request.sampling if request.is_varied else None)
+        rows = [first, *(BatchRow(each.seed, each.sampling) for each in request.candidates)]
         prompt = RecordedPrompt(
             running.recorder.first,
             shared,

@@ -348,6 +348,7 @@ class ReplyRunner:
         before = running.continued
         assert before is not None
         assert before.reply is not None
+        running.recorder = None  # nothing of this request is kept
         return (
             self._withdraw(running) if running.replaced else self._end(running, before.status, before.reply)
         )

@@ -100,7 +100,7 @@ class RunningReply:
         self._is_dirty = False
         self._backoff_s = CHECKPOINT_S
         self._due = now + CHECKPOINT_S
-        if continued is not None and request.sampling != self.record.sampling:
+        if continued is not None:  # it may have changed since the reply began, and since it ended
             self._begin_with(request.sampling)
 
     @property
@@ -133,12 +133,15 @@ class RunningReply:
 
     def set_sampling(self, sampling: SamplingParams, *, waits: bool) -> None:
         """Use the user's parameters from the next token on; `waits`: for a load, so that it is the first one. What the chat
-        template got stays. Candidates with parameters of their own keep them, and so does row 0 beside them."""
+        template got stays. Candidates with parameters of their own keep all but bans and boosts, and so does row 0 beside
+        them."""
         self.uses_defaults = False
-        if any(each.sampling is not None for each in self.request.candidates):
+        bias = {text: each for text, each in {**sampling.logit_bias, **self.own_bias}.items() if each}
+        if self.request.is_varied:
+            sampling = msgspec.structs.replace(self.request.sampling, logit_bias=bias)
+            self.control.set_sampling(sampling)
             return
         given = {name: getattr(self.request.sampling, name) for name in TEMPLATE_FIELDS}
-        bias = {text: each for text, each in {**sampling.logit_bias, **self.own_bias}.items() if each}
         sampling = msgspec.structs.replace(sampling, logit_bias=bias, **given)
         self.control.set_sampling(sampling)
         if waits:
@@ -146,7 +149,7 @@ class RunningReply:
 
     def adopt_defaults(self, sampling: SamplingParams) -> None:
         """The model is loaded for which it waited: without parameters of its own it uses these from the beginning."""
-        if self.uses_defaults and not self.has_started:
+        if self.uses_defaults and not self.has_started and not self.request.is_varied:
             sampling = self.settings.over(sampling)
             self.control.set_sampling(sampling)
             self._begin_with(sampling)

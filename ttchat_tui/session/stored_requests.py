@@ -7,7 +7,7 @@ a recorded prompt, it is rendered anew from the messages before it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise, takewhile
+from itertools import takewhile
 from typing import Final
 
 import msgspec
@@ -91,8 +91,7 @@ def stored_reply(store: ConversationStore, message_id: int) -> StoredReply:
     replies = prompted_replies(store, message, recording)
     requests = tuple(_requests(store, message, record, recording, replies))
     if not requests:
-        why = "the user wrote it" if message.is_edited else "its server sent no token ids"
-        raise NotReplayable(f"The tokens of reply {message_id} are not known: {why}.", HOW_TO_FIND)
+        raise _unknown_tokens(message, record)
     return StoredReply(
         message=message,
         record=record,
@@ -102,12 +101,30 @@ def stored_reply(store: ConversationStore, message_id: int) -> StoredReply:
     )
 
 
+def _unknown_tokens(message: Message, record: ReplyRecord) -> NotReplayable:
+    if message.is_edited:
+        why = "the user wrote it"
+    elif message.content:
+        why = "its server sent no token ids"
+    elif record.error:
+        return NotReplayable(
+            f"Reply {message.id} has no tokens: it failed before the first one.", HOW_TO_FIND
+        )
+    elif record.finish_reason == "stop":
+        return NotReplayable(f"Reply {message.id} is empty, and its prompt was not recorded.", HOW_TO_FIND)
+    else:
+        return NotReplayable(
+            f"Reply {message.id} has no tokens: it was stopped before the first one.", HOW_TO_FIND
+        )
+    return NotReplayable(f"The tokens of reply {message.id} are not known: {why}.", HOW_TO_FIND)
+
+
 def _recording(store: ConversationStore, message: Message) -> Recording:
     """The recording of a reply; without one, its ids."""
     recording = store.recordings.of(message.id)
     if recording.tokens or message.reply is None:
         return recording
-    return Recording(tokens=[RecordedToken(each, 0.0) for each in message.reply.token_ids])
+    return structs.replace(recording, tokens=[RecordedToken(each, 0.0) for each in message.reply.token_ids])
 
 
 def _requests(
@@ -117,22 +134,22 @@ def _requests(
     recording: Recording,
     replies: Sequence[PromptedReply],
 ) -> Iterator[StoredRequest]:
-    end = recording.first + len(recording.tokens)
+    written, end = recording.written, recording.first + len(recording.written)
+    has_ended = record.finish_reason == "stop" and bool(written or replies[-1].prompts)
     prompts = replies[-1].prompts or [RecordedPrompt(recording.first, 0, ())]
-    for place, (prompt, following) in enumerate(pairwise([*prompts, RecordedPrompt(end, 0, ())])):
+    ends = [*(prompt.at for prompt in prompts[1:]), end]
+    for place, (prompt, until) in enumerate(zip(prompts, ends, strict=True)):
         first = prompt.at - recording.first
-        known = recording.tokens[first : following.at - recording.first]
+        known = written[first : until - recording.first]
         # What follows a text that the user typed, or a gap in the recording, has no prompt that is known.
         tokens = list(takewhile(lambda token: token.token_id >= 0, known))
-        ends_reply = following.at == end and record.finish_reason == "stop"
+        ends_reply = has_ended and place + 1 == len(prompts) and len(tokens) == len(known)
         request = _request(record, recording, prompt, tokens, ends_reply=ends_reply)
         if not prompt.ids:
             request = _rendered(store, message, request)
         elif first > 0:
             request = _continuing(message, recording, first, request)
-        if following.at == end and _ends_by_choice(record, tokens):
-            tokens = tokens[:-1]
-        if tokens:
+        if tokens or ends_reply:
             before = decoded_before(replies, place) if prompt.ids else ()
             yield StoredRequest(first=first, tokens=tokens, request=request, row=prompt.row, before=before)
 
@@ -145,33 +162,38 @@ def _request(
     *,
     ends_reply: bool,
 ) -> GenerationRequest:
-    """The request of a prompt, which made `tokens`. `ends_reply`: then the model ended the reply."""
+    """The request of a prompt, which made `tokens`. `ends_reply`: then the model ended the reply, or the user did."""
     first, after = prompt.at, prompt.at + len(tokens)
-    # One more than there are, if the model ended it: a replay that writes on is another reply.
+    # One more than there are, if it was ended: a replay that writes on is another reply.
     most = max(1, len(tokens) + ends_reply)
+    own = recording.sampling_at(first, record.sampling or SamplingParams())
+    begun = prompt.rows[0].sampling if prompt.rows and prompt.rows[0].sampling else own
+    varied = begun if any(row.sampling for row in prompt.rows) else None
     changes = tuple(
-        SamplingChange(each.at - first, structs.replace(each.sampling, max_tokens=most))
+        SamplingChange(each.at - first, structs.replace(_live(each.sampling, varied), max_tokens=most))
         for each in recording.changes
-        if first < each.at < after
+        if first + (varied is None) <= each.at < after + ends_reply
     )
     chosen = {place: token.token_id for place, token in enumerate(tokens) if token.is_forced}
-    own = record.sampling or SamplingParams()
+    if ends_reply and recording.tokens and recording.tokens[-1].is_end:
+        chosen[len(tokens)] = recording.tokens[-1].token_id
     return GenerationRequest(
         id=1 + first,
         messages=(),
-        sampling=structs.replace(recording.sampling_at(first, own), max_tokens=most),
+        sampling=structs.replace(begun, max_tokens=most),
         seed=prompt.rows[0].seed if prompt.rows else record.seed or 0,
         candidates=tuple(
             Candidate(seed=each.seed, sampling=_up_to(each.sampling, most)) for each in prompt.rows[1:]
         ),
         record="full",
-        given=Given(prompt_ids=prompt.ids, changes=changes, chosen=chosen),
+        given=Given(prompt_ids=prompt.ids, changes=changes, chosen=chosen, row=prompt.row),
     )
 
 
-def _ends_by_choice(record: ReplyRecord, tokens: Sequence[RecordedToken]) -> bool:
-    """The last of `tokens` is an end token that the user chose: it is recorded, but no part of the reply."""
-    return bool(tokens) and tokens[-1].is_forced and tokens[-1].token_id not in record.token_ids
+def _live(sampling: SamplingParams, varied: SamplingParams | None) -> SamplingParams:
+    """What a change sets in the whole batch. `varied`: of row 0 of a batch whose rows differ, in which only bans and boosts
+    change."""
+    return sampling if varied is None else structs.replace(varied, logit_bias=sampling.logit_bias)
 
 
 def _rendered(store: ConversationStore, message: Message, request: GenerationRequest) -> GenerationRequest:

@@ -132,10 +132,10 @@ class Branches:
             message_id = transaction.insert(
                 "INSERT INTO messages (conversation_id, parent_id, role, status, created_at, written_at, model, engine,"
                 " seed, finish_reason, error, sampling, content, token_ids, is_edited)"
-                " VALUES (?, ?, 'assistant', 'complete', ?, ?, ?, ?, ?, 'stop', '', ?, ?, ?, ?)",
+                " VALUES (?, ?, 'assistant', 'complete', ?, ?, ?, ?, ?, ?, '', ?, ?, ?, ?)",
                 (
                     *(conversation_id, parent_id, now, now, record.model, record.engine, record.seed),
-                    *(sampling, content, ids, is_edited),
+                    *(record.finish_reason, sampling, content, ids, is_edited),
                 ),
             )
             if recorded is not None:

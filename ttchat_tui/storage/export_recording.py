@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, TypeAlias
 
 import msgspec
@@ -36,6 +37,7 @@ class FileToken(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     alternatives: Annotated[tuple[tuple[int, float, Cut], ...], Meta(max_length=255)] = ()
     """Id, log-probability, and the rule of the sampler that cut it or `kept`; the most probable first."""
     is_forced: bool = False
+    is_end: bool = False
     spent: StepParts | None = None
     """Where its time went, in seconds: sent, forward, sampled, detokenised, loop; and the forward's cold work."""
 
@@ -51,6 +53,8 @@ class FileRecording(msgspec.Struct, frozen=True, kw_only=True):
     prompts: tuple[RecordedPrompt, ...] = ()
     pieces: tuple[tuple[int, FilePiece], ...] = ()
     """The text of every id, negative ones too, which stand for tokens of a server without ids."""
+    controls: tuple[tuple[int, FilePiece], ...] = ()
+    """Of control tokens, which `pieces` names: what they add to the reply's text."""
 
 
 def to_file(message_id: int, recording: Recording) -> FileRecording:
@@ -61,7 +65,8 @@ def to_file(message_id: int, recording: Recording) -> FileRecording:
         changes=tuple(recording.changes),
         pauses=tuple(recording.pauses),
         prompts=tuple(recording.prompts),
-        pieces=tuple((token_id, _piece_to_file(piece)) for token_id, piece in recording.pieces.items()),
+        pieces=_pieces_to_file(recording.pieces),
+        controls=_pieces_to_file(recording.controls),
     )
 
 
@@ -73,10 +78,8 @@ def from_file(file: FileRecording) -> Recording:
         changes=file.changes,
         pauses=file.pauses,
         prompts=file.prompts,
-        pieces={
-            token_id: piece.encode("utf-8", "replace") if isinstance(piece, str) else bytes(piece)
-            for token_id, piece in file.pieces
-        },
+        pieces=_pieces_from_file(file.pieces),
+        controls=_pieces_from_file(file.controls),
     )
 
 
@@ -90,6 +93,7 @@ def _to_file(token: RecordedToken) -> FileToken:
         entropy=token.entropy,
         alternatives=tuple(map(_alternative, alternatives_of(token))),
         is_forced=token.is_forced,
+        is_end=token.is_end,
         spent=token.spent and token.spent.rounded(),
     )
 
@@ -108,8 +112,20 @@ def _from_file(token: FileToken) -> RecordedToken:
         entropy=token.entropy,
         alternatives=packed(token.alternatives),
         is_forced=token.is_forced,
+        is_end=token.is_end,
         spent=token.spent,
     )
+
+
+def _pieces_to_file(pieces: Mapping[int, bytes]) -> tuple[tuple[int, FilePiece], ...]:
+    return tuple((token_id, _piece_to_file(piece)) for token_id, piece in pieces.items())
+
+
+def _pieces_from_file(pieces: Sequence[tuple[int, FilePiece]]) -> dict[int, bytes]:
+    return {
+        token_id: piece.encode("utf-8", "replace") if isinstance(piece, str) else bytes(piece)
+        for token_id, piece in pieces
+    }
 
 
 def _piece_to_file(piece: bytes) -> FilePiece:

@@ -46,9 +46,9 @@ _LOWEST_LOGPROB: Final = -1e30
 """Below it a float32 ends."""
 _MOST_TOKENS: Final = 10_000_000
 """Tokens in a reply; a damaged place would ask for endless memory."""
-_DRAFTED, _SEEN, _LISTED, _FORCED, _TIMED = 1, 2, 4, 8, 16
+_DRAFTED, _SEEN, _LISTED, _FORCED, _TIMED, _END = 1, 2, 4, 8, 16, 128
 """Speculation drafted the token · its log-probability is known · it is the alternative of its rank · the user chose it · its time
-is split."""
+is split · it ended the reply."""
 _WORK: Final[dict[ColdWork, int]] = {"": 0, "compile": 32, "trace": 64}
 """Further bits."""
 _WORK_OF: Final[dict[int, ColdWork]] = {bits: work for work, bits in _WORK.items()}
@@ -61,12 +61,13 @@ class StoredPart(NamedTuple):
     first: int
     """Number of tokens of the reply before it."""
     tokens: int
+    """Those of the reply: an end that the user chose is not counted, so that a continuation begins in its place."""
     data: bytes
 
 
 class _Columns(msgspec.Struct, array_like=True, frozen=True):
     flags: bytes
-    """For each token bits of `_DRAFTED`, `_SEEN`, `_LISTED`, `_FORCED`, `_TIMED` and `_WORK`."""
+    """For each token bits of `_DRAFTED`, `_SEEN`, `_LISTED`, `_FORCED`, `_TIMED`, `_END` and `_WORK`."""
     logprobs: bytes
     """float32"""
     ranks: bytes
@@ -96,38 +97,51 @@ class _Columns(msgspec.Struct, array_like=True, frozen=True):
     """uint32: microseconds of the tokens with `_TIMED`, one part of `StepParts.numbers` of all of them after the other."""
     prompts: tuple[tuple[int, int, bytes, int, tuple[tuple[int, str | None], ...], int], ...] = ()
     """The fields of `RecordedPrompt`: ids as int32, of each row the seed and the parameters as JSON."""
+    controls: tuple[tuple[int, bytes], ...] = ()
+    """`Recording.controls`, of this part's pieces."""
 
 
 def joined(parts: Sequence[Recording]) -> Recording:
-    """One recording of several in order. What lies between two is filled with tokens that were not recorded. Where another
-    model has continued the reply, an id may be another piece: the tokens before it lose their ids."""
+    """One recording of several in order. What lies between two is filled with tokens that were not recorded, and the end of a reply
+    gives way to its continuation. Where another model has continued the reply, an id may be another piece: the tokens
+    before it lose their ids."""
     if len(parts) < 2:
         return parts[0] if parts else Recording()
     first = parts[0].first
     tokens: list[RecordedToken] = []
     pieces: dict[int, bytes] = {}
+    controls: dict[int, bytes] = {}
+    changes: list[SamplingChange] = []
+    pauses: list[Pause] = []
     merged: Mapping[int, bytes] | None = None
     for part in parts:
+        # What was at the end of the reply before it was continued.
+        changes = [*(each for each in changes if each.at < part.first), *part.changes]
+        pauses = [*(each for each in pauses if each.at < part.first), *part.pauses]
         if part.pieces is not merged:
             merged = part.pieces
             if any(pieces.get(token_id, piece) != piece for token_id, piece in merged.items()):
-                tokens, pieces = _without_ids(tokens, pieces)
+                tokens, pieces, controls = _without_ids(tokens, pieces, controls)
             pieces.update(merged)
+        controls.update(part.controls)
+        if part.tokens and tokens and tokens[-1].is_end:
+            tokens.pop()
         tokens += [RecordedToken(NOT_RECORDED, 0.0)] * (part.first - first - len(tokens))
         tokens += part.tokens
     return Recording(
         tokens=tokens,
         first=first,
-        changes=[change for part in parts for change in part.changes],
-        pauses=[pause for part in parts for pause in part.pauses],
+        changes=changes,
+        pauses=pauses,
         prompts=[prompt for part in parts for prompt in part.prompts],
         pieces=pieces,
+        controls=controls,
     )
 
 
 def _without_ids(
-    tokens: Sequence[RecordedToken], pieces: Mapping[int, bytes]
-) -> tuple[list[RecordedToken], dict[int, bytes]]:
+    tokens: Sequence[RecordedToken], pieces: Mapping[int, bytes], controls: Mapping[int, bytes]
+) -> tuple[list[RecordedToken], dict[int, bytes], dict[int, bytes]]:
     """The same tokens and alternatives with ids of their pieces alone."""
     found: dict[int, bytes] = {}
     new_ids: dict[int, int] = {NOT_RECORDED: NOT_RECORDED}
@@ -144,7 +158,7 @@ def _without_ids(
             alternatives=struct.pack(f"<{len(ids)}i", *map(new_ids.__getitem__, ids)) + data[4 * len(ids) :],
         )
 
-    return [*map(renamed, tokens)], found
+    return [*map(renamed, tokens)], found, {new_ids[each]: text for each, text in controls.items()}
 
 
 def encoded(recording: Recording) -> StoredPart:
@@ -184,9 +198,10 @@ def encoded(recording: Recording) -> StoredPart:
             )
             for each in recording.prompts
         ),
+        controls=tuple((each, recording.controls[each]) for each in piece_ids if each in recording.controls),
     )
     data = bytes([VERSION]) + zlib.compress(msgspec.msgpack.encode(columns), _LEVEL)
-    return StoredPart(recording.first, len(tokens), data)
+    return StoredPart(recording.first, len(recording.written), data)
 
 
 def decoded(first: object, data: object, known: dict[int, bytes] | None = None) -> Recording:
@@ -206,6 +221,7 @@ def decoded(first: object, data: object, known: dict[int, bytes] | None = None) 
             pauses=[Pause(*each) for each in columns.paused],
             pieces=_pieces(piece_ids, columns, {} if known is None else known),
             prompts=[_prompt(*each) for each in columns.prompts],
+            controls=dict(columns.controls),
         )
     except (ValueError, IndexError, OverflowError, struct.error, zlib.error) as error:
         raise StorageError(
@@ -244,6 +260,7 @@ def _tokens(columns: _Columns, ids: Sequence[int]) -> list[RecordedToken]:
             alternatives=others[4 * begin : 4 * end] + steps[2 * begin : 2 * end] + columns.cuts[begin:end],
             is_forced=bool(flags & _FORCED),
             spent=next(spent) if flags & _TIMED else None,
+            is_end=bool(flags & _END),
         )
         for time, (flags, logprob, rank, entropy), (begin, end) in zip(
             accumulate(_numbers("Q", columns.pauses)),
@@ -326,7 +343,7 @@ def _flags(token: RecordedToken, ids: Sequence[int]) -> int:
     is_listed = token.rank is not None and token.rank < len(ids) and ids[token.rank] == token.token_id
     known = _SEEN * (token.logprob is not None) | _LISTED * is_listed
     timed = 0 if token.spent is None else _TIMED | _WORK[token.spent.work]
-    return _DRAFTED * token.is_drafted | known | _FORCED * token.is_forced | timed
+    return _DRAFTED * token.is_drafted | known | _FORCED * token.is_forced | timed | _END * token.is_end
 
 
 def _column(kind: str, numbers: Sequence[float]) -> bytes:

@@ -59,9 +59,11 @@ def _merged(run: Sequence[TokenEvent]) -> TokenEvent:
         ends_thought=any(event.ends_thought for event in run),
         distributions=_aligned(run, "distributions", None),
         pieces={token_id: piece for event in run for token_id, piece in event.pieces.items()},
+        controls={token_id: text for event in run for token_id, text in event.controls.items()},
         sampling_changes=_placed(run, "sampling_changes"),
         pauses=_placed(run, "pauses"),
         spent=_aligned(run, "spent", None),
+        end=run[-1].end,
         arrived_s=_aligned(run, "arrived_s", None),
     )
 

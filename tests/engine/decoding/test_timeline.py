@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -95,6 +96,7 @@ class Template:
     end_ids = (END,)
     beginning = ()
     controls = ()
+    control_texts: ClassVar[dict[int, bytes]] = {}
     is_whole = True
 
     def __init__(self, accounts: Accounts) -> None:
@@ -255,7 +257,7 @@ def test_each_second_of_a_reply_is_in_the_part_that_spent_it(
         assert found["prefill"] == pytest.approx(spent["prefill"], abs=1e-5)
         before = ("template", "tokenise", "prepare", "prefill", "first token")
         assert sum(found.get(name, 0.0) for name in before) == pytest.approx(stats.ttft_s, abs=1e-5)
-    parts = [event.spent[0] or StepParts() for event in reply.tokens]
+    parts = [event.spent[0] or StepParts() for event in reply.tokens if event.times_s]
     assert sum(each.detokenise_s for each in parts) == pytest.approx(spent["detokenise"])
     if parts and fails_at == cancels_after == FOREVER:  # all but the step for the end of the turn
         last_s = spent["sampling"] - sum(each.sample_s for each in parts)

@@ -106,7 +106,7 @@ def compare(
     require_following(info)
     followed: list[RecordedToken] = []
     pieces: dict[int, bytes] = {}
-    for request in reply.requests:
+    for request in filter(lambda each: each.tokens, reply.requests):
         given = Given(prompt_ids=request.request.given.prompt_ids, ids=request.ids)
         sampling = _unbiased(request.request.sampling)
         followed_request = structs.replace(request.request, given=given, sampling=sampling, candidates=())

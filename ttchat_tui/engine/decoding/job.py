@@ -63,6 +63,8 @@ class ReplyJob(msgspec.Struct, frozen=True, kw_only=True):
     """When the request arrived, on `clock`."""
     piece_of: Callable[[int], bytes] = lambda _token_id: b""
     """The bytes of a token, or the name of a control token, for the recording."""
+    control_texts: Mapping[int, bytes] = {}
+    """What each control token adds to the text."""
     constraints: Sequence[RowConstraint | None] = ()
     """One for each row of the request, in order; empty: no row has one."""
     find_bias: Callable[[Mapping[str, float]], tuple[TokenBias, tuple[str, ...]]] = lambda _bias: (
@@ -87,18 +89,32 @@ class ReplyJob(msgspec.Struct, frozen=True, kw_only=True):
         return self.clock() - self.received_s
 
 
-def row_samplings(
-    request: GenerationRequest, control: GenerationControl
-) -> list[tuple[int, Callable[[], SamplingParams]]]:
-    """Seed and current sampling parameters of each row.
+class RowSampling:
+    """Seed and sampling parameters of one row. Row 0 and candidates without parameters of their own follow the control; of what the
+    user changes during the reply, the others take bans and boosts only."""
 
-    Row 0 and candidates without parameters of their own follow the control.
-    """
+    def __init__(self, request: GenerationRequest, control: GenerationControl, number: int) -> None:
+        candidate = request.candidates[number - 1] if number else None
+        self.seed = request.seed if candidate is None else candidate.seed
+        self._own = candidate and candidate.sampling
+        self.begun = self._own or request.sampling
+        """At the beginning."""
+        self._control = control
+        self._begun_bias = self._bias = request.sampling.logit_bias
+        self._own_now = self.begun
 
-    def current(own: SamplingParams | None) -> Callable[[], SamplingParams]:
-        return (lambda: control.sampling) if own is None else (lambda: own)
+    @property
+    def now(self) -> SamplingParams:
+        """For the next token."""
+        if self._own is None:
+            return self._control.sampling
+        if (bias := self._control.sampling.logit_bias) is not self._bias:
+            self._bias, self._own_now = bias, self._biased(self._own, bias)
+        return self._own_now
 
-    return [
-        (request.seed, current(None)),
-        *((each.seed, current(each.sampling)) for each in request.candidates),
-    ]
+    def _biased(self, own: SamplingParams, bias: Mapping[str, float]) -> SamplingParams:
+        """`own` with what `bias` has changed since the beginning."""
+        begun = self._begun_bias
+        changed = {text: bias.get(text, 0.0) for text in {*begun, *bias} if bias.get(text) != begun.get(text)}
+        known = {**own.logit_bias, **changed}
+        return msgspec.structs.replace(own, logit_bias={text: each for text, each in known.items() if each})

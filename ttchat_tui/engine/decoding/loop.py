@@ -27,7 +27,7 @@ from ttchat_tui.domain.meter import Meter
 from ttchat_tui.domain.timeline import ColdWork
 from ttchat_tui.engine.base import PromptTooLong
 from ttchat_tui.engine.decoding.ending import Ending
-from ttchat_tui.engine.decoding.job import ReplyJob, row_samplings
+from ttchat_tui.engine.decoding.job import ReplyJob, RowSampling
 from ttchat_tui.engine.decoding.row import Drawn, ReplyRow
 from ttchat_tui.engine.decoding.step_clock import Forward
 
@@ -161,10 +161,8 @@ class _DecodeLoop(Ending):
         self._stepper = stepper
         self._batch = batch
         self._rows = [
-            ReplyRow(job, number, seed=seed, sampling=sampling, text_stream=text_stream)
-            for number, ((seed, sampling), text_stream) in enumerate(
-                zip(row_samplings(job.request, job.control), job.text_streams, strict=True)
-            )
+            ReplyRow(job, number, RowSampling(job.request, job.control, number), text_stream)
+            for number, text_stream in zip(range(job.request.rows), job.text_streams, strict=True)
         ]
         self._logits: NDArray[np.float32] = np.empty(0, dtype=np.float32)
         """After the prompt's last id, once prefill is complete."""
@@ -187,8 +185,10 @@ class _DecodeLoop(Ending):
             if row.reason is None:
                 self._end(row)
                 if self._batch is not None and self._has_started:
+                    yield from row.rest()
                     yield row.row_finished()
         if self._batch is None:
+            yield from self._rows[0].rest()
             yield self._rows[0].generation_finished(self._stepper.forwards)
         else:
             yield self._batch_finished()
@@ -293,6 +293,7 @@ class _DecodeLoop(Ending):
         """Take a row that has ended out of the batch, if there is one."""
         if self._batch is not None:
             self._batch.freeze(row.number)
+            yield from row.rest()
             yield row.row_finished()
 
     def _await_step(self, live: Sequence[ReplyRow]) -> Iterator[GenerationEvent]:
@@ -303,18 +304,18 @@ class _DecodeLoop(Ending):
             if live and change.at == live[0].meter.completion_tokens:
                 control.set_sampling(change.sampling)
         if live and control.is_paused:
-            began_s = self._job.now_s()
             is_ready = False
             while not is_ready and any(row.reason is None for row in live):
                 was_previewed = control.is_previewed
                 yield from self._shown_step(is_last=True)
+                began_s = self._job.now_s()
                 is_ready = control.await_step(self._forced_taken, was_previewed)
-                if not is_ready:
+                paused_s = self._job.now_s() - began_s
+                self._paused_s += paused_s
+                for row in live:
+                    row.pause(paused_s)
+                if not is_ready:  # a row may end here: it has its part of the pause by now
                     yield from self._take_forced(live)
-            paused_s = self._job.now_s() - began_s
-            self._paused_s += paused_s
-            for row in live:
-                row.pause(paused_s)
         yield from self._take_forced(live)
 
     def _take_forced(self, live: Sequence[ReplyRow]) -> Iterator[GenerationEvent]:
@@ -338,6 +339,8 @@ class _DecodeLoop(Ending):
     def _step(self, live: Sequence[ReplyRow]) -> Sequence[NDArray[np.float32] | Drawn] | NDArray[np.float32]:
         """Feed each live row its latest token."""
         self._rows[0].feed.before_step()
+        for row in live:
+            row.note_step()
         began_s = self._job.now_s()
         if self._batch is None:
             outputs = (self._stepper.step(live[0].last_id),)

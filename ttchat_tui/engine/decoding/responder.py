@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -47,6 +47,11 @@ class ReplyTokenizer(NamedTokens, Protocol):
 
     @property
     def controls(self) -> Collection[str]: ...
+
+    @property
+    def control_texts(self) -> Mapping[int, bytes]:
+        """What each control token adds to a reply's text, where that is not its name."""
+        ...
 
     def new_decoder(self, *, is_start: bool) -> IncrementalDecoder: ...
 
@@ -281,6 +286,7 @@ class Responder:
             tokenise_s=prompt.tokenise_s,
             is_first=not self._has_replied,
             piece_of=self._tokenizer.piece_of,
+            control_texts=self._tokenizer.control_texts,
             find_bias=self._biases.find,
             thought_end=lambda text: self._thought_end.ids_after(before + text),
             constraints=constraints,

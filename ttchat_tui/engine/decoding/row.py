@@ -1,13 +1,13 @@
 """One row of a generation: sampled ids, the text that is certain, its figures, and why it ended.
 
-The end-of-turn id that ends a reply is not part of it: it is in no event, does not count and adds no text. A stop string
-does leave ids whose text is not part of the reply; these tokens were generated, and count.
+The end-of-turn id that ends a reply is not part of it: it does not count, adds no text, and is in no event unless the user
+chose it. A stop string does leave ids whose text is not part of the reply; these tokens were generated, and count.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import msgspec
@@ -17,10 +17,17 @@ from numpy.typing import NDArray
 from ttchat_tui.domain.events import GenerationFinished, RequestAdapted, RowFinished, TokenEvent
 from ttchat_tui.domain.generation import END_OF_THOUGHT, FinishReason, GenerationStats
 from ttchat_tui.domain.meter import Meter
-from ttchat_tui.domain.recording import Distribution, Pause, SamplingChange, ids_of, listed
+from ttchat_tui.domain.recording import (
+    Distribution,
+    Pause,
+    RecordedToken,
+    SamplingChange,
+    ids_of,
+    listed,
+)
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.decoding.ending import Ending
-from ttchat_tui.engine.decoding.job import ReplyJob, ReplyText
+from ttchat_tui.engine.decoding.job import ReplyJob, ReplyText, RowSampling
 from ttchat_tui.engine.decoding.sampler import Sampler
 from ttchat_tui.engine.decoding.step_clock import Forward, StepClock
 from ttchat_tui.engine.decoding.step_feed import SampledStep, StepFeed
@@ -39,16 +46,7 @@ _UNFIT: Final = "The chosen token does not fit the constraint of the reply."
 class ReplyRow(Ending):
     """One reply: logits or drawn tokens in, token events out, until `reason` is set."""
 
-    def __init__(
-        self,
-        job: ReplyJob,
-        number: int,
-        *,
-        seed: int,
-        sampling: Callable[[], SamplingParams],
-        text_stream: ReplyText,
-    ) -> None:
-        """`sampling` is called for each token."""
+    def __init__(self, job: ReplyJob, number: int, sampling: RowSampling, text_stream: ReplyText) -> None:
         super().__init__()
         self.number = number
         self.meter = Meter()
@@ -58,17 +56,19 @@ class ReplyRow(Ending):
         self.feed = StepFeed(job)
         """For the sampler's preview, which shows row 0."""
         self._job = job
-        self._seed = seed
         self._sampling = sampling
         self._text_stream = text_stream
         self._constraint = job.constraints[number] if job.constraints else None
         self._clock = StepClock(job.now_s)
         self._sampler: Sampler | None = None
-        self._sampling_before = sampling()
+        self._sampling_before = self._step_sampling = sampling.begun
         self._sampling_changes = 0
         self._sent_pieces = set[int]()
+        self._changes: list[SamplingChange] = []
+        """Since the latest token, as `_pauses`."""
         self._pauses: list[Pause] = []
-        """Since the latest token."""
+        self._end: RecordedToken | None = None
+        """The end token that the user chose."""
         self._problems: tuple[str, ...] = ()
         """Of the bias in use."""
         self._news: list[str] = []
@@ -99,21 +99,22 @@ class ReplyRow(Ending):
             return None
 
     def _accept(self, output: NDArray[np.float32] | Drawn, is_drafted: bool) -> TokenEvent | None:
-        sampling = self._sampling()
-        is_changed = sampling != self._sampling_before
-        self._sampling_before = sampling
-        self._sampling_changes += is_changed
+        sampling = self._noted(self._step_sampling if isinstance(output, Drawn) else self._sampling.now)
         given = self._job.followed[self.meter.completion_tokens] if self._job.followed else None
         chosen = self._next_forced()
         token_id, logprobs, distribution = self._draw(output, sampling, chosen if given is None else given)
         self._clock.note_drawn()
         if token_id in self._job.stop_ids and given is None:
             self.reason = "stop"
+            if chosen is not None:
+                self._note_end(token_id, self._job.now_s(), logprobs[0] if logprobs else None, distribution)
             return None
         text = self._push(token_id)
         time_s = self._job.now_s()
         parts = self._clock.take(time_s)
         self.meter.token(time_s, is_drafted=is_drafted, parts=parts)
+        pieces, controls = self._new_pieces(token_id, distribution)
+        changes, self._changes = self._changes, []
         pauses, self._pauses = self._pauses, []
         self._latest = TokenEvent(
             request_id=self._job.request.id,
@@ -124,13 +125,26 @@ class ReplyRow(Ending):
             drafted=(True,) if is_drafted else (),
             row=self.number,
             distributions=(distribution,) if distribution is not None else (),
-            pieces=self._new_pieces(token_id, distribution),
-            sampling_changes=(SamplingChange(0, sampling),) if is_changed else (),
+            pieces=pieces,
+            controls=controls,
+            sampling_changes=tuple(changes),
             pauses=tuple(pauses),
             forced=(True,) if chosen is not None else (),
             spent=() if self._job.request.record == "off" else (parts,),
         )
         return self._latest
+
+    def note_step(self) -> None:
+        """The stepper gets the latest token: a device draws the next one with the parameters of now."""
+        self._step_sampling = self._sampling.now
+
+    def _noted(self, sampling: SamplingParams) -> SamplingParams:
+        """These parameters take effect now. If they are others than before, that is recorded."""
+        if sampling != self._sampling_before:
+            self._sampling_before = sampling
+            self._sampling_changes += 1
+            self._changes = [SamplingChange(0, sampling)]
+        return sampling
 
     def _push(self, token_id: int) -> str:
         """Make it the latest token; returns its text."""
@@ -148,7 +162,7 @@ class ReplyRow(Ending):
         if isinstance(output, Drawn):
             return output.token_id if chosen is None else chosen, (), None
         if self._sampler is None:
-            self._sampler = Sampler(len(output), self._seed, self._job.prompt_ids)
+            self._sampler = Sampler(len(output), self._sampling.seed, self._job.prompt_ids)
         allowed = self._constraint.allowed(len(output)) if self._constraint is not None else None
         record, distribution = self._job.request.record, None
         bias = self._bias_of(sampling)
@@ -195,8 +209,13 @@ class ReplyRow(Ending):
             if not self._is_ending_thought:  # the blank lines after its tag, which the form has no place for
                 self._news.append(_UNFIT)
         self._is_ending_thought &= bool(self._forced)
-        given = self._job.request.given.chosen.get(self.meter.completion_tokens)
-        return self._forced.popleft() if self._forced else given
+        if self._forced:
+            return self._forced.popleft()
+        given = self._job.request.given
+        chosen = given.chosen.get(self.meter.completion_tokens) if given.row == self.number else None
+        if chosen is not None and self._constraint is not None and not self._constraint.allows(chosen):
+            self._constraint = None  # the user left its form, with a fork
+        return chosen
 
     def replace(self, token_id: int, place: int) -> TokenEvent | None:
         """Put another token in the place of the latest one, which the model has not seen yet. None: the one at `place` is no
@@ -214,16 +233,18 @@ class ReplyRow(Ending):
         withdrawn = len(self._texts.pop())
         if self._sampler is not None:
             self._sampler.history.take_back(self.last_id)
+        distribution = latest.distributions[0] if latest.distributions else None
         if token_id in self._job.stop_ids:
             self.meter.withdraw()
             self.reason = "stop"
             self._latest = None
+            self._note_end(token_id, latest.times_s[0], *_seen(token_id, distribution))
             return TokenEvent(latest.request_id, (), "", (), row=self.number, replaces=withdrawn)
         if self._sampler is not None:
             self._sampler.history.add(token_id)
         self.feed.replace(token_id)
-        distribution = latest.distributions[0] if latest.distributions else None
         logprob, distribution = _seen(token_id, distribution)
+        pieces, controls = self._new_pieces(token_id, distribution)
         self._latest = TokenEvent(
             request_id=latest.request_id,
             token_ids=(token_id,),
@@ -232,26 +253,68 @@ class ReplyRow(Ending):
             logprobs=(logprob,),
             row=self.number,
             distributions=(distribution,),
-            pieces=self._new_pieces(token_id, distribution),
+            pieces=pieces,
+            controls=controls,
             forced=(True,),
             replaces=withdrawn,
             spent=latest.spent,
         )
         return self._latest
 
-    def _new_pieces(self, token_id: int, distribution: Distribution | None) -> dict[int, bytes]:
-        """The bytes of the token and its alternatives, of those that were not sent yet."""
+    def _note_end(
+        self, token_id: int, time_s: float, logprob: float | None, seen: Distribution | None
+    ) -> None:
+        """The user has chosen this token, which ends the reply."""
         if self._job.request.record == "off":
-            return {}
+            return
+        self._end = RecordedToken(
+            token_id,
+            time_s,
+            logprob=logprob,
+            rank=seen.rank if seen else None,
+            entropy=seen.entropy if seen else None,
+            alternatives=seen.alternatives if seen else b"",
+            is_forced=True,
+            is_end=True,
+        )
+
+    def rest(self) -> Iterator[TokenEvent]:
+        """What has happened since the latest token, before the row's last event."""
+        if not (self._changes or self._pauses or self._end):
+            return
+        pieces, controls = self._new_pieces(self._end.token_id, None) if self._end else ({}, {})
+        yield TokenEvent(
+            self._job.request.id,
+            (),
+            "",
+            (),
+            row=self.number,
+            pieces=pieces,
+            controls=controls,
+            sampling_changes=tuple(self._changes),
+            pauses=tuple(self._pauses),
+            end=self._end,
+        )
+
+    def _new_pieces(
+        self, token_id: int, distribution: Distribution | None
+    ) -> tuple[dict[int, bytes], dict[int, bytes]]:
+        """The pieces of the token and its alternatives, of those that were not sent yet, and the texts of control tokens among
+        them."""
+        job = self._job
+        if job.request.record == "off":
+            return {}, {}
         ids = ids_of(distribution.alternatives) if distribution is not None else ()
         new = {token_id, *ids} - self._sent_pieces
         self._sent_pieces |= new
-        return {each: self._job.piece_of(each) for each in new}
+        texts = job.control_texts
+        return {each: job.piece_of(each) for each in new}, {each: texts[each] for each in new & texts.keys()}
 
     def pause(self, seconds: float) -> None:
-        """The user has paused the reply before its next token."""
-        self.meter.paused(seconds)
-        self._pauses.append(Pause(0, seconds))
+        """The user has paused the reply before its next token, or goes on pausing it."""
+        if self.reason is None and seconds:
+            self.meter.paused(seconds)
+            self._pauses = [Pause(0, seconds + sum(each.seconds for each in self._pauses))]
 
     def note_sent(self) -> None:
         """The latest token's event has been taken."""
@@ -263,7 +326,7 @@ class ReplyRow(Ending):
         is_complete = self._constraint is not None and self._constraint.is_complete
         if (self._text_stream.is_stopped or is_complete) and not followed:
             self.reason = "stop"
-        elif self.meter.completion_tokens >= (len(followed) or self._sampling().max_tokens):
+        elif self.meter.completion_tokens >= (len(followed) or self._noted(self._sampling.now).max_tokens):
             self.reason = "length"
         elif self.meter.context_used >= self._job.context_length:
             self.reason = "context"

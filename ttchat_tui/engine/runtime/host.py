@@ -287,6 +287,8 @@ class EngineHost:
             self._finish(request, "error", not_loaded().info)
         else:
             self._set_state("generating")
+            if not request.is_varied:  # what the user has changed while it waited is there from the beginning
+                request = structs.replace(request, sampling=control.sampling)
             self._run_reply(request, control)
 
     def _run_reply(self, request: GenerationRequest, control: GenerationControl) -> None:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.timeline import ColdWork
+from ttchat_tui.engine.decoding.job import RowSampling
 from ttchat_tui.engine.decoding.loop import BatchStepper, PrefillAborted
 from ttchat_tui.engine.decoding.row import Drawn
 from ttchat_tui.engine.tenstorrent.adapter import IDLE, CardModel
@@ -35,7 +36,7 @@ class CardStepper(BatchStepper):
         self._is_first = True
         self._card = _CardDraws(model.batch) if model.draws is not None else None
 
-    def draw_by(self, rows: Sequence[tuple[int, Callable[[], SamplingParams]]]) -> None:
+    def draw_by(self, rows: Sequence[RowSampling]) -> None:
         """With device sampling: seed and parameters of each row of the next reply. Parameters are read in each step."""
         if self._card is not None:
             self._card.begin(rows)
@@ -124,13 +125,12 @@ class _CardDraws:
 
     def __init__(self, batch: int) -> None:
         self._batch = batch
-        self.begin([(0, lambda: GREEDY)])
+        self.begin(())
 
-    def begin(self, rows: Sequence[tuple[int, Callable[[], SamplingParams]]]) -> None:
+    def begin(self, rows: Sequence[RowSampling]) -> None:
         """Start a reply, with seed and parameters of each of its rows."""
-        idle = self._batch - len(rows)
-        self._seeds = (*(seed for seed, _ in rows), *([0] * idle))
-        self._samplings: list[Callable[[], SamplingParams]] = [sampling for _, sampling in rows]
+        self._seeds = (*(row.seed for row in rows), *([0] * (self._batch - len(rows))))
+        self._samplings = rows
         self._last_sampling: tuple[SamplingParams, ...] = ()
         self._replies: list[list[int]] = [[] for _ in range(self._batch)]
 
@@ -139,7 +139,7 @@ class _CardDraws:
         for row in live:
             self._replies[row].append(tokens[row])
         idle = self._batch - len(self._samplings)
-        sampling = (*(each() for each in self._samplings), *([GREEDY] * idle))
+        sampling = (*(each.now for each in self._samplings), *([GREEDY] * idle))
         has_changed, self._last_sampling = sampling != self._last_sampling, sampling
         return DrawParameters(
             sampling=sampling,

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -16,7 +16,13 @@ from tests.size import sized
 from ttchat_tui.domain.anatomy import parts_of, step_parts_of, whole_s
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import GenerationFinished, PrefillProgress, RowFinished, TokenEvent
-from ttchat_tui.domain.generation import Candidate, GenerationControl, GenerationRequest, GenerationStats
+from ttchat_tui.domain.generation import (
+    Candidate,
+    Forced,
+    GenerationControl,
+    GenerationRequest,
+    GenerationStats,
+)
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.timeline import StepParts
 from ttchat_tui.engine.base import OutOfMemory
@@ -144,12 +150,20 @@ class Reply:
         rows: int = 1,
         fails_at: int = FOREVER,
         cancels_after: int = FOREVER,
-        pauses_after: int = FOREVER,
+        pauses_after: int | Sequence[int] = FOREVER,
+        ends_in_pause: int = FOREVER,
         drafts: Sequence[bool] = (),
     ) -> None:
+        """`pauses_after`: so many tokens of all rows, or several such numbers. `ends_in_pause`: the pause in which the user chooses
+        an end for row 0, from 1."""
+        pauses = [pauses_after] if isinstance(pauses_after, int) else pauses_after
+        self.paused: dict[int, float] = {}
+        """How long each row was paused."""
+        self.ended: dict[int, float] = {}
         self.accounts = accounts = Accounts(costs_s)
         self.stats: dict[int, GenerationStats] = {}
         self.tokens: list[TokenEvent] = []
+        self.of_row_0 = 0
         monkeypatch.setattr("ttchat_tui.engine.decoding.row.Sampler", lambda *_: _Sampler(accounts))
         text, sampling = Template(accounts), SamplingParams(temperature=0.0, max_tokens=40)
         model = Model(accounts, length, fails_at=fails_at, drafts=drafts)
@@ -162,7 +176,7 @@ class Reply:
             batch_sizes=(1, 2, 3),
             clock=lambda: accounts.now_s,
         )
-        control = _Control(sampling, accounts)
+        control = _Control(sampling, accounts, lambda: self.of_row_0, ends_in_pause)
         request = GenerationRequest(
             id=1,
             messages=(ChatMessage("user", "?"),),
@@ -175,15 +189,18 @@ class Reply:
             if isinstance(event, TokenEvent):
                 accounts.spend("send")
                 self.tokens.append(event)
+                self.of_row_0 += len(event.token_ids) * (event.row == 0)
                 if len(self.tokens) == cancels_after:
                     control.cancel()
-                if len(self.tokens) == pauses_after:
+                if len(self.tokens) in pauses:
                     control.pause()
             elif isinstance(event, PrefillProgress):
                 accounts.spend("prefill" if event.done < event.total else "first token")
             elif isinstance(event, RowFinished | GenerationFinished):
                 row = event.row if isinstance(event, RowFinished) else 0
-                self.stats.setdefault(row, event.stats)
+                if row not in self.stats:
+                    self.stats[row] = event.stats
+                    self.ended[row], self.paused[row] = accounts.now_s, accounts.spent["pause"]
                 self.ended_s, self.spent = accounts.now_s, accounts.spent.copy()
 
 
@@ -199,14 +216,22 @@ class _Sampler:
 
 
 class _Control(GenerationControl):
-    """A user who thinks about each pause for a while."""
+    """A user who thinks about each pause for a while, and chooses an end in one."""
 
-    def __init__(self, sampling: SamplingParams, accounts: Accounts) -> None:
+    def __init__(
+        self, sampling: SamplingParams, accounts: Accounts, of_row_0: Callable[[], int], ends_in_pause: int
+    ) -> None:
         super().__init__(sampling)
         self._accounts = accounts
+        self._of_row_0 = of_row_0
+        self._left = ends_in_pause
 
     def await_step(self, forced_taken: int | None = None, was_previewed: bool = True) -> bool:
         self._accounts.spend("pause")
+        self._left -= 1
+        if self._left == 0:
+            self.force(Forced(END, instead_of=self._of_row_0() - 1))
+            return False
         self.resume()
         return True
 
@@ -268,18 +293,36 @@ def test_each_second_of_a_reply_is_in_the_part_that_spent_it(
 
 
 @settings(max_examples=sized(10, 1000), deadline=None)
-@given(costs_s=COSTS, length=st.integers(1, 8), rows=st.integers(2, 3))
-def test_the_parts_of_each_row_of_a_batch_add_up_to_its_whole(
-    costs_s: list[float], length: int, rows: int
+@given(
+    costs_s=COSTS,
+    length=st.integers(1, 8),
+    rows=st.integers(1, 3),
+    pauses_after=st.lists(st.integers(1, 24), max_size=4),
+    ends_in_pause=st.integers(1, 4),
+)
+@example([0.25] * 7, 5, 2, [4], 1)
+def test_the_parts_of_each_row_of_a_batch_add_up_to_its_whole_without_its_pauses(
+    costs_s: list[float], length: int, rows: int, pauses_after: list[int], ends_in_pause: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        reply = Reply(patch, repeated(costs_s), length, rows=rows)
+        reply = Reply(
+            patch,
+            repeated(costs_s),
+            length,
+            rows=rows,
+            pauses_after=pauses_after,
+            ends_in_pause=ends_in_pause,
+        )
     assert len(reply.stats) == rows
-    for stats in reply.stats.values():
+    for row, stats in reply.stats.items():
+        assert stats.paused_s == pytest.approx(reply.paused[row])
+        assert stats.total_s == pytest.approx(reply.ended[row] - 100.0 - reply.paused[row])
+        recorded_s = sum(pause.seconds for each in reply.tokens if each.row == row for pause in each.pauses)
+        assert recorded_s == pytest.approx(stats.paused_s)
         found = {part.name: part.seconds for part in parts_of(stats)}
         assert sum(found.values()) == pytest.approx(stats.total_s, rel=1e-4)
         assert found.get("other", 0.0) <= 0.02 * (stats.total_s or 0.0)
-        assert length < 3 or found["loop"] > 0.0
+        assert length < 3 or rows == 1 or stats.completion_tokens < 3 or found["loop"] > 0.0
 
 
 def test_a_step_is_the_mean_of_those_after_the_first_two_tokens(monkeypatch: pytest.MonkeyPatch) -> None:

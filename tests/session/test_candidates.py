@@ -303,7 +303,7 @@ def test_two_models_answer_one_after_the_other(start: Start) -> None:
     candidates = chat.session.candidates
     assert states(chat) == ["running", "waiting"]
     chat.until(GenerationFinished)
-    assert candidates.why_waiting == "other is being loaded: one model is held at a time."
+    assert candidates.why_waiting == "other is being loaded. One model is held at a time."
     chat.until(EngineLoaded)
     finish(chat)
     assert [

@@ -582,7 +582,7 @@ def test_an_empty_conversation_costs_nothing(start: Callable[..., Chat]) -> None
     chat = start()
     chat.ask("first")
     chat.session.new_conversation()
-    assert chat.session.count("") == [PromptCost(0, 256, 0)]
+    assert chat.session.context.count("") == [PromptCost(0, 256, 0)]
 
 
 def test_one_dropped_message_is_reported_in_the_singular() -> None:
@@ -642,8 +642,8 @@ def test_settings_belong_to_the_conversation(start: Callable[..., Chat]) -> None
 
 def test_only_the_newest_count_is_answered(start: Callable[..., Chat]) -> None:
     chat = start()
-    chat.session.count("one")
-    chat.session.count("one two three")
+    chat.session.context.count("one")
+    chat.session.context.count("one two three")
     cost = next(update for update in chat.ask("hello there") if isinstance(update, PromptCost))
     assert cost.prompt_tokens == 1 + 2 + 3
 

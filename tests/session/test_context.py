@@ -172,7 +172,7 @@ def say(chat: Chat, text: str) -> None:
 
 
 def counted(chat: Chat, draft: str = "") -> PromptCost:
-    chat.session.count(draft)
+    chat.session.context.count(draft)
     (cost,) = (each for each in chat.until(PromptCounted) if isinstance(each, PromptCost))
     return cost
 
@@ -406,7 +406,7 @@ def test_a_long_conversation_is_read_when_it_is_wanted_and_sent_whole(start: Cal
     session.open(home)
     assert session.path[-1].content == f"message {count - 1}"
     assert not session.path.is_read
-    assert (session.context.marks(), session.count("draft")) == ({}, [])
+    assert (session.context.marks(), session.context.count("draft")) == ({}, [])
     session.context.mark([first], "kept")
     assert store.message(first).context == "kept", "also what is not read yet"
     pieces = []

@@ -173,8 +173,8 @@ def test_the_figures_of_a_thought_do_not_count_a_token_twice() -> None:
 def test_a_text_of_several_tokens_is_reported_as_soon_as_it_is_counted(start: Start) -> None:
     chat = start(Script())
     assert chat.session.biasing.set("several words", BAN) is None
-    chat.session.count("a draft")
+    chat.session.context.count("a draft")
     (notice,) = [each for each in chat.until(PromptCounted) if isinstance(each, Notice)]
     assert notice.error.message == "'several words' is several tokens."
-    chat.session.count("again")
+    chat.session.context.count("again")
     assert not [each for each in chat.until(PromptCounted) if isinstance(each, Notice)]

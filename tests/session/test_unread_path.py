@@ -79,7 +79,7 @@ def test_what_reads_all_of_a_conversation_leaves_its_count_to_be_made(start: Cal
     chat = start()
     asked = chat.store.add_user_message(chat.store.create_conversation().id, None, "hello")
     chat.session.open(asked.conversation_id)
-    assert chat.session.count("") == []
+    assert chat.session.context.count("") == []
     chat.session.path.read()  # as the ledger does
     assert chat.session.context.read_on() == (True, [ContextChanged()])
 

@@ -45,11 +45,14 @@ async def test_they_stream_in_columns_and_one_is_kept(tmp_path: Path) -> None:
         await shows(pilot, chat, "One two")
         assert chat.screen.prompt.text == ""
         await pilot.press("o")
-        assert "Some replies have not ended yet.\nS stops all." in chat.toasts()
+        await shows(pilot, chat, "Some replies have not ended yet. S stops all.")
         await pilot.press("space")
         await shows(pilot, chat, "Paused: space resumes all")
         await pilot.press("space")
         await until(pilot, lambda: "Paused:" not in on_screen(chat))
+        await pilot.press("d")
+        await shows(pilot, chat, "Differences from the first are marked once")
+        await pilot.press("d")
         shown = on_screen(chat)
         assert all(f"{number} · seed {40 + number}" in shown for number in range(1, 5))
         assert len({view.region.y for view in chat.app.screen.query(LaneView)}) == 2, "two rows of two"

@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import gc
 import importlib
+import itertools
 import logging
 import os
 import threading
-from collections.abc import Callable, Generator
+import time
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Final
@@ -19,6 +21,7 @@ from ttchat_tui.cli import INTERRUPTED, engine_choice, model_choice, screen_sett
 from ttchat_tui.cli.errors import notify
 from ttchat_tui.cli.invocation import Invocation
 from ttchat_tui.cli.log_file import open_log
+from ttchat_tui.cli.second_engine import SecondEngine
 from ttchat_tui.cli.typed_ahead import TypedAhead
 from ttchat_tui.config.load import load_config, place_of
 from ttchat_tui.config.paths import Paths
@@ -137,13 +140,13 @@ def engine_alone(invocation: Invocation) -> tuple[Engine, Callable[[ProgressRepo
     return _engine(config, paths), lambda report: prepare(model.name, report)
 
 
-def _engine(config: Config, paths: Paths) -> Engine:
+def _engine(config: Config, paths: Paths, *, is_second: bool = False) -> Engine:
     if config.model.isolation == "thread":
         Path.cwd()  # OSError where it has been deleted: torch would end this process
         return SwitchingEngine(create_engine)
     isolated = IsolatedEngine(
         paths.engine_log_file,
-        warm=ENGINES[engine_choice.chosen_kind(config)].warm_modules,
+        warm=() if is_second else ENGINES[engine_choice.chosen_kind(config)].warm_modules,
         timeouts=engine_choice.timeouts(config),
         advice=engine_choice.advice(config),
     )
@@ -251,7 +254,11 @@ def open_session(
     ending: EndingSignals,
 ) -> Generator[ChatSession, None, None]:
     """A session with its engine thread running and its model loading. Closes everything at the end."""
-    host = EngineHost(engine, _prepare_after(screen_ready, config, invocation.paths))
+    prepare, request_ids = _prepare_after(screen_ready, config, invocation.paths), itertools.count(1)
+    second = SecondEngine(
+        lambda: _engine(config, invocation.paths, is_second=True), prepare, request_ids, lambda: host.info
+    )
+    host = EngineHost(engine, second.prepare_first, request_ids=request_ids)
     store = _store(invocation, config)
     _start_backup(store, invocation.paths.database, screen_ready)
     host.start()
@@ -266,6 +273,8 @@ def open_session(
             system_prompt=config.system_prompt,
             search=_search(store),
             record=config.engine.record,
+            # In one process the compiled kernel has one pool of threads, which two engines cannot share.
+            second_host=second.make_host if config.model.isolation == "process" else None,
         )
         session.titles.is_automatic = config.ui.auto_title
         try:
@@ -276,22 +285,31 @@ def open_session(
                 notify(unsaved.message, unsaved.text)
     finally:
         ending.begin_end()
-        _end(host, engine_choice.shutdown_s(config), ending)
+        _end([host, *second.hosts], engine_choice.shutdown_s(config), ending)
         store.close()
 
 
-def _end(host: EngineHost, patience_s: float, ending: EndingSignals) -> None:
-    """Wait for the engine to close, with a message if that takes long. A second request to quit or the time-out kills it."""
+def _end(hosts: Sequence[EngineHost], patience_s: float, ending: EndingSignals) -> None:
+    """Wait for the engines to close, with a message if that takes long. A second request to quit or the time-out kills them."""
+
+    def are_closed(timeout_s: float) -> bool:
+        for host in hosts:
+            host.shutdown(timeout_s=0)  # all close at the same time
+        end_s = time.monotonic() + timeout_s
+        are_ended = [host.shutdown(timeout_s=max(0.0, end_s - time.monotonic())) for host in hosts]
+        return all(are_ended)
+
     try:
         with ending.impatience():
-            if host.shutdown(timeout_s=2.0):
+            if are_closed(2.0):
                 return
             notify("waiting for the engine to close (ctrl+c to kill it)")
-            is_closed = host.shutdown(timeout_s=patience_s)
+            is_closed = are_closed(patience_s)
     except KeyboardInterrupt:
         is_closed = False
     if not is_closed:
-        host.shutdown(force=True)
+        for host in hosts:
+            host.shutdown(force=True)
 
 
 def _run_screen(

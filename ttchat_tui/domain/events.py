@@ -259,6 +259,13 @@ GenerationEvent: TypeAlias = (
     | RowFinished
     | GenerationFinished
 )
-EngineEvent: TypeAlias = (
-    EngineStateChanged | LoadProgress | EngineLoaded | EngineFailed | GenerationEvent | PromptCounted
-)
+LoadEvent: TypeAlias = EngineStateChanged | LoadProgress | EngineLoaded | EngineFailed
+
+
+class SecondModelEvent(msgspec.Struct, frozen=True):
+    """Of the model that is loaded beside the session's own; its replies are known by the ids of their requests."""
+
+    event: LoadEvent
+
+
+EngineEvent: TypeAlias = LoadEvent | GenerationEvent | PromptCounted | SecondModelEvent

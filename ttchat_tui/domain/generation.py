@@ -90,6 +90,8 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Rows 1, 2 … of the batch. Row 0 has the request's own seed and sampling."""
     record: RecordLevel = "off"
     """What is recorded of each token, of every row."""
+    models_at_once: int = 1
+    """So many models decode on this machine's processor at once: each takes its share of the threads."""
     given: Given = NOTHING_GIVEN
     """Engines without `Capabilities.follows` refuse what has to be followed."""
 

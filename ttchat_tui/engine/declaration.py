@@ -86,6 +86,8 @@ class EngineDeclaration(msgspec.Struct, frozen=True, kw_only=True):
     models: ModelSource = "files"
     is_isolated: bool = True
     """Runs in the engine's process, because native code may crash or hang (unless `isolation = "thread"`)."""
+    is_alone: bool = False
+    """Its device holds one model: a second host cannot load another one beside it."""
     is_preferred_here: Callable[[], bool] = _is_never_preferred
     """Whether `engine = "auto"` takes it on this machine. Without any such engine it takes the CPU."""
     flags: tuple[EngineFlag, ...] = ()

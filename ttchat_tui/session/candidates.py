@@ -27,11 +27,13 @@ from ttchat_tui.domain.updates import (
     Notice,
     Update,
 )
+from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.session.candidate_rows import draw_rows, fresh_seed
 from ttchat_tui.session.conversation import OpenConversation
 from ttchat_tui.session.drafts import Drafts
 from ttchat_tui.session.lane import Lane
 from ttchat_tui.session.reply_runner import ReplyRunner
+from ttchat_tui.session.second_lanes import SecondLanes
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
 
@@ -51,6 +53,7 @@ class Candidates:
     def __init__(
         self,
         session: ChatSession,
+        host: EngineHost,
         store: ConversationStore,
         runner: ReplyRunner,
         home: Callable[[], OpenConversation],
@@ -60,12 +63,14 @@ class Candidates:
         """`home`: the conversation on screen. `why_not`: why no reply can start in it; its argument is the cure if one runs
         there."""
         self._session = session
+        self._host = host
         self._store = store
         self._runner = runner
         self._shown_home = home
         self._why_not = why_not
         self._drafts = drafts
         self.lanes: list[Lane] = []
+        self.second = SecondLanes(session, host, lambda: self.lanes)
         self._home = home()
         self._question_id = 0
         self._asked: Message | None = None
@@ -87,13 +92,22 @@ class Candidates:
         return any(lane.state != "ended" for lane in self.lanes)
 
     @property
+    def is_keeping(self) -> bool:
+        """One is kept, and the others are deleted once all have ended."""
+        return self._kept is not None
+
+    @property
     def why_waiting(self) -> str:
         """Why some have not begun, in a sentence; empty: all have."""
         info = self._session.info
         if all(lane.state != "waiting" for lane in self.lanes):
             return ""
-        if model := self._missing_model:
-            return f"{model} is being loaded: one model is held at a time."
+        if words := self.second.why_waiting:
+            return words
+        if (model := self._missing_model) and self._runner.running is not None:
+            return f"{model} follows. {self.second.why_one_by_one(model)}"
+        if model:
+            return f"{model} is being loaded. {self.second.why_one_by_one(model)}"
         if info is None:
             return "The model is being loaded."
         most = max(info.capabilities.batch_sizes)
@@ -140,6 +154,7 @@ class Candidates:
                 return [Notice(NO_QUESTION)]
             question_id = found
         self._home, self._question_id, self._asked, self._kept = home, question_id, asked, None
+        self.second.reset()
         self.lanes = [Lane(each) for each in wanted]
         if not wanted[0].model:
             self._session.load_if_none()
@@ -166,18 +181,29 @@ class Candidates:
         return [lane for lane in self.lanes if lane.wish is not None]
 
     @property
+    def _own_waiting(self) -> list[Lane]:
+        """Those that wait for the session's own host; first those whose model is loaded."""
+        beside, loaded = self.second.waiting, self._session.loaded_model
+        waiting = [lane for lane in self._waiting if lane not in beside]
+        return sorted(waiting, key=lambda lane: lane.variant.model not in ("", loaded))
+
+    @property
     def _missing_model(self) -> str:
         """The model of the next lane, if another one is loaded."""
-        wanted = next((lane.variant.model for lane in self._waiting), "")
+        wanted = next((lane.variant.model for lane in self._own_waiting), "")
         return "" if wanted == self._session.loaded_model else wanted
 
     def begin_next(self) -> list[Update]:
-        """Begin what waits, if no reply runs and its model is loaded; otherwise load that."""
+        """Begin what waits, where no reply runs and its model is loaded; otherwise load that."""
         updates, session = self._settle(), self._session
-        while not session.is_busy and (waiting := self._waiting):
+        updates += self.second.begin_next(self._home, self._question_id)
+        while self._runner.running is None and (waiting := self._own_waiting):
+            if self.second.is_awaited:
+                break
             if model := self._missing_model:
-                if session.model != model or not session.has_model:
-                    session.load(model)
+                if session.second.running is None and (session.model != model or not session.has_model):
+                    session.model = model
+                    self._host.load(model)
                 break
             if session.info is None:
                 break
@@ -187,7 +213,23 @@ class Candidates:
                 most, model = max(session.info.capabilities.batch_sizes), waiting[0].variant.model
                 alike = [lane for lane in waiting if lane.wish == "answer" and lane.variant.model == model]
                 updates += self._answer(alike[:most])
-        return updates
+        return [*updates, *self._recount()]
+
+    def _recount(self) -> list[Update]:
+        """The shown reply has the second model's beside it, which were added without it."""
+        path = self._home.path
+        if self._session.second.home is not self._home or not path or path[-1].role != "assistant":
+            return []
+        known, running = path[-1], self._runner.running
+        fresh = self._store.message(known.id)
+        if fresh.sibling_count == known.sibling_count:
+            return []
+        counts = {"sibling_index": fresh.sibling_index, "sibling_count": fresh.sibling_count}
+        if running is not None:
+            running.message = msgspec.structs.replace(running.message, **counts)
+        counted_again = msgspec.structs.replace(known, **counts)
+        self._home.replace(counted_again)
+        return [MessageChanged(counted_again)] if self._is_home_shown and running is None else []
 
     def _answer(self, lanes: list[Lane]) -> list[Update]:
         """One batch."""
@@ -211,7 +253,7 @@ class Candidates:
             self._home.path = before
             return [*began, *self.give_up("It could not be stored.")]
         for row, lane in enumerate(lanes):
-            lane.begin(self._runner.running, row)
+            lane.begin(self._runner.running, row, self._runner.meter)
         shown = [BranchShown(at + 1, ())] if replaced and self._is_home_shown else []
         return [*shown, *began, ConversationsChanged()]
 
@@ -227,13 +269,14 @@ class Candidates:
         if self._runner.running is None:
             lane.wish = None
         else:
-            lane.begin(self._runner.running, 0)
+            lane.begin(self._runner.running, 0, self._runner.meter)
         return [*shown, *began, ConversationsChanged()]
 
-    def give_up(self, why: str) -> list[Update]:
-        """Begin no more, for this reason."""
+    def give_up(self, why: str, *, are_named: bool = False) -> list[Update]:
+        """Begin no more, for this reason. `are_named`: only those that wait for a certain model."""
         for lane in self._waiting:
-            lane.wish, lane.note = None, why
+            if lane.variant.model or not are_named:
+                lane.wish, lane.note = None, lane.note or why
         return []
 
     def miss(self, model: str, error: ErrorInfo, *, is_lost: bool) -> list[Update]:
@@ -305,7 +348,7 @@ class Candidates:
     def _settle(self) -> list[Update]:
         """Take in what has ended."""
         for lane in self.lanes:
-            if not lane.is_in(self._runner.running):
+            if not any(map(lane.is_in, self._session.running_replies)):
                 lane.settle()
         if self._question_id and self._home.path.place_of(self._question_id) is None and not self.is_running:
             self.lanes = []  # the engine refused the prompt, and the message went back to the user

@@ -33,6 +33,7 @@ from ttchat_tui.domain.events import (
     RequestAdapted,
     Retrying,
     RowFinished,
+    SecondModelEvent,
     StepScores,
     TokenEvent,
 )
@@ -61,6 +62,7 @@ from ttchat_tui.session.notices import (
     Unsaved,
     answered_elsewhere,
     not_kept,
+    previous_again,
     runs_elsewhere,
     still_running,
     with_served_name,
@@ -89,7 +91,7 @@ class ChatSession(Conversations):
 
     @cached_property
     def other_windows(self) -> OtherWindows:
-        return OtherWindows(self._store, lambda: self._opened, lambda: self.running)
+        return OtherWindows(self._store, lambda: self._opened, lambda: self.running_replies)
 
     @cached_property
     def presets(self) -> Presets:
@@ -112,14 +114,16 @@ class ChatSession(Conversations):
     @cached_property
     def candidates(self) -> Candidates:
         """Several replies to one message."""
-        return Candidates(self, self._store, self._runner, lambda: self._opened, self._why_not, self._drafts)
+        return Candidates(
+            self, self._host, self._store, self._runner, lambda: self._opened, self._why_not, self._drafts
+        )
 
     def _begin_next(self) -> list[Update]:
         return [*self.candidates.begin_next(), *super()._begin_next()]
 
     @cached_property
     def pausing(self) -> Pausing:
-        return Pausing(lambda: self.running, lambda: self.answered_elsewhere, lambda: self.info)
+        return Pausing(self)
 
     @cached_property
     def steering(self) -> Steering:
@@ -154,7 +158,9 @@ class ChatSession(Conversations):
         for event in self.events():  # a screen that was stuck has left some
             if isinstance(event, GenerationEvent):
                 self._runner.apply(event)
+                self.second.apply(event)
         self._runner.leave()
+        self.second.free()
         error = self._writer.flush()
         self.queue.give_up()
         unsent = map(not_kept, self.queue.messages if self.storage_mode != "read-write" else ())
@@ -163,7 +169,10 @@ class ChatSession(Conversations):
     # --- replies
 
     def load(self, model: str) -> None:
-        """Load a model, or reload the current one. The conversation stays."""
+        """Load a model, or reload the current one. The conversation stays; a second model is freed, and what waits for one
+        is not begun."""
+        self.candidates.give_up("Another model was loaded.", are_named=True)
+        self.second.free()
         self.model = model
         self._host.load(model)
 
@@ -273,10 +282,11 @@ class ChatSession(Conversations):
 
     def stop(self) -> bool:
         """Stop the reply on screen; a reply elsewhere continues. It ends within one decode step and keeps its text."""
-        if self.running is None or not self.is_answering:
+        if not self.is_answering:
             return False
         self.candidates.give_up("It was not begun.")
-        self.running.control.cancel()
+        for running in self.running_replies:
+            running.control.cancel()
         return True
 
     def drop_unstarted(self) -> list[Update]:
@@ -289,7 +299,7 @@ class ChatSession(Conversations):
     def tick(self) -> list[Update]:
         """Write to disk what is due. The pump calls it between events."""
         self._presence.beat()
-        return self._writer.tick(self.running)
+        return self._writer.tick(*self.running_replies)
 
     def follow(self) -> list[Update]:
         """Take note of other windows. The screen calls it every few seconds."""
@@ -300,20 +310,17 @@ class ChatSession(Conversations):
             log.warning("the queue could not be read: %s", error)
             return ticked
 
-    def count(self, draft: str) -> list[Update]:
-        """Count the tokens of the conversation with `draft`. Only the newest request is answered, with `PromptCost`."""
-        return self.context.count(draft)
-
     # --- the engine
 
     def set_waker(self, wake: Callable[[], None] | None) -> None:
         """Call `wake`, on any thread, when there are new events or something to write; None: no more."""
         self._host.set_waker(wake)
+        self.second.set_waker(wake)
         self._store.set_waker(wake or (lambda: None))
 
     def events(self) -> list[EngineEvent]:
         """What the engine has reported since the last call. Each is for `apply`."""
-        return self._host.drain()
+        return [*self._host.drain(), *self.second.events()]
 
     @property
     def engine_state(self) -> EngineState:
@@ -334,7 +341,8 @@ class ChatSession(Conversations):
         self._host.cancel_load()
 
     def unload(self) -> None:
-        """Free the model's memory. A running reply ends with the text it has."""
+        """Free the memory of all models. A running reply ends with the text it has."""
+        self.second.free()
         self._host.unload()
 
     def apply(self, event: EngineEvent) -> list[Update]:
@@ -359,6 +367,8 @@ class ChatSession(Conversations):
                 return self.context.apply(event)
             case StepScores():
                 return self.preview.take(event)
+            case SecondModelEvent(loading):
+                return [*self.candidates.second.take(loading), *self._begin_next()]
             case (
                 GenerationStarted()
                 | PrefillProgress()
@@ -374,23 +384,20 @@ class ChatSession(Conversations):
 
     def _apply_generation(self, event: GenerationEvent) -> list[Update]:
         has_failed = isinstance(event, GenerationFinished) and event.error is not None
-        replied = self._runner.apply(event)
+        replied, beside = self._runner.apply(event), self.second.apply(event)
         # The next one would fail too. Of a side request or a reply that was left, nothing is applied here.
         held = self.queue.hold() if has_failed and replied else []
         applied = [*replied, *self.side_requests.apply(event)]
         self.marks.note(applied)
-        return [*applied, *held, *self._begin_next(), *self.titles.after(applied)]
+        return [*applied, *beside, *held, *self._begin_next(), *self.titles.after(applied)]
 
     def _load_failed(self, error: ErrorInfo, before: PreviousModel) -> Update:
         """After a failed load the previous model is the current one again, unless another load was requested meanwhile."""
-        is_cancelled = error.kind == "load_cancelled"
         if error.kind == "model_unknown":
             error = with_served_name(error, self._loading_model, self._host.info)
-        if before == "none":
-            return Notice(error) if is_cancelled else EngineFault(error)
-        if self._loading_model != self.model:
+        if before == "none" and error.kind != "load_cancelled":
+            return EngineFault(error)
+        if before == "none" or self._loading_model != self.model:
             return Notice(error)
         self.model = self.loaded_model
-        stays = "stays loaded" if before == "kept" else "is loaded again"
-        message = f"{error.message} {self.model} {stays}."
-        return Notice(msgspec.structs.replace(error, message=message))
+        return Notice(previous_again(error, before, self.model))

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 
 import msgspec
 
@@ -39,6 +40,7 @@ from ttchat_tui.session.recordings import RecordedReplies
 from ttchat_tui.session.reply_runner import ReplyRunner
 from ttchat_tui.session.reply_writer import ReplyWriter
 from ttchat_tui.session.running_reply import RunningReply
+from ttchat_tui.session.second_model import SecondModel
 from ttchat_tui.session.side_request import SideRequests
 from ttchat_tui.session.titles import Titles
 from ttchat_tui.storage.conversations import ConversationStore, StoreMode
@@ -60,13 +62,13 @@ class Conversations:
         system_prompt: str = "",
         search: Callable[[], Search] | None = None,
         record: RecordLevel = "full",
+        second_host: Callable[[], EngineHost] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`default_sampling` applies the user's config to the model's recommendation (its argument). Until the model is
         loaded, that is `expected_sampling` of its name. `search` makes the search on first use; None: there is none, since
-        nothing is kept on disk. `record`: what is recorded of each token of a reply."""
-        self._store = store
-        self._host = host
+        nothing is kept on disk. `record`: what is recorded of each token of a reply. `second_host`: see `SecondModel`."""
+        self._store, self._host = store, host
         self.model = model
         """The model that was requested last; it may be loading or have failed."""
         self.loaded_model = ""
@@ -77,16 +79,12 @@ class Conversations:
         self._opened = OpenConversation(store, system_prompt)
         self._writer = ReplyWriter(store, clock)
         self.side_requests = SideRequests(host, lambda: not self.is_busy)
-        self.recordings = RecordedReplies(store, lambda: self._runner.running, record)
-        self._runner = ReplyRunner(
-            store,
-            host,
-            self._writer,
-            lambda home: home is self._opened,
-            clock,
-            self.side_requests.give_way,
-            self.recordings,
+        self.recordings = RecordedReplies(store, lambda: self.running_replies, record)
+        runner = partial(
+            ReplyRunner, store, self._writer, self.recordings, clock, lambda: self.second.models_at_once
         )
+        self._runner = runner(host, lambda home: home is self._opened, self.side_requests.give_way)
+        self.second = SecondModel(second_host, host, store, runner, default_sampling)
         self.queue = MessageQueue(store, self._begin_next, self._leave_empty)
         self._presence = Heartbeats(store, clock, lambda: self.is_busy or bool(self.queue.messages))
         self.prompts = PastPrompts(store, lambda: self.search)
@@ -95,12 +93,11 @@ class Conversations:
         self.context = Context(store, host, lambda: self._opened, lambda: self.sampling, self.side_requests)
         self._drafts = Drafts(store)
         self._clock = clock
-        self.marks = Marks(lambda: self._runner.running, self.queue)
+        self.marks = Marks(lambda: self.running_replies, self.queue)
         self._offered: tuple[OpenConversation, str] | None = None
         self._cancel_offered_s = -math.inf
         """When the user was last offered to cancel the load."""
-        self._default_sampling = default_sampling
-        self._expected_sampling = expected_sampling
+        self._default_sampling, self._expected_sampling = default_sampling, expected_sampling
         self._loading_model = model
         self._make_search = search
         self._search: Search | None = None
@@ -150,23 +147,34 @@ class Conversations:
 
     @property
     def running(self) -> RunningReply | None:
+        """The running reply of the session's own model."""
         return self._runner.running
+
+    @property
+    def running_replies(self) -> list[RunningReply]:
+        """Also that of the second model."""
+        return [each for each in (self._runner.running, self.second.running) if each is not None]
+
+    @property
+    def _answered(self) -> OpenConversation | None:
+        """The conversation in which replies run: those of two models run in one."""
+        return self._runner.running.home if self._runner.running is not None else self.second.answers
 
     @property
     def is_busy(self) -> bool:
         """A reply runs, on screen or elsewhere."""
-        return self._runner.running is not None
+        return self._answered is not None
 
     @property
     def is_answering(self) -> bool:
         """A reply runs in the conversation on screen."""
-        return self._runner.running is not None and self._runner.running.home is self._opened
+        return self._answered is self._opened
 
     @property
     def answered_elsewhere(self) -> str:
         """The name of the conversation elsewhere in which a reply runs; empty if there is none."""
-        running = self._runner.running
-        return running.home.name if running is not None and running.home is not self._opened else ""
+        home = self._answered
+        return home.name if home is not None and home is not self._opened else ""
 
     @property
     def has_work(self) -> bool:
@@ -237,11 +245,10 @@ class Conversations:
         """
         running = self._runner.running
         conversation = self._store.conversation(conversation_id)
-        home = OpenConversation(self._store, self._system_prompt)
-        if running is not None and running.home.id == conversation_id:
-            home, path = running.home, self._store.path(running.message.id)
-        else:
-            path = self._store.shown_path(conversation)
+        home = self._answered
+        if home is None or home.id != conversation_id:
+            home, running = OpenConversation(self._store, self._system_prompt), None
+        path = self._store.path(running.message.id) if running else self._store.shown_path(conversation)
         return self._show(home, conversation, path)
 
     def _show(self, home: OpenConversation, conversation: Conversation, path: MessagePath) -> list[Update]:
@@ -277,8 +284,7 @@ class Conversations:
 
     def _refresh(self, ids: Sequence[int]) -> None:
         """Read these conversations again where they are in memory. Raises StorageError."""
-        running = self._runner.running
-        for home in {self._opened, running.home if running is not None else self._opened}:
+        for home in {self._opened, self._answered or self._opened}:
             if home.id in ids:
                 home.refresh()
 
@@ -291,9 +297,8 @@ class Conversations:
             self.queue.leave(each)
         self.marks.clear(*ids)
         updates: list[Update] = [QueueChanged()]
-        running = self._runner.running
-        if running is not None and running.home.id in ids:
-            ended = self._runner.leave()
+        if self._answered is not None and self._answered.id in ids:
+            ended = [*self._runner.leave(), *self.second.free()]
             updates += [update for update in ended if not isinstance(update, ReplyEndedElsewhere)]
         if self._opened.id in ids:
             updates += self.new_conversation()

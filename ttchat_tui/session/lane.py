@@ -8,6 +8,7 @@ from ttchat_tui.domain.candidates import Variant
 from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.events import RowFinished
 from ttchat_tui.domain.generation import FinishReason, GenerationStats
+from ttchat_tui.domain.meter import Meter
 from ttchat_tui.session.running_reply import RunningReply
 
 LaneState: TypeAlias = Literal["waiting", "running", "ended"]
@@ -33,6 +34,7 @@ class Lane:
         """Why there is no reply."""
         self._running: RunningReply | None = None
         self._row = 0
+        self._meter: Meter | None = None
 
     @property
     def label(self) -> str:
@@ -84,9 +86,16 @@ class Lane:
             return None
         return LaneEnding(self.message.reply.finish_reason, self.message.reply.stats)
 
-    def begin(self, running: RunningReply, row: int) -> None:
+    @property
+    def live(self) -> GenerationStats | None:
+        """The figures so far of a reply that runs in a request of its own."""
+        is_alone = self._running is not None and not self._running.request.candidates
+        return self._meter.stats() if is_alone and self._meter is not None else None
+
+    def begin(self, running: RunningReply, row: int, meter: Meter) -> None:
+        """`meter`: of the request."""
         self.wish, self.note = None, ""
-        self._running, self._row = running, row
+        self._running, self._row, self._meter = running, row, meter
         self.message = running.candidates[row].message if row else running.message
 
     def stop(self) -> None:
@@ -99,8 +108,8 @@ class Lane:
         else:
             self._running.control.cancel()
 
-    def is_in(self, running: RunningReply | None) -> bool:
-        return self._running is not None and self._running is running
+    def is_in(self, running: RunningReply) -> bool:
+        return self._running is running
 
     def settle(self) -> None:
         """The request that it was in has ended."""
@@ -118,3 +127,5 @@ class Lane:
         if self.message is None:
             error = end.error if end is not None else None
             self.note = error.message if error is not None else "It ended before its first token."
+        elif not self.message.content and self.message.reply is not None:
+            self.note = self.message.reply.error

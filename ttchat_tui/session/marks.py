@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, TypeAlias
 
 from ttchat_tui.domain.updates import ReplyEndedElsewhere, Update
@@ -16,15 +16,15 @@ Mark: TypeAlias = Literal["", "running", "paused", "queued", "finished", "failed
 class Marks:
     """What happens or has happened in conversations that are not on screen."""
 
-    def __init__(self, running: Callable[[], RunningReply | None], queue: MessageQueue) -> None:
+    def __init__(self, running: Callable[[], Sequence[RunningReply]], queue: MessageQueue) -> None:
         self._running = running
         self._queue = queue
         self._ended: dict[int, Mark] = {}
 
     def of(self, conversation_id: int) -> Mark:
-        running = self._running()
-        if running is not None and running.home.id == conversation_id:
-            return "paused" if running.control.is_paused else "running"
+        here = [each for each in self._running() if each.home.id == conversation_id]
+        if here:
+            return "paused" if all(each.control.is_paused for each in here) else "running"
         is_queued = conversation_id in self._queue.conversation_ids
         return "queued" if is_queued else self._ended.get(conversation_id, "")
 

@@ -8,6 +8,8 @@ import msgspec
 
 from ttchat_tui.domain.conversation import QueuedMessage
 from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.events import PreviousModel
+from ttchat_tui.domain.generation import FinishReason
 from ttchat_tui.domain.model_spec import EngineInfo
 from ttchat_tui.domain.text import counted, visible
 from ttchat_tui.domain.updates import NOTE
@@ -41,6 +43,11 @@ WRITTEN_ELSEWHERE = ErrorInfo(
     cure="Send it again when the reply has ended.",
 )
 
+_NO_MORE: Final[dict[FinishReason, str]] = {
+    "stop": "the model ends its reply here",
+    "length": "max tokens was reached",
+    "context": "the context is full",
+}
 _QUOTED: Final = 40
 """The most characters of a title or a message in a sentence."""
 
@@ -57,6 +64,17 @@ def quoted(text: str) -> str:
     """The beginning of `text`, on one line and without control characters, in a sentence: `“Clock repair”`."""
     words = " ".join(visible(text[: 4 * _QUOTED]).split())
     return f"“{words if len(words) <= _QUOTED else words[: _QUOTED - 1].rstrip() + '…'}”"
+
+
+def previous_again(error: ErrorInfo, before: PreviousModel, model: str) -> ErrorInfo:
+    """A load has failed, and `model` is the loaded one again."""
+    stays = "stays loaded" if before == "kept" else "is loaded again"
+    return msgspec.structs.replace(error, message=f"{error.message} {model} {stays}.")
+
+
+def nothing_added(reason: FinishReason) -> ErrorInfo:
+    """A reply was continued, and the model wrote no more."""
+    return ErrorInfo(kind=NOTE, message=f"Nothing was added: {_NO_MORE.get(reason, reason)}.")
 
 
 def answered_elsewhere(name: str, cure: str) -> ErrorInfo:

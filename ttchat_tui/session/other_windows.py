@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from msgspec import structs
 
@@ -20,9 +20,9 @@ class OtherWindows:
         self,
         store: ConversationStore,
         home: Callable[[], OpenConversation],
-        running: Callable[[], RunningReply | None],
+        running: Callable[[], Sequence[RunningReply]],
     ) -> None:
-        """`home`: the conversation on screen. `running`: the running reply of this window."""
+        """`home`: the conversation on screen. `running`: the running replies of this window."""
         self._store = store
         self._home = home
         self._running = running
@@ -42,14 +42,14 @@ class OtherWindows:
         if home.id is None or not home.path or seen == self._seen:
             return []
         counts, updates = self._store.branches.version_counts(home.id), list[Update]()
-        written = running.message.id if running is not None else None
-        if running is None or running.home is not home:
+        written = {each.message.id for each in running}
+        if all(each.home.id != home.id for each in running):
             updates += self._follow_end(home)
         theirs = set[int]()
         for known in [
             each for each in home.path.already_read() if each.sibling_count != counts.get(each.id, 1)
         ]:
-            if known.id == written:
+            if known.id in written:
                 continue
             found = next(
                 (each for each in self._store.children(known.parent_id, home.id) if each.id == known.id), None

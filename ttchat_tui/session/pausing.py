@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.model_spec import EngineInfo
 from ttchat_tui.domain.updates import NOTE
 from ttchat_tui.session.notices import runs_elsewhere
 from ttchat_tui.session.running_reply import RunningReply
+
+if TYPE_CHECKING:
+    from ttchat_tui.session.chat import ChatSession
 
 NOTHING_RUNS: Final = ErrorInfo(kind=NOTE, message="No reply is running that could be paused.")
 NOT_BEGUN: Final = ErrorInfo(
@@ -22,54 +24,63 @@ NOT_BEGUN: Final = ErrorInfo(
 class Pausing:
     """While the reply is paused, its model and KV cache stay, what is sent waits in the queue, and no time-out runs."""
 
-    def __init__(
-        self,
-        running: Callable[[], RunningReply | None],
-        answered_elsewhere: Callable[[], str],
-        info: Callable[[], EngineInfo | None],
-    ) -> None:
-        """`answered_elsewhere`: the name of another conversation in which the reply runs; empty if it is on screen."""
-        self._running = running
-        self._answered_elsewhere = answered_elsewhere
-        self._info = info
+    def __init__(self, session: ChatSession) -> None:
+        self._session = session
 
     @property
     def is_paused(self) -> bool:
-        """The running reply is paused, on screen or elsewhere."""
-        running = self._running()
-        return running is not None and running.control.is_paused
+        """The running reply is paused, on screen or elsewhere: of two models', those that can be."""
+        running = [each for each, why in self._replies if why is None]
+        return bool(running) and all(each.control.is_paused for each in running)
+
+    @property
+    def _replies(self) -> list[tuple[RunningReply, ErrorInfo | None]]:
+        """What runs, on screen or elsewhere, each with the reason why it cannot be paused."""
+        session = self._session
+        models = ((session.running, session.info), (session.second.running, session.second.info))
+        return [(running, _why_not(running, info)) for running, info in models if running is not None]
 
     @property
     def why_not(self) -> ErrorInfo | None:
         """Why no reply on screen can be paused or resumed now; None if one can."""
-        running, info = self._running(), self._info()
-        if running is None:
+        reasons = [why for _, why in self._replies]
+        if not reasons:
             return NOTHING_RUNS
-        if behind := self._answered_elsewhere():
+        if behind := self._session.answered_elsewhere:
             return runs_elsewhere(behind)
-        if not running.has_started or info is None:
-            return NOT_BEGUN
-        if not info.capabilities.pause:
-            message = f"{info.label} cannot pause: a server generates on, and ends a reply that nobody reads."
-            return ErrorInfo(
-                kind="usage", message=message, cure="Press Esc to stop it; /continue resumes it."
-            )
-        return None
+        return None if None in reasons else reasons[0]
+
+    def _pausable(self) -> tuple[list[RunningReply], ErrorInfo | None]:
+        """The replies that can be paused, and why another one cannot."""
+        if (refusal := self.why_not) is not None:
+            return [], refusal
+        replies = self._replies
+        return [each for each, why in replies if why is None], next((why for _, why in replies if why), None)
 
     def toggle(self) -> ErrorInfo | None:
-        """Pause the reply on screen before its next token, or resume it. Returns why that is impossible."""
-        running, refusal = self._running(), self.why_not
-        if running is not None and refusal is None:
-            if running.control.is_paused:
+        """Pause the replies on screen before their next token, or resume them. Returns why one cannot be paused."""
+        is_paused = self.is_paused
+        pausable, refusal = self._pausable()
+        for running in pausable:
+            if is_paused:
                 running.control.resume()
             else:
                 running.control.pause()
         return refusal
 
     def step(self) -> ErrorInfo | None:
-        """Let the reply on screen make exactly one token; a running one pauses after it. Returns why that is impossible."""
-        running, refusal = self._running(), self.why_not
-        if running is not None and refusal is None:
+        """Let each reply on screen make exactly one token; a running one pauses after it. Returns why one cannot be paused."""
+        pausable, refusal = self._pausable()
+        for running in pausable:
             running.control.pause()
             running.control.step()
         return refusal
+
+
+def _why_not(running: RunningReply, info: EngineInfo | None) -> ErrorInfo | None:
+    if not running.has_started or info is None:
+        return NOT_BEGUN
+    if info.capabilities.pause:
+        return None
+    message = f"{info.label} cannot pause: a server generates on, and ends a reply that nobody reads."
+    return ErrorInfo(kind="usage", message=message, cure="Press Esc to stop it; /continue resumes it.")

@@ -43,7 +43,7 @@ class RecordedReplies:
     """Makes the recorders of new replies, and reads recordings when they are asked for."""
 
     def __init__(
-        self, store: ConversationStore, running: Callable[[], RunningReply | None], level: RecordLevel
+        self, store: ConversationStore, running: Callable[[], Sequence[RunningReply]], level: RecordLevel
     ) -> None:
         self.level: RecordLevel = level
         """What is recorded of each token."""
@@ -52,7 +52,7 @@ class RecordedReplies:
         self._before: tuple[RunningReply, Recording] | None = None
         """The running reply, and what was recorded of it before it was continued."""
         self._undrawn: list[ReplyTiming] = []
-        """Of the running reply, and of replies whose end is not drawn yet."""
+        """Of the running replies, and of those whose end is not drawn yet."""
         self._latest: _Sequence | None = None
         """Of the last request."""
 
@@ -74,8 +74,7 @@ class RecordedReplies:
         """All that has come of any reply is on the screen."""
         for timing in self._undrawn:
             timing.drawn(self._store)
-        running = self._running()
-        self._undrawn = [running.timing] if running is not None else []
+        self._undrawn = [each.timing for each in self._running()]
 
     def take_prompt(self, running: RunningReply, started: GenerationStarted) -> None:
         """Record the prompt of a request that has started, if its engine says what it is."""
@@ -112,8 +111,8 @@ class RecordedReplies:
     def reader(self, message_id: int, before: int = sys.maxsize) -> Callable[[], Recording]:
         """Reads what `of` needs, and returns what makes the recording of it, on any thread. Of a stored one only the parts
         that begin before the token `before`. Raises StorageError, also the function."""
-        running = self._running()
-        if running is None or running.message.id != message_id or running.recorder is None:
+        running = next((each for each in self._running() if each.message.id == message_id), None)
+        if running is None or running.recorder is None:
             stored = self._store.recordings.reader(message_id, before)
             return lambda: from_beginning(stored())
         recorder, is_known = running.recorder, self._before is not None and self._before[0] is running

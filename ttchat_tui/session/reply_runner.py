@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
 
 import msgspec
 from typing_extensions import assert_never
@@ -47,6 +46,7 @@ from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.session.candidate_rows import CandidateRow, draw_rows, fresh_seed
 from ttchat_tui.session.conversation import OpenConversation
 from ttchat_tui.session.elsewhere import out_of_sight
+from ttchat_tui.session.notices import nothing_added
 from ttchat_tui.session.recorder import Recorder
 from ttchat_tui.session.recordings import RecordedReplies
 from ttchat_tui.session.reply_writer import ReplyWriter
@@ -59,12 +59,6 @@ CONNECTION_LOST = "connection_lost"
 REFUSALS = ("prompt_too_long",)
 """Kinds of error after which the request is undone: nothing was generated."""
 
-_NO_MORE: Final[dict[FinishReason, str]] = {
-    "stop": "the model ends its reply here",
-    "length": "max tokens was reached",
-    "context": "the context is full",
-}
-
 
 class ReplyRunner:
     """The running reply, if there is one."""
@@ -72,15 +66,17 @@ class ReplyRunner:
     def __init__(
         self,
         store: ConversationStore,
-        host: EngineHost,
         writer: ReplyWriter,
-        is_shown: Callable[[OpenConversation], bool],
-        clock: Callable[[], float],
-        give_way: Callable[[], None],
         recordings: RecordedReplies,
+        clock: Callable[[], float],
+        models_at_once: Callable[[], int],
+        host: EngineHost,
+        is_shown: Callable[[OpenConversation], bool] = lambda home: True,
+        give_way: Callable[[], None] = lambda: None,
     ) -> None:
         """
         Args:
+            models_at_once: as in `GenerationRequest`.
             is_shown: whether a conversation is on screen. Of others only the start and the end are reported.
             give_way: called before each reply: other work in the engine ends.
         """
@@ -91,6 +87,7 @@ class ReplyRunner:
         self._clock = clock
         self._give_way = give_way
         self._recordings = recordings
+        self._models_at_once = models_at_once
         self.running: RunningReply | None = None
         self.last_answered: OpenConversation | None = None
         """The conversation of the running or the last reply: its prompt is in the engine's cache."""
@@ -176,6 +173,7 @@ class ReplyRunner:
             written_ids=continued.reply.token_ids if continued and continued.reply else (),
             candidates=tuple(candidates),
             record=self._recordings.level,
+            models_at_once=self._models_at_once(),
         )
         self.meter = Meter()
         self._give_way()
@@ -359,9 +357,8 @@ class ReplyRunner:
         if reason == "cancelled" or before is None or before.reply is None:
             return self._end_as_before(running)
         record = msgspec.structs.replace(before.reply, finish_reason=reason, error="")
-        note = ErrorInfo(kind=NOTE, message=f"Nothing was added: {_NO_MORE.get(reason, reason)}.")
         ended = self._withdraw(running) if running.replaced else self._end(running, "complete", record)
-        return [*ended, Notice(note)]
+        return [*ended, Notice(nothing_added(reason))]
 
     def _refuse(self, running: RunningReply, error: ErrorInfo) -> list[Update]:
         """Undo a request for which nothing was generated, and return the text of a prompt that is too long. In a conversation

@@ -83,12 +83,12 @@ class ReplyWriter:
         row.is_removed = True
         return []
 
-    def tick(self, running: RunningReply | None) -> list[Update]:
-        """Write what is due. Between replies, merge the write-ahead log into the database file."""
+    def tick(self, *running: RunningReply) -> list[Update]:
+        """Write what is due of these. Between replies, merge the write-ahead log into the database file."""
         try:
-            is_written = running is not None and running.checkpoint(self._store, self._clock)
-            is_written = self.retry() or is_written
-            if running is None and self._store.is_log_filled:
+            written = [each.checkpoint(self._store, self._clock) for each in running]
+            is_written = self.retry() or any(written)
+            if not running and self._store.is_log_filled:
                 self._store.merge_log()
         except StorageError as error:
             return self.report_once(error.info)

@@ -172,7 +172,7 @@ class Driver:
         """Wait until the tokens of the next prompt are counted, or the engine cannot count."""
         if self.session.info is None or not self.session.path:
             return
-        self.session.count(draft)
+        self.session.context.count(draft)
         for event in self._events():
             if event is not None:
                 self.session.apply(event)

@@ -11,7 +11,7 @@ import gc
 import importlib
 import sys
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ttchat_tui.domain.chat import ChatMessage
@@ -43,6 +43,7 @@ class CpuEngine:
 
     def __init__(self) -> None:
         self._responder: Responder | None = None
+        self._share_threads: Callable[[int], None] = lambda models: None
 
     def load(self, spec: ModelSpec, report: ProgressReporter) -> EngineInfo:
         self.unload()
@@ -59,7 +60,7 @@ class CpuEngine:
             raise
         finally:
             _release_memory()
-        self._responder = _new_responder(model)
+        self._responder, self._share_threads = _new_responder(model), model.share_threads
         return EngineInfo(
             model=spec.name,
             engine="cpu",
@@ -98,12 +99,13 @@ class CpuEngine:
         if self._responder is None:
             yield refusal(request, not_loaded().info)
             return
+        self._share_threads(request.models_at_once)
         yield from self._responder.generate(request, control)
 
     def unload(self) -> None:
         if self._responder is None:
             return
-        self._responder = None
+        self._responder, self._share_threads = None, lambda models: None  # it has the stepper
         _release_memory()
 
     def close(self) -> None:

@@ -76,6 +76,8 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     parameters: int
     label: str
     threads: int
+    share_threads: Callable[[int], None]
+    """Use only a share of the threads, since so many models decode at once."""
     recommended: SamplingParams | None
     notes: tuple[str, ...]
 
@@ -127,6 +129,7 @@ def load_model(spec: ModelSpec, report: ProgressReporter) -> LoadedModel:
         parameters=model.parameters,
         label=model.label,
         threads=threads,
+        share_threads=_thread_sharer(model, stepper, threads),
         recommended=recommended_sampling(model.generation_config) or spec.recommended,
         notes=(*model.notes, *_notes(model, spec)),
     )
@@ -176,6 +179,13 @@ def _governed(model: _ColdModel, requested: int, measured: int) -> Stepper:
     # If one was fastest at warm-up, that may have been the load at that moment.
     many = cores if measured == 1 else measured
     return GovernedStepper(model.stepper, many, measured, model.set_threads)
+
+
+def _thread_sharer(model: _ColdModel, stepper: Stepper, threads: int) -> Callable[[int], None]:
+    """For `LoadedModel.share_threads`. `threads`: those of a model that decodes alone."""
+    if isinstance(stepper, GovernedStepper):
+        return stepper.share
+    return lambda models: model.set_threads(max(1, threads // models))
 
 
 def _load_gguf(path: Path, spec: ModelSpec, report: ProgressReporter) -> _ColdModel:

@@ -35,7 +35,7 @@ class ThreadGovernor:
 
     def __init__(self, many: int, set_threads: Callable[[int], None], threads: int) -> None:
         """`threads` is the current number: `many` or 1."""
-        self._many = many
+        self._all = self._many = many
         self._set_threads = set_threads
         self.threads = threads
         self._steps: list[float] = []
@@ -44,8 +44,19 @@ class ThreadGovernor:
         """Seconds per step before the current trial."""
         self._rest = 0
 
+    def share(self, models: int) -> None:
+        """Use at most a share of the threads, since so many models decode at once."""
+        many = max(1, self._all // models)
+        if many != self._many:
+            self._many, self._best_s, self._before_s, self._rest = many, float("inf"), None, 0
+            self._steps.clear()
+            self.threads = many
+            self._set_threads(many)
+
     def observe(self, seconds: float) -> None:
         """Record the time of one decode step."""
+        if self._many == 1:
+            return
         self._steps.append(seconds)
         if len(self._steps) < (WINDOW if self._before_s is None else TRIAL):
             return
@@ -81,6 +92,10 @@ class GovernedStepper(Stepper):
     ) -> None:
         self._stepper = stepper
         self._governor = ThreadGovernor(many, set_threads, threads)
+
+    def share(self, models: int) -> None:
+        """See `ThreadGovernor`."""
+        self._governor.share(models)
 
     def cached_prefix(self, ids: Sequence[int]) -> int:
         return self._stepper.cached_prefix(ids)

@@ -11,7 +11,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 from msgspec import structs
@@ -66,9 +66,14 @@ class EngineHost:
     """Runs one engine on one thread, for the life of the app."""
 
     def __init__(
-        self, engine: Engine, prepare: Prepare, clock: Callable[[], float] = time.perf_counter
+        self,
+        engine: Engine,
+        prepare: Prepare,
+        clock: Callable[[], float] = time.perf_counter,
+        request_ids: Iterator[int] | None = None,
     ) -> None:
-        """`clock` measures load times and when events come, in seconds; engines have the same."""
+        """`clock` measures load times and when events come, in seconds; engines have the same. `request_ids`: shared by the
+        hosts of a session."""
         self.clock = clock
         self._engine = engine
         self._process_engine = engine if isinstance(engine, ProcessEngine) else None
@@ -84,7 +89,7 @@ class EngineHost:
             is_shutting_down=self._is_shutting_down,
             clock=clock,
         )
-        self._request_ids = itertools.count(1)
+        self._request_ids = itertools.count(1) if request_ids is None else request_ids
         self._count_ids = itertools.count(1)
         self._last_count_id = 0
         self._is_closing = False
@@ -108,6 +113,11 @@ class EngineHost:
     def is_loading(self) -> bool:
         """Whether a load is running or queued."""
         return self._loads.is_loading
+
+    @property
+    def is_closing(self) -> bool:
+        """`shutdown` was called."""
+        return self._is_closing
 
     @property
     def is_alive(self) -> bool:

@@ -45,6 +45,7 @@ TENSTORRENT: Final = EngineDeclaration(
     options=TenstorrentOptions,
     # No extra: its wheel of ttnn would replace one that was built from source.
     models="folders",
+    is_alone=True,
     is_preferred_here=_has_card,
     # A process that is killed too early leaves a card that has to be reset.
     min_timeouts=MinTimeouts(

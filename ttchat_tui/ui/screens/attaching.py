@@ -64,7 +64,7 @@ class Attaching(Completing):
 
     def _count_text(self, text: str) -> None:
         if not self.session.is_answering:
-            self.show_updates(self.session.count(text))
+            self.show_updates(self.session.context.count(text))
 
     async def _count_attached(self, draft: str) -> None:
         try:

@@ -14,8 +14,9 @@ from textual.binding import Binding
 from textual.content import Content
 from textual.widgets import Static
 
+from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.text import visible
-from ttchat_tui.domain.updates import Update
+from ttchat_tui.domain.updates import NOTE, Update
 from ttchat_tui.session import ChatSession
 from ttchat_tui.session.lane import Lane
 from ttchat_tui.ui.daemon_thread import in_daemon_thread
@@ -35,10 +36,16 @@ KEYS: Final = (
 )
 """On one line where there is room."""
 PAUSED: Final = "Paused: space resumes all, . makes one token of each."
+KEEPING: Final = "The others are deleted when this one has ended."
+NOT_COMPARED: Final = "Differences from the first are marked once it and another one have ended."
+NO_REPLY: Final = ErrorInfo(kind=NOTE, message="There is no reply in this one.", cure="r asks again.")
 
 
-class CandidatesScreen(Dialog[None]):
-    """Over the chat, which goes on below it. Esc keeps all: they are siblings in the tree from the beginning."""
+class CandidatesScreen(Dialog[ErrorInfo]):
+    """Over the chat, which goes on below it. Esc keeps all: they are siblings in the tree from the beginning.
+
+    The result is what was said last, for a toast where the screen closes by itself.
+    """
 
     heading = "Candidates"
     keys = "esc keeps all"
@@ -80,6 +87,10 @@ class CandidatesScreen(Dialog[None]):
         """The place of the chosen one."""
         self._wants_tabs = False
         self._has_tabs = False
+        self._is_keeping = False
+        """One is kept: the screen closes when it has ended."""
+        self._said: ErrorInfo | None = None
+        """Until the next key. A toast would lie over the text of a lane."""
         self._is_comparing = False
         self._compared: object = None
         """The texts whose differences are shown."""
@@ -106,6 +117,9 @@ class CandidatesScreen(Dialog[None]):
     def flush(self) -> None:
         """Draw what has come since the last call."""
         if not self.is_mounted:
+            return
+        if self._is_keeping and not self._session.candidates.is_running:
+            self.dismiss(self._said)
             return
         if [view.lane for view in self._views] != self._session.candidates.lanes:
             if not self._session.candidates.lanes:  # the prompt was refused
@@ -180,13 +194,33 @@ class CandidatesScreen(Dialog[None]):
         self.query_one("#tabs", Static).update(Content(" ").join(tabs), layout=False)
 
     def _show_reason(self) -> None:
-        session = self._session
-        is_paused = session.candidates.is_running and session.pausing.is_paused
-        reason = PAUSED if is_paused else session.candidates.why_waiting
-        line = self.query_one("#reason", Static)
+        line, reason = self.query_one("#reason", Static), self._reason
         if line.content != reason:
             line.update(reason)
             line.display = bool(reason)
+
+    @property
+    def _reason(self) -> str:
+        session, candidates = self._session, self._session.candidates
+        if self._said is not None:
+            return visible(f"{self._said.message} {self._said.cure}".rstrip())
+        if candidates.is_running and session.pausing.is_paused:
+            return PAUSED
+        if self._is_keeping:
+            return KEEPING
+        if self._is_comparing and not self._can_compare:
+            return NOT_COMPARED
+        return visible(candidates.why_waiting or candidates.second.sharing)
+
+    def say(self, error: ErrorInfo) -> None:
+        """Show a sentence below the lanes until the next key."""
+        self._said = error
+        if self.is_mounted:
+            self._show_reason()
+
+    def on_key(self) -> None:
+        self._said = None
+        self._show_reason()
 
     # --- keys
 
@@ -207,17 +241,23 @@ class CandidatesScreen(Dialog[None]):
         return self._chosen.lane
 
     def action_keep(self) -> None:
-        """Keep the chosen one; the others go. While it streams, it stays on screen alone."""
+        """Keep the chosen one; the others go. While it streams, it stays on screen alone, and the screen closes at its end."""
         lane, candidates = self._lane, self._session.candidates
+        if lane.state == "ended" and lane.ended is None:
+            self.say(NO_REPLY)
+            return
         self._change(lambda: candidates.keep(lane))
-        if not candidates.is_running:
-            self.dismiss(None)
-        else:
+        self._is_keeping = candidates.is_keeping or candidates.lanes == [lane]
+        if self._is_keeping and candidates.is_running:
             self._wants_tabs = True
             self._arrange()
+        self.flush()
 
     def action_open(self) -> None:
         lane, candidates = self._lane, self._session.candidates
+        if lane.state == "ended" and lane.ended is None:
+            self.say(NO_REPLY)
+            return
         self._change(lambda: candidates.show(lane))
         if not candidates.is_running:
             self.dismiss(None)
@@ -263,6 +303,13 @@ class CandidatesScreen(Dialog[None]):
         else:
             for view in self._views:
                 view.mark({})
+        self._show_reason()
+
+    @property
+    def _can_compare(self) -> bool:
+        """The first has ended, and another one."""
+        ended = [view.lane.state == "ended" for view in self._views]
+        return ended[0] and sum(ended) > 1
 
     def _compare(self) -> None:
         """Those that have ended: a text that grows would be marked anew all the time."""

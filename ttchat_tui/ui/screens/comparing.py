@@ -97,7 +97,19 @@ class Comparing(ChatActions):
             self.copy,
             lambda name: paces[name](),
         )
-        self.app.push_screen(self._side_by_side)
+        self.session.candidates.second.watch(True)
+        self.app.push_screen(self._side_by_side, self._candidates_closed)
+
+    def _candidates_closed(self, said: ErrorInfo | None) -> None:
+        self.session.candidates.second.watch(False)
+        if said is not None:
+            self.show_error(said)
+
+    def show_error(self, error: ErrorInfo) -> None:
+        if self._side_by_side is not None and self.app.screen is self._side_by_side:
+            self._side_by_side.say(error)
+        else:
+            super().show_error(error)
 
     def flush_candidates(self) -> None:
         """Draw what has come of them, if they are on screen."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ttchat_tui.domain.generation import END_NOTES
+from ttchat_tui.domain.generation import END_NOTES, GenerationStats
 from ttchat_tui.session.lane import Lane
 
 PAUSE_S: Final = 0.5
@@ -17,22 +17,29 @@ def figures_of_lane(lane: Lane) -> str:
         return f"{mark_of(lane)} waits"
     tokens = f"{lane.tokens:,} tok"
     if lane.state == "running":
-        return f"{mark_of(lane)} {tokens}"
+        stats = lane.live if lane.variant.model else None
+        return f"{mark_of(lane)} {' · '.join([tokens, *_rates(lane, stats)])}"
     ending = lane.ending
     if ending is None:
         return mark_of(lane)
     words = [tokens]
     if ending.stats is not None:
         words = [f"{ending.stats.completion_tokens:,} tok"]
-        if ending.stats.decode_tps is not None:
-            words.append(f"{ending.stats.decode_tps:.1f} tok/s")
-        if lane.variant.model and ending.stats.ttft_s is not None:
-            words.append(f"TTFT {ending.stats.ttft_s:.2f} s")
+        words += _rates(lane, ending.stats)
     if ending.reason == "error":
         words.append("failed")
     elif ending.reason in END_NOTES:
         words.append(END_NOTES[ending.reason])
     return f"{mark_of(lane)} {' · '.join(words)}"
+
+
+def _rates(lane: Lane, stats: GenerationStats | None) -> list[str]:
+    words: list[str] = []
+    if stats is not None and stats.decode_tps is not None:
+        words.append(f"{stats.decode_tps:.1f} tok/s")
+    if stats is not None and lane.variant.model and stats.ttft_s is not None:
+        words.append(f"TTFT {stats.ttft_s:.2f} s")
+    return words
 
 
 def mark_of(lane: Lane) -> str:

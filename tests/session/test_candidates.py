@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -24,11 +25,14 @@ from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.updates import NOTE, DraftReturned, Notice, Update
 from ttchat_tui.storage.opening import open_store
 
+if TYPE_CHECKING:
+    from tests.session.test_second_model import TwoModels
+
 Start = Callable[..., Chat]
 FOUR = "one two three four"
 
 
-def ask(chat: Chat, typed: str) -> list[Update]:
+def ask(chat: Chat | TwoModels, typed: str) -> list[Update]:
     order = parse_candidates(typed)
     assert isinstance(order, CandidateOrder)
     wanted = chat.session.candidates.wanted(order, BUILT_IN.__getitem__)
@@ -47,7 +51,7 @@ def states(chat: Chat) -> list[str]:
     return [lane.state for lane in chat.session.candidates.lanes]
 
 
-def on_disk(chat: Chat) -> list[tuple[str, str]]:
+def on_disk(chat: Chat | TwoModels) -> list[tuple[str, str]]:
     """The replies, as another process finds them."""
     other = open_store(chat.store.file)
     try:

@@ -196,7 +196,6 @@ class Candidates:
     def begin_next(self) -> list[Update]:
         """Begin what waits, where no reply runs and its model is loaded; otherwise load that."""
         updates, session = self._settle(), self._session
-        updates += self.second.begin_next(self._home, self._question_id)
         while self._runner.running is None and (waiting := self._own_waiting):
             if self.second.is_awaited:
                 break
@@ -213,6 +212,7 @@ class Candidates:
                 most, model = max(session.info.capabilities.batch_sizes), waiting[0].variant.model
                 alike = [lane for lane in waiting if lane.wish == "answer" and lane.variant.model == model]
                 updates += self._answer(alike[:most])
+        updates += self.second.begin_next(self._home, self._question_id)
         return [*updates, *self._recount()]
 
     def _recount(self) -> list[Update]:

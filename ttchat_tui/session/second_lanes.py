@@ -51,7 +51,9 @@ class SecondLanes:
     @property
     def is_awaited(self) -> bool:
         """The others wait: it is being loaded, or about to be."""
-        return self._session.second.running is None and bool(self.waiting)
+        second = self._session.second
+        waiting = self.waiting if second.running is None else []
+        return bool(waiting) and (second.info is None or second.model != waiting[0].variant.model)
 
     def reset(self) -> None:
         """Another question is asked: there may be more memory by now."""

@@ -117,6 +117,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     remote: RemoteOptions = RemoteOptions()
     log: LogSettings = LogSettings()
 
+    def without_kind(self, model: str) -> str:
+        """A model's name without the engine that it may begin with: `smollm2` of `cpu:smollm2`."""
+        kind, _, rest = model.partition(":")
+        return rest if kind in ENGINES else model
+
     def options_of(self, kind: EngineKind) -> Any:
         """The section of one engine: an instance of the options struct that the engine declares."""
         return getattr(self, kind)

@@ -104,10 +104,10 @@ class Candidates:
             return ""
         if words := self.second.why_waiting:
             return words
-        if (model := self._missing_model) and self._runner.running is not None:
-            return f"{model} follows. {self.second.why_one_by_one(model)}"
-        if model:
-            return f"{model} is being loaded. {self.second.why_one_by_one(model)}"
+        if model := self._missing_model:
+            label, why = self.second.label_of(model), self.second.why_one_by_one(model)
+            follows = "is being loaded" if self._runner.running is None else "follows"
+            return f"{label} {follows}. {why}"
         if info is None:
             return "The model is being loaded."
         most = max(info.capabilities.batch_sizes)

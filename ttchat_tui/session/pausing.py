@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from msgspec import structs
+
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.model_spec import EngineInfo
 from ttchat_tui.domain.updates import NOTE
@@ -55,7 +57,8 @@ class Pausing:
         if (refusal := self.why_not) is not None:
             return [], refusal
         replies = self._replies
-        return [each for each, why in replies if why is None], next((why for _, why in replies if why), None)
+        others = [structs.replace(why, kind=NOTE, cure="") for _, why in replies if why is not None]
+        return [each for each, why in replies if why is None], next(iter(others), None)
 
     def toggle(self) -> ErrorInfo | None:
         """Pause the replies on screen before their next token, or resume them. Returns why one cannot be paused."""

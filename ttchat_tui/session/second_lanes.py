@@ -121,16 +121,20 @@ class SecondLanes:
         second, waiting = self._session.second, self.waiting
         if not waiting:
             return ""
-        model = waiting[0].variant.model
+        label, own = waiting[0].label, self.label_of(self.own_model)
         if second.running is not None:
-            return f"{model} follows when {second.model} has ended."
+            return f"{label} follows when {self.label_of(second.model)} has ended."
         if self._host.is_loading:
-            return f"{self.own_model} is being loaded, then {model} beside it."
+            return f"{own} is being loaded, then {label} beside it."
         done = self._progress
         share = (
             f" ({done.phase} {done.done * 100 // done.total} %)" if done is not None and done.total else ""
         )
-        return f"{model} is being loaded beside {self.own_model}{share}: both begin then."
+        return f"{label} is being loaded beside {own}{share}: both begin then."
+
+    def label_of(self, model: str) -> str:
+        """The short name of a model, as above its lane."""
+        return next((lane.label for lane in self._lanes() if lane.variant.model == model), model)
 
     def why_one_by_one(self, model: str) -> str:
         """Why `model` is loaded in the place of another one."""

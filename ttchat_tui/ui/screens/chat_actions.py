@@ -275,7 +275,8 @@ class ChatActions(SidebarScreen):
         """Why this cannot be the name of a model; None if it can."""
         try:
             if not name.startswith(deferred.model_rows.REMOTE_PREFIX):  # only the server can check it
-                deferred.local.resolve(name, self.services.paths.models_dir, os.environ)
+                own_name = self.services.config.without_kind(name)
+                deferred.local.resolve(own_name, self.services.paths.models_dir, os.environ)
         except ModelError as error:
             return with_served_name(error.info, name, self.session.info)
         return None

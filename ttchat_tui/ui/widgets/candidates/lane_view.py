@@ -205,15 +205,16 @@ class LaneView(ScrollView, can_focus=True):
         row, width = round(self.scroll_y) + y, self._text_width
         if row < len(self._lines):
             return self._lines[row]
-        if row == 0 and not self._lines:
-            return self._empty(width)
+        if not self._lines and self.lane.note:
+            return self._noted(row, width)
         return Strip.blank(width, self.rich_style)
 
-    def _empty(self, width: int) -> Strip:
-        """A reply without text: the reason."""
+    def _noted(self, row: int, width: int) -> Strip:
+        """A row of the reason why a reply has no text."""
         note = Content.styled(visible(self.lane.note), self._style_named("md-faint"))
-        strips = note.to_strips(self, note, width, 1, self.visual_style, apply_selection=False)
-        return strips[0].adjust_cell_length(width, self.rich_style) if strips else Strip.blank(width)
+        strips = note.to_strips(self, note, width, None, self.visual_style, apply_selection=False)
+        blank = Strip.blank(width, self.rich_style)
+        return strips[row].adjust_cell_length(width, self.rich_style) if row < len(strips) else blank
 
     def on_resize(self) -> None:
         self._draw(0)

@@ -204,18 +204,6 @@ def test_another_architecture_is_refused_with_a_cure(tmp_path: Path) -> None:
     assert "safetensors" in caught.value.info.cure
 
 
-def test_a_file_without_tensors_is_refused(tmp_path: Path) -> None:
-    writer = gguf.GGUFWriter(tmp_path / "x.gguf", "llama")
-    for key in ("block_count", "embedding_length", "attention.head_count", "feed_forward_length"):
-        writer.add_uint32(f"llama.{key}", 4)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    with pytest.raises(ModelLoadError, match="'embed'"):
-        GgufFile(tmp_path / "x.gguf")
-
-
 def test_names_that_are_not_known_stay() -> None:
     assert canonical_name("blk.12.attn_q.weight") == "layers.12.q"
     assert canonical_name("blk.0.strange.weight") == "blk.0.strange.weight"

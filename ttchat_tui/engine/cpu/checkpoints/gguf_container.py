@@ -57,7 +57,7 @@ class GgufContainer:
         except ModelLoadError:
             self.data.close()
             raise
-        except (struct.error, IndexError, KeyError, OverflowError, UnicodeDecodeError) as error:
+        except (struct.error, IndexError, KeyError, OverflowError, RecursionError) as error:
             self.data.close()
             raise ModelLoadError(
                 f"{path} is damaged or truncated ({error}).", "Download the file again."
@@ -74,24 +74,39 @@ class GgufContainer:
                 "Download the little-endian file, which is the usual one.",
             )
         if version not in (2, 3):
-            raise ModelLoadError(f"GGUF version {version} is not supported; 2 and 3 are.")
+            raise ModelLoadError(
+                f"GGUF version {version} is not supported; 2 and 3 are.", "Choose a newer file of the model."
+            )
         tensor_count, field_count = cursor.scalar("Q"), cursor.scalar("Q")
         for _ in range(field_count):
             key = cursor.string()
             self.metadata[key] = cursor.value(cursor.scalar("I"))
         found = [self._entry(cursor) for _ in range(tensor_count)]
-        alignment = self.metadata.get("general.alignment", 32)
+        alignment = self._alignment()
         start = (cursor.position + alignment - 1) // alignment * alignment
         self.tensors = {
             entry.name: msgspec.structs.replace(entry, offset=entry.offset + start) for entry in found
         }
+
+    def _alignment(self) -> int:
+        """Bytes; a power of two, as `gguf_init_from_reader` of ggml's gguf.cpp asks for."""
+        value = self.metadata.get("general.alignment", 32)
+        if type(value) is not int or value < 1 or value & (value - 1):
+            raise ModelLoadError(
+                f"The GGUF file has general.alignment = {value!r}, which is no power of two: the file is damaged.",
+                "Download the file again, or choose another GGUF file of the model.",
+            )
+        return value
 
     @staticmethod
     def _entry(cursor: _Cursor) -> TensorEntry:
         name = cursor.string()
         dimensions = cursor.scalar("I")
         if dimensions > _MAX_DIMENSIONS:
-            raise ModelLoadError(f"The tensor {name!r} has {dimensions} dimensions: the file is damaged.")
+            raise ModelLoadError(
+                f"The tensor {name!r} has {dimensions} dimensions: the file is damaged.",
+                "Download the file again.",
+            )
         shape = tuple(cursor.scalar("Q") for _ in range(dimensions))
         return TensorEntry(name, shape[::-1], cursor.scalar("I"), cursor.scalar("Q"))
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 from collections.abc import Collection, Mapping
 from functools import partial
@@ -24,6 +25,15 @@ from ttchat_tui.engine.cpu.checkpoints.checkpoint import (
     RopeScaling,
 )
 from ttchat_tui.engine.cpu.checkpoints.gguf_container import GgufContainer, TensorEntry
+from ttchat_tui.engine.cpu.checkpoints.gguf_rules import (
+    CURE,
+    DAMAGED,
+    Shape,
+    check_keys,
+    check_kind,
+    check_tensors,
+    shown,
+)
 from ttchat_tui.engine.cpu.checkpoints.gguf_tensors import (
     holds_int4,
     holds_int8,
@@ -133,7 +143,7 @@ class GgufFile:
 
     def _entry(self, name: str) -> TensorEntry:
         if name not in self._entries:
-            raise ModelLoadError(f"The model file has no tensor {name!r}.", "Download the file again.")
+            raise ModelLoadError(f"The GGUF file has no tensor {file_name(name)}.", DAMAGED)
         return self._file.tensors[self._entries[name]]
 
     @property
@@ -141,54 +151,89 @@ class GgufFile:
         return str(self.metadata.get("general.architecture", ""))
 
     def _read_config(self) -> ModelConfig:
+        check_kind(self.metadata)
         if self._arch not in FAMILIES:
             raise ModelLoadError(
                 f"GGUF files of architecture {self._arch!r} are not supported; llama, qwen2 and qwen3 are.",
-                "Use the model's safetensors folder instead: it runs through transformers.",
+                CURE,
             )
-        heads, hidden = self._number("attention.head_count"), self._number("embedding_length")
-        if self._number("expert_count", 0):
-            raise ModelLoadError(
-                "Mixture-of-experts GGUF files are not supported.",
-                "Use the model's safetensors folder instead: it runs through transformers.",
-            )
-        return ModelConfig(
+        if not self._file.tensors:
+            raise ModelLoadError("The GGUF file has no weights, only metadata.", DAMAGED)
+        heads, hidden = self._count("attention.head_count"), self._count("embedding_length")
+        config = ModelConfig(
             family=cast(Family, self._arch),
             hidden_size=hidden,
-            ffn_size=self._number("feed_forward_length"),
-            layers=self._number("block_count"),
+            ffn_size=self._count("feed_forward_length"),
+            layers=self._count("block_count"),
             heads=heads,
-            kv_heads=self._number("attention.head_count_kv", heads),
-            head_size=self._number("attention.key_length", hidden // heads),
-            vocab_size=self._entry("embed").shape[0],
-            context_length=self._number("context_length"),
+            kv_heads=self._count("attention.head_count_kv", heads),
+            head_size=self._count("attention.key_length", hidden // heads),
+            vocab_size=(*self._entry("embed").shape, 0)[0],
+            context_length=self._count("context_length"),
             norm_eps=self._number("attention.layer_norm_rms_epsilon"),
             rope_theta=self._number("rope.freq_base", 10_000.0),
             rope_scaling=self._rope_scaling(),
             is_head_tied="head" not in self._entries,
-            sliding_window=self._number("attention.sliding_window", 0),
+            sliding_window=int(self._number("attention.sliding_window", 0)),
         )
+        if config.heads % config.kv_heads:
+            raise self._unsupported("attention.head_count_kv", config.kv_heads)
+        if config.head_size % 2:
+            raise self._unsupported("attention.key_length", config.head_size)
+        if not config.rope_theta:
+            raise self._unsupported("rope.freq_base", config.rope_theta)
+        check_keys(self.metadata, self._arch)
+        shape = Shape(hidden, config.ffn_size, config.layers, heads, config.kv_heads, config.head_size)
+        shapes = {name: entry.shape for name, entry in self._file.tensors.items()}
+        check_tensors(shapes, shape, has_head_norms=self._arch == "qwen3")
+        return config
 
     def _rope_scaling(self) -> RopeScaling | None:
-        kind = self.metadata.get(f"{self._arch}.rope.scaling.type", "none")
-        factor = self._number("rope.scaling.factor", 1.0)
-        if kind in ("none", "") or factor == 1.0:
+        """As `load_hparams` of llama.cpp's llama-model.cpp: linear if no type is named, and an older key for the factor."""
+        kind = self.metadata.get(f"{self._arch}.rope.scaling.type", "linear")
+        factor = self._number("rope.scaling.factor", self._number("rope.scale_linear", 1.0)) or 1.0
+        if kind not in ("none", "linear", "yarn", "longrope"):
+            raise self._unsupported("rope.scaling.type", kind)
+        if kind == "none" or factor == 1.0:
             return None
         if kind != "linear":
-            raise ModelLoadError(
-                f"Rope scaling {kind!r} is not supported in GGUF files.",
-                "Use the model's safetensors folder instead: it runs through transformers.",
-            )
+            raise self._unsupported("rope.scaling.type", kind)
+        if "rope_freqs.weight" in self._file.tensors:  # llama.cpp would apply both.
+            raise self._unsupported("rope.scaling.factor", factor)
         return RopeScaling(kind="linear", factor=factor)
 
-    def _number(self, key: str, default: float | None = None) -> Any:
+    def _count(self, key: str, default: int | None = None) -> int:
+        """A number of things: at least one. Of an array with a value for each layer, the one that all have."""
         value = self.metadata.get(f"{self._arch}.{key}", default)
-        if not isinstance(value, (int, float)):
-            raise ModelLoadError(
-                f"{self._arch}.{key} is missing in the file's metadata, or is not a number.",
-                "Download the file again, or choose another file of the model.",
-            )
+        if isinstance(value, list):
+            values = cast(list[Any], value)
+            if len(set(map(str, values))) != 1:
+                raise self._unsupported(key, values, ", which differs between layers and")
+            value = values[0]
+        if value is None or isinstance(value, bool) or not isinstance(value, int):
+            raise self._missing(key)
+        if value < 1:
+            raise self._unsupported(key, value)
         return value
+
+    def _number(self, key: str, default: float | None = None) -> float:
+        """A finite number that is not negative."""
+        value = self.metadata.get(f"{self._arch}.{key}", default)
+        if value is None or isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise self._missing(key)
+        if not (math.isfinite(value) and value >= 0):
+            raise self._unsupported(key, value)
+        return value
+
+    def _missing(self, key: str) -> ModelLoadError:
+        return ModelLoadError(
+            f"{self._arch}.{key} is missing in the file's metadata, or is not a number.", DAMAGED
+        )
+
+    def _unsupported(self, key: str, value: Any, which: str = ", which") -> ModelLoadError:
+        return ModelLoadError(
+            f"The GGUF file has {self._arch}.{key} = {shown(value)}{which} is not supported.", CURE
+        )
 
 
 def canonical_name(name: str) -> str:
@@ -199,6 +244,13 @@ def canonical_name(name: str) -> str:
     if match is None or match[2] not in _LAYER:
         return name
     return f"layers.{match[1]}.{_LAYER[match[2]]}"
+
+
+def file_name(name: str) -> str:
+    """The canonical name → llama.cpp's."""
+    _, number, part = name.split(".") if name.startswith("layers.") else ("", "", name)
+    known = {ours: theirs for theirs, ours in (_LAYER if number else _TOP).items()}
+    return f"blk.{number}.{known[part]}" if number else known[part]
 
 
 def half_split_rows(weight: NDArray[Any], heads: int) -> NDArray[Any]:

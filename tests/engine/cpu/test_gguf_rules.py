@@ -1,0 +1,266 @@
+"""What a GGUF file says is computed, changes nothing, or is refused by its name."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+from pathlib import Path
+from typing import Any
+
+import gguf
+import pytest
+
+from tests.engine.cpu.raw_gguf import RawTensor, Typed, ones, tiny_metadata, tiny_tensors, write_raw
+from ttchat_tui.engine.base import ModelLoadError
+from ttchat_tui.engine.cpu.checkpoints.checkpoint import RopeScaling
+from ttchat_tui.engine.cpu.checkpoints.gguf_file import GgufFile
+from ttchat_tui.engine.cpu.checkpoints.gguf_rules import check_keys, check_kind
+
+
+def opened(
+    path: Path, metadata: dict[str, Any] | None = None, tensors: dict[str, RawTensor] | None = None
+) -> GgufFile:
+    return GgufFile(write_raw(path / "x.gguf", metadata, tensors))
+
+
+def refusal(
+    path: Path, metadata: dict[str, Any] | None = None, tensors: dict[str, RawTensor] | None = None
+) -> str:
+    """The sentence; it has a cure."""
+    with pytest.raises(ModelLoadError) as caught:
+        opened(path, metadata, tensors).close()
+    assert caught.value.info.cure
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "qwen3"])
+def test_the_tiny_file_opens(architecture: str, tmp_path: Path) -> None:
+    assert opened(tmp_path, tiny_metadata(architecture)).config.layers == 1
+
+
+REFUSED: list[tuple[str, Any]] = [
+    ("attention.causal", False),
+    ("attention.clamp_kqv", 8.0),
+    ("attention.max_alibi_bias", 8.0),
+    ("attention.value_length", 8),
+    ("attention.scale", 0.25),
+    ("attention.temperature_length", 8192),
+    ("attention.layer_norm_epsilon", 1e-5),
+    ("attn_logit_softcapping", 50.0),
+    ("final_logit_softcapping", 30.0),
+    ("embedding_scale", 12.0),
+    ("residual_scale", 0.22),
+    ("logit_scale", 0.0625),
+    ("expert_count", 8),
+    ("expert_used_count", 2),
+    ("expert_weights_scale", 2.5),
+    ("nextn_predict_layers", 1),
+    ("use_parallel_residual", True),
+    ("rope.dimension_count", 2),
+    ("rope.dimension_sections", [1, 1, 0, 0]),
+    ("rope.scaling.attn_factor", 1.2),
+    ("rope.scaling.yarn_ext_factor", 1.0),
+    ("tensor_data_layout", "another"),
+    ("rope.freq_base_swa", 10_000.0),
+    ("something_new", 1),
+    ("something_new", "relu"),
+    ("ssm.conv_kernel", 4),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), REFUSED)
+def test_a_hyperparameter_that_is_not_computed_is_refused_with_key_and_value(key: str, value: Any) -> None:
+    metadata = tiny_metadata() | {f"llama.{key}": value}
+    with pytest.raises(ModelLoadError) as caught:
+        check_keys(metadata, "llama")
+    assert f"llama.{key} = {value!r}" in str(caught.value)
+    assert "safetensors" in caught.value.info.cure
+
+
+NEUTRAL: list[tuple[str, Any]] = [
+    ("attention.causal", True),
+    ("attention.clamp_kqv", 0.0),
+    ("attention.value_length", 4),
+    ("attention.scale", 0.5),
+    ("attention.sliding_window_pattern", [True, False]),
+    ("embedding_scale", 1.0),
+    ("expert_count", 0),
+    ("logit_scale", 0.0),
+    ("rope.dimension_count", 4),
+    ("rope.scaling.original_context_length", 2048),
+    ("rope.scaling.finetuned", False),
+    ("tensor_data_layout", "Meta AI original pth"),
+    ("vocab_size", 49152),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), NEUTRAL)
+def test_a_hyperparameter_that_changes_nothing_is_no_reason_to_refuse(key: str, value: Any) -> None:
+    check_keys(tiny_metadata() | {f"llama.{key}": value}, "llama")
+
+
+def _all_keys() -> list[str]:
+    """Every hyperparameter that the gguf package knows."""
+    found: list[str] = []
+    for group in vars(gguf.Keys).values():
+        if isinstance(group, type):
+            found += [
+                value
+                for value in vars(group).values()
+                if isinstance(value, str) and value.startswith("{arch}.")
+            ]
+    return [key.removeprefix("{arch}.").replace("{dense}", "dense") for key in found]
+
+
+def test_every_key_that_the_gguf_package_knows_is_computed_or_refused_with_an_odd_value() -> None:
+    """No row may be neutral by accident: 0.37 repeats nothing."""
+    passed: set[str] = set()
+    for key in _all_keys():
+        metadata = tiny_metadata()
+        metadata.setdefault(f"llama.{key}", 0.37)
+        with contextlib.suppress(ModelLoadError):
+            check_keys(metadata, "llama")
+            passed.add(key)
+    assert passed == {
+        "attention.head_count", "attention.head_count_kv", "attention.key_length", "attention.layer_norm_rms_epsilon",
+        "attention.relative_buckets_count", "attention.sliding_window", "attention.sliding_window_pattern", "block_count",
+        "context_length", "embedding_length", "feed_forward_length", "rope.freq_base", "rope.scaling.factor",
+        "rope.scaling.finetuned", "rope.scaling.original_context_length", "rope.scaling.type",
+        "rope.scaling.yarn_beta_fast", "rope.scaling.yarn_beta_slow", "rope.scaling.yarn_log_multiplier", "vocab_size",
+    } & set(_all_keys())  # fmt: skip
+
+
+def test_keys_of_others_are_no_hyperparameters() -> None:
+    check_keys(
+        tiny_metadata() | {"general.name": "x", "quantize.imatrix.file": "y", "qwen2.logit_scale": 3.0},
+        "llama",
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"rope__scaling__factor": 4.0}, RopeScaling(kind="linear", factor=4.0)),
+        ({"rope__scale_linear": 4.0}, RopeScaling(kind="linear", factor=4.0)),
+        ({"rope__scale_linear": 4.0, "rope__scaling__factor": 2.0}, RopeScaling(kind="linear", factor=2.0)),
+        ({"rope__scaling__factor": 4.0, "rope__scaling__type": "none"}, None),
+        ({"rope__scaling__factor": 0.0}, None),
+        ({"rope__scaling__factor": 1.0, "rope__scaling__type": "yarn"}, None),
+    ],
+)
+def test_rope_scaling_is_read_as_llama_cpp_reads_it(
+    fields: dict[str, Any], expected: RopeScaling | None, tmp_path: Path
+) -> None:
+    assert opened(tmp_path, tiny_metadata(**fields)).config.rope_scaling == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"attention__head_count": 0}, "head_count = 0"),
+        ({"attention__head_count": "two"}, "head_count is missing"),
+        ({"attention__head_count": None}, "head_count is missing"),
+        ({"attention__head_count_kv": 3}, "head_count_kv = 3"),
+        ({"attention__head_count_kv": [1, 2]}, r"head_count_kv = [1, 2], which differs between layers"),
+        ({"feed_forward_length": [12, 16]}, "feed_forward_length = [12, 16]"),
+        ({"attention__key_length": 3}, "key_length = 3"),
+        ({"attention__layer_norm_rms_epsilon": float("nan")}, "epsilon = nan"),
+        ({"attention__layer_norm_rms_epsilon": None}, "epsilon is missing"),
+        ({"rope__freq_base": 0.0}, "freq_base = 0.0"),
+        ({"rope__freq_base": -1.0}, "freq_base = -1.0"),
+        ({"rope__scaling__factor": float("inf")}, "factor = inf"),
+        ({"rope__scaling__factor": 8.0, "rope__scaling__type": "yarn"}, "type = 'yarn'"),
+        ({"rope__scaling__factor": 8.0, "rope__scaling__type": "longrope"}, "type = 'longrope'"),
+        ({"rope__scaling__type": "spiral"}, "type = 'spiral'"),
+        ({"block_count": 0}, "block_count = 0"),
+        ({"block_count": 2}, "no tensor blk.1.attn_norm.weight"),
+        ({"embedding_length": 16}, "shape"),
+    ],
+)  # fmt: skip
+def test_a_number_that_makes_no_model_is_refused_in_words(
+    fields: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    assert words in refusal(tmp_path, tiny_metadata(**fields))
+
+
+def test_an_array_with_the_same_value_for_each_layer_is_that_value(tmp_path: Path) -> None:
+    assert opened(tmp_path, tiny_metadata(attention__head_count_kv=[1, 1])).config.kv_heads == 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "blk.0.ffn_gate.bias", "blk.0.ffn_down.bias", "blk.0.ffn_up.bias", "blk.0.attn_q_norm.weight",
+        "blk.0.post_attention_norm.weight", "blk.0.ffn_gate_exps.weight", "blk.0.attn_sinks.weight", "blk.0.attn_norm.bias",
+        "blk.0.attn_q.scale", "blk.0.attn_qkv.weight", "blk.1.attn_q.bias", "output.bias", "token_embd_norm.weight",
+        "rope_factors_long.weight", "cls.output.weight", "position_embd.weight", "anything",
+    ],
+)  # fmt: skip
+def test_a_tensor_that_would_not_be_read_is_refused_by_name(name: str, tmp_path: Path) -> None:
+    assert f"the tensor {name}," in refusal(tmp_path, tensors=tiny_tensors() | {name: ones(8)})
+
+
+@pytest.mark.parametrize("name", list(tiny_tensors()))
+def test_a_tensor_that_is_missing_or_has_another_shape_is_refused_by_name(name: str, tmp_path: Path) -> None:
+    tensors = tiny_tensors()
+    assert name in refusal(tmp_path, tensors=tensors | {name: ones(3, 3)})
+    del tensors[name]
+    assert f"no tensor {name}" in refusal(tmp_path, tensors=tensors)
+
+
+def test_tensors_that_change_nothing_or_are_computed_are_no_reason_to_refuse(tmp_path: Path) -> None:
+    more = {
+        "rope_freqs.weight": ones(2), "blk.0.attn_rot_embd": ones(2), "blk.0.attn_q.bias": ones(8),
+        "blk.0.attn_output.bias": ones(8), "output.weight": ones(4, 8),
+    }  # fmt: skip
+    assert opened(tmp_path, tensors=tiny_tensors() | more).rope_factors is not None
+
+
+def test_two_ways_of_stretching_at_once_are_refused(tmp_path: Path) -> None:
+    metadata = tiny_metadata(rope__scaling__factor=4.0)
+    assert "factor = 4.0" in refusal(tmp_path, metadata, tiny_tensors() | {"rope_freqs.weight": ones(2)})
+
+
+@pytest.mark.parametrize(
+    ("metadata", "words"),
+    [
+        ({"general.type": "mmproj", "general.architecture": "clip"}, "image or audio part"),
+        ({"general.architecture": "clip"}, "image or audio part"),
+        ({"general.type": "adapter", "general.architecture": "llama"}, "LoRA"),
+        ({"general.type": "imatrix"}, "statistics"),
+        ({"general.architecture": "bert"}, "embedding"),
+        ({"general.architecture": "nomic-bert-moe"}, "embedding"),
+        ({"general.architecture": "qwen3", "qwen3.pooling_type": 3}, "embedding"),
+        ({"general.architecture": "eagle3"}, "draft"),
+        ({"general.architecture": "t5encoder"}, "encoder"),
+    ],
+)
+def test_a_file_without_a_language_model_is_refused_for_what_it_is(
+    metadata: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ModelLoadError, match=words):
+        check_kind(metadata)
+
+
+def test_metadata_without_weights_is_refused(tmp_path: Path) -> None:
+    assert "no weights" in refusal(tmp_path, tensors={})
+
+
+def test_a_long_value_is_cut(tmp_path: Path) -> None:
+    sentence = refusal(tmp_path, tiny_metadata(something=Typed(5, list(range(1000)))))
+    assert "llama.something = [0, 1, 2" in sentence
+    assert len(sentence) < 200
+
+
+@pytest.mark.parametrize("alignment", [0, 3, 48, "32", 32.0, True, -32])
+def test_an_alignment_that_is_no_power_of_two_is_refused(alignment: Any, tmp_path: Path) -> None:
+    assert f"general.alignment = {alignment!r}" in refusal(
+        tmp_path, tiny_metadata() | {"general.alignment": alignment}
+    )
+
+
+def test_arrays_in_arrays_without_end_are_a_damaged_file(tmp_path: Path) -> None:
+    head = b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + struct.pack("<Q", 1) + b"a" + struct.pack("<I", 9)
+    (tmp_path / "x.gguf").write_bytes(head + struct.pack("<IQ", 9, 1) * 5000)
+    with pytest.raises(ModelLoadError, match="damaged"):
+        GgufFile(tmp_path / "x.gguf")

@@ -44,8 +44,8 @@ class Utf8Decoder:
         """
         Args:
             token_bytes: bytes of a token; b"" for special tokens, which are never text.
-            strip_leading_space: drop one space before the first text. SentencePiece vocabularies write the start of a
-                word as "▁word", and a reply starts with a word.
+            strip_leading_space: drop one space before the first text. Vocabularies that put a space before every text write
+                its first word as "▁word".
         """
         self._token_bytes = token_bytes
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")

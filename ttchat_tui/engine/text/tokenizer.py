@@ -15,24 +15,14 @@ from tokenizers.decoders import DecodeStream
 
 from ttchat_tui.domain import logit_bias
 from ttchat_tui.domain.thoughts import thought_tag
+from ttchat_tui.engine.text.end_of_turn import control_texts
+from ttchat_tui.engine.text.end_of_turn import end_ids as ends_of
 from ttchat_tui.engine.text.template import PromptPiece
 from ttchat_tui.engine.text.text_stream import IncrementalDecoder, Utf8Decoder
 
 Spelling: TypeAlias = Literal["byte-level", "sentencepiece", "opaque"]
 """How the vocabulary writes tokens: GPT-2's printable bytes; "▁" for a space and <0xNN> for a byte; or in a way that only
 the tokenizer's own decoder knows."""
-
-TURN_ENDERS: Final = (
-    "<|im_end|>",
-    "<|eot_id|>",
-    "<|eom_id|>",
-    "<end_of_turn>",
-    "<|end|>",
-    "<|endoftext|>",
-    "<|end_of_text|>",
-    "</s>",
-)
-"""Special tokens that end a turn or a text in any vocabulary that has them, whatever its metadata calls eos."""
 
 _CHANNELS: Final = frozenset({"<|start|>", "<|channel|>", "<|message|>", "<|end|>"})
 """Control tokens of gpt-oss that separate thoughts from answers (OpenAI's harmony format). A turn has several messages,
@@ -57,21 +47,22 @@ class ChatTokenizer:
     ) -> None:
         """
         Args:
-            end_ids: ends of turn or text in the model's metadata. `TURN_ENDERS` are added.
+            end_ids: ends of turn or text in the model's metadata. Those that `end_of_turn` knows are added.
             beginning: ids before every text; None: those that the tokenizer itself puts there.
         """
         self.beginning = tuple(_beginning(tokenizer) if beginning is None else beginning)
         # The text of a control token inside plain text is encoded as text: only pieces make control tokens.
         tokenizer.encode_special_tokens = True
+        _mark_controls(tokenizer)
         self._tokenizer = tokenizer
         self._inner = _without_first_prefix(tokenizer)
         self._spelling: Spelling = spelling_of(tokenizer)
+        self._drops_first_space = _drops_first_space(tokenizer)
         self._added: dict[int, AddedToken] = dict(tokenizer.get_added_tokens_decoder())
         self._controls = {token.content: i for i, token in self._added.items() if token.special}
         has_channels = self._controls.keys() >= _CHANNELS
         self._shown = _CHANNELS if has_channels else frozenset[str]()
-        enders = {self._controls[text] for text in TURN_ENDERS if text in self._controls.keys() - self._shown}
-        self.end_ids: frozenset[int] = frozenset(end_ids) | enders
+        self.end_ids = ends_of(end_ids, {token.content: i for i, token in self._added.items()})
         self._encode_text: Callable[[str, bool], tuple[int, ...]] = lru_cache(_REMEMBERED)(self._encode_anew)
         self._bytes: dict[int, bytes] = {}
 
@@ -112,9 +103,7 @@ class ChatTokenizer:
         """A decoder for one reply. `is_start`: the ids start a reply rather than continue a text."""
         if self._spelling == "opaque":
             return _OpaqueDecoder(self._tokenizer)
-        return Utf8Decoder(
-            self.token_bytes, strip_leading_space=is_start and self._spelling == "sentencepiece"
-        )
+        return Utf8Decoder(self.token_bytes, strip_leading_space=is_start and self._drops_first_space)
 
     def token_bytes(self, token_id: int) -> bytes:
         """The UTF-8 bytes of a token; b"" for unknown ids and for control tokens, except those that mark a thought."""
@@ -215,6 +204,16 @@ class _OpaqueDecoder:
         return self._tokenizer.decode(self._ids, skip_special_tokens=True)[self._length :]
 
 
+def _mark_controls(tokenizer: Tokenizer) -> None:
+    """Make control tokens of added tokens that look like ones, whatever their file says."""
+    added = tokenizer.get_added_tokens_decoder().values()
+    controls = control_texts({token.content for token in added})
+    mistyped = [token for token in added if not token.special and token.content in controls]
+    for token in mistyped:
+        token.special = True
+    tokenizer.add_special_tokens(cast(Any, mistyped))
+
+
 def _beginning(tokenizer: Tokenizer) -> list[int]:
     encoding = tokenizer.encode("a")
     return [
@@ -231,6 +230,16 @@ def spelling_of(tokenizer: Tokenizer) -> Spelling:
     if "ByteLevel" in kinds:
         return "byte-level"
     return "sentencepiece" if kinds & {"ByteFallback", "Metaspace"} else "opaque"
+
+
+def _drops_first_space(tokenizer: Tokenizer) -> bool:
+    """Whether the tokenizer's own decoder takes a space from the beginning of a text, because encoding puts one there: Llama 2
+    does, Gemma does not."""
+    return any(
+        (part["type"] == "Strip" and part["content"] == " " and part["start"] > 0)
+        or (part["type"] == "Metaspace" and part.get("prepend_scheme", "always") != "never")
+        for part in _parts(tokenizer.decoder, "decoders")
+    )
 
 
 def _without_first_prefix(tokenizer: Tokenizer) -> Tokenizer:

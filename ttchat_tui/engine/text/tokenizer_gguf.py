@@ -1,134 +1,222 @@
-"""Tokenizers from GGUF metadata: BPE over bytes (gpt2) or SentencePiece's BPE (llama)."""
+"""Tokenizers from GGUF metadata: BPE over bytes or characters (gpt2, gemma4), or SentencePiece's BPE (llama)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from ttchat_tui.engine.base import ModelLoadError
+from ttchat_tui.engine.text.end_of_turn import control_texts
+from ttchat_tui.engine.text.gguf_splits import SPLITS, Split
 from ttchat_tui.engine.text.template import TemplateData
 from ttchat_tui.engine.text.tokenizer import ChatTokenizer
 
 _UNKNOWN, _CONTROL, _USER_DEFINED = 2, 3, 4
 """`tokenizer.ggml.token_type`, from llama.cpp's llama_token_type."""
 
-_CONTRACTIONS: Final = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-_TAIL: Final = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-LLAMA3_SPLIT: Final = _CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}" + _TAIL
-QWEN2_SPLIT: Final = _CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}" + _TAIL
-
-_GPT2: Final = frozenset({"gpt-2", "phi-2", "mpt", "olmo"})
-_DIGITS: Final = frozenset({"smollm", "starcoder", "refact", "command-r", "codeshell"})
-_LLAMA3: Final = frozenset({"llama-bpe", "llama3", "llama-v3", "falcon3"})
-_QWEN2: Final = frozenset({"qwen2", "deepseek-r1-qwen"})
-"""Values of `tokenizer.ggml.pre` that split text the same way, from llama.cpp's llama-vocab.cpp."""
+_CURE: Final = "Use the model's safetensors folder instead, or choose another GGUF file of the model."
+_DAMAGED: Final = "Download the file again, or choose another GGUF file of the model."
+_OTHER_KINDS: Final = {
+    "t5": "Unigram, of T5 and its kin",
+    "bert": "WordPiece, of models that embed texts",
+    "rwkv": "RWKV's own",
+    "plamo2": "PLaMo 2's own",
+    "whitespace": "words between spaces, of models that embed texts",
+    "hybriddna": "of models for DNA",
+    "no_vocab": "none at all",
+    "none": "none at all",
+}
+"""Values of `tokenizer.ggml.model` in llama.cpp's src/llama-vocab.cpp that are not built here."""
+_DEFAULTS: Final[Mapping[str, Mapping[str, int]]] = {"llama": {"bos": 1, "eos": 2, "unknown": 0}}
+"""Ids where the file names none, by kind. Those of gpt2 (11 for both) are of one old model, and wrong for others."""
 
 
 def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> ChatTokenizer:
     """The tokenizer that a GGUF file describes.
 
     Raises:
-        ModelLoadError: this kind of tokenizer cannot be built exactly.
+        ModelLoadError: this kind of tokenizer cannot be built exactly, or its parts do not fit together.
     """
-    if "tokenizer.ggml.tokens" not in metadata:
-        raise ModelLoadError("The GGUF file has no vocabulary.", "Use a complete model file.")
+    vocab = _vocabulary(metadata)
     match metadata.get("tokenizer.ggml.model"):
-        case "gpt2":
-            tokenizer = _byte_level(metadata)
+        case "gpt2" | "gemma4":
+            tokenizer = _bpe(metadata, vocab, _split(metadata))
         case "llama":
-            tokenizer = _sentencepiece(metadata)
+            tokenizer = _sentencepiece(metadata, vocab)
         case kind:
+            what = f", which is {_OTHER_KINDS[kind]}" if kind in _OTHER_KINDS else ""
             raise ModelLoadError(
-                f"GGUF tokenizers of kind {kind!r} are not supported; gpt2 and llama are.",
-                "Use the model's safetensors folder instead.",
+                f"The GGUF file has tokenizer.ggml.model = {kind!r}{what}; gpt2, gemma4 and llama are supported.",
+                _CURE,
             )
-    _add_special(tokenizer, metadata)
+    _add_special(tokenizer, metadata, vocab)
     return ChatTokenizer(tokenizer, end_ids(metadata), _beginning(metadata))
 
 
 def end_ids(metadata: Mapping[str, Any]) -> frozenset[int]:
     """The ids that end a text, a turn or a message, as far as the metadata has them."""
-    found = (metadata.get(f"tokenizer.ggml.{key}_token_id") for key in ("eos", "eot", "eom"))
-    return frozenset(token_id for token_id in found if token_id is not None)
+    found = (token_id(metadata, key) for key in ("eos", "eot", "eom"))
+    return frozenset(each for each in found if each is not None)
+
+
+def token_id(metadata: Mapping[str, Any], key: str) -> int | None:
+    """`tokenizer.ggml.KEY_token_id`, or its default; None for ids outside the vocabulary, which llama.cpp ignores too."""
+    default = _DEFAULTS.get(str(metadata.get("tokenizer.ggml.model")), {}).get(key)
+    size = len(_list(metadata, "tokens"))
+    for value in (metadata.get(f"tokenizer.ggml.{key}_token_id"), default):
+        if type(value) is int and 0 <= value < size:
+            return value
+    return None
 
 
 def _beginning(metadata: Mapping[str, Any]) -> list[int]:
     """The id before every text. Where the file does not say whether there is one, as llama.cpp decides (llama-vocab.cpp)."""
-    is_usual = (
-        metadata.get("tokenizer.ggml.model") == "llama" or metadata.get("tokenizer.ggml.pre") in _LLAMA3
-    )
-    bos = metadata.get("tokenizer.ggml.bos_token_id")
-    return [bos] if bos is not None and metadata.get("tokenizer.ggml.add_bos_token", is_usual) else []
+    kind = metadata.get("tokenizer.ggml.model")
+    split = None if kind == "llama" else _split(metadata)
+    is_added = metadata.get("tokenizer.ggml.add_bos_token", split is None or split.adds_beginning)
+    if (
+        split is SPLITS["gemma4"]
+    ):  # Its files say false, and its models need one: llama.cpp's pull request 21500.
+        is_added = True
+    bos = token_id(metadata, "bos")
+    return [bos] if bos is not None and is_added else []
+
+
+def _list(metadata: Mapping[str, Any], key: str) -> list[Any]:
+    found = metadata.get(f"tokenizer.ggml.{key}")
+    return cast(list[Any], found) if isinstance(found, list) else []
 
 
 def _vocabulary(metadata: Mapping[str, Any]) -> dict[str, int]:
-    return {token: index for index, token in enumerate(metadata["tokenizer.ggml.tokens"])}
+    """Text → id.
+
+    Raises:
+        ModelLoadError: the file has no vocabulary, or its lists have different lengths, or a token is in it twice.
+    """
+    tokens = _list(metadata, "tokens")
+    if not tokens:
+        raise ModelLoadError(
+            "The GGUF file has no vocabulary (tokenizer.ggml.tokens).", "Use a complete model file."
+        )
+    for key in ("token_type", "scores"):
+        size = len(_list(metadata, key))
+        if size < len(tokens) and f"tokenizer.ggml.{key}" in metadata:
+            raise ModelLoadError(
+                f"The GGUF file has {len(tokens):,} tokens, but {size:,} values in tokenizer.ggml.{key}.",
+                _DAMAGED,
+            )
+    vocab: dict[str, int] = {}
+    for index, token in enumerate(tokens):
+        name = str(token)
+        if not name:
+            name = f"[EMPTY_{index}]"  # As llama.cpp calls them.
+        elif (
+            name in vocab and "\ufffd" in name
+        ):  # Different bytes that are no UTF-8, in files of old converters.
+            name = f"[BROKEN_{index}]"
+        if name in vocab:
+            raise ModelLoadError(
+                f"The GGUF file has the token {name!r} twice in tokenizer.ggml.tokens: {vocab[name]} and {index}.",
+                _DAMAGED,
+            )
+        vocab[name] = index
+    return vocab
 
 
-def _byte_level(metadata: Mapping[str, Any]) -> Tokenizer:
-    pre = metadata.get("tokenizer.ggml.pre", "")
-    merges: list[tuple[str, str]] = []
-    for line in metadata.get("tokenizer.ggml.merges", ()):
-        left, _, right = line.partition(" ")
-        merges.append((left, right))
-    tokenizer = Tokenizer(
-        models.BPE(vocab=_vocabulary(metadata), merges=merges, ignore_merges=pre in _LLAMA3)
-    )
-    if pre in _QWEN2:
-        tokenizer.normalizer = normalizers.NFC()
-    tokenizer.pre_tokenizer = _splitter(pre)
-    tokenizer.decoder = decoders.ByteLevel()
-    return tokenizer
+def _split(metadata: Mapping[str, Any]) -> Split:
+    """
+    Raises:
+        ModelLoadError: the file names a way of splitting that is not known.
+    """
+    name = metadata.get("tokenizer.ggml.pre") or "default"
+    if metadata.get("tokenizer.ggml.model") == "gemma4":
+        name = "gemma4"
+    if name not in SPLITS:
+        raise ModelLoadError(
+            f"The GGUF file has tokenizer.ggml.pre = {name!r}, which is not supported.", _CURE
+        )
+    return SPLITS[name]
 
 
-def _splitter(pre: str) -> pre_tokenizers.PreTokenizer:
-    if pre in _GPT2:
-        return pre_tokenizers.ByteLevel(add_prefix_space=False)
-    if pre in _DIGITS:
-        digits = pre_tokenizers.Digits(individual_digits=True)
-        return pre_tokenizers.Sequence([digits, pre_tokenizers.ByteLevel(add_prefix_space=False)])
-    if pre in _LLAMA3 or pre in _QWEN2:
-        pattern = LLAMA3_SPLIT if pre in _LLAMA3 else QWEN2_SPLIT
-        split = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
-        as_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-        return pre_tokenizers.Sequence([split, as_bytes])
-    raise ModelLoadError(
-        f"The GGUF file's pre-tokenizer ({pre or 'none named'}) is not supported.",
-        "Use the model's safetensors folder instead.",
-    )
-
-
-def _sentencepiece(metadata: Mapping[str, Any]) -> Tokenizer:
-    """SentencePiece merges the pair whose union has the best score first. In a BPE that is the order of merges."""
-    vocab = _vocabulary(metadata)
-    unknown = metadata.get("tokenizer.ggml.unknown_token_id", 0)
+def _bpe(metadata: Mapping[str, Any], vocab: dict[str, int], split: Split) -> Tokenizer:
     tokenizer = Tokenizer(
         models.BPE(
             vocab=vocab,
-            merges=merges_by_score(
-                vocab, metadata["tokenizer.ggml.scores"], metadata["tokenizer.ggml.token_type"]
-            ),
-            unk_token=metadata["tokenizer.ggml.tokens"][unknown],
+            merges=_merges(metadata, vocab),
+            ignore_merges=not split.merges_within_words,
+            byte_fallback=not split.spells_bytes,
+        )
+    )
+    pieces: list[Any] = [
+        pre_tokenizers.Split(Regex(pattern), behavior="isolated") for pattern in split.patterns
+    ]
+    if split.spells_bytes:
+        pieces.append(pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False))
+        tokenizer.decoder = decoders.ByteLevel()
+    else:
+        tokenizer.normalizer = normalizers.Replace(" ", "▁")
+        tokenizer.decoder = decoders.Sequence(
+            [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+        )
+    if split.is_composed:
+        tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(pieces)
+    return tokenizer
+
+
+def _merges(metadata: Mapping[str, Any], vocab: Mapping[str, int]) -> list[tuple[str, str]]:
+    """
+    Raises:
+        ModelLoadError: there are none, or one does not make a token of two tokens, which would be a panic of tokenizers.
+    """
+    if "tokenizer.ggml.merges" not in metadata:
+        raise ModelLoadError("The GGUF file has no tokenizer.ggml.merges.", _CURE)
+    merges: list[tuple[str, str]] = []
+    for line in _list(metadata, "merges"):
+        cut = line.find(" ", 1)
+        left, right = line[:cut], line[cut + 1 :]
+        if cut < 0 or left not in vocab or right not in vocab or left + right not in vocab:
+            raise ModelLoadError(
+                f"The GGUF file has {line!r} in tokenizer.ggml.merges, which makes no token of two tokens.",
+                _DAMAGED,
+            )
+        merges.append((left, right))
+    return merges
+
+
+def _sentencepiece(metadata: Mapping[str, Any], vocab: dict[str, int]) -> Tokenizer:
+    """SentencePiece merges the pair whose union has the best score first. In a BPE that is the order of merges."""
+    scores, types = _list(metadata, "scores"), _list(metadata, "token_type")
+    if not scores or not types:
+        missing = "token_type" if scores else "scores"
+        raise ModelLoadError(f"The GGUF file has no tokenizer.ggml.{missing}.", _CURE)
+    unknown = token_id(metadata, "unknown") or 0
+    tokenizer = Tokenizer(
+        models.BPE(
+            vocab=vocab,
+            merges=merges_by_score(vocab, scores, types),
+            unk_token=next(text for text, index in vocab.items() if index == unknown),
             fuse_unk=True,
             byte_fallback=True,
         )
     )
     replace = normalizers.Replace(" ", "▁")
     has_prefix = metadata.get("tokenizer.ggml.add_space_prefix", True)
-    tokenizer.normalizer = (
-        normalizers.Sequence([normalizers.Prepend("▁"), replace]) if has_prefix else replace
-    )
-    tokenizer.decoder = decoders.Sequence(
-        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
-    )
+    decoding: list[Any] = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    if has_prefix:
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), replace])
+        tokenizer.decoder = decoders.Sequence([*decoding, decoders.Strip(" ", 1, 0)])
+    else:
+        tokenizer.normalizer = replace
+        tokenizer.decoder = decoders.Sequence(decoding)
     return tokenizer
 
 
 def template_from_gguf(metadata: Mapping[str, Any]) -> TemplateData:
     """The chat template, with the special tokens that it may name."""
-    tokens: list[str] = metadata.get("tokenizer.ggml.tokens", [])
+    tokens = _list(metadata, "tokens")
     special: dict[str, str] = {}
     for name, key in (
         ("bos_token", "bos"),
@@ -136,10 +224,11 @@ def template_from_gguf(metadata: Mapping[str, Any]) -> TemplateData:
         ("unk_token", "unknown"),
         ("pad_token", "padding"),
     ):
-        token_id = metadata.get(f"tokenizer.ggml.{key}_token_id")
-        if token_id is not None and token_id < len(tokens):
-            special[name] = tokens[token_id]
-    return TemplateData(source=metadata.get("tokenizer.chat_template", ""), special=special)
+        found = token_id(metadata, key)
+        if found is not None:
+            special[name] = tokens[found]
+    source = metadata.get("tokenizer.chat_template", "")
+    return TemplateData(source=source if isinstance(source, str) else "", special=special)
 
 
 def merges_by_score(vocab: Mapping[str, int], scores: list[float], types: list[int]) -> list[tuple[str, str]]:
@@ -155,12 +244,18 @@ def merges_by_score(vocab: Mapping[str, int], scores: list[float], types: list[i
     return [(left, right) for *_, left, right in sorted(found)]
 
 
-def _add_special(tokenizer: Tokenizer, metadata: Mapping[str, Any]) -> None:
-    """Add control tokens as special tokens. User-defined tokens match in plain text too."""
-    tokens: list[str] = metadata["tokenizer.ggml.tokens"]
-    types: list[int] = metadata.get("tokenizer.ggml.token_type") or []
-    control = [tokens[index] for index, kind in enumerate(types) if kind == _CONTROL]
-    matched = [tokens[index] for index, kind in enumerate(types) if kind == _USER_DEFINED]
+def _add_special(tokenizer: Tokenizer, metadata: Mapping[str, Any], vocab: Mapping[str, int]) -> None:
+    """Add control tokens as special tokens, those too that the file types as text. User-defined tokens match in plain text."""
+    types = _list(metadata, "token_type")
+    control = control_texts(vocab)
+    special = [
+        text for text, index in vocab.items() if text in control or (types and types[index] == _CONTROL)
+    ]
+    matched = [
+        text
+        for text, index in vocab.items()
+        if types and types[index] == _USER_DEFINED and text not in control
+    ]
     adder: Any = tokenizer  # The package's stubs do not type the lists' items.
-    adder.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in control])
+    adder.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in special])
     adder.add_tokens([AddedToken(text, special=False, normalized=False) for text in matched])

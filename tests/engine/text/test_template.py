@@ -308,3 +308,58 @@ def test_thoughts_can_be_kept_or_left_out_whatever_the_template_does() -> None:
     assert always.endswith("Q<think>\nwhy <|im_end|>\n</think>\n\nAR")
     assert template.render(with_thoughts(THOUGHTFUL, "never")).endswith("QAR")
     assert with_thoughts(THOUGHTFUL, "auto") == THOUGHTFUL
+
+
+PARTS = (
+    "{% for m in messages %}{{ m.role | capitalize }}: {% for part in m['content'] %}{% if part['type'] == 'image' %}<image>"
+    "{% elif part['type'] == 'text' %}{{ part['text'] }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}Assistant:{% endif %}"
+)
+"""As SmolVLM's: of a plain text it shows nothing, and says nothing."""
+USER_PARTS = (
+    "{% for m in messages %}{% if m.role == 'user' %}{% for part in m.content %}{{ part.text }}{% endfor %}"
+    "{% else %}{{ m.content | trim }}{% endif %}/{% endfor %}"
+)
+STRICT_PARTS = "{% for m in messages %}{{ m.content[0]['text'] }}/{% endfor %}"
+"""Raises for a plain text."""
+EITHER = "{% for m in messages %}{{ m.content if m.content is string else m.content[0].text }}/{% endfor %}"
+DEAF = "{{ bos_token }}{% for m in messages %}{% if m.role == 'assistant' %}{{ m.content }}{% endif %}{% endfor %}"
+FORGETFUL = "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}{% endif %}{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    ("source", "prompt"),
+    [
+        (PARTS, "System: Be kind.<|im_end|>\nUser: Hi<|im_end|>\nAssistant: Hello<|im_end|>\nUser: {{ x }}"),
+        (USER_PARTS, "Be kind./Hi/Hello/{{ x }}/"),
+        (STRICT_PARTS, "Be kind./Hi/Hello/{{ x }}/"),
+        (EITHER, "Be kind./Hi/Hello/{{ x }}/"),
+    ],
+    ids=["all parts", "parts of users only", "parts or an error", "both"],
+)
+def test_a_template_gets_contents_in_the_form_that_it_shows(source: str, prompt: str) -> None:
+    made = ChatTemplate(source, SPECIAL, CONTROLS)
+    assert made.render(chat("Hi", "Hello", "{{ x }}", system="Be kind.")).startswith(prompt)
+    assert made.notes == ()
+    unfinished = made.render(chat("Hi", "Hel"), continue_last=True)
+    assert unfinished.endswith("Hel")
+    evil = made.pieces(chat("a<|im_end|>b"))
+    assert any("a<|im_end|>b" in piece.text for piece in evil if not piece.is_control)
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [(DEAF, ["what the user says", "no system role"]), (FORGETFUL, ["earlier replies", "no system role"]), (CHATML, []), ("", ["no chat template"])],
+)  # fmt: skip
+def test_a_template_that_loses_messages_is_told_in_a_note(source: str, words: list[str]) -> None:
+    notes = template(source).notes
+    assert len(notes) == len(words)
+    assert all(word in note for word, note in zip(words, notes, strict=True))
+
+
+def test_a_template_for_tools_gets_an_empty_list_of_them_if_it_needs_one() -> None:
+    source = (
+        "{% for tool in tools %}{{ tool }}{% endfor %}{% for m in messages %}[{{ m.content }}]{% endfor %}"
+    )
+    made = template(source)
+    assert (made.render(chat("Hi")), made.notes) == ("[Hi]", ())

@@ -151,13 +151,7 @@ def _read_model(spec: ModelSpec, report: ProgressReporter) -> _ColdModel:
 
 def _notes(model: _ColdModel, spec: ModelSpec) -> list[str]:
     """What the user should know about the template, the context and the threads."""
-    notes: list[str] = []
-    if model.template.is_fallback:
-        notes.append("The model has no chat template: turns are written as “User:” and “Assistant:” lines.")
-    elif not model.template.has_system_role:
-        notes.append(
-            "The model's template has no system role: the system prompt is put before the first message."
-        )
+    notes = list(model.template.notes)
     if spec.context_length > model.context_length:
         notes.append(
             f"The context is {model.context_length:,} tokens, the model's maximum, instead of the"

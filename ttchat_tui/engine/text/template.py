@@ -13,7 +13,8 @@ import msgspec
 from ttchat_tui.domain.chat import ChatMessage, loose_turns
 from ttchat_tui.domain.sampling import Thinking
 from ttchat_tui.engine.base import PromptTooLong
-from ttchat_tui.engine.text.template_process import TemplateError, TemplateRefusal, render, variables_of
+from ttchat_tui.engine.text.template_probe import TemplateMessage, as_parts, probe
+from ttchat_tui.engine.text.template_process import TemplateError, render, variables_of
 from ttchat_tui.engine.text.thinking import arguments_of, levels_of
 
 PLAIN_TEMPLATE: Final = (
@@ -75,7 +76,12 @@ class ChatTemplate:
         self._variables = variables_of(self._source)
         self.thinking = levels_of(self._variables)
         """What of `SamplingParams.thinking` it understands."""
-        self.has_system_role = self._accepts_system()
+        self._tools: list[str] | None = None
+        self._form = probe(self._run)
+        if not self._form.shown:  # Some templates for tools iterate over them unasked.
+            self._tools = []
+            self._form = probe(self._run)
+        self.has_system_role = "system" in self._form.shown
 
     def render(
         self,
@@ -119,6 +125,9 @@ class ChatTemplate:
         if continue_last:
             dicts[-1]["content"] += hidden.end_mark + " "
         arguments = arguments_of(thinking, self._variables)
+        for message in dicts:
+            if message["role"] in self._form.typed:
+                message["content"] = as_parts(message["content"])
         text = self._run(dicts, add_generation_prompt and not continue_last, arguments)
         if continue_last:
             text = _cut_at(text, hidden.end_mark)
@@ -138,13 +147,13 @@ class ChatTemplate:
 
     def _run(
         self,
-        messages: list[dict[str, str]],
-        add_generation_prompt: bool,
+        messages: Sequence[TemplateMessage],
+        add_generation_prompt: bool = True,
         arguments: Mapping[str, bool | str] = MappingProxyType({}),
     ) -> str:
         variables = {
             "messages": messages,
-            "tools": None,
+            "tools": self._tools,
             "documents": None,
             "add_generation_prompt": add_generation_prompt,
             **self._special,
@@ -152,13 +161,24 @@ class ChatTemplate:
         }
         return render(self._source, variables)
 
-    def _accepts_system(self) -> bool:
-        """Whether the template accepts a system message and renders it (Gemma's raises, others drop it)."""
-        probe = [{"role": "system", "content": "ttchat-probe"}, {"role": "user", "content": "hello"}]
-        try:
-            return "ttchat-probe" in self._run(probe, True)
-        except TemplateRefusal:
-            return False
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know about it, in sentences."""
+        if self.is_fallback:
+            return ("The model has no chat template: turns are written as “User:” and “Assistant:” lines.",)
+        notes: list[str] = []
+        if "user" in self._form.lost:
+            notes.append(
+                "The model's chat template leaves out what the user says, in every form that is known: the model"
+                " does not see it. Another file of the model may have another template."
+            )
+        elif "assistant" in self._form.lost:
+            notes.append("The model's chat template leaves out earlier replies: the model does not see them.")
+        if not self.has_system_role:
+            notes.append(
+                "The model's template has no system role: the system prompt is put before the first message."
+            )
+        return tuple(notes)
 
 
 class _Hidden:
@@ -181,9 +201,9 @@ class _Hidden:
         return text.translate(self._back)
 
 
-def _as_dict(message: ChatMessage, hidden: _Hidden) -> dict[str, str]:
+def _as_dict(message: ChatMessage, hidden: _Hidden) -> TemplateMessage:
     """The message as a template reads it. Thoughts have two names: `thinking` is gpt-oss's."""
-    found = {"role": message.role, "content": hidden.hide(message.content)}
+    found: TemplateMessage = {"role": message.role, "content": hidden.hide(message.content)}
     if message.reasoning_content:
         found["reasoning_content"] = found["thinking"] = hidden.hide(message.reasoning_content)
     return found

@@ -168,8 +168,8 @@ def render(source: str, variables: Mapping[str, Any]) -> str:
     Raises:
         TemplateError: it is not valid Jinja, refuses the messages, or exceeds a limit.
     """
-    messages: Sequence[Mapping[str, str]] = variables.get("messages", ())
-    contents = sum(len(text) for message in messages for text in message.values())
+    messages: Sequence[Mapping[str, Any]] = variables.get("messages", ())
+    contents = sum(len(json.dumps(each, ensure_ascii=False)) for each in messages)
     most = _EXTRA_OUTPUT + _OUTPUT_FACTOR * contents
     answer = _PROCESS.ask({"source": source, "variables": variables, "most": most, "cpu_s": CPU_S})
     if (text := answer.get("text")) is not None:

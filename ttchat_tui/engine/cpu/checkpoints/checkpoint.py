@@ -104,7 +104,7 @@ class Checkpoint(Protocol):
 
     @property
     def stored_bits(self) -> Literal[4, 8, 16]:
-        """4 if some matrices are 4-bit blocks, 8 if all have 8 bits with a scale for each 32, else 16."""
+        """4 if some matrices are 4-bit blocks, 8 if all are quantised, else 16."""
         ...
 
     def tensor(self, name: str) -> NDArray[np.float32]:

@@ -36,7 +36,7 @@ from ttchat_tui.engine.cpu.checkpoints.gguf_rules import (
 )
 from ttchat_tui.engine.cpu.checkpoints.gguf_tensors import (
     holds_int4,
-    holds_int8,
+    is_quantized,
     read_int4,
     read_raw,
     read_tensor,
@@ -110,7 +110,7 @@ class GgufFile:
         matrices = [entry for entry in self._file.tensors.values() if len(entry.shape) > 1]
         if any(holds_int4(entry) for entry in matrices):
             return 4
-        return 8 if all(holds_int8(entry) for entry in matrices) else 16
+        return 8 if all(is_quantized(entry) for entry in matrices) else 16
 
     def tensor(self, name: str) -> NDArray[np.float32]:
         weight = read_tensor(self._file.data, self._entry(name))

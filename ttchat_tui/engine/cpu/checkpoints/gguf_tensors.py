@@ -25,7 +25,8 @@ from ttchat_tui.engine.cpu.checkpoints.mapped_bytes import Bytes, bytes_at, drop
 from ttchat_tui.engine.cpu.weights.int4_blocks import GROUP, Int4Blocks
 
 _BLOCK: Final = GROUP
-_Q8_0: Final = 8
+_UNQUANTIZED: Final = frozenset({0, 1, 28, 30})
+"""F32, F16, F64, BF16."""
 
 
 def read_raw(data: mmap.mmap, entry: TensorEntry, paired_heads: int = 0) -> RawTensor:
@@ -67,9 +68,9 @@ def holds_int4(entry: TensorEntry) -> bool:
     return entry.type_id in GGML_TYPES and GGML_TYPES[entry.type_id].name in _INT4
 
 
-def holds_int8(entry: TensorEntry) -> bool:
-    """Whether it has 8 bits with a scale for each 32 weights: Q8_0."""
-    return entry.type_id == _Q8_0
+def is_quantized(entry: TensorEntry) -> bool:
+    """Whether it has 8 bits or fewer."""
+    return entry.type_id not in _UNQUANTIZED
 
 
 def read_int4(data: mmap.mmap, entry: TensorEntry) -> Int4Blocks | None:

@@ -21,7 +21,7 @@ from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
 from ttchat_tui.engine.cpu.loading import load_model
 from ttchat_tui.engine.cpu.native import build
 from ttchat_tui.engine.cpu.native.library import Library
-from ttchat_tui.engine.cpu.weights.kernels import is_native_correct
+from ttchat_tui.engine.cpu.native.self_check import is_correct
 
 
 def script(path: Path, body: str) -> dict[str, str]:
@@ -64,7 +64,7 @@ def test_two_at_once_do_not_disturb_each_other(tmp_path: Path, compiler: str) ->
     for thread in threads:
         thread.join()
     assert len(found) == 2
-    assert is_native_correct(Library(found[0]))
+    assert is_correct(Library(found[0]))
 
 
 def test_the_compiler_is_cc_or_the_first_on_the_path(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_full_disk_costs_only_a_compilation(
     monkeypatch.setattr(build.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(0, 0, 0))  # pyright: ignore
     reasons: list[str] = []
     there = build.load(kernels, environ, refused=reasons.append)
-    assert is_native_correct(Library(there))
+    assert is_correct(Library(there))
     assert reasons == [f"The compiled decode kernel is not saved: {kernels}: No space left on device."]
 
 
@@ -127,7 +127,7 @@ def test_leftovers_of_a_killed_compilation_are_removed_later(tmp_path: Path, com
 
 @pytest.mark.parametrize("processor", ["native", "x86-64-v3"])
 def test_the_compiled_kernel_computes_correctly(processor: str) -> None:
-    assert is_native_correct(kernel(processor))
+    assert is_correct(kernel(processor))
 
 
 def test_a_kernel_with_wrong_results_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +140,7 @@ def test_a_kernel_with_wrong_results_is_not_used(monkeypatch: pytest.MonkeyPatch
         return y
 
     monkeypatch.setattr(library, "multiply", wrong)
-    assert not is_native_correct(library)
+    assert not is_correct(library)
 
 
 def load(folder: Path, kernel_dir: str, precision: Any = "int4") -> tuple[str, list[LoadProgress]]:

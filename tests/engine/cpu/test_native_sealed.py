@@ -18,7 +18,7 @@ from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
 from ttchat_tui.engine.cpu.loading import load_model
 from ttchat_tui.engine.cpu.native import build, library
 from ttchat_tui.engine.cpu.native.sealed import NotPrivate, fault_of, require_private, seal
-from ttchat_tui.engine.cpu.weights.kernels import is_native_correct
+from ttchat_tui.engine.cpu.native.self_check import is_correct
 
 LOAD = """
 import os, sys
@@ -56,7 +56,7 @@ def loaded_here(folder: Path) -> list[str]:
     """What this process says of a load, after another one survived it, and whether the kernel computes what it should."""
     said: list[str] = []
     loaded = library.load(folder, os.environ, lambda: said.append("compiled"), said.append)
-    return [*said, "right" if is_native_correct(loaded) else "wrong"]
+    return [*said, "right" if is_correct(loaded) else "wrong"]
 
 
 @pytest.fixture
@@ -209,7 +209,7 @@ def test_a_folder_that_cannot_be_created_costs_only_a_compilation(tmp_path: Path
     (tmp_path / "file").touch()
     reasons: list[str] = []
     there = library.load(tmp_path / "file" / "kernels", os.environ, lambda: None, reasons.append)
-    assert is_native_correct(there)
+    assert is_correct(there)
     assert len(reasons) == 1
     assert "not saved" in reasons[0]
 

@@ -100,7 +100,9 @@ def stepper_of_8_bits(file: Path, library: Library) -> TorchStepper:
 
 def stepper_of(folder: Path, library: Library | None, chunk: int = 256) -> TorchStepper:
     checkpoint = SafetensorsFolder(folder)
-    plan = WeightPlan(format="int4", rest="f16", requantize=True, is_native=library is not None)
+    plan = WeightPlan(
+        format="int4", rest="f16", requantize=True, is_native=library is not None, rounded="int4"
+    )
     weights = convert_weights(checkpoint, plan, lambda _done, _total: None, library)
     model = DecoderModel(
         checkpoint.config, weights, RopeTable(rope_frequencies(checkpoint.config, None)), library
@@ -210,7 +212,7 @@ def test_a_model_whose_shape_does_not_fit_runs_on_the_other_kernels(tmp_path: Pa
     folder = save(random_model("Llama", **shape), tmp_path)
     checkpoint = SafetensorsFolder(folder)
     library = kernel()
-    plan = WeightPlan(format="int4", rest="f16", requantize=True, is_native=True)
+    plan = WeightPlan(format="int4", rest="f16", is_native=True, rounded="int4")
     weights = convert_weights(checkpoint, plan, lambda _done, _total: None, library)
     model = DecoderModel(
         checkpoint.config, weights, RopeTable(rope_frequencies(checkpoint.config, None)), library

@@ -261,7 +261,8 @@ class TestPlan:
     ) -> None:
         plan = plan_weights(wanted, ALL, stored_bits=stored_bits, has_native=True)
         assert plan.format == expected
-        assert plan.is_native == (expected in ("int4", "int8"))
+        assert plan.is_native == (wanted != "fp32")
+        assert plan.rounded == (None if wanted in ("auto", "fp32") else wanted)
         assert bool(plan.notes) == is_lossy
 
     def test_without_integer_products_the_head_is_float16(self) -> None:

@@ -26,11 +26,12 @@ from ttchat_tui.engine.cpu.forward.model import DecoderModel
 from ttchat_tui.engine.cpu.forward.rope import RopeTable, rope_frequencies
 from ttchat_tui.engine.cpu.native import build, library
 from ttchat_tui.engine.cpu.native.library import Library
+from ttchat_tui.engine.cpu.native.self_check import is_correct
 from ttchat_tui.engine.cpu.native.step import fits_step
 from ttchat_tui.engine.cpu.stepper import TorchStepper
 from ttchat_tui.engine.cpu.thread_governor import GovernedStepper
 from ttchat_tui.engine.cpu.warm_up import usable_cores, warm_up
-from ttchat_tui.engine.cpu.weights.kernels import is_native_correct, working_kernels
+from ttchat_tui.engine.cpu.weights.kernels import working_kernels
 from ttchat_tui.engine.cpu.weights.memory import (
     available_bytes,
     check_memory,
@@ -254,7 +255,7 @@ def _compiled_kernel(spec: ModelSpec, report: ProgressReporter, notes: list[str]
     except build.Unavailable as reason:
         _log.info("no compiled decode kernel: %s", reason)
         return None
-    return compiled if is_native_correct(compiled) else None
+    return compiled if is_correct(compiled) else None
 
 
 def _thread_setter(compiled: Library | None) -> Callable[[int], None]:

@@ -6,6 +6,7 @@
 
 #include "attention.h"
 #include "matrix.h"
+#include "packing.h"
 #include "pool.h"
 
 typedef struct {
@@ -343,10 +344,10 @@ typedef struct {
     const Group *input;
     float *out;
     int rows;
-} Product;
+} Multiplication;
 
 static void product_piece(void *context, int piece) {
-    const Product *p = context;
+    const Multiplication *p = context;
     const Matrix *m = p->matrix;
     F16 totals[2][MAX_ROWS];
     for (int tile = piece * size_of_piece(tiles_of(m)); tile < end_of(piece, tiles_of(m)); tile++)
@@ -377,7 +378,7 @@ int32_t multiply(const Matrix *matrix, const float *x, int32_t rows, float *out)
     if (!reserve(&space, &has, (size_t)rows * (matrix->inputs / GROUP) * sizeof(Group)))
         return 1;
     Quantization quantization = { x, space, matrix->inputs };
-    Product product = { matrix, space, out, rows };
+    Multiplication product = { matrix, space, out, rows };
     wake();
     share_out(quantize_piece, &quantization, rows);
     share_out(product_piece, &product, pieces_of(tiles_of(matrix)));

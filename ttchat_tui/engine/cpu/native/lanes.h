@@ -9,6 +9,9 @@
 #define LANES 16
 #define INLINE static inline __attribute__((always_inline))
 
+INLINE float float_of_half(uint16_t bits) { return _cvtsh_ss(bits); }
+INLINE uint16_t half_of_float(float value) { return _cvtss_sh(value, _MM_FROUND_TO_NEAREST_INT); }
+
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VNNI__)
 
 typedef __m512i I16;
@@ -36,11 +39,31 @@ INLINE void f_sums(const F16 xs[4], float *out) {
 INLINE I16 i_load(const void *p) { return _mm512_loadu_si512(p); }
 INLINE I16 i_low(I16 x) { return _mm512_and_si512(x, _mm512_set1_epi8(15)); }
 INLINE I16 i_high(I16 x) { return _mm512_and_si512(_mm512_srli_epi16(x, 4), _mm512_set1_epi8(15)); }
+/* Each byte's bits from `shift` on, moved to bit `to`; `count` of them. All are compile-time constants. */
+INLINE I16 i_bits(I16 x, const int shift, const int count, const int to) {
+    const __m512i mask = _mm512_set1_epi8((char)(((1 << count) - 1) << to));
+    typedef uint16_t Words __attribute__((vector_size(64)));
+    const __m512i moved = shift >= to ? (__m512i)((Words)x >> (shift - to)) : (__m512i)((Words)x << (to - shift));
+    return _mm512_and_si512(moved, mask);
+}
+INLINE I16 i_or(I16 a, I16 b) { return _mm512_or_si512(a, b); }
+/* table[x] for each byte of at most 15. */
+INLINE I16 i_look_up(I16 x, const uint8_t *table) {
+    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)table)), x);
+}
+INLINE F16 f_load_bf16(const void *p) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(p)), 16));
+}
+/* 256 * high + low, of 16 signed bytes each. */
+INLINE I16 i_from_digits(const int8_t *high, const int8_t *low) {
+    const __m512i coarse = _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)high));
+    return _mm512_add_epi32(_mm512_slli_epi32(coarse, 8), _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)low)));
+}
 INLINE I16 i_add(I16 a, I16 b) { return _mm512_add_epi32(a, b); }
 INLINE I16 i_sub(I16 a, I16 b) { return _mm512_sub_epi32(a, b); }
 INLINE I16 i_set(int32_t x) { return _mm512_set1_epi32(x); }
 INLINE I16 i_times_256(I16 x) { return _mm512_slli_epi32(x, 8); }
-/* sum[lane] + the dot product of the 4 unsigned bytes w[lane] and the 4 signed bytes x, which all lanes share. */
+/* sum[lane] + the dot product of the 4 unsigned bytes w[lane], at most 127, and the 4 signed bytes x, which all lanes share. */
 INLINE I16 i_dot(I16 sum, I16 w, int32_t x) { return _mm512_dpbusd_epi32(sum, w, _mm512_set1_epi32(x)); }
 INLINE I16 i_dot_any(I16 sum, I16 w, int32_t x) { return i_dot(sum, w, x); }
 
@@ -82,6 +105,31 @@ INLINE I16 i_load(const void *p) {
 INLINE __m256i nibbles(__m256i x) { return _mm256_and_si256(x, _mm256_set1_epi8(15)); }
 INLINE I16 i_low(I16 x) { return BOTH_I(nibbles(x.a), nibbles(x.b)); }
 INLINE I16 i_high(I16 x) { return BOTH_I(nibbles(_mm256_srli_epi16(x.a, 4)), nibbles(_mm256_srli_epi16(x.b, 4))); }
+INLINE __m256i bits_of(__m256i x, const int shift, const int count, const int to) {
+    const __m256i mask = _mm256_set1_epi8((char)(((1 << count) - 1) << to));
+    typedef uint16_t Words __attribute__((vector_size(32)));
+    const __m256i moved = shift >= to ? (__m256i)((Words)x >> (shift - to)) : (__m256i)((Words)x << (to - shift));
+    return _mm256_and_si256(moved, mask);
+}
+INLINE I16 i_bits(I16 x, const int shift, const int count, const int to) {
+    return BOTH_I(bits_of(x.a, shift, count, to), bits_of(x.b, shift, count, to));
+}
+INLINE I16 i_or(I16 x, I16 y) { return BOTH_I(_mm256_or_si256(x.a, y.a), _mm256_or_si256(x.b, y.b)); }
+INLINE I16 i_look_up(I16 x, const uint8_t *table) {
+    const __m256i both = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)table));
+    return BOTH_I(_mm256_shuffle_epi8(both, x.a), _mm256_shuffle_epi8(both, x.b));
+}
+INLINE __m256 bf16_half(const __m128i *p) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(p)), 16));
+}
+INLINE F16 f_load_bf16(const void *p) { return BOTH_F(bf16_half(p), bf16_half((const __m128i *)p + 1)); }
+INLINE __m256i digits_half(const int8_t *high, const int8_t *low) {
+    const __m256i coarse = _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)high));
+    return _mm256_add_epi32(_mm256_slli_epi32(coarse, 8), _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)low)));
+}
+INLINE I16 i_from_digits(const int8_t *high, const int8_t *low) {
+    return BOTH_I(digits_half(high, low), digits_half(high + 8, low + 8));
+}
 INLINE I16 i_add(I16 x, I16 y) { return BOTH_I(_mm256_add_epi32(x.a, y.a), _mm256_add_epi32(x.b, y.b)); }
 INLINE I16 i_sub(I16 x, I16 y) { return BOTH_I(_mm256_sub_epi32(x.a, y.a), _mm256_sub_epi32(x.b, y.b)); }
 INLINE I16 i_set(int32_t x) { return BOTH_I(_mm256_set1_epi32(x), _mm256_set1_epi32(x)); }
@@ -90,11 +138,11 @@ INLINE __m256i dot8(__m256i sum, __m256i w, __m256i x) {
 #ifdef __AVXVNNI__
     return _mm256_dpbusd_avx_epi32(sum, w, x);
 #else
-    /* Pairs are summed in 16 bits, which do not overflow if w is at most 15. */
+    /* Pairs are summed in 16 bits, which do not overflow if w is at most 127. */
     return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1)));
 #endif
 }
-/* As above, for w of at most 15. */
+/* As above, for w of at most 127. */
 INLINE I16 i_dot(I16 sum, I16 w, int32_t x) {
     __m256i broadcast = _mm256_set1_epi32(x);
     return BOTH_I(dot8(sum.a, w.a, broadcast), dot8(sum.b, w.b, broadcast));

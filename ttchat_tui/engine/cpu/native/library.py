@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ttchat_tui.engine.cpu.native import build
+from ttchat_tui.engine.cpu.native.tiles import (
+    WIDTH,
+    NotPackable,
+    Part,
+    RawPart,
+    Recipe,
+    TileRow,
+    Tiles,
+    recipe_of,
+)
 from ttchat_tui.engine.cpu.weights.large_pages import Arena
 
 MAX_ROWS: Final = 8
@@ -17,15 +29,15 @@ MAX_ROWS: Final = 8
 
 
 class Matrix(ctypes.Structure):
-    """`Matrix` of matrix.h. Its creator must keep the tensors it points to."""
+    """`Matrix` of matrix.h. Its creator must keep what it points to."""
 
     _fields_ = [
         ("outputs", ctypes.c_int32),
         ("inputs", ctypes.c_int32),
-        ("tiles", ctypes.c_void_p),
+        ("rows", ctypes.c_void_p),
         ("bias", ctypes.c_void_p),
-        ("bits", ctypes.c_int32),
         ("is_paired", ctypes.c_int32),
+        ("padding", ctypes.c_int32),
     ]
 
 
@@ -90,12 +102,70 @@ class Library:
             ctypes.POINTER(LayerStack), ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32,
             ctypes.POINTER(RowPlace), ctypes.POINTER(Caches),
         ]  # fmt: skip
+        self._packed_bytes: Any = compiled.packed_bytes
+        self._packed_bytes.argtypes = [ctypes.POINTER(Recipe), ctypes.POINTER(TileRow)]
+        self._packed_bytes.restype = ctypes.c_int64
+        self._pack: Any = compiled.pack
+        self._pack.argtypes = [ctypes.POINTER(Recipe), ctypes.POINTER(TileRow), ctypes.c_void_p]
+        self._unpack: Any = compiled.unpack
+        self._unpack.argtypes = [
+            ctypes.POINTER(Part), ctypes.c_int32, ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p,
+        ]  # fmt: skip
         self._set_threads: Any = compiled.set_threads
         self._set_threads.argtypes = [ctypes.c_int32]
 
     def set_threads(self, count: int) -> None:
         """Run calls on `count` threads, the caller's included."""
         self._set_threads(count)
+
+    def pack(
+        self,
+        parts: Sequence[RawPart],
+        *,
+        is_paired: bool = False,
+        rounded: Literal["int4", "int8"] | None = None,
+    ) -> Tiles:
+        """Pack weights, one below the other, on all threads. 0.3 to 0.9 ns of CPU time a weight.
+
+        Args:
+            is_paired: the first half of the outputs is gate, the second one up; they share tiles.
+            rounded: round what has more bits in the file to 4 or 8; None keeps the weights.
+        Raises:
+            NotPackable: the kernel does not read a type, or weights are infinite or not numbers.
+        """
+        if (tiles := self._packed(parts, is_paired, rounded)) is not None:
+            return tiles
+        # A scale is beyond float16. This holds any number.
+        if (tiles := self._packed(parts, is_paired, "fp32")) is not None:
+            return tiles
+        raise NotPackable("weights are infinite or not numbers")
+
+    def _packed(
+        self, parts: Sequence[RawPart], is_paired: bool, rounded: Literal["int4", "int8", "fp32"] | None
+    ) -> Tiles | None:
+        recipe = recipe_of(parts, is_paired=is_paired, rounded=rounded)
+        rows = (TileRow * (int(recipe.outputs) // WIDTH))()
+        size = int(self._packed_bytes(recipe, rows))
+        if size == 0:
+            raise NotPackable(f"rows of {recipe.inputs} weights are no whole number of blocks")
+        memory = self.arena.take(size)
+        if self._pack(recipe, rows, memory.data_ptr()):
+            return None
+        return Tiles(int(recipe.outputs), int(recipe.inputs), rows, memory)
+
+    def unpack(self, part: RawPart, rows: NDArray[np.int32] | None = None) -> NDArray[np.float32]:
+        """Rows of a weight as float32 [rows, inputs], in its order, without its factor; None takes all.
+
+        Raises:
+            NotPackable: the kernel does not read the type.
+        """
+        recipe = recipe_of([part], is_paired=False, rounded=None)
+        count = part.shape[0] if rows is None else len(rows)
+        out = np.empty((count, part.shape[1]), np.float32)
+        wanted = None if rows is None else rows.ctypes.data
+        if self._unpack(recipe.parts, part.shape[1], wanted, count, out.ctypes.data):
+            raise NotPackable(f"rows of {part.shape[1]} weights are no whole number of blocks")
+        return out
 
     def multiply(self, matrix: Matrix, x: torch.Tensor) -> torch.Tensor:
         """float32 [rows, inputs] → float32 [rows, outputs], bias included.

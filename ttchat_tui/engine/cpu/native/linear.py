@@ -1,12 +1,15 @@
-"""Matrix products with 4-bit and 8-bit weights by the compiled kernel, with 16-bit activations."""
+"""Matrix products with packed weights by the compiled kernel, with 16-bit activations."""
 
 from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
 
 from ttchat_tui.engine.cpu.native.library import Library, Matrix
-from ttchat_tui.engine.cpu.native.packing import WIDTH, packed_4_bit, packed_8_bit
-from ttchat_tui.engine.cpu.weights.int4_blocks import Int4Blocks
+from ttchat_tui.engine.cpu.native.tiles import RawPart
 
 
 class NativeLinear:
@@ -17,28 +20,21 @@ class NativeLinear:
     def __init__(
         self,
         library: Library,
-        weight: Int4Blocks | torch.Tensor,
-        bias: torch.Tensor | None,
+        parts: Sequence[RawPart],
+        bias: torch.Tensor | None = None,
         *,
         is_paired: bool = False,
+        rounded: Literal["int4", "int8"] | None = None,
     ) -> None:
-        """
-        Args:
-            weight: 4-bit blocks, kept without loss, or float [outputs, inputs], rounded to 8 bits.
-            is_paired: the outputs are gate and up, which share tiles.
-        """
-        is_4_bit = isinstance(weight, Int4Blocks)
-        pack = packed_4_bit if is_4_bit else packed_8_bit
+        """`is_paired` and `rounded` as for `Library.pack`, which says what may be raised."""
         self._library = library
-        self._tiles = library.arena.hold(pack(weight, is_paired=is_paired))  # type: ignore[operator]
+        self._tiles = library.pack(parts, is_paired=is_paired, rounded=rounded)
         self._bias = None if bias is None else bias.float().contiguous()
-        shape = weight.codes.shape if is_4_bit else weight.shape
         self.matrix = Matrix(
-            outputs=shape[0],
-            inputs=shape[1],
-            tiles=self._tiles.data_ptr(),
+            outputs=self._tiles.outputs,
+            inputs=self._tiles.inputs,
+            rows=ctypes.addressof(self._tiles.rows),
             bias=None if self._bias is None else self._bias.data_ptr(),
-            bits=4 if is_4_bit else 8,
             is_paired=is_paired,
         )
 
@@ -47,21 +43,19 @@ class NativeLinear:
 
 
 class NativeHead:
-    """The output head in 8 bits: hidden [rows, hidden], normed but for the norm's weight → float32 logits [rows, vocab]."""
+    """The output head: hidden [rows, hidden], normed but for the norm's weight → float32 logits [rows, vocab]."""
 
     dtype: torch.dtype = torch.float32
 
-    def __init__(self, library: Library, rows: torch.Tensor, norm: torch.Tensor) -> None:
+    def __init__(self, linear: NativeLinear, norm: torch.Tensor, vocab: int) -> None:
         """
         Args:
-            rows: the head's weight [vocab, hidden].
+            linear: hidden → at least `vocab`.
             norm: [hidden], the final norm's weight. It multiplies the activations, which have the finer steps.
         """
+        self._linear = linear
         self._norm = norm
-        self._vocab = rows.shape[0]
-        missing = -self._vocab % WIDTH
-        padded = torch.cat((rows, rows.new_zeros(missing, rows.shape[1]))) if missing else rows
-        self._linear = NativeLinear(library, padded, None)
+        self._vocab = vocab
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         return self._linear(x * self._norm).narrow(1, 0, self._vocab)

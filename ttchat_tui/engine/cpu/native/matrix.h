@@ -1,7 +1,6 @@
 /* Products of packed weights and rows of activations.
  *
- * Weights: tiles of 32 outputs by 32 inputs, in two halves of 16 outputs, one lane each. The four bytes of a lane are four
- * inputs of one output, so that one instruction multiplies and adds 64 weights. Scales and minima are float16.
+ * Weights: tiles.h.
  * Activations: groups of 32 with one scale, 16 bits each, as two 8-bit digits: x = scale * (256 * high + low). Sums within a
  * group are exact integers. A row gives the same bits alone and among others. */
 #ifndef MATRIX_H
@@ -10,16 +9,9 @@
 #include <math.h>
 #include <stddef.h>
 #include "lanes.h"
+#include "tiles.h"
 
-#define GROUP 32
 #define LARGEST 32512 /* 127 * 256: the high digit stays within a signed byte */
-#define WIDTH 32      /* outputs of a tile */
-/* Bytes of a tile, in the order of use: any other order halves the rate at which memory is read. 4 bits: two halves, each 256
- * bytes of codes, 16 scales, 16 minima. 8 bits: 16 runs of 64 bytes of codes, from the two halves alternately, then 32
- * scales. */
-#define HALF_4 320
-#define TILE_4 (2 * HALF_4)
-#define TILE_8 1088
 #define MAX_ROWS 8    /* in one pass over the weights */
 
 typedef struct {
@@ -27,15 +19,15 @@ typedef struct {
     float scale;
     float total;   /* of the 32 activations */
     int32_t codes; /* their sum in units of `scale` */
-    int32_t padding;
+    int32_t first; /* of them, the sum of the first 16 */
 } Group;
 
 typedef struct {
     int32_t outputs, inputs;
-    const uint8_t *tiles; /* [outputs / 32][inputs / 32] */
-    const float *bias;    /* [outputs], or none */
-    int32_t bits;         /* of a weight: 4 or 8 */
-    int32_t is_paired;    /* each tile has 16 outputs of gate and the same 16 of up */
+    const TileRow *rows; /* [outputs / 32] */
+    const float *bias;   /* [outputs], or none */
+    int32_t is_paired;   /* each tile has 16 outputs of gate and the same 16 of up */
+    int32_t padding;
 } Matrix;
 
 static void quantize_group(const float *x, Group *group) {
@@ -52,6 +44,8 @@ static void quantize_group(const float *x, Group *group) {
         group->high[i] = (int8_t)high;
         group->low[i] = (int8_t)(code - high * 256);
         codes += code;
+        if (i == GROUP / 2 - 1)
+            group->first = codes;
     }
     group->scale = largest / LARGEST;
     group->codes = codes;
@@ -82,18 +76,18 @@ INLINE void multiply_4(const uint8_t *tile, int groups, const Group *x, const in
     for (int t = 0; t < 2; t++)
         for (int row = 0; row < rows; row++)
             sums[t][row] = f_zero();
-    for (int g = 0; g < groups; g++, tile += TILE_4) {
+    for (int g = 0; g < groups; g++, tile += BYTES_4) {
         I16 codes[2][8];
         F16 scale[2], minimum[2];
         for (int t = 0; t < 2; t++) {
             const uint8_t *half = tile + t * HALF_4;
             for (int i = 0; i < 4; i++) {
-                read_ahead(half + 64 * i + 4 * TILE_4, rows);
+                read_ahead(half + 64 * i + 4 * BYTES_4, rows);
                 I16 both = i_load(half + 64 * i);
                 codes[t][2 * i] = i_low(both);
                 codes[t][2 * i + 1] = i_high(both);
             }
-            read_ahead(half + 256 + 4 * TILE_4, rows);
+            read_ahead(half + 256 + 4 * BYTES_4, rows);
             scale[t] = f_load_half(half + 256);
             minimum[t] = f_load_half(half + 288);
         }
@@ -131,7 +125,7 @@ INLINE void multiply_8(const uint8_t *tile, int groups, const Group *x, const in
     for (int t = 0; t < 2; t++)
         for (int row = 0; row < rows; row++)
             sums[t][row] = f_zero();
-    for (int g = 0; g < groups; g++, tile += TILE_8)
+    for (int g = 0; g < groups; g++, tile += BYTES_8)
         for (int row = 0; row < rows; row++) {
             const Group *group = x + row * groups + g;
             I16 high[2] = { i_zero(), i_zero() }, low[2] = { i_zero(), i_zero() };
@@ -139,7 +133,7 @@ INLINE void multiply_8(const uint8_t *tile, int groups, const Group *x, const in
                 const int32_t coarse = four(group->high + 4 * i), fine = four(group->low + 4 * i);
                 for (int t = 0; t < 2; t++) {
                     const uint8_t *part = tile + 64 * (2 * i + t);
-                    read_ahead(part + 4 * TILE_8, rows);
+                    read_ahead(part + 4 * BYTES_8, rows);
                     I16 codes = i_load(part);
                     high[t] = i_dot_any(high[t], codes, coarse);
                     low[t] = i_dot_any(low[t], codes, fine);
@@ -156,6 +150,136 @@ INLINE void multiply_8(const uint8_t *tile, int groups, const Group *x, const in
             totals[t][row] = sums[t][row];
 }
 
+/* The eight quads of half a tile in bit planes, as unsigned bytes. */
+INLINE void load_planes(const uint8_t *at, const Planes p, const int rows, const int ahead, I16 codes[QUADS]) {
+    for (int i = 0; i < p.low; i++) {
+        read_ahead(at + 64 * i + ahead, rows);
+        const I16 plane = i_load(at + 64 * i);
+        const int per_byte = 8 / p.low;
+        for (int k = 0; k < per_byte; k++)
+            codes[i * per_byte + k] = i_bits(plane, k * p.low, p.low, 0);
+    }
+    for (int i = 0; i < p.high; i++) {
+        read_ahead(at + 64 * (p.low + i) + ahead, rows);
+        const I16 plane = i_load(at + 64 * (p.low + i));
+        const int per_byte = 8 / p.high;
+        for (int k = 0; k < per_byte; k++)
+            codes[i * per_byte + k] = i_or(codes[i * per_byte + k], i_bits(plane, k * p.high, p.high, p.low));
+    }
+    if (p.table)
+        for (int i = 0; i < QUADS; i++)
+            codes[i] = i_look_up(codes[i], p.table);
+}
+
+/* The same for weights in bit planes. One half after the other, each in four sums that do not wait for each other. */
+INLINE void multiply_planes(const Planes p, const uint8_t *tile, int groups, const Group *x, const int rows,
+                            F16 totals[2][MAX_ROWS]) {
+    const int bytes = plane_tile_bytes(p), planes = 64 * (p.low + p.high), is_wide = p.centre > 64;
+    F16 sums[2][4];
+    for (int t = 0; t < 2; t++)
+        for (int row = 0; row < rows; row++)
+            sums[t][row] = f_zero();
+    for (int g = 0; g < groups; g++, tile += bytes)
+        for (int t = 0; t < 2; t++) {
+            I16 codes[QUADS];
+            F16 scale[2], minimum[2];
+            load_planes(tile + planes * t, p, rows, 4 * bytes, codes);
+            const uint8_t *scales = tile + 2 * planes + 32 * t;
+            for (int part = 0; part < p.parts; part++) {
+                read_ahead(scales + 64 * part + 4 * bytes, rows);
+                scale[part] = f_load_half(scales + 64 * part);
+                if (p.is_affine)
+                    minimum[part] = f_load_half(scales + 64 * (p.parts + part));
+            }
+            for (int row = 0; row < rows; row++) {
+                const Group *group = x + row * groups + g;
+                I16 high[2] = { i_zero(), i_zero() }, low[2] = { i_zero(), i_zero() };
+                for (int i = 0; i < QUADS / 2; i++)
+                    for (int part = 0; part < 2; part++) {
+                        const int quad = part * QUADS / 2 + i;
+                        const int32_t coarse = four(group->high + 4 * quad), fine = four(group->low + 4 * quad);
+                        high[part] = is_wide ? i_dot_any(high[part], codes[quad], coarse) : i_dot(high[part], codes[quad], coarse);
+                        low[part] = is_wide ? i_dot_any(low[part], codes[quad], fine) : i_dot(low[part], codes[quad], fine);
+                    }
+                if (p.parts == 1) {
+                    high[0] = i_add(high[0], high[1]);
+                    low[0] = i_add(low[0], low[1]);
+                }
+                for (int part = 0; part < p.parts; part++) {
+                    const int32_t all = p.parts == 1 ? group->codes : part ? group->codes - group->first : group->first;
+                    I16 sum = i_add(i_times_256(high[part]), low[part]);
+                    if (p.centre)
+                        sum = i_sub(sum, i_set(p.centre * all));
+                    sums[t][row] = f_fma(f_from_int(sum), f_mul(scale[part], f_set(group->scale)), sums[t][row]);
+                    if (p.is_affine)
+                        sums[t][row] = f_fma(minimum[part], f_set(group->scale * (float)all), sums[t][row]);
+                }
+            }
+        }
+    for (int t = 0; t < 2; t++)
+        for (int row = 0; row < rows; row++)
+            totals[t][row] = sums[t][row];
+}
+
+/* The same for weights in 16 or 32 bits, in two sums of each output, one of even inputs and one of odd ones. */
+INLINE void multiply_floats(const Format format, const uint8_t *tile, int groups, const Group *x, const int rows,
+                            F16 totals[2][MAX_ROWS]) {
+    const int size = format == TILE_F32 ? 4 : 2;
+    F16 sums[2][2][4];
+    for (int odd = 0; odd < 2; odd++)
+        for (int t = 0; t < 2; t++)
+            for (int row = 0; row < rows; row++)
+                sums[odd][t][row] = f_zero();
+    for (int g = 0; g < groups; g++, tile += size * WIDTH * GROUP) {
+        float values[4][GROUP];
+        for (int row = 0; row < rows; row++)
+            for (int i = 0; i < GROUP; i += LANES) {
+                const Group *group = x + row * groups + g;
+                const F16 code = f_from_int(i_from_digits(group->high + i, group->low + i));
+                f_store(values[row] + i, f_mul(code, f_set(group->scale)));
+            }
+        for (int i = 0; i < GROUP; i++)
+            for (int t = 0; t < 2; t++) {
+                const uint8_t *at = tile + size * (i * WIDTH + t * LANES);
+                read_ahead(at + size * WIDTH * GROUP, rows);
+                const F16 weights = format == TILE_F16    ? f_load_half(at)
+                                    : format == TILE_BF16 ? f_load_bf16(at)
+                                                          : f_load((const float *)at);
+                for (int row = 0; row < rows; row++)
+                    sums[i % 2][t][row] = f_fma(weights, f_set(values[row][i]), sums[i % 2][t][row]);
+            }
+    }
+    for (int t = 0; t < 2; t++)
+        for (int row = 0; row < rows; row++)
+            totals[t][row] = f_add(sums[0][t][row], sums[1][t][row]);
+}
+
+typedef void (*Product)(const uint8_t *tile, int groups, const Group *x, F16 totals[2][MAX_ROWS]);
+
+/* A function for each format and number of rows. */
+#define PRODUCT(name, rows, call) \
+    static void name##_##rows(const uint8_t *tile, int groups, const Group *x, F16 totals[2][MAX_ROWS]) { \
+        const int n = rows; \
+        call; \
+    }
+#define PRODUCTS(name, call) PRODUCT(name, 1, call) PRODUCT(name, 2, call) PRODUCT(name, 4, call)
+PRODUCTS(in_4, multiply_4(tile, groups, x, n, totals))
+PRODUCTS(in_8, multiply_8(tile, groups, x, n, totals))
+PRODUCTS(in_5, multiply_planes(PLANES_5, tile, groups, x, n, totals))
+PRODUCTS(in_6, multiply_planes(PLANES_6, tile, groups, x, n, totals))
+PRODUCTS(in_3, multiply_planes(PLANES_3, tile, groups, x, n, totals))
+PRODUCTS(in_2, multiply_planes(PLANES_2, tile, groups, x, n, totals))
+PRODUCTS(in_iq4, multiply_planes(PLANES_IQ4, tile, groups, x, n, totals))
+PRODUCTS(in_mx4, multiply_planes(PLANES_MX4, tile, groups, x, n, totals))
+PRODUCTS(in_f16, multiply_floats(TILE_F16, tile, groups, x, n, totals))
+PRODUCTS(in_bf16, multiply_floats(TILE_BF16, tile, groups, x, n, totals))
+PRODUCTS(in_f32, multiply_floats(TILE_F32, tile, groups, x, n, totals))
+
+#define OF(name) { name##_1, name##_2, name##_4 }
+/* By `Format`, for 1, 2 and 4 rows. */
+static const Product products[FORMATS][3] = { OF(in_4), OF(in_8), OF(in_5), OF(in_6), OF(in_3), OF(in_2),
+                                              OF(in_iq4), OF(in_mx4), OF(in_f16), OF(in_bf16), OF(in_f32) };
+
 static int tiles_of(const Matrix *matrix) { return matrix->outputs / WIDTH; }
 
 /* The first of the 16 outputs of half a tile. */
@@ -167,16 +291,12 @@ static int first_output(const Matrix *matrix, int tile, int half) {
  * at a time: more do not fit into the registers. */
 static void multiply_tile(const Matrix *matrix, int tile, const Group *x, int rows, F16 totals[2][MAX_ROWS]) {
     const int groups = matrix->inputs / GROUP;
-    const uint8_t *at = matrix->tiles + (size_t)tile * groups * (matrix->bits == 4 ? TILE_4 : TILE_8);
+    const uint8_t *at = matrix->rows[tile].tiles;
     for (int done = 0; done < rows;) {
         const int count = rows - done >= 4 ? 4 : rows - done >= 2 ? 2 : 1;
         const Group *part = x + (size_t)done * groups;
         F16 found[2][MAX_ROWS];
-        switch (matrix->bits * 10 + count) {
-#define CASE(bits, count) case bits * 10 + count: multiply_##bits(at, groups, part, count, found); break;
-            CASE(4, 1) CASE(4, 2) CASE(4, 4) CASE(8, 1) CASE(8, 2) CASE(8, 4)
-#undef CASE
-        }
+        products[matrix->rows[tile].format][count / 2](at, groups, part, found);
         for (int t = 0; t < 2; t++)
             for (int row = 0; row < count; row++)
                 totals[t][done + row] = found[t][row];

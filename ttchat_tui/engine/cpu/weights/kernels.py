@@ -13,8 +13,6 @@ from typing import Final, Literal, TypeAlias
 
 import torch
 
-from ttchat_tui.engine.cpu.native.library import Library
-from ttchat_tui.engine.cpu.native.linear import NativeLinear
 from ttchat_tui.engine.cpu.tensors import tensor_of
 from ttchat_tui.engine.cpu.weights.int4_blocks import CENTRE, GROUP, Int4Blocks
 from ttchat_tui.engine.cpu.weights.int4_linear import Int4Linear
@@ -25,8 +23,6 @@ Kernel: TypeAlias = Literal["f16", "bf16", "int8", "int4", "int8_head"]
 
 _OUT, _IN = 112, 64
 """The outputs are not a multiple of a kernel's block of 64; the inputs are more than one group."""
-_NATIVE_OUT: Final = 96
-"""Three tiles of the compiled kernel, which needs whole tiles."""
 _ROWS: Final = (1, 3, 9)
 _SUM_TOLERANCE: Final = 5e-5
 """Relative to the largest output: float32 sums in another order, or activations rounded to 16 bits."""
@@ -41,13 +37,6 @@ def working_kernels() -> frozenset[Kernel]:
     """torch's kernels that work here. Takes a few milliseconds."""
     return frozenset(
         kernel for kernel, (is_fast, build) in _PROBES.items() if is_fast() and _works(kernel, build)
-    )
-
-
-def is_native_correct(library: Library) -> bool:
-    """Whether the compiled kernel gives correct results."""
-    return _works("compiled 4-bit", lambda generator: _native(library, generator, 4)) and _works(
-        "compiled 8-bit", lambda generator: _native(library, generator, 8)
     )
 
 
@@ -106,21 +95,6 @@ def _int4(generator: torch.Generator) -> _Probe:
     blocks = Int4Blocks(codes.numpy(), scale.numpy(), (zero - CENTRE * scale).numpy())
     bias = torch.randn(_OUT, generator=generator)
     return Int4Linear(blocks, bias), tensor_of(blocks.dequantized()), bias
-
-
-def _native(library: Library, generator: torch.Generator, bits: int) -> _Probe:
-    bias = torch.randn(_NATIVE_OUT, generator=generator)
-    if bits == 4:
-        codes = torch.randint(0, 16, (_NATIVE_OUT, _IN), generator=generator, dtype=torch.uint8)
-        scale, minimum = (
-            torch.randn(_NATIVE_OUT, _IN // GROUP, generator=generator).half().float() for _ in range(2)
-        )
-        blocks = Int4Blocks(codes.numpy(), scale.numpy(), minimum.numpy())
-        return NativeLinear(library, blocks, bias), tensor_of(blocks.dequantized()), bias
-    weight = torch.randint(-127, 128, (_NATIVE_OUT, _IN), generator=generator).float()
-    weight[:, ::GROUP] = 127.0  # Makes the kernel choose exactly the scale below.
-    weight *= 2.0 ** -torch.randint(5, 9, (_NATIVE_OUT, 1), generator=generator)
-    return NativeLinear(library, weight, bias), weight, bias
 
 
 def _int8_head(generator: torch.Generator) -> _Probe:

@@ -39,15 +39,14 @@ class Arena:
         self._chunk: torch.Tensor = torch.empty(0, dtype=torch.uint8)
         self._used = 0
 
-    def hold(self, tensor: torch.Tensor) -> torch.Tensor:
-        """A copy of `tensor`, in the arena."""
-        size = tensor.nbytes
+    def take(self, size: int) -> torch.Tensor:
+        """uint8 [size], all 0."""
         with self._lock:
             if self._used + size > len(self._chunk):
                 self._chunk, self._used = _mapped(max(size, _CHUNK)), 0
             place = self._chunk.narrow(0, self._used, size)
             self._used += -(-size // _LINE) * _LINE
-        return place.view(tensor.dtype).view(tensor.shape).copy_(tensor)
+        return place
 
 
 def _mapped(size: int) -> torch.Tensor:

@@ -6,17 +6,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import Checkpoint
+from ttchat_tui.engine.cpu.checkpoints.gguf_file import half_split_rows
 from ttchat_tui.engine.cpu.native.library import Library
 from ttchat_tui.engine.cpu.native.linear import NativeHead, NativeLinear
-from ttchat_tui.engine.cpu.native.packing import fits
+from ttchat_tui.engine.cpu.native.tiles import NotPackable, RawPart, fits, is_packable, rounded_to_q8_0
 from ttchat_tui.engine.cpu.tensors import tensor_of
 from ttchat_tui.engine.cpu.weights.int4_blocks import Int4Blocks, concatenated, quantized
 from ttchat_tui.engine.cpu.weights.int4_linear import Int4Linear, fits_int4
@@ -89,7 +91,10 @@ class MatrixBuilder:
         """
         norm = tensor_of(self._checkpoint.tensor("norm"))
         if self._library is not None:
-            return NativeHead(self._library, rows, norm)
+            part = self._raw(MatrixPart(name))
+            # Four bits by request are for the layers only.
+            linear = self._packed(self._library, [part], rounded="int8" if self._plan.rounded else None)
+            return NativeHead(linear, norm, part.shape[0])
         if self._plan.has_int8_head:
             return RescoredHead(rows, norm)
         weight = tensor_of(self._checkpoint.tensor(name)).mul_(norm)
@@ -97,14 +102,41 @@ class MatrixBuilder:
         return F16Linear(weight) if is_f16 else Fp32Head(weight)
 
     def _native(self, library: Library, parts: Sequence[MatrixPart], is_gate_up: bool) -> Linear:
-        """4 bits if all parts have 4-bit blocks, else 8."""
-        blocks = [self._blocks(part) for part in parts] if self._plan.format == "int4" else []
-        held = [part for part in blocks if part is not None]
-        weight = concatenated(held) if len(held) == len(parts) else self._joined(parts)
-        shape = weight.codes.shape if isinstance(weight, Int4Blocks) else weight.shape
-        if not fits(*shape):
+        raw = [self._raw(part) for part in parts]
+        if not fits(sum(part.shape[0] for part in raw), raw[0].shape[1]):
             return self._plain(self._joined(parts), self._bias(parts))
-        return NativeLinear(library, weight, self._bias(parts), is_paired=is_gate_up)
+        return self._packed(library, raw, self._bias(parts), is_paired=is_gate_up, rounded=self._plan.rounded)
+
+    def _packed(
+        self,
+        library: Library,
+        parts: Sequence[RawPart],
+        bias: torch.Tensor | None = None,
+        *,
+        is_paired: bool = False,
+        rounded: Literal["int4", "int8"] | None,
+    ) -> NativeLinear:
+        try:
+            return NativeLinear(library, parts, bias, is_paired=is_paired, rounded=rounded)
+        except NotPackable as error:
+            raise ModelLoadError(
+                f"A weight cannot be loaded: {error}.",
+                "Download the file again, or another quantisation of it.",
+            ) from error
+
+    def _raw(self, part: MatrixPart) -> RawPart:
+        """The file's own bytes; of types that the kernel does not read, 8 bits."""
+        raw = self._checkpoint.raw(part.name)
+        rows = np.arange(raw.shape[0], dtype=np.int32)
+        shape = (raw.shape[0], raw.shape[1])
+        if is_packable(raw.kind):
+            kind, data = raw.kind, raw.data
+            order = half_split_rows(rows, raw.paired_heads) if raw.paired_heads else rows
+        else:
+            kind, data, order = "Q8_0", rounded_to_q8_0(self._checkpoint.tensor(part.name)), rows
+        order = part.reorder(order) if part.reorder else order
+        is_moved = not np.array_equal(order, rows)
+        return RawPart(kind, shape, data, np.ascontiguousarray(order) if is_moved else None, part.factor)
 
     def _joined(self, parts: Sequence[MatrixPart]) -> torch.Tensor:
         """float32, rows concatenated."""

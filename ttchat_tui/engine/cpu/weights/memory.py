@@ -35,7 +35,10 @@ def needed_bytes(config: ModelConfig, plan: WeightPlan) -> int:
     layers = config.parameters() - tables
     looked_up = table * (4 if plan.format == "fp32" else 2)
     # A tied head is a second table: the embedding is for lookup, the head is packed for its product.
-    head = table * (1 if plan.has_int8_head or plan.is_native else 4 if plan.format == "fp32" else 2)
+    head_bytes = 1 if plan.has_int8_head else 4 if plan.format == "fp32" else 2
+    if plan.is_native:
+        head_bytes = max(1.0, _WEIGHT_BYTES[plan.format])
+    head = table * head_bytes
     if plan.has_int8_head and not config.is_head_tied:
         head += 2 * table  # Its rows, for rescoring.
     weights = looked_up + head + layers * _WEIGHT_BYTES[plan.format] + 2 * layers * plan.prefill_copy

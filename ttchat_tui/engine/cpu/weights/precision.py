@@ -25,6 +25,8 @@ _LOSSES: Final[dict[str, tuple[str, ...]]] = {
     "int8": ("Weights are rounded to 8 bits, which costs a little quality.",),
 }
 
+_FORMATS: Final[dict[int, WeightFormat]] = {4: "int4", 8: "int8", 16: "f16"}
+"""By stored bits."""
 _FLOAT32_ROWS: Final = 16
 
 _log = logging.getLogger(__name__)
@@ -41,7 +43,9 @@ class WeightPlan(msgspec.Struct, frozen=True, kw_only=True):
     has_int8_head: bool = False
     """With int4 and int8, the head has 8 bits; otherwise float16 or float32."""
     is_native: bool = False
-    """With int4 and int8, matrices and head are for the compiled kernel; those with more bits in the file get 8."""
+    """Matrices and head are for the compiled kernel, in the bits of the file. `format` is then the least of them."""
+    rounded: Literal["int4", "int8"] | None = None
+    """With the compiled kernel, round what has more bits in the file."""
     prefill_copy: bool = False
     """With int4 and int8, a bfloat16 copy of the layers computes prompts."""
     notes: tuple[str, ...] = ()
@@ -72,8 +76,8 @@ def plan_weights(
         ModelLoadError: the requested precision has no working kernel.
     """
     rest: Literal["f16", "fp32"] = "f16" if "f16" in kernels else "fp32"
-    if has_native and (native := _native(requested, rest, stored_bits)) is not None:
-        return native
+    if has_native and requested in ("auto", "int4", "int8"):
+        return _native(requested, rest, stored_bits)
     if requested == "auto":
         return _automatic(rest, kernels, is_4_bit=stored_bits == 4)
     if requested != "fp32" and requested not in kernels:
@@ -88,17 +92,14 @@ def plan_weights(
     )
 
 
-def _native(requested: Precision, rest: Literal["f16", "fp32"], stored_bits: int) -> WeightPlan | None:
-    """The plan for the compiled kernel; None if it does not support the precision or would lose bits of the file."""
-    if requested == "int4" or (requested == "auto" and stored_bits == 4):
-        notes = () if stored_bits == 4 else _LOSSES["int4"]
-        return WeightPlan(
-            format="int4", rest=rest, is_native=True, requantize=requested == "int4", notes=notes
-        )
-    if requested == "int8" or (requested == "auto" and stored_bits == 8):
-        notes = () if stored_bits == 8 else _LOSSES["int8"]
-        return WeightPlan(format="int8", rest=rest, is_native=True, notes=notes)
-    return None
+def _native(
+    requested: Literal["auto", "int4", "int8"], rest: Literal["f16", "fp32"], stored_bits: int
+) -> WeightPlan:
+    """The plan for the compiled kernel."""
+    if requested == "auto":
+        return WeightPlan(format=_FORMATS[stored_bits], rest=rest, is_native=True)
+    notes = () if stored_bits == int(requested[3:]) else _LOSSES[requested]
+    return WeightPlan(format=requested, rest=rest, is_native=True, rounded=requested, notes=notes)
 
 
 def _automatic(rest: Literal["f16", "fp32"], kernels: Collection[Kernel], *, is_4_bit: bool) -> WeightPlan:

@@ -174,7 +174,7 @@ INLINE void load_planes(const uint8_t *at, const Planes p, const int rows, const
 /* The same for weights in bit planes. One half after the other, each in four sums that do not wait for each other. */
 INLINE void multiply_planes(const Planes p, const uint8_t *tile, int groups, const Group *x, const int rows,
                             F16 totals[2][MAX_ROWS]) {
-    const int bytes = plane_tile_bytes(p), planes = 64 * (p.low + p.high), is_wide = p.centre > 64;
+    const int bytes = plane_tile_bytes(p), is_wide = p.centre > 64;
     F16 sums[2][4];
     for (int t = 0; t < 2; t++)
         for (int row = 0; row < rows; row++)
@@ -183,8 +183,8 @@ INLINE void multiply_planes(const Planes p, const uint8_t *tile, int groups, con
         for (int t = 0; t < 2; t++) {
             I16 codes[QUADS];
             F16 scale[2], minimum[2];
-            load_planes(tile + planes * t, p, rows, 4 * bytes, codes);
-            const uint8_t *scales = tile + 2 * planes + 32 * t;
+            load_planes(tile + half_in_planes(p, t), p, rows, 4 * bytes, codes);
+            const uint8_t *scales = tile + 64 * (p.low + p.high) + 32 * t;
             for (int part = 0; part < p.parts; part++) {
                 read_ahead(scales + 64 * part + 4 * bytes, rows);
                 scale[part] = f_load_half(scales + 64 * part);

@@ -96,8 +96,8 @@ INLINE void put_planes(const Planes p, uint8_t *at, const uint32_t *quads) {
 INLINE int put_in_planes(const Planes p, uint8_t *tile, int half, int lane, const Codes *codes, const uint32_t *quads) {
     const int planes = 64 * (p.low + p.high);
     int fault = 0;
-    put_planes(p, tile + planes * half + 4 * lane, quads);
-    uint8_t *at = tile + 2 * planes + 32 * half + 2 * lane;
+    put_planes(p, tile + half_in_planes(p, half) + 4 * lane, quads);
+    uint8_t *at = tile + planes + 32 * half + 2 * lane;
     for (int part = 0; part < p.parts; part++) {
         fault |= put_half(at + 64 * part, codes->scale[part]);
         if (p.is_affine)

@@ -31,8 +31,8 @@ typedef enum {
 #define BYTES_8 1088
 
 /* A format in bit planes: each half has `low` + `high` vectors of 64 bytes, one for each bit of a code. The lower 2 or 4 bits of
- * the codes are in the first ones, two or four quads to a byte; the higher 0, 1 or 2 bits in the others. Then, for each
- * part of a group (16 or 32 inputs), 32 scales; then the same of minima, if it is affine. */
+ * the codes are in the first ones, two or four quads to a byte; the higher 0, 1 or 2 bits in the others. Between the
+ * halves, for each part of a group (16 or 32 inputs), there are 32 scales; then the same of minima, if it is affine. */
 typedef struct {
     int low, high, parts, is_affine, centre;
     const uint8_t *table; /* the weights of codes, plus `centre` */
@@ -50,6 +50,11 @@ static const uint8_t MX4_TABLE[16] = { 12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 1
 #define PLANES_MX4 ((Planes){ 4, 0, 1, 0, 12, MX4_TABLE })
 
 static inline int plane_tile_bytes(Planes p) { return 128 * (p.low + p.high) + 64 * p.parts * (1 + p.is_affine); }
+
+/* Where a half begins. */
+static inline int half_in_planes(Planes p, int half) {
+    return half * (64 * (p.low + p.high) + 64 * p.parts * (1 + p.is_affine));
+}
 
 static inline Planes planes_of(Format format) {
     switch (format) {

@@ -20,6 +20,7 @@ from benchmarks.cpu_engine.accuracy_rows import accuracy, accuracy_of_peers
 from benchmarks.cpu_engine.batch_row import batch
 from benchmarks.cpu_engine.context_rows import far_context, new_turn
 from benchmarks.cpu_engine.decode_rows import against_transformers, decode, first_token, loop
+from benchmarks.cpu_engine.format_rows import formats
 from benchmarks.cpu_engine.lookup_row import lookup
 from benchmarks.cpu_engine.machine_rows import bandwidth, memory, start
 from benchmarks.cpu_engine.result import Line, Result, table
@@ -34,6 +35,7 @@ ROWS: dict[str, Callable[[Setup], Result]] = {
     "lookup": lookup,
     "transformers": against_transformers,
     "first_token": first_token,
+    "formats": formats,
     "new_turn": new_turn,
     "batch": batch,
     "far_context": far_context,

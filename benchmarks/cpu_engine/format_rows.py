@@ -1,0 +1,74 @@
+"""Decode with each quantisation that people download, beside llama.cpp on the same file: CPU time of a token, because that is
+comparable on a busy machine too."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from benchmarks.cpu_engine.contender import Contender
+from benchmarks.cpu_engine.random_model import MIXES, VOCAB, write_random_model
+from benchmarks.cpu_engine.result import Line, Result, at_least
+from benchmarks.cpu_engine.rounds import Figures, Rounds
+from benchmarks.cpu_engine.setup import PeerMissing, Setup
+
+TOKENS, PROMPT = 48, list(range(300, 316))
+assert max(PROMPT) < VOCAB
+_GOALS = {"Q4_K_M": 1.5, "Q5_K_M": 1.5, "Q6_K": 1.5, "Q8_0": 1.5, "IQ4_XS": 1.5, "F16": 1.1}
+_TICKS_S = 1 / os.sysconf("SC_CLK_TCK")
+_ROUNDS = 5
+
+
+def formats(setup: Setup) -> Result:
+    """Random weights in the shape of Qwen2.5-0.5B, one file after the other."""
+    lines: list[Line] = []
+    details: dict[str, object] = {}
+    wanted = os.environ.get("FORMATS", "").split() or MIXES
+    for mix in wanted:
+        setup.model = setup.folder / f"{mix}.gguf"
+        write_random_model(setup.model, mix)
+        contenders = [setup.own()]
+        try:
+            contenders.append(setup.llama("same file"))
+        except PeerMissing as missing:
+            print(f"left out: {missing}")
+        rounds = Rounds()
+        for _ in range(_ROUNDS + 1):
+            rounds.figures.append({each.name: _cpu_of_token(each) for each in contenders})
+            rounds.foreign.append(1.0)
+        del rounds.figures[0], rounds.foreign[0]  # The warm-up.
+        lines.append(_line(mix, rounds, contenders))
+        print(lines[-1], flush=True)
+        details[mix] = rounds.record()
+        for each in contenders:
+            setup.stop(each)
+        setup.model.unlink()
+    return Result(lines, f"{_ROUNDS} rounds each", details)
+
+
+def _line(mix: str, rounds: Rounds, contenders: list[Contender]) -> Line:
+    what = f"decode, {mix}, CPU time of a token"
+    figure = f"{rounds.median('own', 'cpu_s') * 1e3:.1f} ms"
+    if len(contenders) == 1:
+        return Line(what, "llama.cpp: left out", figure)
+    peer = contenders[1].name
+    ratio = rounds.ratio("cpu_s", peer, "own")
+    named = f"{peer}, {rounds.median(peer, 'cpu_s') * 1e3:.1f} ms"
+    return at_least(what, named, ratio, _GOALS.get(mix), figure)
+
+
+def _cpu_of_token(contender: Contender) -> Figures:
+    """CPU seconds of all threads for a token, without the prompt's."""
+    spent = [_cpu_of_reply(contender, 2), _cpu_of_reply(contender, 2 + TOKENS)]
+    return {"cpu_s": (spent[1] - spent[0]) / TOKENS}
+
+
+def _cpu_of_reply(contender: Contender, tokens: int) -> float:
+    before = _cpu_s(contender)
+    contender.ask("generate", ids=PROMPT, tokens=tokens)
+    return _cpu_s(contender) - before
+
+
+def _cpu_s(contender: Contender) -> float:
+    fields = Path(f"/proc/{contender.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * _TICKS_S

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from tests.session.dice_engine import DiceEngine, token
 from tests.session.test_chat import Chat
+from tests.size import sized
 from ttchat_tui.cli.replay.comparison import Replay, replay
+from ttchat_tui.domain.candidates import Variant
 from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.events import GenerationFinished, GenerationStarted, TokenEvent
+from ttchat_tui.domain.generation import Candidate, GenerationControl
 from ttchat_tui.domain.logit_bias import BAN
 from ttchat_tui.domain.recording import alternatives_of
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.session.stored_requests import stored_reply
+from ttchat_tui.domain.updates import Notice
+from ttchat_tui.session.stored_requests import NotReplayable, stored_reply
 
 HOT = SamplingParams(temperature=1.0, top_k=0, top_p=1.0, max_tokens=12, seed=5)
 COOL = replace(HOT, temperature=0.2)
@@ -67,12 +76,23 @@ class Dice(Chat):
         """In the place of the latest token."""
         running = self.session.running
         assert running is not None
-        assert self.session.steering.choose(running.message.id, running.tokens - 1, token_id)
+        place = running.tokens - 1
+        if (
+            self.session.steering.choose(running.message.id, place, token_id)
+            and self.session.recordings.of(running.message.id).tokens[place].token_id != token_id
+        ):
+            self.until((TokenEvent, GenerationFinished))
 
     def fork(self, message_id: int, at: int, token_id: int) -> Message:
         recording = self.session.recordings.of(message_id)
         self.begin(lambda: self.session.forking.fork(message_id, recording, at, token_id))
         return self.end()
+
+    def other(self, message_id: int, at: int) -> int:
+        """An alternative that ends nothing."""
+        token = self.session.recordings.of(message_id).tokens[at]
+        ids = (each.token_id for each in alternatives_of(token))
+        return next(each for each in ids if each not in (END, STOP, token.token_id))
 
     def again(self, message_id: int) -> Replay:
         engine = DiceEngine(self.number)
@@ -140,7 +160,7 @@ def test_an_end_that_the_user_chooses_is_recorded_and_chosen_again(start_dice: S
         found = chat.again(reply.id)
         assert (found.tokens, found.difference) == (steps - 1, None)
         # It gives way to a continuation, and to another token in its place.
-        other = next(each.token_id for each in alternatives_of(end) if each.token_id not in (STOP, END))
+        other = chat.other(reply.id, steps - 1)
         fork = chat.fork(reply.id, steps - 1, other)
         assert fork.reply is not None
         assert fork.reply.token_ids[:steps] == (*reply.reply.token_ids, other)
@@ -154,3 +174,162 @@ def test_an_end_that_the_user_chooses_is_recorded_and_chosen_again(start_dice: S
         assert [each.token_id for each in whole.tokens] == list(longer.reply.token_ids)
         assert not any(each.is_end for each in whole.tokens)
         assert chat.again(longer.id).difference is None
+
+
+def test_a_ban_of_this_reply_reaches_candidates_with_parameters_of_their_own(start_dice: Start) -> None:
+    chat = start_dice(sampling=ENDLESS)
+    own = [
+        replace(ENDLESS, temperature=each, logit_bias={**ENDLESS.logit_bias, "a": -3.0})
+        for each in (0.2, 1.5)
+    ]
+    wanted = [Variant("", Candidate(seed=5, sampling=each)) for each in (ENDLESS, *own)]
+    chat.begin(lambda: chat.session.candidates.ask(wanted, "hi"))
+    chat.step()
+    chat.step()
+    for letter in "bcdefghijklmnopqrstuvwxyz":
+        assert chat.session.biasing.set(letter, BAN, in_reply=True) is None
+    chat.end()
+    messages = chat.store.children(chat.session.path[0].id, chat.session.path[0].conversation_id)
+    for row, message in enumerate(messages):
+        assert message.reply is not None
+        ids = message.reply.token_ids
+        assert len(ids) == 12
+        assert not {*range(1, 26)} & {*ids[2:]}
+        if row:
+            change = chat.store.recordings.of(message.id).changes[-1]
+            assert change.sampling.temperature == own[row - 1].temperature
+            assert change.sampling.logit_bias["a"] == -3.0
+        assert chat.again(message.id).difference is None
+
+
+def test_a_token_that_the_user_chose_in_a_batch_is_chosen_again_in_its_row_only(start_dice: Start) -> None:
+    chat = start_dice(sampling=ENDLESS)
+    chat.ask(rows=3)
+    chat.step()
+    chat.choose(token(b"z"))
+    chat.end()
+    first, *others = chat.store.children(chat.session.path[0].id, chat.session.path[0].conversation_id)
+    assert first.reply is not None
+    assert first.reply.token_ids[0] == token(b"z")
+    for message in (first, *others):
+        assert chat.again(message.id).difference is None
+    # A fork of another row: what is chosen belongs to that row.
+    chat.session.branching.show(others[0])
+    fork = chat.fork(others[0].id, 1, chat.other(others[0].id, 1))
+    assert chat.again(fork.id).difference is None
+    (batch, _) = stored_reply(chat.store, fork.id).requests
+    assert (batch.row, batch.request.given.row) == (1, 1)
+    engine, own = DiceEngine(chat.number), batch.request
+    events = list(engine.generate(own, GenerationControl(own.sampling)))
+    assert [each.token_ids for each in events if isinstance(each, TokenEvent) and each.row == 2][1] == (
+        others[1].reply.token_ids[1:2] if others[1].reply else ()
+    )
+
+
+def test_a_fork_behind_control_tokens_and_thoughts_goes_by_ids(start_dice: Start) -> None:
+    """They have names in the recording, and other texts or none in the reply."""
+    chat = start_dice(sampling=ENDLESS)
+    chat.ask()
+    for chosen in (
+        MARK,
+        token("<think>"),
+        token(b"a\xe2"),
+        token(b"\x80"),
+        token(b"\x94"),
+        token("</think>"),
+        MARK,
+    ):
+        chat.step()
+        chat.choose(chosen)
+    reply = chat.end()
+    assert reply.content.startswith("<think>\na—\n</think>")
+    assert reply.reply is not None
+    ids = reply.reply.token_ids
+    for at in range(len(ids)):
+        chat.session.branching.show(chat.store.message(reply.id))
+        other = chat.other(reply.id, at)
+        fork = chat.fork(reply.id, at, other)
+        assert fork.reply is not None, at
+        assert fork.reply.token_ids[: at + 1] == (*ids[:at], other), at
+        assert chat.again(fork.id).difference is None
+
+
+def test_words_in_place_of_half_a_character_replace_the_whole_one(start_dice: Start) -> None:
+    chat = start_dice(sampling=ENDLESS)
+    chat.ask()
+    for chosen in (token(b"b"), token(b"a\xe2"), token(b"\x80"), token(b"\x94"), token(b"c")):
+        chat.step()
+        chat.choose(chosen)
+    reply = chat.end()
+    assert reply.content.startswith("ba—c")
+    recording = chat.session.recordings.of(reply.id)
+    for at in (2, 3):
+        chat.session.branching.show(chat.store.message(reply.id))
+        chat.begin(lambda at=at: chat.session.forking.rewrite(reply.id, recording, at, "x"))
+        written = chat.end()
+        assert written.content.startswith("bax")
+        found = chat.session.recordings.of(written.id)
+        assert [found.text_of(each.token_id) for each in found.tokens[:2]] == [b"b", b"ax"]
+        # It can be forked again: before what was typed by ids, behind it by its text.
+        assert chat.again(written.id).difference is None
+        for place in (0, 4):
+            chat.session.branching.show(chat.store.message(written.id))
+            other = chat.other(written.id, place)
+            fork = chat.fork(written.id, place, other)
+            assert fork.reply is not None
+            assert (fork.reply.token_ids[:1] == (other,)) is (place == 0)
+            assert fork.content != written.content
+
+
+def drive(chat: Dice, rng: Random) -> None:
+    """Do something at each token, until the reply has ended."""
+    while chat.session.is_busy:
+        act = rng.choice(("none", "none", "cool", "hot", "ban", "choose", "end", "resume"))
+        running = chat.session.running
+        assert running is not None
+        if act == "resume":
+            chat.end()
+        elif act in ("cool", "hot"):
+            chat.session.set_sampling(
+                replace(chat.session.sampling, temperature=0.3 if act == "cool" else 1.4)
+            )
+        elif act == "ban":
+            letter = rng.choice(("a", "b", "<end>", "<mark>"))
+            chat.session.biasing.set(letter, BAN, in_reply=rng.random() < 0.5)
+        elif act in ("choose", "end"):
+            chat.choose(rng.choice((END, STOP) if act == "end" else (MARK, 0, 33, 34, 35)))
+        chat.step()
+
+
+def act_on(chat: Dice, reply: Message, rng: Random) -> None:
+    recording = chat.session.recordings.of(reply.id)
+    at = rng.randrange(max(1, len(recording.tokens)))
+    act = rng.choice(("fork", "rewrite", "continue"))
+    if act == "continue" or not recording.tokens:
+        chat.session.branching.continue_reply()
+    elif act == "rewrite":
+        chat.session.forking.rewrite(reply.id, recording, at, "xyz")
+    elif listed := alternatives_of(recording.tokens[at]):
+        chosen = rng.choice(listed).token_id
+        updates = chat.session.forking.fork(reply.id, recording, at, chosen)
+        assert not [each for each in updates if isinstance(each, Notice)]
+
+
+@settings(max_examples=sized(6, 400), deadline=None)
+@given(number=st.integers(0, 10**6), rows=st.integers(1, 3), turns=st.integers(0, 4))
+def test_every_version_that_a_user_makes_can_be_made_again(number: int, rows: int, turns: int) -> None:
+    rng = Random(number)
+    with TemporaryDirectory() as folder, closing(Dice(Path(folder) / "a.db", number)) as chat:
+        chat.ask(rows=rows)
+        drive(chat, rng)
+        question = chat.session.path[0]
+        for _ in range(turns):
+            reply = rng.choice(chat.store.children(question.id, question.conversation_id))
+            chat.session.branching.show(reply)
+            chat.begin(lambda reply=reply: act_on(chat, reply, rng))
+            drive(chat, rng)
+        for reply in chat.store.children(question.id, question.conversation_id):
+            try:
+                assert chat.again(reply.id).difference is None
+            except NotReplayable:
+                assert reply.is_edited

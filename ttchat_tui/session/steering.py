@@ -58,6 +58,7 @@ class Steering:
             running is not None
             and running.message.id == message_id
             and running.control.is_paused
+            and running.candidates.first_end is None
             and running.tokens == place + 1
             and running.tokens > running.begun_tokens
             and self.why_not is None

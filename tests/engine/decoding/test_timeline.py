@@ -28,6 +28,7 @@ from ttchat_tui.domain.timeline import StepParts
 from ttchat_tui.engine.base import OutOfMemory
 from ttchat_tui.engine.decoding.loop import BatchStepper
 from ttchat_tui.engine.decoding.responder import Responder
+from ttchat_tui.engine.decoding.sampler import History
 from ttchat_tui.engine.text.template import PromptPiece
 
 END, VOCAB = 7, 8
@@ -205,13 +206,13 @@ class Reply:
 
 
 class _Sampler:
-    history = None
-
     def __init__(self, accounts: Accounts) -> None:
         self._accounts = accounts
+        self.history = History(VOCAB)
 
     def sample_recorded(self, logits: NDArray[np.float32], *_params: object, **_more: object) -> object:
         self._accounts.spend("sampling")
+        self.history.add(int(logits.argmax()))
         return (int(logits.argmax()), -0.5), None
 
 

@@ -89,6 +89,7 @@ class WordTokenizer:
 
     end_ids = frozenset[int]()
     controls = frozenset[str]()
+    control_texts: Final = dict[int, bytes]()
     beginning = ()
 
     def __init__(self) -> None:

@@ -43,6 +43,8 @@ PAUSES_S = (0.1, 0.3)
 class GrowingLane:
     """A lane as the screen sees it."""
 
+    variant = SimpleNamespace(model="")
+
     def __init__(self, content: str, number: int) -> None:
         self._text = content * 200
         self._shift = number * 37
@@ -67,7 +69,10 @@ class Bench(App[None]):
 async def flushes_ms(content: str, tokens: int) -> list[float]:
     """CPU of each flush, in milliseconds."""
     lanes = [GrowingLane(CONTENTS[content], number) for number in range(LANES)]
-    session: Any = SimpleNamespace(candidates=SimpleNamespace(lanes=lanes, is_running=True, why_waiting=""))
+    candidates = SimpleNamespace(
+        lanes=lanes, is_running=True, why_waiting="", second=SimpleNamespace(sharing="")
+    )
+    session: Any = SimpleNamespace(candidates=candidates, pausing=SimpleNamespace(is_paused=False))
     app = Bench()
     samples: list[float] = []
     async with app.run_test(size=(200, 50)):

@@ -131,16 +131,6 @@ class CandidateRows:
                 row.recorder.set_prompt(structs.replace(prompt, row=number))
 
     @property
-    def is_dirty(self) -> bool:
-        return any(row.is_dirty for row in self.rows)
-
-    @property
     def stored(self) -> tuple[Message, ...]:
         """The messages of all rows that are in the store, in order."""
         return tuple(row.message for row in self.rows if not row.is_removed)
-
-    def checkpoint(self, store: ConversationStore) -> None:
-        """Write new text. Raises StorageError."""
-        for row in self.rows:
-            if row.is_dirty:
-                row.checkpoint(store)

@@ -99,7 +99,9 @@ class RunningReply:
         """Tokens so far, of a continued reply with those before; chunks of a server that does not count tokens."""
         self._is_dirty = False
         self._backoff_s = CHECKPOINT_S
-        self._due = now + CHECKPOINT_S
+        rows = 1 + len(others)
+        self._due = [now + CHECKPOINT_S * (number + 1) / rows for number in range(rows)]
+        """Of each row: they are written one after the other, since all together would hold up a key."""
         if continued is not None:  # it may have changed since the reply began, and since it ended
             self._begin_with(request.sampling)
 
@@ -186,29 +188,35 @@ class RunningReply:
         self._parts.append(text)
 
     def checkpoint(self, store: ConversationStore, clock: Callable[[], float]) -> bool:
-        """Write new text if a checkpoint is due: while the reply is paused, at once. Returns whether it was written.
+        """Write new text of the rows whose checkpoint is due: while the reply is paused, at once. Returns whether any was
+        written.
 
         Raises:
             StorageError: it could not be written; the wait before each further attempt doubles.
         """
-        is_at_rest = self.control.is_paused and self._backoff_s == CHECKPOINT_S
-        is_dirty = self._is_dirty or self.candidates.is_dirty
-        if not is_dirty or (clock() < self._due and not is_at_rest):
+        is_at_rest, now = self.control.is_paused and self._backoff_s == CHECKPOINT_S, clock()
+        dirty = [self._is_dirty, *(row.is_dirty for row in self.candidates.rows)]
+        written = [row for row, due in enumerate(self._due) if dirty[row] and (now >= due or is_at_rest)]
+        if not written:
             return False
         self._backoff_s = min(2 * self._backoff_s, LONGEST_BACKOFF_S)
+        is_stored = False
         try:
-            if self._is_dirty:
-                recorded = self.recorder.unwritten() if self.recorder is not None else ()
-                store.checkpoint(self.message.id, self.text, tuple(self._token_ids), recorded)
-                if self.recorder is not None:
-                    self.recorder.note_written()
-                self._is_dirty = False
-            self.candidates.checkpoint(store)
-            self._backoff_s = CHECKPOINT_S
+            for row in written:
+                self.candidates[row].checkpoint(store) if row else self._write(store)
+            self._backoff_s, is_stored = CHECKPOINT_S, True
         finally:
-            # After the attempt, which may have waited for a lock.
-            self._due = clock() + self._backoff_s
+            # After the attempt, which may have waited for a lock. One that failed would fail for all rows.
+            for row in written if is_stored else range(len(self._due)):
+                self._due[row] = clock() + self._backoff_s
         return True
+
+    def _write(self, store: ConversationStore) -> None:
+        recorded = self.recorder.unwritten() if self.recorder is not None else ()
+        store.checkpoint(self.message.id, self.text, tuple(self._token_ids), recorded)
+        if self.recorder is not None:
+            self.recorder.note_written()
+        self._is_dirty = False
 
     def so_far(self) -> Message:
         """The row with all text so far, which may be more than is on disk."""

@@ -25,6 +25,20 @@ class RenderSpan(NamedTuple):
 VisualLine = tuple[RenderSpan, ...]
 
 
+def same_lines(some: Sequence[VisualLine], others: Sequence[VisualLine]) -> int:
+    """How many lines at the beginning look the same in both."""
+    for number, (one, other) in enumerate(zip(some, others, strict=False)):
+        if one is not other and not (
+            len(one) == len(other)
+            and all(
+                mine.content.is_same(its.content) and mine[1:] == its[1:]
+                for mine, its in zip(one, other, strict=True)
+            )
+        ):
+            return number
+    return min(len(some), len(others))
+
+
 class RenderRow(Protocol):
     """One logical line. Immutable except for its cache of lines."""
 

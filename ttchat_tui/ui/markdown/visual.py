@@ -35,9 +35,11 @@ class RowsVisual(Visual):
         rows: Sequence[RenderRow],
         style_named: Callable[[str], Style] | None = None,
         marks: Sequence[tuple[Hit, str]] = (),
+        first: int = 0,
     ) -> None:
-        """`marks`: parts of the text, each with a style of its own."""
+        """`marks`: parts of the text, each with a style of its own. `first`: the first visual line that is drawn."""
         self.rows = rows
+        self._first = first
         self._marks: dict[int, list[tuple[int, int, str]]] = {}
         for hit, mark in marks:
             self._marks.setdefault(hit.row, []).append((hit.start, hit.end, mark))
@@ -48,18 +50,21 @@ class RowsVisual(Visual):
         return container_width
 
     def get_height(self, rules: RulesMap, width: int) -> int:
-        return sum(len(row.lines(width)) for row in self.rows)
+        return sum(len(row.lines(width)) for row in self.rows) - self._first
 
     def render_strips(
         self, width: int, height: int | None, style: Style, options: RenderOptions
     ) -> list[Strip]:
         strips: list[Strip] = []
+        before = self._first
         options = replace(options, get_style=self._resolver(options))
         for y, row in enumerate(self.rows):
             base = style + options.get_style(row.style) if row.style else style
             span = options.selection.get_span(y) if options.selection is not None else None
             marks = self._marks.get(y, ())
-            for line in row.lines(width):
+            lines = row.lines(width)[before:]
+            before = max(0, before - len(row.lines(width)))
+            for line in lines:
                 if marks:
                     line = tuple(_marked(each, marks) for each in line)
                 strips.append(_draw(line, y, width, style, base, span, options))

@@ -128,7 +128,8 @@ class CandidatesScreen(Dialog[ErrorInfo]):
             self._replace_views()
         now_s = time.monotonic()
         for view in self._views:
-            view.flush(now_s)
+            if view.display or view.lane.state == "ended":  # what is hidden is drawn when it is shown
+                view.flush(now_s)
         self._show_reason()
         if self._has_tabs:
             self._show_tabs()
@@ -159,9 +160,7 @@ class CandidatesScreen(Dialog[ErrorInfo]):
         self._grid.styles.grid_size_columns = columns
         self._grid.styles.grid_size_rows = 1 if self._has_tabs else rows
         self.query_one("#tabs").display = self._has_tabs
-        for view in self._views:
-            view.display = not self._has_tabs or view is self._chosen
-        self._show_tabs()
+        self._show_views()
 
     @property
     def _chosen(self) -> LaneView:
@@ -169,9 +168,14 @@ class CandidatesScreen(Dialog[ErrorInfo]):
 
     def _choose(self, at: int) -> None:
         self._at = at
+        self._show_views()
+        self._chosen.focus()
+
+    def _show_views(self) -> None:
         for view in self._views:
             view.display = not self._has_tabs or view is self._chosen
-        self._chosen.focus()
+            if view.display and view.is_mounted:
+                view.flush(time.monotonic())
         self._show_tabs()
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:

@@ -16,7 +16,7 @@ from textual.style import Style
 from ttchat_tui.domain.text import visible
 from ttchat_tui.session.lane import Lane
 from ttchat_tui.ui.markdown.document import RenderChunk
-from ttchat_tui.ui.markdown.rows import RenderRow, VisualLine
+from ttchat_tui.ui.markdown.rows import RenderRow, VisualLine, same_lines
 from ttchat_tui.ui.markdown.visual import Hit, RowsVisual
 from ttchat_tui.ui.widgets.candidates.differences import Marks
 from ttchat_tui.ui.widgets.candidates.lane_words import figures_of_lane, is_worth_showing
@@ -88,6 +88,8 @@ class LaneView(ScrollView, can_focus=True):
         self._looks: tuple[object, ...] = ()
         self._title = self._subtitle = ""
         self._shown_s = 0.0
+        self._width = 0
+        """Of the lines that are drawn."""
 
     def _new_document(self) -> ReplyDocument:
         return ReplyDocument(self.number, self._folding, is_streaming=True)
@@ -128,13 +130,9 @@ class LaneView(ScrollView, can_focus=True):
 
     # --- drawing
 
-    @property
-    def _text_width(self) -> int:
-        return self.scrollable_content_region.width
-
     def _draw(self, first: int) -> None:
         """Draw the chunks from number `first` on. Rows that are as before are not drawn again."""
-        width = self._text_width
+        width = self._width = self.scrollable_content_region.width
         if width <= 0:
             return
         is_at_end = self.scroll_y >= self.max_scroll_y - 1
@@ -186,8 +184,16 @@ class LaneView(ScrollView, can_focus=True):
             own = [(hit._replace(row=0), style) for hit, style in marks if hit.row == y]
             known = before[y] if y < len(before) else None
             if known is None or not known.is_as(row, lines, base, own, width):
-                visual = RowsVisual([row], self._style_named, own)
-                strips = visual.to_strips(self, visual, width, None, base, apply_selection=False)
+                is_alike = known is not None and (known.base, known.marks, known.row.style) == (
+                    base,
+                    own,
+                    row.style,
+                )
+                same = same_lines(known.lines, lines) if known is not None and is_alike else 0
+                strips = known.strips[:same] if known is not None else []
+                if same < len(lines):
+                    visual = RowsVisual([row], self._style_named, own, same)
+                    strips += visual.to_strips(self, visual, width, None, base, apply_selection=False)
                 known = DrawnRow(row, lines, base, own, strips)
             drawn.append(known)
         return drawn
@@ -202,7 +208,7 @@ class LaneView(ScrollView, can_focus=True):
             self._draw(0)
 
     def render_line(self, y: int) -> Strip:
-        row, width = round(self.scroll_y) + y, self._text_width
+        row, width = round(self.scroll_y) + y, self._width
         if row < len(self._lines):
             return self._lines[row]
         if not self._lines and self.lane.note:

@@ -245,7 +245,7 @@ async def test_the_tree_shows_jumps_names_and_deletes(
         assert [" ".join(line.split()[:-1]) for line in lines] == [
             "● You one",
             "├─○ Reply · temperature 0.6 an answer",
-            "● Reply · temperature 2 AN ANSWER",
+            "└─● Reply · temperature 2 AN ANSWER",
             "● You two",
             "● Reply what follows",
         ]

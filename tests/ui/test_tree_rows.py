@@ -97,13 +97,15 @@ def test_a_narrow_row_has_words_whatever_is_special_about_it() -> None:
     assert "42 is it" in strip_of(row, 56, RowStyles(style, style, style, style)).text
 
 
-def test_the_last_version_in_a_branch_stays_in_its_column() -> None:
-    rows = rows_of([entry(1, None), entry(2, 1), entry(3, 1), entry(4, None)], [])
+def test_all_versions_hang_in_one_column_and_what_follows_the_last_goes_straight_on() -> None:
+    rows = rows_of([entry(1, None), entry(2, 1), entry(3, 1), entry(4, None), entry(5, 4), entry(6, 3)], [])
     assert [(row.entry.id, guides_of(row, 80)) for row in rows] == [
         (1, "├─"),
         (2, "│ ├─"),
-        (3, "│ "),
-        (4, ""),
+        (3, "│ └─"),
+        (6, "│ "),
+        (4, "└─"),
+        (5, ""),
     ]
 
 

@@ -41,7 +41,7 @@ class TreeRow(msgspec.Struct, frozen=True, gc=False):
     settings: tuple[str, ...] = ()
     """What differs from its siblings: `temperature 0.2`."""
     hangs: bool = False
-    """It is one level deeper than its last sibling, and drawn as a branch off that line."""
+    """It is not the last of its siblings: one level deeper, and drawn as a branch off the line of the last one."""
     author: str = ""
     """A short name for who wrote it; empty: `author_of`. Of a tree with one model, each row need not have its name."""
 
@@ -158,9 +158,12 @@ def strip_of(row: TreeRow, width: int, styles: RowStyles) -> Strip:
 
 
 def guides_of(row: TreeRow, width: int) -> str:
-    """The lines of the branches that this one hangs off; the outer ones are left out if they would fill the row."""
-    if not row.depth:
+    """The lines of the branches that this one hangs off; the outer ones are left out if they would fill the row. The last of
+    several versions hangs there like the others, and what follows it goes straight on."""
+    is_last = row.is_fork and not row.hangs
+    depth = row.depth + is_last
+    if not depth:
         return ""
     most = max(1, width // 8)
-    left_out = "… " if row.depth > most else ""
-    return left_out + "│ " * (min(row.depth, most) - 1) + ("├─" if row.hangs else "│ ")
+    left_out = "… " if depth > most else ""
+    return left_out + "│ " * (min(depth, most) - 1) + ("├─" if row.hangs else "└─" if is_last else "│ ")

@@ -377,3 +377,20 @@ async def test_the_save_dialog_has_its_buttons_in_view_with_everything_it_may_sh
 
     chosen = await result_of(dialog, act)
     assert chosen == Saving("markdown", long / "a.md", has_thoughts=False)
+
+
+async def test_enter_saves_from_the_choices_too_and_the_suffix_stays_in_view() -> None:
+    app = ShellApp()
+    results: list[Any] = []
+    async with app.run_test(size=(60, 20)) as pilot:
+        app.push_screen(
+            saving(Path("/nowhere/of/mine"), "a-very-long-story-about-a-lighthouse"), results.append
+        )
+        await pilot.pause()
+        await pilot.press("shift+tab", *["right"] * 5, "enter")
+        shown = "\n".join(screen_text(app))
+        assert results == [], "what is not chosen yet is chosen first"
+        assert "a-very-long-story-about-a-lighthouse.trace " in shown
+        await pilot.press("enter")
+        await pilot.pause()
+    assert [(each.format, each.target.suffix) for each in results] == [("timeline", ".trace")]

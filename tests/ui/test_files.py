@@ -22,7 +22,8 @@ from ttchat_tui.storage.opening import open_scratch_store, open_store
 from ttchat_tui.storage.search.index import index_file
 from ttchat_tui.ui.screens.dialog import DialogBox
 from ttchat_tui.ui.screens.import_files import ImportFiles
-from ttchat_tui.ui.screens.save import MarkedButton, SaveTranscript
+from ttchat_tui.ui.screens.save import SaveTranscript
+from ttchat_tui.ui.widgets.choice_row import MarkedButton
 
 
 def words_in(index: Path) -> int:

@@ -8,7 +8,8 @@ from textual.widgets import Input
 
 from tests.fakes import Script
 from tests.ui.chat_app import ChatApp, reply_ended, running, until
-from ttchat_tui.ui.screens.save import MarkedButton, SaveTranscript
+from ttchat_tui.ui.screens.save import SaveTranscript
+from ttchat_tui.ui.widgets.choice_row import MarkedButton
 from ttchat_tui.ui.widgets.sampling.preset_select import PresetField
 
 REPLY = "<think>\nHm.\n</think>\n\nYes."

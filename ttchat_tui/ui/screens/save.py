@@ -8,17 +8,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from rich.cells import cell_len
 from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Horizontal
-from textual.content import Content
-from textual.widgets import Button, Input, RadioButton, RadioSet, Static
+from textual.widgets import Button, Input, RadioSet, Static
 
 from ttchat_tui.domain.text import visible
 from ttchat_tui.domain.user_paths import shortened
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.export import ENDINGS, TIMELINES, file_path, missing_folder
 from ttchat_tui.ui.screens.dialog import Dialog
+from ttchat_tui.ui.widgets.choice_row import ChoiceRow, MarkedButton
 from ttchat_tui.ui.widgets.line_field import LineField
 
 FORMATS: Final[dict[str, tuple[str, str]]] = {
@@ -53,20 +54,15 @@ class Saving(NamedTuple):
     """JSON with what was recorded of each token."""
 
 
-class MarkedButton(RadioButton):
-    """Textual marks the chosen button by colour only, which NO_COLOR removes."""
-
-    BUTTON_LEFT = BUTTON_RIGHT = " "
-
-    def render(self) -> Content:
-        self.BUTTON_INNER = "●" if self.value else "○"
-        return super().render()
-
-
 class SaveTranscript(Dialog[Saving]):
     heading = "Save the transcript"
-    keys = "tab ←→ space · in the name enter saves · esc closes"
+    keys = "tab ←→ space choose · enter saves · esc closes"
     AUTO_FOCUS = "Input"
+    help_lines = (
+        ("tab", "To what is saved, its format, the file's name and the buttons"),
+        ("← →, space", "Choose"),
+        ("enter", "Save; on what is not chosen yet: choose it"),
+    )
 
     def __init__(
         self,
@@ -93,20 +89,20 @@ class SaveTranscript(Dialog[Saving]):
         self._has_recordings = False
 
     def body(self) -> ComposeResult:
-        with RadioSet(compact=True, id="parts"):
+        with ChoiceRow(compact=True, id="parts"):
             for name, label in PARTS.items():
                 is_missing = name == "code" and not self._code_suffix
                 if name == "message" and self._selected > 1:
                     label = f"{self._selected:,} messages"
                 yield MarkedButton(label, value=name == self._part, name=name, disabled=is_missing)
-        with RadioSet(compact=True, id="formats"):
+        with ChoiceRow(compact=True, id="formats"):
             for name, (_, label) in FORMATS.items():
                 yield MarkedButton(label, value=name == self._format, name=name)
         if self._offers_thoughts:
-            with RadioSet(compact=True, id="thoughts"):
+            with ChoiceRow(compact=True, id="thoughts"):
                 yield MarkedButton("With thoughts", value=True, name="with")
                 yield MarkedButton("Without", name="without")
-        with RadioSet(compact=True, id="recordings"):
+        with ChoiceRow(compact=True, id="recordings"):
             yield MarkedButton("Without recordings", value=True, name="unrecorded")
             yield MarkedButton("With recordings", name="recorded")
         yield Static("", classes="preview", markup=False)
@@ -163,12 +159,16 @@ class SaveTranscript(Dialog[Saving]):
         if field.value.endswith(known):  # any other suffix is the user's own
             suffix = self._code_suffix if self._part == "code" else FORMATS[self._format][0]
             field.value = str(Path(field.value).with_suffix(suffix))
+            field.cursor_position = len(field.value)  # the suffix stays in view
         self._show_hint()
 
     @on(Input.Changed)
     def _show_hint(self) -> None:
         typed = self.query_one(Input).value
-        text = self._problem(typed) or hint_for(target_of(typed), is_folder=typed.rstrip().endswith("/"))
+        target, is_folder = target_of(typed), typed.rstrip().endswith("/")
+        text = self._problem(typed) or hint_for(target, is_folder=is_folder)
+        if not text and target is not None and cell_len(typed) >= self.query_one(Input).content_size.width:
+            text = f"Into {visible(shortened(str(target.parent)))}"
         hint = self.query_one(".hint", Static)
         hint.update(text)
         hint.display = bool(text)
@@ -191,6 +191,7 @@ class SaveTranscript(Dialog[Saving]):
         return ENDINGS[target.suffix.lower()] if is_file else self._format
 
     @on(Input.Submitted)
+    @on(ChoiceRow.Accepted)
     @on(Button.Pressed, "#save")
     def _accept(self) -> None:
         typed = self.query_one(Input).value

@@ -11,7 +11,7 @@ from textual.containers import Horizontal
 from textual.widgets import Button, Input, RadioSet, Static
 
 from ttchat_tui.ui.screens.dialog import Dialog
-from ttchat_tui.ui.screens.save import MarkedButton
+from ttchat_tui.ui.widgets.choice_row import ChoiceRow, MarkedButton
 from ttchat_tui.ui.widgets.line_field import LineField
 from ttchat_tui.ui.widgets.prompt.pasted_text import as_draft
 
@@ -43,7 +43,7 @@ class SavePrompt(Dialog[SavedPrompt]):
 
     def body(self) -> ComposeResult:
         if len(self._parts) > 1:
-            with RadioSet(compact=True):
+            with ChoiceRow(compact=True):
                 for part in self._parts:
                     yield MarkedButton(part, value=part == self._part, name=part)
         yield Static(classes="preview", markup=False)
@@ -74,6 +74,7 @@ class SavePrompt(Dialog[SavedPrompt]):
         self.query_one(".hint", Static).update(self._problem(self.typed_name) if self.typed_name else "")
 
     @on(Input.Submitted)
+    @on(ChoiceRow.Accepted)
     @on(Button.Pressed, "#save")
     def _accept(self) -> None:
         problem = self._problem(self.typed_name)

@@ -10,7 +10,8 @@ from textual.containers import Horizontal
 from textual.widgets import Button, Input, RadioSet, Static
 
 from ttchat_tui.ui.screens.dialog import Dialog
-from ttchat_tui.ui.screens.save import FORMATS, MarkedButton, Saving, target_of
+from ttchat_tui.ui.screens.save import FORMATS, Saving, target_of
+from ttchat_tui.ui.widgets.choice_row import ChoiceRow, MarkedButton
 from ttchat_tui.ui.widgets.line_field import LineField
 
 
@@ -26,7 +27,7 @@ class SaveSeveral(Dialog[Saving]):
         self._format = "markdown"
 
     def body(self) -> ComposeResult:
-        with RadioSet(compact=True, id="formats"):
+        with ChoiceRow(compact=True, id="formats"):
             for name, (_, label) in FORMATS.items():
                 yield MarkedButton(label, value=name == self._format, name=name)
         yield LineField(f"{self._folder}/", placeholder="Folder", compact=True)
@@ -41,6 +42,7 @@ class SaveSeveral(Dialog[Saving]):
         self._format = event.pressed.name or "markdown"
 
     @on(Input.Submitted)
+    @on(ChoiceRow.Accepted)
     @on(Button.Pressed, "#save")
     def _accept(self) -> None:
         target = target_of(self.query_one(Input).value)

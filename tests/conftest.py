@@ -45,6 +45,11 @@ SHARE_A_PROCESS = (
 gc.disable()  # Imports and the collection of tests make millions of objects, and hardly any garbage.
 _USER_ENVIRON = dict(os.environ)
 _USER_MODELS = find_paths(_USER_ENVIRON).models_dir
+_TAKEN_AWAY = [
+    *(name for name in _USER_ENVIRON if name.startswith(("TTCHAT_", "HF_", "HUGGING"))),
+    *("COLUMNS", "LINES"),  # pytest's readline exports those of the terminal that runs the tests
+]
+_OF_PYTEST = "PYTEST_CURRENT_TEST"
 _SCOPES = ("CONFIG", "DATA", "CACHE", "STATE")
 _NUMBERS = itertools.count()
 ROOM_FOR_FILES = 4 << 30
@@ -103,37 +108,44 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
+@pytest.fixture(scope="session")
+def tests_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folders of this process's tests."""
+    return tmp_path_factory.mktemp("tests")
+
+
 @pytest.fixture
-def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tmp_path(tests_folder: Path) -> Path:
     """A folder of the test's own. pytest's own fixture looks for a free number among the folders of all tests before it."""
-    return tmp_path_factory.mktemp(f"test-{next(_NUMBERS)}", numbered=False)
+    folder = tests_folder / f"test-{next(_NUMBERS)}"
+    os.mkdir(folder)
+    return folder
 
 
 @pytest.fixture(autouse=True)
-def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def own_folders(tmp_path: Path) -> Iterator[Path]:
     """Take the user's settings away: TTCHAT_*, XDG and Hugging Face variables point below `tmp_path` or are gone.
 
     The four folders of the app are `tmp_path/{config,data,cache,state}`; the fixture's value is `tmp_path`. What a test
     leaves in the environment (an engine in this process sets what its libraries read) is gone after it.
     """
-    before = dict(os.environ)
-    for name in _USER_ENVIRON:
-        if name.startswith(("TTCHAT_", "HF_", "HUGGING")):
-            monkeypatch.delenv(name)
+    environ, before = os.environ, dict(os.environ)
+    for name in _TAKEN_AWAY:
+        environ.pop(name, None)
     for scope in _SCOPES:
-        monkeypatch.setenv(f"TTCHAT_{scope}_DIR", str(tmp_path / scope.lower()))
-        monkeypatch.setenv(f"XDG_{scope}_HOME", str(tmp_path / "xdg" / scope.lower()))
-    for name in ("COLUMNS", "LINES"):  # pytest's readline exports those of the terminal that runs the tests
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "huggingface"))
-    monkeypatch.setenv(
-        "COLORTERM", "truecolor"
-    )  # How many colours there are must not hang on who runs the tests.
+        environ[f"TTCHAT_{scope}_DIR"] = f"{tmp_path}/{scope.lower()}"
+        environ[f"XDG_{scope}_HOME"] = f"{tmp_path}/xdg/{scope.lower()}"
+    environ["HF_HOME"] = f"{tmp_path}/huggingface"
+    environ["COLORTERM"] = "truecolor"  # How many colours there are must not hang on who runs the tests.
     yield tmp_path
-    monkeypatch.undo()
-    if dict(os.environ) != before:
-        os.environ.clear()
-        os.environ.update(before)
+    for name, value in dict(environ).items():
+        if before.get(name) != value and name != _OF_PYTEST:
+            if name in before:
+                environ[name] = before[name]
+            else:
+                del environ[name]
+    for name in before.keys() - environ.keys():
+        environ[name] = before[name]
 
 
 @pytest.fixture(scope="session")

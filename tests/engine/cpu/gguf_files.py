@@ -15,8 +15,12 @@ from ttchat_tui.engine.cpu.checkpoints.safetensors_file import SafetensorsFolder
 
 _NAMES = {"embed": "token_embd", "norm": "output_norm", "head": "output", "o": "attn_output", "gate": "ffn_gate",
           "up": "ffn_up", "down": "ffn_down", "q": "attn_q", "k": "attn_k", "v": "attn_v", "attn_norm": "attn_norm",
-          "ffn_norm": "ffn_norm", "q_norm": "attn_q_norm", "k_norm": "attn_k_norm"}  # fmt: skip
-_ARCHITECTURES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
+          "ffn_norm": "ffn_norm", "q_norm": "attn_q_norm", "k_norm": "attn_k_norm", "qkv": "attn_qkv",
+          "attn_post_norm": "post_attention_norm", "ffn_post_norm": "post_ffw_norm",
+          "router": "ffn_gate_inp"}  # fmt: skip
+_JOINED = {"phi3": {"attn_qkv": ("attn_q", "attn_k", "attn_v"), "ffn_up": ("ffn_gate", "ffn_up")},
+           "glm4": {"ffn_up": ("ffn_gate", "ffn_up")}}  # fmt: skip
+"""By architecture: tensors of which the converter writes one."""
 
 
 def permuted(weight: NDArray[Any], heads: int) -> NDArray[Any]:
@@ -34,8 +38,7 @@ def write_gguf(
     """A tiny model in float32, its matrices in another type if one is named; `fields` are further numbers or strings, with `__` for the dots of their keys."""
     checkpoint = SafetensorsFolder(folder)
     config = checkpoint.config
-    architecture = _ARCHITECTURES[config.family]
-    writer = gguf.GGUFWriter(path, architecture)
+    writer = gguf.GGUFWriter(path, _architecture(config))
     _write_config(writer, config)
     writer.add_token_list(["a", "b"])
     for key, value in fields.items():
@@ -44,24 +47,60 @@ def write_gguf(
             writer.add_string(name, value)
         else:
             writer.add_float32(name, value)
-    for name in checkpoint.names:
-        *layer, part = name.split(".")
-        weight = checkpoint.tensor(name)
-        if architecture == "llama" and part in ("q", "k", "q_bias", "k_bias"):
-            weight = permuted(weight, config.heads if part[0] == "q" else config.kv_heads)
-        base, bias, _ = part.partition("_bias")
-        full = f"{_NAMES[base]}.{'bias' if bias else 'weight'}"
-        place = f"blk.{layer[1]}.{full}" if layer else full
-        if matrices is not None and weight.ndim == 2:
-            writer.add_tensor(place, gguf.quants.quantize(weight, matrices), raw_dtype=matrices)
+    for name, weight in _tensors(checkpoint).items():
+        if matrices is not None and weight.ndim > 1 and "ffn_gate_inp" not in name:
+            writer.add_tensor(name, gguf.quants.quantize(weight, matrices), raw_dtype=matrices)
         else:
-            writer.add_tensor(place, weight)
-    if config.rope_scaling is not None and config.rope_scaling.kind == "llama3":
-        writer.add_tensor("rope_freqs.weight", llama3_factors(config))
+            writer.add_tensor(name, weight)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def _tensors(checkpoint: SafetensorsFolder) -> dict[str, NDArray[np.float32]]:
+    """By the converter's names."""
+    config, traits = checkpoint.config, checkpoint.config.traits
+    found: dict[str, NDArray[np.float32]] = {}
+    experts: dict[str, list[NDArray[np.float32]]] = {}
+    for name in checkpoint.names:
+        *layer, part = name.split(".")
+        weight = checkpoint.tensor(name)
+        base, bias, _ = part.partition("_bias")
+        if base in ("q", "k") and (traits.has_pairs_in_gguf or traits.has_pairs):
+            heads = config.heads if base == "q" else config.kv_heads
+            by_head = weight.reshape(heads, config.head_size, *weight.shape[1:])
+            turning, still = np.split(by_head, [config.rotary_size or config.head_size], axis=1)
+            turning = permuted(turning.reshape(-1, *weight.shape[1:]), heads).reshape(turning.shape)
+            weight = np.concatenate((turning, still), axis=1).reshape(weight.shape)
+        full = f"{_NAMES[base]}.{'bias' if bias else 'weight'}"
+        if "experts" in layer:
+            experts.setdefault(f"blk.{layer[1]}.{_NAMES[base]}_exps.weight", []).append(weight)
+        else:
+            found[f"blk.{layer[1]}.{full}" if layer else full] = weight
+    found |= {name: np.stack(parts) for name, parts in experts.items()}
+    for index in range(config.layers):
+        for joined, parts in _JOINED.get(_architecture(config), {}).items():
+            names = [f"blk.{index}.{part}.weight" for part in parts]
+            found[f"blk.{index}.{joined}.weight"] = np.concatenate([found.pop(name) for name in names])
+    return found | _rope_factors(config)
+
+
+def _rope_factors(config: ModelConfig) -> dict[str, NDArray[np.float32]]:
+    scaling = config.rope_scaling
+    if scaling is None or scaling.kind not in ("llama3", "longrope"):
+        return {}
+    if scaling.kind == "llama3":
+        return {"rope_freqs.weight": llama3_factors(config)}
+    return {
+        "rope_factors_short.weight": np.float32(scaling.short_factors),
+        "rope_factors_long.weight": np.float32(scaling.long_factors),
+    }
+
+
+def _architecture(config: ModelConfig) -> str:
+    """Mistral and Mixtral are llamas."""
+    return config.traits.architectures[0] if config.traits.architectures else "llama"
 
 
 def _write_config(writer: gguf.GGUFWriter, config: ModelConfig) -> None:
@@ -77,9 +116,54 @@ def _write_config(writer: gguf.GGUFWriter, config: ModelConfig) -> None:
     writer.add_rope_freq_base(config.rope_theta)
     if config.sliding_window:
         writer.add_sliding_window(config.sliding_window)
-    if config.rope_scaling is not None and config.rope_scaling.kind == "linear":
-        writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
-        writer.add_rope_scaling_factor(config.rope_scaling.factor)
+        if config.traits.full_every:
+            writer.add_sliding_window_pattern(config.sliding_layers)
+    if config.local_rope_theta and config.traits.local_theta:
+        writer.add_rope_freq_base_swa(config.local_rope_theta)
+    if config.rotary_size:
+        writer.add_rope_dimension_count(config.rotary_size)
+    if config.routing is not None:
+        writer.add_expert_count(config.routing.experts)
+        writer.add_expert_used_count(config.routing.used)
+        writer.add_expert_feed_forward_length(config.routing.ffn_size)
+    _write_scales(writer, config)
+    _write_rope(writer, config)
+
+
+def _write_scales(writer: gguf.GGUFWriter, config: ModelConfig) -> None:
+    """As the converters of Granite, Gemma 2 and Ministral 3 do."""
+    if config.family == "granite":
+        writer.add_embedding_scale(config.embedding_scale)
+        writer.add_residual_scale(config.residual_scale)
+        writer.add_attention_scale(config.attention_scale)
+        writer.add_logit_scale(1.0 / config.logit_scale)
+    if config.score_cap:
+        writer.add_attn_logit_softcapping(config.score_cap)
+    if config.logit_cap:
+        writer.add_final_logit_softcapping(config.logit_cap)
+    if config.query_growth:
+        writer.add_attn_temperature_scale(config.query_growth)
+
+
+def _write_rope(writer: gguf.GGUFWriter, config: ModelConfig) -> None:
+    scaling = config.rope_scaling
+    if scaling is None:
+        return
+    match scaling.kind:
+        case "linear":
+            writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+            writer.add_rope_scaling_factor(scaling.factor)
+        case "yarn":
+            writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+            writer.add_rope_scaling_factor(scaling.factor)
+            writer.add_rope_scaling_orig_ctx_len(scaling.original_context)
+            if scaling.magnitude == 1.0:  # mscale and mscale_all_dim are 1.
+                writer.add_rope_scaling_yarn_log_mul(1.0)
+        case "longrope":  # The type is not written.
+            writer.add_rope_scaling_orig_ctx_len(scaling.original_context)
+            writer.add_rope_scaling_attn_factors(scaling.magnitude)
+        case "llama3":
+            pass
 
 
 def llama3_factors(config: ModelConfig) -> np.ndarray:

@@ -18,7 +18,7 @@ from ttchat_tui.engine.cpu.checkpoints.checkpoint import Checkpoint
 from ttchat_tui.engine.cpu.checkpoints.gguf_file import GgufFile
 from ttchat_tui.engine.cpu.checkpoints.safetensors_file import SafetensorsFolder
 from ttchat_tui.engine.cpu.forward.model import DecoderModel
-from ttchat_tui.engine.cpu.forward.rope import RopeTable, rope_frequencies
+from ttchat_tui.engine.cpu.forward.rope import RopeTable
 from ttchat_tui.engine.cpu.stepper import TorchStepper
 from ttchat_tui.engine.cpu.weights.precision import WeightFormat, WeightPlan
 from ttchat_tui.engine.cpu.weights.weights import convert_weights
@@ -38,7 +38,7 @@ def stepper_of(model: Path, precision: WeightFormat = "fp32", chunk: int = 256) 
     weights = convert_weights(
         checkpoint, WeightPlan(format=precision, rest="f16"), lambda _done, _total: None
     )
-    rope = RopeTable(rope_frequencies(checkpoint.config, checkpoint.rope_factors))
+    rope = RopeTable(checkpoint.config, checkpoint.rope_factors)
     return TorchStepper(DecoderModel(checkpoint.config, weights, rope), chunk)
 
 

@@ -14,7 +14,7 @@ from tests.engine.cpu.naive_forward import RandomCheckpoint, naive_logits
 from tests.size import sized
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig, RopeScaling
 from ttchat_tui.engine.cpu.forward.model import DecoderModel
-from ttchat_tui.engine.cpu.forward.rope import RopeTable, rope_frequencies
+from ttchat_tui.engine.cpu.forward.rope import RopeTable
 from ttchat_tui.engine.cpu.weights.precision import WeightPlan
 from ttchat_tui.engine.cpu.weights.weights import convert_weights
 
@@ -59,7 +59,7 @@ def checkpoints(draw: st.DrawFn) -> RandomCheckpoint:
 
 def model_of(checkpoint: RandomCheckpoint) -> DecoderModel:
     weights = convert_weights(checkpoint, WeightPlan(format="fp32"), lambda _done, _total: None)
-    return DecoderModel(checkpoint.config, weights, RopeTable(rope_frequencies(checkpoint.config, None)))
+    return DecoderModel(checkpoint.config, weights, RopeTable(checkpoint.config))
 
 
 @settings(max_examples=sized(33, 1000), deadline=None)

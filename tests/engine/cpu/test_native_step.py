@@ -17,7 +17,7 @@ from tests.engine.cpu.tiny_models import VOCAB, random_model, save
 from ttchat_tui.engine.cpu.checkpoints.gguf_file import GgufFile
 from ttchat_tui.engine.cpu.checkpoints.safetensors_file import SafetensorsFolder
 from ttchat_tui.engine.cpu.forward.model import DecoderModel
-from ttchat_tui.engine.cpu.forward.rope import RopeTable, rope_frequencies
+from ttchat_tui.engine.cpu.forward.rope import RopeTable
 from ttchat_tui.engine.cpu.native.library import MAX_ROWS, Library
 from ttchat_tui.engine.cpu.stepper import TorchStepper
 from ttchat_tui.engine.cpu.weights.int4_blocks import CENTRE, GROUP
@@ -91,9 +91,7 @@ def stepper_of_8_bits(file: Path, library: Library) -> TorchStepper:
     plan = plan_weights("auto", {"f16"}, stored_bits=checkpoint.stored_bits, has_native=True)
     assert plan.format == "int8"
     weights = convert_weights(checkpoint, plan, lambda _done, _total: None, library)
-    model = DecoderModel(
-        checkpoint.config, weights, RopeTable(rope_frequencies(checkpoint.config, None)), library
-    )
+    model = DecoderModel(checkpoint.config, weights, RopeTable(checkpoint.config), library)
     assert model.native is not None
     return TorchStepper(model)
 
@@ -104,9 +102,7 @@ def stepper_of(folder: Path, library: Library | None, chunk: int = 256) -> Torch
         format="int4", rest="f16", requantize=True, is_native=library is not None, rounded="int4"
     )
     weights = convert_weights(checkpoint, plan, lambda _done, _total: None, library)
-    model = DecoderModel(
-        checkpoint.config, weights, RopeTable(rope_frequencies(checkpoint.config, None)), library
-    )
+    model = DecoderModel(checkpoint.config, weights, RopeTable(checkpoint.config), library)
     assert (model.native is None) == (library is None)
     return TorchStepper(model, chunk)
 
@@ -214,8 +210,6 @@ def test_a_model_whose_shape_does_not_fit_runs_on_the_other_kernels(tmp_path: Pa
     library = kernel()
     plan = WeightPlan(format="int4", rest="f16", is_native=True, rounded="int4")
     weights = convert_weights(checkpoint, plan, lambda _done, _total: None, library)
-    model = DecoderModel(
-        checkpoint.config, weights, RopeTable(rope_frequencies(checkpoint.config, None)), library
-    )
+    model = DecoderModel(checkpoint.config, weights, RopeTable(checkpoint.config), library)
     assert model.native is None
     assert TorchStepper(model).prefill([1, 2, 3], go_on).shape == (VOCAB,)

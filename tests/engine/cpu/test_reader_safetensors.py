@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from tests.engine.cpu.tiny_models import CHATML, build, save
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import RopeScaling
-from ttchat_tui.engine.cpu.checkpoints.safetensors_file import SafetensorsFolder, read_config, why_not_own
+from ttchat_tui.engine.cpu.checkpoints.hf_config import read_config, why_not_own
+from ttchat_tui.engine.cpu.checkpoints.safetensors_file import SafetensorsFolder
 from ttchat_tui.engine.text.tokenizer_folder import template_from_folder, tokenizer_from_folder
 
 BASE: dict[str, Any] = {

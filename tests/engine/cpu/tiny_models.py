@@ -28,6 +28,61 @@ _LLAMA3 = {
 _STRETCHED = {"rope_theta": 500.0, "factor": 4.0, "original_max_position_embeddings": 64}
 
 
+_SMALL: dict[str, Any] = {
+    "vocab_size": VOCAB, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 256, "pad_token_id": 0, "bos_token_id": 256,
+    "eos_token_id": 258,
+}  # fmt: skip
+_LONGROPE = {
+    "rope_type": "longrope", "rope_theta": 500.0, "original_max_position_embeddings": 32,
+    "short_factor": [1.0, 1.1, 1.3, 1.7], "long_factor": [1.5, 2.0, 4.0, 8.0],
+}  # fmt: skip
+_YARN = {
+    "rope_type": "yarn", "rope_theta": 500.0, "factor": 8.0, "original_max_position_embeddings": 32,
+    "mscale": 1.0, "mscale_all_dim": 1.0, "llama_4_scaling_beta": 0.4,
+}  # fmt: skip
+_SLIDING = {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": 7}
+_BOTH_ROPES = {"sliding_attention": {"rope_type": "default", "rope_theta": 50.0}}
+DESCRIBED: dict[str, tuple[str, dict[str, Any]]] = {
+    "gemma": ("Gemma", {"hidden_act": "gelu_pytorch_tanh"}),
+    "gemma2": ("Gemma2", {**_SLIDING, "query_pre_attn_scalar": 16, "attn_logit_softcapping": 2.0,
+                          "final_logit_softcapping": 3.0}),
+    "gemma3": ("Gemma3Text", {**_SLIDING, "query_pre_attn_scalar": 16, "rope_parameters": {
+        **_BOTH_ROPES, "full_attention": {"rope_type": "linear", "rope_theta": 5e3, "factor": 8.0}}}),
+    "phi3": ("Phi3", {"sliding_window": 20}),
+    "phi4-mini": ("Phi3", {"rope_parameters": {**_LONGROPE, "partial_rotary_factor": 0.5},
+                           "original_max_position_embeddings": 32, "tie_word_embeddings": True}),
+    "granite": ("Granite", {"embedding_multiplier": 6.0, "residual_multiplier": 0.4, "attention_multiplier": 0.2,
+                            "logits_scaling": 0.5}),
+    "olmo2": ("Olmo2", {}),
+    "olmo3": ("Olmo3", {**_SLIDING, "rope_parameters": {
+        "sliding_attention": {"rope_type": "default", "rope_theta": 500.0},
+        "full_attention": {"rope_type": "yarn", "rope_theta": 500.0, "factor": 8.0,
+                           "original_max_position_embeddings": 32}}}),
+    "smollm3": ("SmolLM3", {"no_rope_layers": [1, 1, 1, 0], "num_hidden_layers": 4}),
+    "glm4": ("Glm4", {"rope_parameters": {"rope_type": "default", "rope_theta": 500.0, "partial_rotary_factor": 0.5}}),
+    "ministral3": ("Ministral3", {"rope_parameters": _YARN}),
+    "exaone4": ("Exaone4", {**_SLIDING, "rope_parameters": {
+        "rope_type": "llama3", "rope_theta": 500.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 64}}),
+    "qwen3-moe": ("Qwen3Moe", {"num_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 32,
+                               "norm_topk_prob": True}),
+    "mixtral": ("Mixtral", {"num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": 20}),
+    "qwen2-yarn": ("Qwen2", {"rope_parameters": {"rope_type": "yarn", "rope_theta": 500.0, "factor": 4.0,
+                                                 "original_max_position_embeddings": 64}}),
+    "llama-mlp-bias": ("Llama", {"mlp_bias": True, "attention_bias": True}),
+}  # fmt: skip
+"""One of each family in `families.py` but for the four of `build`: transformers' name, and its configuration."""
+
+
+def described(name: str, **shape: Any) -> Any:
+    """A model of `DESCRIBED`; `shape` are other sizes."""
+    torch.manual_seed(5)
+    family, config = DESCRIBED[name]
+    settings = from_transformers(f"{family}Config")(**{**_SMALL, **config, **shape})
+    return randomised(from_transformers(f"{family.removesuffix('Text')}ForCausalLM")(settings))
+
+
 def random_model(family: str, **config: Any) -> Any:
     """A causal language model of "Llama", "Qwen2"… with random weights."""
     settings = from_transformers(f"{family}Config")(**config)
@@ -71,6 +126,10 @@ def build(name: str) -> Any:
             )
         case _:
             raise ValueError(name)
+    return randomised(model)
+
+
+def randomised(model: Any) -> Any:
     with torch.no_grad():
         for weight in model.parameters():  # Norms and biases are born as ones and zeros, which hide mistakes.
             weight.add_(torch.randn_like(weight) * (0.2 if weight.dim() == 1 else 0.1))

@@ -18,12 +18,10 @@ from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import Checkpoint
 from ttchat_tui.engine.cpu.checkpoints.gguf_file import GgufFile
-from ttchat_tui.engine.cpu.checkpoints.safetensors_file import (
-    SafetensorsFolder,
-    why_not_own,
-)
+from ttchat_tui.engine.cpu.checkpoints.hf_config import why_not_own
+from ttchat_tui.engine.cpu.checkpoints.safetensors_file import SafetensorsFolder
 from ttchat_tui.engine.cpu.forward.model import DecoderModel
-from ttchat_tui.engine.cpu.forward.rope import RopeTable, rope_frequencies
+from ttchat_tui.engine.cpu.forward.rope import RopeTable
 from ttchat_tui.engine.cpu.native import build, library
 from ttchat_tui.engine.cpu.native.library import Library
 from ttchat_tui.engine.cpu.native.self_check import is_correct
@@ -223,7 +221,7 @@ def _load_own(
     )
     check_memory(needed_bytes(config, plan), available)
     plan = with_prefill_copy(plan, options.prefill_copy, kernels, config, available)
-    rope = RopeTable(rope_frequencies(config, checkpoint.rope_factors))
+    rope = RopeTable(config, checkpoint.rope_factors)
     weights = convert_weights(checkpoint, plan, _steps(report, "convert", "layers"), compiled)
     return _ColdModel(
         stepper=TorchStepper(DecoderModel(config, weights, rope, compiled)),

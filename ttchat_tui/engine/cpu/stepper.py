@@ -50,6 +50,7 @@ class TorchStepper(Stepper, BatchStepper):
             self._ids.extend(self._forked.ids[row])
         self._keep(known)
         total = len(ids)
+        self._cache.is_long = self._model.config.is_long(total)
         # If several rows are computed in another way than one, the last id is computed alone. A prompt that is cached
         # except for its last id must give the same logits, so that the same seed gives the same reply.
         together = total - 1 if self._model.rounds_activations else total
@@ -64,6 +65,7 @@ class TorchStepper(Stepper, BatchStepper):
                 return self._logits(hidden)
 
     def step(self, token_id: int) -> NDArray[np.float32]:
+        self._prepare(1)
         return self._logits(self._forward((token_id,)))
 
     def step_many(self, ids: Sequence[int]) -> NDArray[np.float32]:
@@ -71,6 +73,11 @@ class TorchStepper(Stepper, BatchStepper):
 
         Up to `WeightPlan.draft_rows` ids give the same logits as one `step` each.
         """
+        if self._model.config.is_long(len(self._ids) + 1) != self._model.config.is_long(
+            len(self._ids) + len(ids)
+        ):
+            return np.stack([self.step(token_id).copy() for token_id in ids])
+        self._prepare(len(ids))
         logits: Any = self._model.logits(self._forward(ids)).numpy()
         return logits
 
@@ -113,6 +120,8 @@ class TorchStepper(Stepper, BatchStepper):
 
     def _longest(self, ids: Sequence[int]) -> tuple[int | None, int]:
         """The row of the last batch that holds most leading ids, and how many. None is the cache itself."""
+        if self._has_other_turns(len(ids)):
+            return None, 0
         row, known = None, common_prefix(self._ids, ids)
         if self._forked is not None and known == len(self._ids):
             for number, tail in enumerate(self._forked.ids):
@@ -125,6 +134,20 @@ class TorchStepper(Stepper, BatchStepper):
         self._forked = None
         del self._ids[length:]
         self._cache.length = length
+
+    def _has_other_turns(self, length: int) -> bool:
+        """Whether the cached keys are rotated otherwise than those of a conversation of `length` positions (LongRoPE)."""
+        return self._cache.is_long != self._model.config.is_long(length)
+
+    def _prepare(self, rows: int) -> None:
+        """Make the cache fit for `rows` more positions: when the conversation becomes long, or short again, its keys change."""
+        held = list(self._ids)
+        if not self._has_other_turns(len(held) + rows):
+            return
+        self._keep(0)
+        self._cache.is_long = not self._cache.is_long
+        for start in range(0, len(held), self._chunk):
+            self._forward(held[start : start + self._chunk])
 
     def _forward(self, ids: Sequence[int]) -> torch.Tensor:
         self._forked = None

@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from ttchat_tui.engine.base import ModelLoadError
+from ttchat_tui.engine.cpu.checkpoints.ggml_types import GGML_TYPES
 
 _SCALARS: Final = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 """GGUF value type → struct code."""
@@ -35,6 +36,21 @@ class TensorEntry(msgspec.Struct, frozen=True):
     @property
     def elements(self) -> int:
         return math.prod(self.shape)
+
+    def part(self, first: int, rows: int) -> TensorEntry:
+        """A run of its rows, those of three dimensions counted through; all if `rows` is 0.
+
+        Raises:
+            ModelLoadError: its type is unknown.
+        """
+        if not rows:
+            return self
+        kind = GGML_TYPES.get(self.type_id)
+        if kind is None:
+            raise ModelLoadError(f"The tensor {self.name!r} has the unknown GGML type {self.type_id}.")
+        rest = self.shape[-1:] if len(self.shape) > 1 else ()
+        row_bytes = math.prod(rest) // kind.weights * kind.size
+        return TensorEntry(self.name, (rows, *rest), self.type_id, self.offset + first * row_bytes)
 
 
 class GgufContainer:

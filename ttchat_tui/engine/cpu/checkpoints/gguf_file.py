@@ -6,34 +6,20 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import re
 from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ttchat_tui.engine.base import ModelLoadError
-from ttchat_tui.engine.cpu.checkpoints.checkpoint import (
-    FAMILIES,
-    Family,
-    ModelConfig,
-    RawTensor,
-    RopeScaling,
-)
+from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig, RawTensor
+from ttchat_tui.engine.cpu.checkpoints.gguf_config import GgufConfig
 from ttchat_tui.engine.cpu.checkpoints.gguf_container import GgufContainer, TensorEntry
-from ttchat_tui.engine.cpu.checkpoints.gguf_rules import (
-    CURE,
-    DAMAGED,
-    Shape,
-    check_keys,
-    check_kind,
-    check_tensors,
-    shown,
-)
+from ttchat_tui.engine.cpu.checkpoints.gguf_rules import DAMAGED, check_keys, check_kind, check_tensors
 from ttchat_tui.engine.cpu.checkpoints.gguf_tensors import (
     holds_int4,
     is_quantized,
@@ -42,6 +28,7 @@ from ttchat_tui.engine.cpu.checkpoints.gguf_tensors import (
     read_tensor,
     release,
 )
+from ttchat_tui.engine.cpu.checkpoints.parts import half_split_rows, parts_by_name
 from ttchat_tui.engine.cpu.weights.int4_blocks import Int4Blocks
 from ttchat_tui.engine.text.template import TemplateData
 from ttchat_tui.engine.text.tokenizer_gguf import template_from_gguf
@@ -63,8 +50,25 @@ _LAYER: Final = {
     "ffn_gate.weight": "gate",
     "ffn_up.weight": "up",
     "ffn_down.weight": "down",
+    "ffn_gate.bias": "gate_bias",
+    "ffn_up.bias": "up_bias",
+    "ffn_down.bias": "down_bias",
+    "attn_qkv.weight": "qkv",
+    "attn_qkv.bias": "qkv_bias",
+    "post_attention_norm.weight": "attn_post_norm",
+    "post_ffw_norm.weight": "ffn_post_norm",
+    "ffn_gate_inp.weight": "router",
+    "ffn_gate_exps.weight": "experts.gate",
+    "ffn_up_exps.weight": "experts.up",
+    "ffn_gate_up_exps.weight": "experts.gate_up",
+    "ffn_down_exps.weight": "experts.down",
 }
-_IGNORED: Final = frozenset({"rope_freqs.weight"})
+_EXPERT: Final = re.compile(r"ffn_(gate|up|down)\.(\d+)\.weight")
+"""Files of Mixtral of before April 2024 have a tensor for each expert."""
+_ROPE_FREQS: Final = "rope_freqs.weight"
+_SHORT_FACTORS: Final = "rope_factors_short.weight"
+_LONG_FACTORS: Final = "rope_factors_long.weight"
+_IGNORED: Final = frozenset({_ROPE_FREQS, _SHORT_FACTORS, _LONG_FACTORS})
 _SAMPLING: Final = {
     "general.sampling.temp": "temperature",
     "general.sampling.top_k": "top_k",
@@ -76,7 +80,7 @@ _SAMPLING: Final = {
 
 
 class GgufFile:
-    """A `Checkpoint`. llama.cpp writes SmolLM2, Llama and Mistral as architecture `llama`."""
+    """A `Checkpoint`. llama.cpp writes SmolLM2, Llama, Mistral and Mixtral as architecture `llama`."""
 
     def __init__(self, path: Path) -> None:
         """
@@ -85,8 +89,13 @@ class GgufFile:
         """
         self._file = GgufContainer(path)
         self.metadata: Mapping[str, Any] = self._file.metadata
-        self._entries = {canonical_name(name): name for name in self._file.tensors if name not in _IGNORED}
-        self.config = self._read_config()
+        names = {canonical_name(name): name for name in self._file.tensors if name not in _IGNORED}
+        self.config = self._read_config(names)
+        names = {_joined(name, names): tensor for name, tensor in names.items()}
+        self._entries = {
+            name: self._file.tensors[part.tensor].part(part.first, part.rows)
+            for name, part in parts_by_name(names, self.config).items()
+        }
 
     @property
     def names(self) -> Collection[str]:
@@ -94,8 +103,7 @@ class GgufFile:
 
     @property
     def rope_factors(self) -> NDArray[np.float32] | None:
-        entry = self._file.tensors.get("rope_freqs.weight")
-        return None if entry is None else read_tensor(self._file.data, entry)
+        return self._vector(_ROPE_FREQS)
 
     @property
     def generation_config(self) -> Mapping[str, Any]:
@@ -115,14 +123,14 @@ class GgufFile:
     def tensor(self, name: str) -> NDArray[np.float32]:
         weight = read_tensor(self._file.data, self._entry(name))
         heads = self._permuted_heads(name)
-        return half_split_rows(weight, heads) if heads else weight
+        return half_split_rows(weight, heads, self.config.rotary_size) if heads else weight
 
     def int4_blocks(self, name: str) -> Int4Blocks | None:
         blocks = read_int4(self._file.data, self._entry(name))
         heads = self._permuted_heads(name)
         if blocks is None or not heads:
             return blocks
-        return blocks.map_rows(partial(half_split_rows, heads=heads))
+        return blocks.map_rows(partial(half_split_rows, heads=heads, rotary_size=self.config.rotary_size))
 
     def raw(self, name: str) -> RawTensor:
         return read_raw(self._file.data, self._entry(name), self._permuted_heads(name))
@@ -135,125 +143,62 @@ class GgufFile:
             self._file.data.close()
 
     def _permuted_heads(self, name: str) -> int:
-        """The number of heads in which llama.cpp's converter permuted the rows of this weight; 0 if it did not."""
-        part = name.rpartition(".")[2]
-        if self._arch != "llama" or part not in ("q", "k", "q_bias", "k_bias"):
+        """The number of heads in which the rows of this weight are in pair order; 0 if they are not."""
+        part, traits = name.rpartition(".")[2], self.config.traits
+        if not (traits.has_pairs or traits.has_pairs_in_gguf) or part not in ("q", "k", "q_bias", "k_bias"):
             return 0
         return self.config.heads if part[0] == "q" else self.config.kv_heads
 
     def _entry(self, name: str) -> TensorEntry:
         if name not in self._entries:
             raise ModelLoadError(f"The GGUF file has no tensor {file_name(name)}.", DAMAGED)
-        return self._file.tensors[self._entries[name]]
+        return self._entries[name]
 
-    @property
-    def _arch(self) -> str:
-        return str(self.metadata.get("general.architecture", ""))
+    def _vector(self, tensor: str) -> NDArray[np.float32] | None:
+        entry = self._file.tensors.get(tensor)
+        return None if entry is None else read_tensor(self._file.data, entry)
 
-    def _read_config(self) -> ModelConfig:
+    def _read_config(self, names: Mapping[str, str]) -> ModelConfig:
         check_kind(self.metadata)
-        if self._arch not in FAMILIES:
-            raise ModelLoadError(
-                f"GGUF files of architecture {self._arch!r} are not supported; llama, qwen2 and qwen3 are.",
-                CURE,
-            )
+        fields = GgufConfig(self.metadata)
         if not self._file.tensors:
             raise ModelLoadError("The GGUF file has no weights, only metadata.", DAMAGED)
-        heads, hidden = self._count("attention.head_count"), self._count("embedding_length")
-        config = ModelConfig(
-            family=cast(Family, self._arch),
-            hidden_size=hidden,
-            ffn_size=self._count("feed_forward_length"),
-            layers=self._count("block_count"),
-            heads=heads,
-            kv_heads=self._count("attention.head_count_kv", heads),
-            head_size=self._count("attention.key_length", hidden // heads),
-            vocab_size=(*self._entry("embed").shape, 0)[0],
-            context_length=self._count("context_length"),
-            norm_eps=self._number("attention.layer_norm_rms_epsilon"),
-            rope_theta=self._number("rope.freq_base", 10_000.0),
-            rope_scaling=self._rope_scaling(),
-            is_head_tied="head" not in self._entries,
-            sliding_window=int(self._number("attention.sliding_window", 0)),
+        if "embed" not in names:
+            raise ModelLoadError("The GGUF file has no tensor token_embd.weight.", DAMAGED)
+        config = fields.read(
+            (*self._file.tensors[names["embed"]].shape, 0)[0],
+            is_head_tied="head" not in names,
+            short_factors=self._vector(_SHORT_FACTORS),
+            long_factors=self._vector(_LONG_FACTORS),
+            has_rope_factors=_ROPE_FREQS in self._file.tensors,
         )
-        if config.heads % config.kv_heads:
-            raise self._unsupported("attention.head_count_kv", config.kv_heads)
-        if config.head_size % 2:
-            raise self._unsupported("attention.key_length", config.head_size)
-        if not config.rope_theta:
-            raise self._unsupported("rope.freq_base", config.rope_theta)
-        check_keys(self.metadata, self._arch)
-        shape = Shape(hidden, config.ffn_size, config.layers, heads, config.kv_heads, config.head_size)
-        shapes = {name: entry.shape for name, entry in self._file.tensors.items()}
-        check_tensors(shapes, shape, has_head_norms=self._arch == "qwen3")
+        check_keys(self.metadata, fields.architecture, fields.computed_keys)
+        check_tensors({name: entry.shape for name, entry in self._file.tensors.items()}, config)
         return config
-
-    def _rope_scaling(self) -> RopeScaling | None:
-        """As `load_hparams` of llama.cpp's llama-model.cpp: linear if no type is named, and an older key for the factor."""
-        kind = self.metadata.get(f"{self._arch}.rope.scaling.type", "linear")
-        factor = self._number("rope.scaling.factor", self._number("rope.scale_linear", 1.0)) or 1.0
-        if kind not in ("none", "linear", "yarn", "longrope"):
-            raise self._unsupported("rope.scaling.type", kind)
-        if kind == "none" or factor == 1.0:
-            return None
-        if kind != "linear":
-            raise self._unsupported("rope.scaling.type", kind)
-        if "rope_freqs.weight" in self._file.tensors:  # llama.cpp would apply both.
-            raise self._unsupported("rope.scaling.factor", factor)
-        return RopeScaling(kind="linear", factor=factor)
-
-    def _count(self, key: str, default: int | None = None) -> int:
-        """A number of things: at least one. Of an array with a value for each layer, the one that all have."""
-        value = self.metadata.get(f"{self._arch}.{key}", default)
-        if isinstance(value, list):
-            values = cast(list[Any], value)
-            if len(set(map(str, values))) != 1:
-                raise self._unsupported(key, values, ", which differs between layers and")
-            value = values[0]
-        if value is None or isinstance(value, bool) or not isinstance(value, int):
-            raise self._missing(key)
-        if value < 1:
-            raise self._unsupported(key, value)
-        return value
-
-    def _number(self, key: str, default: float | None = None) -> float:
-        """A finite number that is not negative."""
-        value = self.metadata.get(f"{self._arch}.{key}", default)
-        if value is None or isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise self._missing(key)
-        if not (math.isfinite(value) and value >= 0):
-            raise self._unsupported(key, value)
-        return value
-
-    def _missing(self, key: str) -> ModelLoadError:
-        return ModelLoadError(
-            f"{self._arch}.{key} is missing in the file's metadata, or is not a number.", DAMAGED
-        )
-
-    def _unsupported(self, key: str, value: Any, which: str = ", which") -> ModelLoadError:
-        return ModelLoadError(
-            f"The GGUF file has {self._arch}.{key} = {shown(value)}{which} is not supported.", CURE
-        )
 
 
 def canonical_name(name: str) -> str:
-    """llama.cpp's tensor name → the canonical name; unknown names are unchanged."""
+    """llama.cpp's tensor name → the canonical name, or that of a joined tensor; unknown names are unchanged."""
     if name in _TOP:
         return _TOP[name]
     match = re.fullmatch(r"blk\.(\d+)\.(.+)", name)
-    if match is None or match[2] not in _LAYER:
+    if match is None:
         return name
-    return f"layers.{match[1]}.{_LAYER[match[2]]}"
+    layer, rest = match.groups()
+    if expert := _EXPERT.fullmatch(rest):
+        return f"layers.{layer}.experts.{expert[2]}.{expert[1]}"
+    return f"layers.{layer}.{_LAYER[rest]}" if rest in _LAYER else name
 
 
 def file_name(name: str) -> str:
     """The canonical name → llama.cpp's."""
-    _, number, part = name.split(".") if name.startswith("layers.") else ("", "", name)
+    _, number, part = name.split(".", 2) if name.startswith("layers.") else ("", "", name)
     known = {ours: theirs for theirs, ours in (_LAYER if number else _TOP).items()}
-    return f"blk.{number}.{known[part]}" if number else known[part]
+    return f"blk.{number}.{known.get(part, part)}" if number else known[part]
 
 
-def half_split_rows(weight: NDArray[Any], heads: int) -> NDArray[Any]:
-    """Undo `LlamaModel.permute` of llama.cpp's converter: rotary pairs (2i, 2i+1) → (i, i + head_size / 2)."""
-    rest = weight.shape[1:]
-    return weight.reshape(heads, -1, 2, *rest).swapaxes(1, 2).reshape(weight.shape)
+def _joined(name: str, names: Mapping[str, str]) -> str:
+    """The canonical name, but `gate_up` for an `up` that has no gate beside it: both are in one tensor."""
+    layer, _, part = name.rpartition(".")
+    is_joined = part in ("up", "up_bias") and f"{layer}.gate" not in names
+    return f"{layer}.{part.replace('up', 'gate_up')}" if is_joined else name

@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, TypeAlias
 
 from ttchat_tui.engine.base import ModelLoadError
+from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig
 
 CURE: Final = "Use the model's safetensors folder instead: it runs through transformers. Or choose another GGUF file of the model."
 DAMAGED: Final = "Download the file again, or choose another GGUF file of the model."
@@ -29,20 +30,21 @@ COMPUTED: Final = frozenset(
         "feed_forward_length",
         "rope.freq_base",
         "rope.scale_linear",
+        "rope.scaling.attn_factor",
         "rope.scaling.factor",
+        "rope.scaling.original_context_length",
         "rope.scaling.type",
+        "rope.scaling.yarn_beta_fast",
+        "rope.scaling.yarn_beta_slow",
+        "rope.scaling.yarn_log_multiplier",
     }
 )
-"""Hyperparameters, without the architecture before them, that `gguf_file.py` reads. Further ones belong to a family."""
+"""Hyperparameters, without the architecture before them, that `gguf_config.py` reads. Further ones: `Family.gguf_keys`."""
 
 _WITHOUT_EFFECT: Final = frozenset(
     {
         "vocab_size",  # The embedding has as many rows as it has.
         "rope.scaling.finetuned",  # Read by llama.cpp and used nowhere.
-        "rope.scaling.original_context_length",  # This and the next two: for yarn and longrope, which are kinds of their own.
-        "rope.scaling.yarn_beta_fast",
-        "rope.scaling.yarn_beta_slow",
-        "rope.scaling.yarn_log_multiplier",
         "attention.relative_buckets_count",  # T5's.
     }
 )
@@ -80,7 +82,6 @@ _NEUTRAL: Final[Mapping[str, tuple[Any, ...]]] = {
     "residual_scale": (0, 1),
     "router_logit_softcapping": (0,),
     "rope.scaling.alpha": (0, 1),
-    "rope.scaling.attn_factor": (1,),
     "rope.scaling.yarn_attn_factor": (1,),
     "rope.scaling.yarn_ext_factor": (-1, 0),
     "swin_norm": (False,),
@@ -109,23 +110,12 @@ _ARCHITECTURES: Final = {
 _EMBEDDERS: Final = re.compile(r".*bert.*|.*-embed.*|gemma-embedding")
 """Architectures of llama.cpp's src/llama-arch.cpp that embed or rank texts."""
 
-_OPTIONAL: Final = frozenset({"attn_q.bias", "attn_k.bias", "attn_v.bias", "attn_output.bias"})
-_HEAD_NORMS: Final = ("attn_q_norm", "attn_k_norm")
-_TOP: Final = frozenset({"token_embd.weight", "output_norm.weight", "output.weight", "rope_freqs.weight"})
 _UNUSED: Final = re.compile(r"blk\.\d+\.(attn_rot_embd(\.weight)?|attn\.rotary_emb\.inv_freq)")
 """Rotary frequencies that follow from `rope.freq_base`: `MODEL_TENSOR_SKIP` of gguf-py; llama.cpp does not read them."""
-_LAYER: Final = re.compile(r"blk\.(\d+)\.(.+)")
-
-
-class Shape(NamedTuple):
-    """What the shapes of tensors follow from, in elements."""
-
-    hidden: int
-    ffn: int
-    layers: int
-    heads: int
-    kv_heads: int
-    head_size: int
+_WITH_BIAS: Final = frozenset(
+    {"attn_q", "attn_k", "attn_v", "attn_qkv", "attn_output", "ffn_gate", "ffn_up", "ffn_down"}
+)
+"""Matrices that may have one."""
 
 
 def check_kind(metadata: Mapping[str, Any]) -> None:
@@ -160,36 +150,29 @@ def check_keys(metadata: Mapping[str, Any], architecture: str, also_computed: Co
         raise ModelLoadError(f"The GGUF file has {key} = {shown(value)}, which is not supported.", CURE)
 
 
-def check_tensors(shapes: Mapping[str, tuple[int, ...]], shape: Shape, *, has_head_norms: bool) -> None:
+def check_tensors(shapes: Mapping[str, tuple[int, ...]], config: ModelConfig) -> None:
     """
     Args:
         shapes: of every tensor of the file, outputs first.
-        has_head_norms: each head of q and k has a norm (Qwen3).
     Raises:
         ModelLoadError: a tensor is missing, has another shape, or would not be read.
     """
-    expected = _expected_shapes(shape, has_head_norms)
-    for name in shapes:
-        if name in _TOP or name in expected or _UNUSED.fullmatch(name):
+    expected = _expected_shapes(config, shapes)
+    optional = _optional_shapes(config, shapes)
+    for name, found in shapes.items():
+        if _UNUSED.fullmatch(name):
             continue
-        layer = _LAYER.fullmatch(name)
-        if layer is not None and layer[2] in _OPTIONAL and int(layer[1]) < shape.layers:
-            continue
-        raise ModelLoadError(f"The GGUF file has the tensor {name}, which is not supported.", CURE)
-    for name, size in expected.items():
+        size = expected.get(name) or optional.get(name)
+        if size is None:
+            raise ModelLoadError(f"The GGUF file has the tensor {name}, which is not supported.", CURE)
+        if found != size:
+            raise ModelLoadError(
+                f"The tensor {name} has the shape {_times(found)}; the file's hyperparameters give {_times(size)}.",
+                CURE,
+            )
+    for name in expected:
         if name not in shapes:
             raise ModelLoadError(f"The GGUF file has no tensor {name}.", DAMAGED)
-        if size is not None and shapes[name] != size:
-            raise _wrong_shape(name, shapes[name], size)
-    outputs = {"attn_q.bias": shape.heads, "attn_k.bias": shape.kv_heads, "attn_v.bias": shape.kv_heads}
-    for name, found in shapes.items():
-        layer = _LAYER.fullmatch(name)
-        if layer is not None and layer[2] in _OPTIONAL:
-            heads = outputs.get(layer[2])
-            size = (shape.hidden,) if heads is None else (heads * shape.head_size,)
-            if found != size:
-                raise _wrong_shape(name, found, size)
-    _check_ends(shapes, shape)
 
 
 def shown(value: Any) -> str:
@@ -198,45 +181,68 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
-def _check_ends(shapes: Mapping[str, tuple[int, ...]], shape: Shape) -> None:
-    for name in ("token_embd.weight", "output_norm.weight"):
-        if name not in shapes:
-            raise ModelLoadError(f"The GGUF file has no tensor {name}.", DAMAGED)
-    rows = shapes["token_embd.weight"][0]
-    sizes = {
-        "token_embd.weight": (rows, shape.hidden),
-        "output_norm.weight": (shape.hidden,),
-        "output.weight": (rows, shape.hidden),
-        "rope_freqs.weight": (shape.head_size // 2,),
+Shapes: TypeAlias = dict[str, tuple[int, ...]]
+
+
+def _expected_shapes(config: ModelConfig, found: Collection[str]) -> Shapes:
+    """Of all tensors that must be there. Where a family may have a tensor or its parts, `found` decides."""
+    shapes: Shapes = {
+        "token_embd.weight": (config.vocab_size, config.hidden_size),
+        "output_norm.weight": (config.hidden_size,),
     }
+    for number in range(config.layers):
+        layer = _attention_shapes(config, f"blk.{number}.attn_qkv.weight" in found)
+        layer |= _ffn_shapes(config, lambda name, n=number: f"blk.{n}.{name}.weight" in found)
+        shapes |= {f"blk.{number}.{name}.weight": size for name, size in layer.items()}
+    return shapes
+
+
+def _attention_shapes(config: ModelConfig, is_joined: bool) -> Shapes:
+    hidden, traits = config.hidden_size, config.traits
+    q, kv = config.heads * config.head_size, config.kv_heads * config.head_size
+    shapes: Shapes = {"attn_output": (hidden, q)}
+    if is_joined:
+        shapes["attn_qkv"] = (q + 2 * kv, hidden)
+    else:
+        shapes |= {"attn_q": (q, hidden), "attn_k": (kv, hidden), "attn_v": (kv, hidden)}
+    if traits.norms != "after":
+        shapes |= {"attn_norm": (hidden,), "ffn_norm": (hidden,)}
+    if traits.norms != "before":
+        shapes |= {"post_attention_norm": (hidden,), "post_ffw_norm": (hidden,)}
+    if traits.qk_norm == "head":
+        shapes |= {"attn_q_norm": (config.head_size,), "attn_k_norm": (config.head_size,)}
+    elif traits.qk_norm == "whole":
+        shapes |= {"attn_q_norm": (q,), "attn_k_norm": (kv,)}
+    return shapes
+
+
+def _ffn_shapes(config: ModelConfig, has: Callable[[str], bool]) -> Shapes:
+    hidden, ffn, routing = config.hidden_size, config.ffn_size, config.routing
+    if routing is None:
+        if has("ffn_up") and not has("ffn_gate") and config.traits.has_joined_gate:
+            return {"ffn_up": (2 * ffn, hidden), "ffn_down": (hidden, ffn)}
+        return {"ffn_gate": (ffn, hidden), "ffn_up": (ffn, hidden), "ffn_down": (hidden, ffn)}
+    experts, ffn = routing.experts, routing.ffn_size
+    sizes: Shapes = {"ffn_gate": (ffn, hidden), "ffn_up": (ffn, hidden), "ffn_down": (hidden, ffn)}
+    shapes: Shapes = {"ffn_gate_inp": (experts, hidden)}
     for name, size in sizes.items():
-        if name in shapes and shapes[name] != size:
-            raise _wrong_shape(name, shapes[name], size)
+        if has(f"{name}.0"):
+            shapes |= {f"{name}.{number}": size for number in range(experts)}
+        else:
+            shapes[f"{name}_exps"] = (experts, *size)
+    return shapes
 
 
-def _expected_shapes(shape: Shape, has_head_norms: bool) -> dict[str, tuple[int, ...]]:
-    q, kv = shape.heads * shape.head_size, shape.kv_heads * shape.head_size
-    sizes: dict[str, tuple[int, ...]] = {
-        "attn_norm": (shape.hidden,),
-        "attn_q": (q, shape.hidden),
-        "attn_k": (kv, shape.hidden),
-        "attn_v": (kv, shape.hidden),
-        "attn_output": (shape.hidden, q),
-        "ffn_norm": (shape.hidden,),
-        "ffn_gate": (shape.ffn, shape.hidden),
-        "ffn_up": (shape.ffn, shape.hidden),
-        "ffn_down": (shape.hidden, shape.ffn),
-    }
-    if has_head_norms:
-        sizes |= dict.fromkeys(_HEAD_NORMS, (shape.head_size,))
-    return {f"blk.{n}.{name}.weight": size for n in range(shape.layers) for name, size in sizes.items()}
-
-
-def _wrong_shape(name: str, found: tuple[int, ...], expected: tuple[int, ...]) -> ModelLoadError:
-    return ModelLoadError(
-        f"The tensor {name} has the shape {_times(found)}; the file's hyperparameters give {_times(expected)}.",
-        CURE,
-    )
+def _optional_shapes(config: ModelConfig, found: Collection[str]) -> Shapes:
+    turning = (config.rotary_size or config.head_size) // 2
+    shapes: Shapes = {"output.weight": (config.vocab_size, config.hidden_size), "rope_freqs.weight": (turning,)}
+    if config.rope_scaling is not None and config.rope_scaling.kind == "longrope":
+        shapes |= {"rope_factors_short.weight": (turning,), "rope_factors_long.weight": (turning,)}
+    for name, size in _expected_shapes(config, found).items():
+        matrix = name.removesuffix(".weight")
+        if len(size) == 2 and matrix.rpartition(".")[2] in _WITH_BIAS:
+            shapes[f"{matrix}.bias"] = size[:1]
+    return shapes
 
 
 def _times(shape: tuple[int, ...]) -> str:
@@ -272,6 +278,10 @@ def _is_usual_scale(value: Any, metadata: Mapping[str, Any], prefix: str) -> boo
     return _same(value, 1 / math.sqrt(_head_size(metadata, prefix)))
 
 
+def _is_usual_base(value: Any, metadata: Mapping[str, Any], prefix: str) -> bool:
+    return _same(value, metadata.get(f"{prefix}rope.freq_base", 10_000.0))
+
+
 def _has_no_window(value: Any, metadata: Mapping[str, Any], prefix: str) -> bool:
     return not metadata.get(f"{prefix}attention.sliding_window")
 
@@ -281,5 +291,6 @@ _REPEATED: Final[Mapping[str, Callable[[Any, Mapping[str, Any], str], bool]]] = 
     "attention.sliding_window_pattern": _has_no_window,
     "attention.value_length": _is_head_size,
     "rope.dimension_count": _is_head_size,
+    "rope.freq_base_swa": _is_usual_base,
 }
 """Keys that change nothing where they only repeat what follows from others."""

@@ -22,6 +22,7 @@ from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import RawTensor
 from ttchat_tui.engine.cpu.checkpoints.float_types import FLOAT_TYPES
 from ttchat_tui.engine.cpu.checkpoints.mapped_bytes import bytes_at, drop_pages
+from ttchat_tui.engine.cpu.checkpoints.parts import Part
 
 _LENGTH: Final = 8
 """Bytes of the header's length."""
@@ -66,26 +67,33 @@ class SafetensorsContainer:
     def names(self) -> Collection[str]:
         return self._entries.keys()
 
-    def raw(self, name: str) -> RawTensor:
-        """The tensor's own bytes.
+    def raw(self, part: Part) -> RawTensor:
+        """Its own bytes.
 
         Raises:
             ModelLoadError: it is not in the file, or the file is truncated.
         """
         try:
-            entry = self._entries[name]
+            entry = self._entries[part.tensor]
             first, end = entry.data_offsets
-            return RawTensor(entry.dtype, entry.shape, bytes_at(self._data, self._start + first, end - first))
+            data = bytes_at(self._data, self._start + first, end - first)
         except (KeyError, ValueError) as error:
             raise self._unreadable(error) from error
+        if not part.rows:
+            return RawTensor(entry.dtype, entry.shape, data)
+        rest = entry.shape[-1:] if len(entry.shape) > 1 else ()
+        rows = data.reshape(math.prod(entry.shape) // math.prod(rest), -1)[
+            part.first : part.first + part.rows
+        ]
+        return RawTensor(entry.dtype, (part.rows, *rest), rows.reshape(-1))
 
-    def float32(self, name: str) -> NDArray[np.float32]:
-        """A copy of the tensor.
+    def float32(self, part: Part) -> NDArray[np.float32]:
+        """A copy.
 
         Raises:
             ModelLoadError: as `raw`, or its type is not supported.
         """
-        raw = self.raw(name)
+        name, raw = part.tensor, self.raw(part)
         kind = FLOAT_TYPES.get(raw.kind)
         if kind is None:
             raise ModelLoadError(

@@ -29,17 +29,20 @@ class Attention(Protocol):
         ...
 
 
-def attention_over(kv: KVCache | KVFork, rows: int) -> Attention:
+def attention_over(kv: KVCache | KVFork, rows: int, score_cap: float) -> Attention:
     """The attention of the next `rows` rows of `kv`."""
-    return BatchAttention(kv) if isinstance(kv, KVFork) else CausalAttention(kv, rows)
+    if isinstance(kv, KVFork):
+        return BatchAttention(kv, score_cap)
+    return CausalAttention(kv, rows, score_cap)
 
 
 class CausalAttention:
     """Rows at consecutive positions: each sees what is before it, and itself."""
 
-    def __init__(self, cache: KVCache, rows: int) -> None:
+    def __init__(self, cache: KVCache, rows: int, score_cap: float) -> None:
         self._cache = cache
         self._rows = rows
+        self._score_cap = score_cap
         self._masks: dict[int, torch.Tensor | None] = {}
         """By window."""
 
@@ -49,9 +52,15 @@ class CausalAttention:
         if self._rows == 1:
             # It needs no mask, and two products cost less than the flash kernel, which is for many rows.
             scores = torch.bmm(q.view(len(keys), -1, q.shape[2]), keys.transpose(1, 2))
-            return torch.bmm(scores.softmax(-1), values).view(1, -1)
+            return torch.bmm(capped(scores, self._score_cap).softmax(-1), values).view(1, -1)
         if window not in self._masks:
             self._masks[window] = _causal_mask(self._rows, keys.shape[1], window)
+        if self._score_cap:
+            # The flash kernel has no cap.
+            grouped = q.view(len(q), len(keys), -1, q.shape[2]).permute(1, 2, 0, 3)
+            scores = capped(grouped @ keys.transpose(1, 2).unsqueeze(1), self._score_cap)
+            weights = (scores + self._masks[window]).softmax(-1)
+            return (weights @ values.unsqueeze(1)).permute(2, 0, 1, 3).flatten(1)
         attended = functional.scaled_dot_product_attention(
             q.transpose(0, 1)[None], keys[None], values[None],
             attn_mask=self._masks[window], scale=1.0, enable_gqa=True,
@@ -66,8 +75,9 @@ class BatchAttention:
     matrix. Each row's tail is a product of its own.
     """
 
-    def __init__(self, fork: KVFork) -> None:
+    def __init__(self, fork: KVFork, score_cap: float) -> None:
         self._fork = fork
+        self._score_cap = score_cap
 
     def __call__(self, layer: int, window: int, q: torch.Tensor, kv: torch.Tensor) -> torch.Tensor:
         prompt, tails = self._fork.store(layer, kv, window)
@@ -75,10 +85,15 @@ class BatchAttention:
         q_tails = q.reshape(rows * kv_heads, -1, q.shape[2])
         own = torch.bmm(q_tails, tails[0].transpose(1, 2))
         common = torch.bmm(_by_head(q_tails, rows), prompt[0].transpose(1, 2))
-        weights = torch.cat((common, _by_head(own, rows)), dim=-1).softmax(-1)
+        weights = capped(torch.cat((common, _by_head(own, rows)), dim=-1), self._score_cap).softmax(-1)
         attended = torch.bmm(weights.narrow(2, 0, shared), prompt[1])
         attended_own = torch.bmm(_by_row(weights.narrow(2, shared, own.shape[2]), rows), tails[1])
         return attended_own.add_(_by_row(attended, rows)).view(rows, -1)
+
+
+def capped(values: torch.Tensor, cap: float) -> torch.Tensor:
+    """cap * tanh(values / cap), in place (Gemma 2, arXiv:2408.00118); unchanged if the cap is 0."""
+    return values.div_(cap).tanh_().mul_(cap) if cap else values
 
 
 def _causal_mask(rows: int, positions: int, window: int) -> torch.Tensor | None:

@@ -27,6 +27,8 @@ class KVCache:
         self.tensors = [torch.empty(2 * kv_heads, 0, head_size, dtype=dtype) for _ in range(layers)]
         """By layer; positions from `length` on are undefined. `reserve` replaces them."""
         self.length = 0
+        self.is_long = False
+        """Its keys are rotated as those of a conversation that `ModelConfig.is_long`."""
 
     @property
     def capacity(self) -> int:

@@ -48,6 +48,10 @@ class KVFork:
         return self.tensors[0].shape[3]
 
     @property
+    def is_long(self) -> bool:
+        return self.prompt.is_long
+
+    @property
     def position(self) -> int:
         """The next position of every live row."""
         return self._start + self.length

@@ -1,4 +1,4 @@
-"""The forward pass of the Llama family: Llama 2 and 3, SmolLM2, Mistral, Qwen2, Qwen2.5, Qwen3 (dense).
+"""The forward pass of Llama and of the families that `families.py` describes.
 
 One forward serves prompts, decode steps, drafts and batches. They differ in the positions a row sees, which is up to the
 attention. If the weights are in the formats of the compiled kernel, `native/step.py` runs the same layers.
@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig
-from ttchat_tui.engine.cpu.forward.attention import Attention, attention_over
+from ttchat_tui.engine.cpu.forward.attention import Attention, attention_over, capped
 from ttchat_tui.engine.cpu.forward.kv_cache import KVCache
 from ttchat_tui.engine.cpu.forward.kv_fork import KVFork
 from ttchat_tui.engine.cpu.forward.rope import RopeTable
@@ -35,9 +35,7 @@ class DecoderModel:
         self.native = native_step_of(library, config, weights.layers)
         """All layers in one call; None if the compiled kernel does not run these weights."""
         self.rounds_activations = any(
-            linear.dtype is torch.bfloat16
-            for layer in weights.layers
-            for linear in (layer.qkv, layer.o, layer.gate_up, layer.down)
+            linear.dtype is torch.bfloat16 for layer in weights.layers for linear in layer.linears
         )
         """Some matrix rounds its input to bfloat16. Logits of a row then depend on the rows beside it, by tenths."""
 
@@ -56,12 +54,14 @@ class DecoderModel:
         """
         rows = len(ids)
         kv.reserve(rows)
-        x = functional.embedding(ids, self._weights.embed).float()
-        rotations = tensor_of(self._rope.rotations(kv.next_positions(rows))).unsqueeze(1)
+        positions = kv.next_positions(rows)
+        x = functional.embedding(ids, self._weights.embed).float().mul_(self.config.embedding_scale)
+        rotations = tensor_of(self._rope.rotations(positions, is_long=kv.is_long))
         if self.native is not None:
             self.native.run(x, rotations, kv)
         else:
-            self._run_layers(x, rotations, attention_over(kv, rows))
+            growth = tensor_of(self.config.query_scales(positions))
+            self._run_layers(x, rotations, growth, attention_over(kv, rows, self.config.score_cap))
         kv.advance(rows)
         return x
 
@@ -69,25 +69,27 @@ class DecoderModel:
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """float32 [rows, vocab] for hidden states [rows, hidden]."""
         # The weight of the final norm is part of the head.
-        return self._weights.head(hidden * _rms_scale(hidden, self.config.norm_eps))
+        logits = self._weights.head(hidden * _rms_scale(hidden, self.config.norm_eps))
+        return capped(logits, self.config.logit_cap)
 
-    def _run_layers(self, x: torch.Tensor, rotations: torch.Tensor, attend: Attention) -> None:
+    def _run_layers(
+        self, x: torch.Tensor, rotations: torch.Tensor, growth: torch.Tensor, attend: Attention
+    ) -> None:
         """Run x, float32 [rows, hidden], through all layers, in place."""
-        eps = self.config.norm_eps
+        eps, scale = self.config.norm_eps, self.config.residual_scale
         for index, layer in enumerate(self._weights.layers):
             # A matrix gets the type it computes with; the residual stream stays float32.
             normed = _norm(x, layer.attn_norm, eps)
             qkv = layer.qkv(normed.to(layer.qkv.dtype)).float()
-            q, kv = self._rotated_heads(qkv, layer, rotations)
-            x.add_(layer.o(attend(index, layer.window, q, kv).to(layer.o.dtype)))
-            normed = _norm(x, layer.ffn_norm, eps)
-            gate, up = layer.gate_up(normed.to(layer.gate_up.dtype)).chunk(2, dim=-1)
-            x.add_(layer.down(functional.silu(gate).mul_(up)))
+            q, kv = self._rotated_heads(qkv, layer, rotations[layer.rope].unsqueeze(1))
+            attended = attend(index, layer.window, q.mul_(growth), kv)
+            x.add_(_norm(layer.o(attended.to(layer.o.dtype)), layer.attn_post_norm, eps), alpha=scale)
+            x.add_(_norm(layer.ffn(_norm(x, layer.ffn_norm, eps)), layer.ffn_post_norm, eps), alpha=scale)
 
     def _rotated_heads(
         self, qkv: torch.Tensor, layer: LayerWeights, rotations: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Split qkv [rows, outputs] into heads; norm (Qwen3) and rotate q and k, in place.
+        """Split qkv [rows, outputs] into heads; norm and rotate q and k, in place.
 
         Returns:
             q [rows, heads, head_size], and k and v [rows, 2 * kv_heads, head_size]: views.
@@ -95,15 +97,22 @@ class DecoderModel:
         config, rotated = self.config, self.config.heads + self.config.kv_heads
         heads = qkv.view(len(qkv), -1, config.head_size)
         if layer.qk_norm is not None:
-            qk = heads.narrow(1, 0, rotated)
-            qk.mul_(_rms_scale(qk, config.norm_eps)).mul_(layer.qk_norm)
+            if config.traits.qk_norm == "whole":
+                for part in heads.narrow(1, 0, rotated).split((config.heads, config.kv_heads), dim=1):
+                    part.mul_(_rms_scale(part.flatten(1), config.norm_eps).unsqueeze(2))
+            else:
+                heads.narrow(1, 0, rotated).mul_(_rms_scale(heads.narrow(1, 0, rotated), config.norm_eps))
+            heads.narrow(1, 0, rotated).mul_(layer.qk_norm)
         pairs = torch.view_as_complex(qkv.view(len(qkv), -1, config.head_size // 2, 2))
         pairs.narrow(1, 0, rotated).mul_(rotations)
         return heads.narrow(1, 0, config.heads), heads.narrow(1, config.heads, 2 * config.kv_heads)
 
 
-def _norm(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
-    """RMSNorm (Zhang and Sennrich 2019, arXiv:1910.07467) over the last axis of x [rows, hidden]."""
+def _norm(x: torch.Tensor, weight: torch.Tensor | None, eps: float) -> torch.Tensor:
+    """RMSNorm (Zhang and Sennrich 2019, arXiv:1910.07467) over the last axis of x [rows, hidden]; x without a weight."""
+    if weight is None:
+        return x
+    x = x.float()
     if len(x) > 1:
         return (x * _rms_scale(x, eps)).mul_(weight)
     row = x.view(-1)  # A dot product takes half the time, for 61 norms a token.

@@ -2,7 +2,7 @@
 
 A pair (x_even, x_odd) is the complex number x_even + i x_odd, rotated by the angle position * frequency. So rows of q and k
 are put in pair order once, when the weights are converted (`pair_rows`), instead of swapping halves for every token. Dot
-products of q and k do not change, because both are permuted alike.
+products of q and k do not change, because both are permuted alike. A pair that does not turn has frequency 0.
 """
 
 # numpy's stubs give results of arithmetic, `reshape` and `view` no type at Python 3.10.
@@ -11,43 +11,95 @@ products of q and k do not change, because both are permuted alike.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig, RopeScaling
+from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig, RopeKind, RopeScaling
 
 
 class RopeTable:
-    """Rotations of all positions, computed in blocks as the context grows."""
+    """Rotations of all positions for each of `ModelConfig.rope_kinds`, computed in blocks as the context grows."""
 
-    def __init__(self, frequencies: NDArray[np.float32]) -> None:
-        self._frequencies = frequencies
-        self._table = np.empty((0, len(frequencies)), np.complex64)
+    def __init__(self, config: ModelConfig, factors: NDArray[np.float32] | None = None) -> None:
+        """`factors` are divisors of the frequencies from the file, if it has them."""
+        self._config = config
+        self._factors = factors
+        self._tables: dict[bool, NDArray[np.complex64]] = {}
+        """By `is_long`: [kinds, positions, head_size / 2]."""
 
-    def rotations(self, positions: range) -> NDArray[np.complex64]:
-        """[positions, head_size / 2]."""
-        if positions.stop > len(self._table):
-            size = -(-positions.stop // 1024) * 1024
-            angles = np.outer(np.arange(size, dtype=np.float32), self._frequencies)
-            self._table = np.exp(1j * angles)
-        return self._table[positions.start : positions.stop]
+    def rotations(self, positions: range, *, is_long: bool = False) -> NDArray[np.complex64]:
+        """[kinds, positions, head_size / 2], a view.
+
+        `is_long`: for a conversation that `ModelConfig.is_long`.
+        """
+        table = self._tables.get(is_long)
+        if table is None or positions.stop > table.shape[1]:
+            table = self._tables[is_long] = self._computed(-(-positions.stop // 1024) * 1024, is_long)
+        return table[:, positions.start : positions.stop]
+
+    def _computed(self, size: int, is_long: bool) -> NDArray[np.complex64]:
+        positions = np.arange(size, dtype=np.float32)
+        kinds: list[NDArray[np.complex64]] = []
+        for kind in self._config.rope_kinds:
+            turns = rope_turns(self._config, self._factors, kind, is_long=is_long)
+            kinds.append(turns.magnitudes * np.exp(1j * np.outer(positions, turns.frequencies)))
+        return np.stack(kinds)
 
 
-def rope_frequencies(config: ModelConfig, factors: NDArray[np.float32] | None) -> NDArray[np.float32]:
-    """Radians per position, [head_size / 2]. `factors` are divisors from the file, if it has them."""
-    exponents = np.arange(0, config.head_size, 2, dtype=np.float32) / np.float32(config.head_size)
+class Turns(NamedTuple):
+    """How the pairs of a head turn."""
+
+    frequencies: NDArray[np.float32]
+    """Radians per position, [head_size / 2]."""
+    magnitudes: NDArray[np.float32]
+    """What the pairs are multiplied by, [head_size / 2]."""
+
+
+def rope_turns(
+    config: ModelConfig,
+    factors: NDArray[np.float32] | None,
+    kind: RopeKind = "main",
+    *,
+    is_long: bool = False,
+) -> Turns:
+    """The turns of one kind of layer. `factors` are divisors from the file, if it has them."""
+    frequencies = np.zeros(config.head_size // 2, np.float32)
+    magnitudes = np.ones(config.head_size // 2, np.float32)
+    turning = slice((config.rotary_size or config.head_size) // 2)
+    if kind == "main":
+        frequencies[turning] = _main_frequencies(config, is_long)
+        if factors is not None:
+            frequencies[turning] /= factors
+        if config.rope_scaling is not None:
+            magnitudes[turning] = config.rope_scaling.magnitude
+    elif kind == "local":
+        frequencies[turning] = _plain(config, config.local_rope_theta)
+    return Turns(frequencies, magnitudes)
+
+
+def _plain(config: ModelConfig, theta: float) -> NDArray[np.float32]:
+    size = config.rotary_size or config.head_size
+    exponents = np.arange(0, size, 2, dtype=np.float32) / np.float32(size)
     # In float64, because numpy's float32 powers are a unit in the last place off.
-    powers = np.power(np.float64(np.float32(config.rope_theta)), exponents.astype(np.float64))
-    frequencies = np.float32(1) / powers.astype(np.float32)
-    if factors is not None:
-        return frequencies / factors
-    if config.rope_scaling is None:
+    powers = np.power(np.float64(np.float32(theta)), exponents.astype(np.float64))
+    return np.float32(1) / powers.astype(np.float32)
+
+
+def _main_frequencies(config: ModelConfig, is_long: bool) -> NDArray[np.float32]:
+    frequencies, scaling = _plain(config, config.rope_theta), config.rope_scaling
+    if scaling is None:
         return frequencies
-    if config.rope_scaling.kind == "linear":
-        return frequencies / np.float32(config.rope_scaling.factor)
-    return _llama3(frequencies, config.rope_scaling)
+    match scaling.kind:
+        case "linear":
+            return frequencies / np.float32(scaling.factor)
+        case "llama3":
+            return _llama3(frequencies, scaling)
+        case "yarn":
+            return _yarn(frequencies, scaling, config.rope_theta)
+        case "longrope":
+            return frequencies / np.float32(scaling.long_factors if is_long else scaling.short_factors)
 
 
 def _llama3(frequencies: NDArray[np.float32], scaling: RopeScaling) -> NDArray[np.float32]:
@@ -63,7 +115,27 @@ def _llama3(frequencies: NDArray[np.float32], scaling: RopeScaling) -> NDArray[n
     return (one - blend) * frequencies / np.float32(scaling.factor) + blend * frequencies
 
 
-def pair_rows(weight: NDArray[Any], heads: int) -> NDArray[Any]:
-    """Rows of each head from half-split order (i, i + head_size / 2) to pair order (2i, 2i + 1)."""
+def _yarn(frequencies: NDArray[np.float32], scaling: RopeScaling, theta: float) -> NDArray[np.float32]:
+    """YaRN (Peng et al. 2023, arXiv:2309.00071): the same, blended by the number of the pair."""
+    size = 2 * len(frequencies)
+
+    def pair_with(turns: float) -> float:
+        """The pair that turns so often within the original context."""
+        return size * math.log(scaling.original_context / (turns * 2 * math.pi)) / (2 * math.log(theta))
+
+    low = max(math.floor(pair_with(scaling.beta_fast)), 0)
+    high = min(math.ceil(pair_with(scaling.beta_slow)), size - 1)
+    blend = ((np.arange(len(frequencies), dtype=np.float32) - low) / max(high - low, 0.001)).clip(0, 1)
+    return blend * frequencies / np.float32(scaling.factor) + (1 - blend) * frequencies
+
+
+def pair_rows(weight: NDArray[Any], heads: int, rotary_size: int = 0) -> NDArray[Any]:
+    """Rows of each head from half-split order (i, i + rotary_size / 2) to pair order (2i, 2i + 1).
+
+    `rotary_size`: leading rows of a head that turn; 0 is all. The others keep their places.
+    """
     rest = weight.shape[1:]
-    return weight.reshape(heads, 2, -1, *rest).swapaxes(1, 2).reshape(weight.shape)
+    by_head = weight.reshape(heads, -1, *rest)
+    turning, still = np.split(by_head, [rotary_size or by_head.shape[1]], axis=1)
+    paired = turning.reshape(heads, 2, -1, *rest).swapaxes(1, 2).reshape(turning.shape)
+    return np.concatenate((paired, still), axis=1).reshape(weight.shape)

@@ -87,9 +87,7 @@ def native_step_of(
     if library is None or not fits_step(config):
         return None
     for layer in layers:
-        if not all(
-            isinstance(linear, NativeLinear) for linear in (layer.qkv, layer.o, layer.gate_up, layer.down)
-        ):
+        if not all(isinstance(linear, NativeLinear) for linear in layer.linears):
             return None
     return NativeStep(library, config, layers)
 
@@ -99,7 +97,7 @@ def _pointers(tensors: Sequence[torch.Tensor]) -> Any:
 
 
 def _layer(layer: LayerWeights) -> Layer:
-    qkv, o, gate_up, down = (linear for linear in (layer.qkv, layer.o, layer.gate_up, layer.down))
+    qkv, o, gate_up, down = (linear for linear in layer.linears)
     assert isinstance(qkv, NativeLinear)
     assert isinstance(o, NativeLinear)
     assert isinstance(gate_up, NativeLinear)

@@ -89,7 +89,8 @@ class MatrixBuilder:
             name: of the head's weight; `embed` if it is tied.
             rows: that weight as a lookup table.
         """
-        norm = tensor_of(self._checkpoint.tensor("norm"))
+        scale = np.float32(self._checkpoint.config.logit_scale)
+        norm = tensor_of(self._checkpoint.tensor("norm") * scale)
         if self._library is not None:
             part = self._raw(MatrixPart(name))
             # Four bits by request are for the layers only.

@@ -1,0 +1,225 @@
+"""config.json → `ModelConfig`, for the model types that `families.py` describes.
+
+Source: transformers' `models/<model type>/configuration_*.py`, and `modeling_rope_utils.py` for rotary embeddings.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+from ttchat_tui.engine.base import ModelLoadError
+from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig, RopeScaling, Routing
+from ttchat_tui.engine.cpu.families import FAMILIES, Family, family_of_model_type
+
+_ACTIVATIONS: Final = {"silu": ("silu", "swish"), "gelu": ("gelu_pytorch_tanh",)}
+"""`Family.activation` → transformers' names."""
+_ROPES: Final = ("default", "linear", "llama3", "yarn", "longrope", "su")
+
+
+def why_not_own(raw: Mapping[str, Any]) -> str:
+    """Why `forward/model.py` does not run this config.json, as the object of a sentence; empty if it does."""
+    model_type = raw.get("model_type", "")
+    name = family_of_model_type(model_type)
+    if name is None:
+        return f"a model of type {model_type!r}"
+    if raw.get("quantization_config"):
+        return "quantised safetensors"
+    activation = raw.get("hidden_activation") or raw.get("hidden_act") or FAMILIES[name].activation
+    if activation not in _ACTIVATIONS[FAMILIES[name].activation]:
+        return f"a model with the activation {activation!r}"
+    if raw.get("use_bidirectional_attention"):
+        return "a model with attention in both directions"
+    ropes = [_main_rope(raw), _local_rope(raw)]
+    if kinds := [kind for kind in map(_kind, ropes) if kind not in _ROPES]:
+        return f"a model with {kinds[0]!r} rope scaling"
+    if any("mrope_section" in rope for rope in ropes) or _kind(_local_rope(raw)) != "default":
+        return "a model with rotary embeddings of another kind"
+    return ""
+
+
+def read_config(raw: Mapping[str, Any]) -> ModelConfig:
+    """config.json → `ModelConfig`.
+
+    Raises:
+        ModelLoadError: a field is missing.
+    """
+    try:
+        name = family_of_model_type(raw["model_type"])
+        assert name is not None, "`why_not_own` says so"
+        family, heads, hidden = FAMILIES[name], raw["num_attention_heads"], raw["hidden_size"]
+        head_size = raw.get("head_dim") or hidden // heads
+        window, sliding = _sliding(raw, family)
+        rope = _main_rope(raw)
+        share = rope.get("partial_rotary_factor") or raw.get("partial_rotary_factor") or family.rotary_share
+        return ModelConfig(
+            family=name,
+            hidden_size=hidden,
+            ffn_size=raw["intermediate_size"],
+            layers=raw["num_hidden_layers"],
+            heads=heads,
+            kv_heads=raw.get("num_key_value_heads") or heads,
+            head_size=head_size,
+            vocab_size=raw["vocab_size"],
+            context_length=raw["max_position_embeddings"],
+            norm_eps=raw["rms_norm_eps"],
+            rope_theta=_theta(raw, rope),
+            rope_scaling=_scaling(raw, rope),
+            is_head_tied=bool(raw.get("tie_word_embeddings", family.ties_head)),
+            sliding_window=window,
+            sliding_layers=sliding,
+            rotary_size=int(head_size * share) if share != 1.0 else 0,
+            local_rope_theta=_local_theta(raw, family) if family.has_local_rope and window else 0.0,
+            unrotated_layers=_unrotated(raw, family, window, sliding),
+            embedding_scale=math.sqrt(hidden) if family.scales_embedding else raw.get("embedding_multiplier", 1.0),
+            residual_scale=raw.get("residual_multiplier", 1.0),
+            attention_scale=_attention_scale(raw),
+            logit_scale=1.0 / raw.get("logits_scaling", 1.0),
+            score_cap=raw.get("attn_logit_softcapping") or 0.0,
+            logit_cap=raw.get("final_logit_softcapping") or 0.0,
+            query_growth=rope.get("llama_4_scaling_beta") or 0.0,
+            routing=_routing(raw),
+        )  # fmt: skip
+    except KeyError as error:
+        raise ModelLoadError(f"config.json has no {error}.", "Download the model again.") from error
+
+
+def _attention_scale(raw: Mapping[str, Any]) -> float:
+    if "query_pre_attn_scalar" in raw:
+        return raw["query_pre_attn_scalar"] ** -0.5
+    return raw.get("attention_multiplier", 0.0)
+
+
+def _routing(raw: Mapping[str, Any]) -> Routing | None:
+    experts = raw.get("num_local_experts") or raw.get("num_experts")
+    if not experts:
+        return None
+    return Routing(
+        experts=experts,
+        used=raw["num_experts_per_tok"],
+        ffn_size=raw.get("moe_intermediate_size") or raw["intermediate_size"],
+        # Mixtral has no such field and divides.
+        is_normed=raw.get("norm_topk_prob", raw["model_type"] == "mixtral"),
+    )
+
+
+def _ropes(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """transformers 5 writes `rope_parameters`, which include theta; earlier versions `rope_scaling`."""
+    return raw.get("rope_parameters") or raw.get("rope_scaling") or {}
+
+
+def _main_rope(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    return _ropes(raw).get("full_attention") or _ropes(raw)
+
+
+def _local_rope(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    return _ropes(raw).get("sliding_attention") or {}
+
+
+def _kind(rope: Mapping[str, Any]) -> str:
+    return str(rope.get("rope_type") or rope.get("type") or "default")
+
+
+def _theta(raw: Mapping[str, Any], rope: Mapping[str, Any]) -> float:
+    return float(rope.get("rope_theta") or raw.get("rope_theta") or 10_000.0)
+
+
+def _local_theta(raw: Mapping[str, Any], family: Family) -> float:
+    theta = _local_rope(raw).get("rope_theta") or raw.get("rope_local_base_freq") or family.local_theta
+    return float(theta or _theta(raw, _main_rope(raw)))
+
+
+def _scaling(raw: Mapping[str, Any], rope: Mapping[str, Any]) -> RopeScaling | None:
+    longest = raw["max_position_embeddings"]
+    original = int(
+        rope.get("original_max_position_embeddings") or raw.get("original_max_position_embeddings") or longest
+    )
+    match _kind(rope):
+        case "linear":
+            return RopeScaling(kind="linear", factor=float(rope["factor"]))
+        case "llama3":
+            return RopeScaling(
+                kind="llama3",
+                factor=float(rope["factor"]),
+                low_freq_factor=float(rope["low_freq_factor"]),
+                high_freq_factor=float(rope["high_freq_factor"]),
+                original_context=int(rope["original_max_position_embeddings"]),
+            )
+        case "yarn":
+            return _yarn(rope, original, longest)
+        case "longrope" | "su":
+            factor = float(rope.get("factor") or longest / original)
+            usual = math.sqrt(1 + math.log(factor) / math.log(original)) if factor > 1.0 else 1.0
+            return RopeScaling(
+                kind="longrope",
+                original_context=original,
+                magnitude=rope.get("attention_factor") or usual,
+                short_factors=tuple(rope["short_factor"]),
+                long_factors=tuple(rope["long_factor"]),
+            )
+        case _:
+            return None
+
+
+def _yarn(rope: Mapping[str, Any], original: int, longest: int) -> RopeScaling:
+    factor = float(rope.get("factor") or longest / original)
+    magnitude = rope.get("attention_factor")
+    if magnitude is None and rope.get("mscale") and rope.get("mscale_all_dim"):
+        magnitude = yarn_magnitude(factor, rope["mscale"]) / yarn_magnitude(factor, rope["mscale_all_dim"])
+    return RopeScaling(
+        kind="yarn",
+        factor=factor,
+        original_context=original,
+        beta_fast=float(rope.get("beta_fast") or 32.0),
+        beta_slow=float(rope.get("beta_slow") or 1.0),
+        magnitude=yarn_magnitude(factor) if magnitude is None else magnitude,
+    )
+
+
+def yarn_magnitude(factor: float, share: float = 1.0) -> float:
+    """What YaRN multiplies q and k by (arXiv:2309.00071, equation 22)."""
+    return 1.0 if factor <= 1.0 else 0.1 * share * math.log(factor) + 1.0
+
+
+def _sliding(raw: Mapping[str, Any], family: Family) -> tuple[int, tuple[bool, ...]]:
+    """The window and the layers that use it (empty: all)."""
+    window, layers = raw.get("sliding_window") or 0, raw["num_hidden_layers"]
+    is_off = family.window != "always" and not raw.get("use_sliding_window", False)
+    if family.window == "never" or is_off or not window:
+        return 0, ()
+    if kinds := raw.get("layer_types"):
+        return window, tuple(kind == "sliding_attention" for kind in kinds)
+    if family.window == "from layer":
+        return window, tuple(layer >= raw.get("max_window_layers", 0) for layer in range(layers))
+    return window, layers_with_window(raw.get("sliding_window_pattern", family.full_every), layers)
+
+
+def layers_with_window(pattern: Any, layers: int) -> tuple[bool, ...]:
+    """
+    Args:
+        pattern: n: all but every n-th layer; 0 is all. Or letters that repeat, L for a window (EXAONE 4).
+    """
+    if isinstance(pattern, str):
+        return tuple(pattern[layer % len(pattern)] == "L" for layer in range(layers))
+    return tuple((layer + 1) % pattern != 0 for layer in range(layers)) if pattern else ()
+
+
+def _unrotated(
+    raw: Mapping[str, Any], family: Family, window: int, sliding: tuple[bool, ...]
+) -> tuple[bool, ...]:
+    if family.unrotated == "every fourth" and raw.get("no_rope_layers"):
+        return tuple(not has_rope for has_rope in raw["no_rope_layers"])
+    every = raw.get("no_rope_layer_interval") or 4
+    return unrotated_layers(family, raw["num_hidden_layers"], window, sliding, every)
+
+
+def unrotated_layers(
+    family: Family, layers: int, window: int, sliding: tuple[bool, ...], every: int = 4
+) -> tuple[bool, ...]:
+    """`ModelConfig.unrotated_layers` of a family that has some."""
+    if family.unrotated == "every fourth":
+        return tuple((layer + 1) % every == 0 for layer in range(layers))
+    if family.unrotated == "without window" and window:
+        return tuple(not has_window for has_window in sliding)
+    return ()

@@ -1,0 +1,76 @@
+"""Tensors of which a file has several in one: q, k and v, gate and up, or all experts. Each part is a run of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig
+
+
+class Part(NamedTuple):
+    """Where a weight is."""
+
+    tensor: str
+    """Name in the file."""
+    first: int = 0
+    """Row; those of a tensor with three dimensions are counted through."""
+    rows: int = 0
+    """0: the whole tensor."""
+
+
+def parts_by_name(names: Mapping[str, str], config: ModelConfig) -> dict[str, Part]:
+    """
+    Args:
+        names: canonical name, or that of a joined tensor such as `layers.0.qkv` → name in the file.
+    Returns:
+        By canonical name.
+    """
+    found: dict[str, Part] = {}
+    for name, tensor in names.items():
+        prefix, _, last = name.rpartition(".")
+        if prefix.endswith(".experts"):
+            sizes = list(_experts(last, config))
+        elif last in ("qkv", "qkv_bias"):
+            sizes = [(last.replace("qkv", part), rows) for part, rows in _qkv(config)]
+        elif last in ("gate_up", "gate_up_bias"):
+            sizes = [(last.replace("gate_up", part), config.ffn_size) for part in ("gate", "up")]
+        else:
+            found[name] = Part(tensor)
+            continue
+        first = 0
+        for part, rows in sizes:
+            found[f"{prefix}.{part}"] = Part(tensor, first, rows)
+            first += rows
+    return found
+
+
+def _qkv(config: ModelConfig) -> Iterator[tuple[str, int]]:
+    for part, heads in (("q", config.heads), ("k", config.kv_heads), ("v", config.kv_heads)):
+        yield part, heads * config.head_size
+
+
+def _experts(joined: str, config: ModelConfig) -> Iterator[tuple[str, int]]:
+    """`joined`: gate_up, gate, up or down, of all experts one after the other."""
+    routing = config.routing
+    if routing is None:
+        return
+    for number in range(routing.experts):
+        for part in joined.split("_"):
+            yield f"{number}.{part}", config.hidden_size if part == "down" else routing.ffn_size
+
+
+def half_split_rows(weight: NDArray[Any], heads: int, rotary_size: int = 0) -> NDArray[Any]:
+    """Rows of each head from pair order (2i, 2i + 1) to half-split order (i, i + rotary_size / 2).
+
+    `rotary_size`: leading rows of a head that turn; 0 is all. The others keep their places. It undoes `LlamaModel.permute`
+    of llama.cpp's converter.
+    """
+    rest = weight.shape[1:]
+    by_head = weight.reshape(heads, -1, *rest)
+    turning, still = np.split(by_head, [rotary_size or by_head.shape[1]], axis=1)
+    split = turning.reshape(heads, -1, 2, *rest).swapaxes(1, 2).reshape(turning.shape)
+    return np.concatenate((split, still), axis=1).reshape(weight.shape)

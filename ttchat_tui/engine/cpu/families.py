@@ -1,0 +1,131 @@
+"""The families of models that our own forward runs: what each one adds to the layer of Llama, a row a family.
+
+Checkpoints read from it how a file stores a family's weights; the forwards read what they compute. Neither asks for a name.
+Sources: transformers' `models/<model type>/modeling_*.py`, and for files in GGUF llama.cpp's `src/models/<architecture>.cpp`
+and the class of its converter that writes them.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+
+class Family(msgspec.Struct, frozen=True, kw_only=True):
+    """A Llama but for what is named here."""
+
+    model_types: tuple[str, ...]
+    """`model_type` of config.json."""
+    architectures: tuple[str, ...] = ()
+    """`general.architecture` of GGUF files."""
+    gguf_keys: tuple[str, ...] = ()
+    """Hyperparameters of GGUF files beyond Llama's, without the architecture before them, that are computed."""
+    activation: Literal["silu", "gelu"] = "silu"
+    """Of the gate of the feed-forward layer; gelu by its approximation with tanh."""
+    norms: Literal["before", "after", "around"] = "before"
+    """Where the norms of attention and feed-forward are: of their input, of their output, or of both."""
+    post_attention_layernorm: Literal["ffn_norm", "attn_post_norm"] = "ffn_norm"
+    """What the weight of this name is in safetensors."""
+    qk_norm: Literal["none", "head", "whole"] = "none"
+    """The norm of q and k before they are rotated: over each head, or over all heads at once."""
+    scales_embedding: bool = False
+    """An embedding is multiplied by the square root of its size."""
+    ties_head: bool = False
+    """The embedding is also the output head, where a config.json does not say it."""
+    norm_offset: float = 0.0
+    """Added to the weights of norms in safetensors. GGUF files have the sum."""
+    has_pairs: bool = False
+    """Rotary pairs are neighbours (2i, 2i + 1), in both kinds of file."""
+    has_pairs_in_gguf: bool = False
+    """llama.cpp's converter makes them neighbours."""
+    has_joined_gate: bool = False
+    """GGUF files have gate and up in one tensor, `ffn_up`."""
+    rotary_share: float = 1.0
+    """The part of a head that turns, where a file does not say it."""
+    window: Literal["never", "switch", "from layer", "always"] = "never"
+    """Whether `sliding_window` of config.json holds; "switch": if `use_sliding_window` says so; "from layer": then for layers
+    from `max_window_layers` on."""
+    full_every: int = 0
+    """Every n-th layer sees all positions, where a file does not say which do; 0: none if there is a window."""
+    has_local_rope: bool = False
+    """Layers with a window have a rotary embedding of their own, which is not stretched."""
+    local_theta: float = 0.0
+    """Its base where a file does not say it; 0 is the base of the other layers."""
+    wide_layers: int = 0
+    """With so many layers attention is scaled by the size of `hidden_size / heads`, in GGUF files, which do not say it: 27B."""
+    unrotated: Literal["none", "every fourth", "without window"] = "none"
+    """Layers without rotary embedding; "without window": those that see all positions beside others that do not."""
+
+
+_EXPERTS: Final = ("expert_count", "expert_used_count")
+_WINDOWS: Final = ("attention.sliding_window_pattern",)
+_LLAMA: Final = Family(
+    model_types=("llama",), architectures=("llama",), gguf_keys=_EXPERTS, has_pairs_in_gguf=True
+)
+_GEMMA: Final = Family(
+    model_types=("gemma",), architectures=("gemma",), activation="gelu", scales_embedding=True, ties_head=True,
+    norm_offset=1.0,
+)  # fmt: skip
+_GEMMA2: Final = msgspec.structs.replace(
+    _GEMMA, model_types=("gemma2",), architectures=("gemma2",), norms="around",
+    post_attention_layernorm="attn_post_norm", window="always", full_every=2, wide_layers=46,
+    gguf_keys=(*_WINDOWS, "attn_logit_softcapping", "final_logit_softcapping"),
+)  # fmt: skip
+
+FAMILIES: Final[dict[str, Family]] = {
+    "llama": _LLAMA,
+    "mistral": msgspec.structs.replace(_LLAMA, model_types=("mistral",), architectures=(), window="always"),
+    "mixtral": msgspec.structs.replace(_LLAMA, model_types=("mixtral",), architectures=(), window="always"),
+    "ministral3": msgspec.structs.replace(
+        _LLAMA, model_types=("ministral3",), architectures=("mistral3",), window="always",
+        gguf_keys=("attention.temperature_scale",),
+    ),
+    "granite": msgspec.structs.replace(
+        _LLAMA, model_types=("granite",), architectures=("granite",),
+        gguf_keys=("attention.scale", "embedding_scale", "logit_scale", "residual_scale"),
+    ),
+    "smollm3": msgspec.structs.replace(
+        _LLAMA, model_types=("smollm3",), architectures=("smollm3",), gguf_keys=(), ties_head=True, window="switch",
+        unrotated="every fourth",
+    ),
+    "qwen2": Family(model_types=("qwen2",), architectures=("qwen2",), window="from layer"),
+    "qwen3": Family(model_types=("qwen3",), architectures=("qwen3",), qk_norm="head", window="from layer"),
+    "qwen3_moe": Family(
+        model_types=("qwen3_moe",), architectures=("qwen3moe",), qk_norm="head", window="switch",
+        gguf_keys=(*_EXPERTS, "expert_feed_forward_length", "expert_weights_norm"),
+    ),
+    "phi3": Family(model_types=("phi3",), architectures=("phi3",), has_joined_gate=True, window="always"),
+    "glm4": Family(
+        model_types=("glm4",), architectures=("glm4",), norms="around", has_pairs=True, has_joined_gate=True,
+        rotary_share=0.5,
+    ),
+    "olmo2": Family(
+        model_types=("olmo2", "olmo3"), architectures=("olmo2",), norms="after",
+        post_attention_layernorm="attn_post_norm", qk_norm="whole", window="always", full_every=4,
+        has_local_rope=True, gguf_keys=(*_WINDOWS, "rope.freq_base_swa"),
+    ),
+    "exaone4": Family(
+        model_types=("exaone4",), architectures=("exaone4",), norms="after",
+        post_attention_layernorm="attn_post_norm", qk_norm="head", window="always", full_every=4,
+        unrotated="without window", gguf_keys=_WINDOWS,
+    ),
+    "gemma": _GEMMA,
+    "gemma2": _GEMMA2,
+    "gemma3": msgspec.structs.replace(
+        _GEMMA2, model_types=("gemma3_text",), architectures=("gemma3",), qk_norm="head", full_every=6,
+        wide_layers=62, gguf_keys=(*_WINDOWS, "final_logit_softcapping", "rope.freq_base_swa"), has_local_rope=True, local_theta=10_000.0,
+    ),
+}  # fmt: skip
+"""By the name that `ModelConfig.family` has. SmolLM2 is a llama; Phi-3.5, Phi-4 and Phi-4-mini are phi3; OLMo 3 is an olmo2
+with windows. Biases and experts are where a file has them."""
+
+
+def family_of_model_type(model_type: str) -> str | None:
+    """The family of a config.json; None if there is no description of it."""
+    return next((name for name, family in FAMILIES.items() if model_type in family.model_types), None)
+
+
+def family_of_architecture(architecture: str) -> str | None:
+    """The family of a GGUF file; None if there is no description of it. Mistral and Mixtral are llamas there."""
+    return next((name for name, family in FAMILIES.items() if architecture in family.architectures), None)

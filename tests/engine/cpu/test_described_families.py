@@ -1,5 +1,5 @@
-"""Every family that `families.py` describes gives transformers' float32 logits: prompts, steps, cut caches, batches, and
-files of both kinds."""
+"""Every family that `families.py` describes gives transformers' float32 logits: prompts, steps, cut caches and batches, from
+files of both kinds, by torch and by the compiled kernel."""
 
 from __future__ import annotations
 
@@ -7,16 +7,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import gguf
 import numpy as np
 import pytest
 import torch
 
 from tests.engine.cpu.gguf_files import write_gguf
+from tests.engine.cpu.native_kernel import PROCESSORS, kernel
 from tests.engine.cpu.test_families import go_on, stepper_of
+from tests.engine.cpu.test_native_step import stepper_of_8_bits
 from tests.engine.cpu.tiny_models import DESCRIBED, VOCAB, described
+from ttchat_tui.engine.cpu.stepper import TorchStepper
 
-LENGTH = 70
-TOLERANCE = 1e-4
+LENGTH, COMMON = 70, 20
+TOLERANCE, NATIVE_TOLERANCE = 1e-4, 1e-2
+"""The kernel has keys and values in float16. Logits spread by 1."""
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -28,37 +33,76 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def agree(got: Any, expected: Any) -> None:
-    np.testing.assert_allclose(got, expected, atol=TOLERANCE, rtol=0)
+def drawn() -> list[list[int]]:
+    """Two conversations with a common beginning."""
+    ids = torch.randint(0, VOCAB, (2, LENGTH), generator=torch.Generator().manual_seed(3))
+    ids[1, :COMMON] = ids[0, :COMMON]
+    return ids.tolist()
 
 
-def reference(model: Any, ids: list[int]) -> Any:
-    """transformers' logits at each position."""
+def reference(model: Any, ids: list[list[int]]) -> Any:
+    """transformers' logits at each position of each conversation."""
     with torch.inference_mode():
-        return model(torch.tensor([ids]), use_cache=False).logits[0].numpy()
+        return model(torch.tensor(ids), use_cache=False).logits.numpy()
+
+
+def written(name: str, folder: Path) -> tuple[Any, Path]:
+    """A model, saved in `folder`, and its GGUF file."""
+    model = described(name)
+    model.save_pretrained(folder)
+    write_gguf(folder, folder / "x.gguf", gguf.GGMLQuantizationType.Q8_0)
+    return model, folder / "x.gguf"
+
+
+def check(stepper: TorchStepper, ids: list[list[int]], expected: Any, tolerance: float) -> None:
+    def agree(got: Any, wanted: Any) -> None:
+        np.testing.assert_allclose(got, wanted, atol=tolerance, rtol=0)
+
+    agree(stepper.prefill(ids[0][:60], go_on), expected[0, 59])
+    steps = [stepper.step(token_id).copy() for token_id in ids[0][60:64]]
+    agree(steps, expected[0, 60:64])
+    stepper.crop(60)
+    together = stepper.step_many(ids[0][60:64])
+    agree(together, steps)
+    assert tolerance == TOLERANCE or np.array_equal(together, steps)
+    # Back to the common beginning, and on with the other conversation, in a batch at last.
+    agree(stepper.prefill(ids[1][:50], go_on), expected[1, 49])
+    stepper.fork(2)
+    rows = stepper.step_rows([5, ids[1][50]]).copy()
+    stepper.join()
+    agree(rows[1], expected[1, 50])
+    assert tolerance == TOLERANCE or np.array_equal(rows[1], stepper.step(ids[1][50]))
 
 
 @pytest.mark.parametrize("name", DESCRIBED)
-def test_a_described_family_agrees_in_prompts_steps_cuts_batches_and_from_gguf(
-    name: str, tmp_path: Path
+def test_a_described_family_gives_the_logits_of_transformers(name: str, tmp_path: Path) -> None:
+    model, file = written(name, tmp_path)
+    ids = drawn()
+    expected = reference(model, ids)
+    assert np.abs(expected).max() > 2.0  # Logits near zero would agree with anything.
+    check(stepper_of(tmp_path, chunk=37), ids, expected, TOLERANCE)
+    check(stepper_of(file, chunk=37), ids, expected, TOLERANCE)
+    for processor in PROCESSORS:
+        check(stepper_of_8_bits(file, kernel(processor)), ids, expected, NATIVE_TOLERANCE)
+
+
+def test_a_conversation_that_crosses_the_original_context_of_longrope_is_computed_anew(
+    tmp_path: Path,
 ) -> None:
-    model = described(name)
-    model.save_pretrained(tmp_path)
-    write_gguf(tmp_path, tmp_path / "x.gguf")
-    ids = torch.randint(0, VOCAB, (LENGTH,), generator=torch.Generator().manual_seed(3)).tolist()
-    expected, short = reference(model, ids), reference(model, ids[:30])
-    assert np.abs(expected).max() > 0.8  # Logits near zero would agree with anything.
-    for source in (tmp_path, tmp_path / "x.gguf"):
-        stepper = stepper_of(source, chunk=37)
-        agree(stepper.prefill(ids[:60], go_on), reference(model, ids[:60])[-1])
-        agree(stepper.step(ids[60]), expected[60])
-        agree(stepper.step_many(ids[61:65]), expected[61:65])
-        agree(stepper.prefill([*ids[:20], *ids[60:]], go_on), reference(model, [*ids[:20], *ids[60:]])[-1])
-        agree(stepper.prefill(ids[:30], go_on), short[-1])
-    for fork_at in (19, 44):
-        # LongRoPE's rows do not cross the original context, 32, in a batch.
-        stepper.prefill(ids[:fork_at], go_on)
-        stepper.fork(2)
-        rows = stepper.step_rows([ids[fork_at], 5])
-        agree(rows, [reference(model, [*ids[:fork_at], last])[-1] for last in (ids[fork_at], 5)])
-        stepper.join()
+    model, _ = written("phi4-mini", tmp_path)
+    stepper, (ids, _) = stepper_of(tmp_path), drawn()
+
+    def agree(got: Any, length: int) -> None:
+        np.testing.assert_allclose(got, reference(model, [ids[:length]])[0, -1], atol=TOLERANCE, rtol=0)
+
+    agree(stepper.prefill(ids[:31], go_on), 31)
+    agree(stepper.step(ids[31]), 32)
+    agree(stepper.step(ids[32]), 33)
+    stepper.crop(30)  # Drafts that were refused.
+    drafts = stepper.step_many(ids[30:34])
+    for row in range(4):
+        agree(drafts[row], 31 + row)
+    assert stepper.cached_prefix(ids[:20]) == 0
+    agree(stepper.prefill(ids[:20], go_on), 20)
+    assert stepper.cached_prefix(ids[:32]) == 20
+    agree(stepper.prefill(ids[:40], go_on), 40)

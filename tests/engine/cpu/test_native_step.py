@@ -91,7 +91,9 @@ def stepper_of_8_bits(file: Path, library: Library) -> TorchStepper:
     plan = plan_weights("auto", {"f16"}, stored_bits=checkpoint.stored_bits, has_native=True)
     assert plan.format == "int8"
     weights = convert_weights(checkpoint, plan, lambda _done, _total: None, library)
-    model = DecoderModel(checkpoint.config, weights, RopeTable(checkpoint.config), library)
+    model = DecoderModel(
+        checkpoint.config, weights, RopeTable(checkpoint.config, checkpoint.rope_factors), library
+    )
     assert model.native is not None
     return TorchStepper(model)
 

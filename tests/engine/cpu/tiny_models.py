@@ -76,11 +76,25 @@ DESCRIBED: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def described(name: str, **shape: Any) -> Any:
-    """A model of `DESCRIBED`; `shape` are other sizes."""
+    """A model of `DESCRIBED`, whose matrices Q8_0 holds exactly; `shape` are other sizes."""
     torch.manual_seed(5)
     family, config = DESCRIBED[name]
     settings = from_transformers(f"{family}Config")(**{**_SMALL, **config, **shape})
-    return randomised(from_transformers(f"{family.removesuffix('Text')}ForCausalLM")(settings))
+    model = from_transformers(f"{family.removesuffix('Text')}ForCausalLM")(settings)
+    with torch.no_grad():
+        for path, weight in model.named_parameters():
+            if weight.dim() == 1 or path.endswith("gate.weight"):  # Files have routers in float32.
+                weight.add_(torch.randn_like(weight) * 0.2)
+            else:
+                weight.copy_(in_8_bits(weight))
+    return model.float().eval()
+
+
+def in_8_bits(like: torch.Tensor) -> torch.Tensor:
+    """Random, each group of 32 with the greatest code, so that rounding finds the same scale again."""
+    codes = torch.randint(-127, 128, like.shape).float()
+    codes[..., ::32] = 127.0 * torch.randint(0, 2, codes[..., ::32].shape).mul_(2).sub_(1)
+    return codes * 2.0**-9
 
 
 def random_model(family: str, **config: Any) -> Any:
@@ -126,10 +140,6 @@ def build(name: str) -> Any:
             )
         case _:
             raise ValueError(name)
-    return randomised(model)
-
-
-def randomised(model: Any) -> Any:
     with torch.no_grad():
         for weight in model.parameters():  # Norms and biases are born as ones and zeros, which hide mistakes.
             weight.add_(torch.randn_like(weight) * (0.2 if weight.dim() == 1 else 0.1))

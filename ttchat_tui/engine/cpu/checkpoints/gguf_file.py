@@ -115,7 +115,11 @@ class GgufFile:
 
     @property
     def stored_bits(self) -> Literal[4, 8, 16]:
-        matrices = [entry for entry in self._file.tensors.values() if len(entry.shape) > 1]
+        matrices = [
+            entry
+            for name, entry in self._entries.items()
+            if len(entry.shape) > 1 and not name.endswith("router")
+        ]
         if any(holds_int4(entry) for entry in matrices):
             return 4
         return 8 if all(is_quantized(entry) for entry in matrices) else 16

@@ -22,6 +22,8 @@ typedef struct {
     int shared;
 } Places;
 
+static int at_most(int most, int count) { return count < most ? count : most; }
+
 /* e^x for x <= 0, to 2 units in the last place: 2^n through the exponent bits, the rest by a polynomial (Cephes, expf). Plain
  * C that the compiler vectorises. */
 INLINE float exp_negative(float x) {
@@ -40,13 +42,20 @@ INLINE float exp_negative(float x) {
     return p * power.value;
 }
 
+/* cap * tanh(x / cap). */
+INLINE float capped(float x, float cap) {
+    float small = exp_negative(-2.0f * fabsf(x) / cap);
+    float size = cap * (1.0f - small) / (1.0f + small);
+    return x < 0 ? -size : size;
+}
+
 INLINE const uint16_t *row_of(const uint16_t *shared, const uint16_t *own, int split, int position, int head_size) {
     return position < split ? shared + (ptrdiff_t)position * head_size : own + (ptrdiff_t)(position - split) * head_size;
 }
 
 /* Attend with `heads` queries of one key-value head to the positions from .. to - 1 of one block. `vectors` is head_size / 16.
  * Both are compile-time constants, so that queries and sums stay in registers. */
-INLINE void attend(const float *q, const int heads, const int vectors, Places places, int from, int to,
+INLINE void attend(const float *q, const int heads, const int vectors, float cap, Places places, int from, int to,
                    Partial *partials, int stride) {
     const int head_size = vectors * LANES;
     float scores[4][BLOCK];
@@ -72,6 +81,9 @@ INLINE void attend(const float *q, const int heads, const int vectors, Places pl
             f_sums(sums[h], scores[h] + position - from);
     }
     const int count = to - from;
+    for (int h = 0; cap != 0 && h < heads; h++)
+        for (int i = 0; i < count; i++)
+            scores[h][i] = capped(scores[h][i], cap);
     for (int h = 0; h < heads; h++) {
         float largest = scores[h][0];
         for (int i = 1; i < count; i++)
@@ -103,24 +115,18 @@ INLINE void attend(const float *q, const int heads, const int vectors, Places pl
 }
 
 /* Attend with all queries of a key-value head, as many at once as fit into registers. Partials of a head are `stride` apart. */
-static void attend_heads(
-    const float *q, int heads, int head_size, Places places, int from, int to, Partial *partials, int stride) {
+static void attend_heads(const float *q, int heads, int head_size, float cap, Places places, int from, int to,
+                         Partial *partials, int stride) {
     while (heads > 0) {
         int count = 1;
-        if (head_size == 64 && heads >= 4)
-            attend(q, count = 4, 4, places, from, to, partials, stride);
-        else if (head_size == 64 && heads == 3)
-            attend(q, count = 3, 4, places, from, to, partials, stride);
-        else if (head_size == 64 && heads == 2)
-            attend(q, count = 2, 4, places, from, to, partials, stride);
-        else if (head_size == 64)
-            attend(q, 1, 4, places, from, to, partials, stride);
-        else if (head_size == 128 && heads >= 2)
-            attend(q, count = 2, 8, places, from, to, partials, stride);
-        else if (head_size == 128)
-            attend(q, 1, 8, places, from, to, partials, stride);
-        else
-            attend(q, 1, head_size / LANES, places, from, to, partials, stride);
+        switch (head_size * 10 + at_most(head_size == 64 ? 4 : head_size == 128 || head_size == 96 ? 2 : 1, heads)) {
+#define CASE(size, number) case size * 10 + number: \
+            attend(q, count = number, size / LANES, cap, places, from, to, partials, stride); break;
+            CASE(64, 4) CASE(64, 3) CASE(64, 2) CASE(64, 1) CASE(96, 2) CASE(96, 1) CASE(128, 2) CASE(128, 1) CASE(256, 1)
+#undef CASE
+        default:
+            attend(q, 1, head_size / LANES, cap, places, from, to, partials, stride);
+        }
         q += count * head_size;
         partials += (size_t)count * stride;
         heads -= count;

@@ -42,22 +42,27 @@ class Matrix(ctypes.Structure):
 
 
 class Layer(ctypes.Structure):
-    """`Layer` of decode.c."""
+    """`Layer` of layer.h."""
 
     _fields_ = [
         ("attn_norm", ctypes.c_void_p),
         ("ffn_norm", ctypes.c_void_p),
+        ("attn_post_norm", ctypes.c_void_p),
+        ("ffn_post_norm", ctypes.c_void_p),
         ("qk_norm", ctypes.c_void_p),
         ("qkv", Matrix),
         ("o", Matrix),
         ("gate_up", Matrix),
         ("down", Matrix),
+        ("router", ctypes.c_void_p),
+        ("experts", ctypes.POINTER(Matrix)),
         ("window", ctypes.c_int32),
+        ("rope", ctypes.c_int32),
     ]
 
 
 class LayerStack(ctypes.Structure):
-    """`LayerStack` of decode.c."""
+    """`LayerStack` of layer.h."""
 
     _fields_ = [
         ("hidden", ctypes.c_int32),
@@ -67,18 +72,31 @@ class LayerStack(ctypes.Structure):
         ("head_size", ctypes.c_int32),
         ("layers", ctypes.c_int32),
         ("eps", ctypes.c_float),
+        ("residual_scale", ctypes.c_float),
+        ("score_cap", ctypes.c_float),
+        ("is_gelu", ctypes.c_int32),
+        ("is_whole_qk_norm", ctypes.c_int32),
+        ("experts", ctypes.c_int32),
+        ("used", ctypes.c_int32),
+        ("expert_ffn", ctypes.c_int32),
+        ("is_routing_normed", ctypes.c_int32),
         ("layer", ctypes.POINTER(Layer)),
     ]
 
 
 class RowPlace(ctypes.Structure):
-    """`RowPlace` of decode.c."""
+    """`RowPlace` of layer.h."""
 
-    _fields_ = [("position", ctypes.c_int32), ("shared", ctypes.c_int32), ("slot", ctypes.c_int32)]
+    _fields_ = [
+        ("position", ctypes.c_int32),
+        ("shared", ctypes.c_int32),
+        ("slot", ctypes.c_int32),
+        ("q_scale", ctypes.c_float),
+    ]
 
 
 class Caches(ctypes.Structure):
-    """`Caches` of decode.c."""
+    """`Caches` of layer.h."""
 
     _fields_ = [
         ("shared", ctypes.POINTER(ctypes.c_void_p)),
@@ -99,7 +117,7 @@ class Library:
         self._multiply.argtypes = [ctypes.POINTER(Matrix), ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p]
         self._run_layers: Any = compiled.run_layers
         self._run_layers.argtypes = [
-            ctypes.POINTER(LayerStack), ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32,
+            ctypes.POINTER(LayerStack), ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32, ctypes.c_int32,
             ctypes.POINTER(RowPlace), ctypes.POINTER(Caches),
         ]  # fmt: skip
         self._packed_bytes: Any = compiled.packed_bytes
@@ -185,13 +203,16 @@ class Library:
         """Run x, float32 [rows, hidden], through all layers, in place. Keys and values go to `caches`.
 
         Args:
-            rotations: complex64 [rows or 1, 1, head_size / 2].
+            rotations: complex64 [kinds, rows or 1, head_size / 2], of which the last two axes are contiguous.
             places: an array of `RowPlace`, one for each row.
         Raises:
             MemoryError: no memory for the workspace.
         """
-        stride = 2 * rotations.shape[2] if rotations.shape[0] > 1 else 0
-        if self._run_layers(stack, x.shape[0], x.data_ptr(), rotations.data_ptr(), stride, places, caches):
+        stride = 2 * rotations.shape[2] if rotations.shape[1] > 1 else 0
+        kind_stride = 2 * rotations.stride(0)
+        if self._run_layers(
+            stack, x.shape[0], x.data_ptr(), rotations.data_ptr(), kind_stride, stride, places, caches
+        ):
             raise MemoryError
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import Checkpoint
-from ttchat_tui.engine.cpu.checkpoints.gguf_file import half_split_rows
+from ttchat_tui.engine.cpu.checkpoints.parts import half_split_rows
 from ttchat_tui.engine.cpu.native.library import Library
 from ttchat_tui.engine.cpu.native.linear import NativeHead, NativeLinear
 from ttchat_tui.engine.cpu.native.tiles import NotPackable, RawPart, fits, is_packable, rounded_to_q8_0
@@ -132,7 +132,7 @@ class MatrixBuilder:
         shape = (raw.shape[0], raw.shape[1])
         if is_packable(raw.kind):
             kind, data = raw.kind, raw.data
-            order = half_split_rows(rows, raw.paired_heads) if raw.paired_heads else rows
+            order = half_split_rows(rows, raw.paired_heads, self._checkpoint.config.rotary_size) if raw.paired_heads else rows
         else:
             kind, data, order = "Q8_0", rounded_to_q8_0(self._checkpoint.tensor(part.name)), rows
         order = part.reorder(order) if part.reorder else order

@@ -81,9 +81,9 @@ def test_sliding_windows_are_those_of_the_family(fields: dict[str, Any], windows
         ({"model_type": "gpt2"}, "'gpt2'"),
         ({"quantization_config": {"bits": 4}}, "quantised"),
         ({"hidden_act": "gelu"}, "'gelu'"),
-        ({"mlp_bias": True}, "biases"),
-        ({"partial_rotary_factor": 0.5}, "partial"),
-        ({"rope_scaling": {"rope_type": "yarn"}}, "'yarn'"),
+        ({"use_bidirectional_attention": True}, "both directions"),
+        ({"rope_scaling": {"rope_type": "dynamic"}}, "'dynamic'"),
+        ({"rope_scaling": {"rope_type": "default", "mrope_section": [16, 24, 24]}}, "another kind"),
     ],
 )
 def test_what_our_forward_does_not_compute_is_left_to_transformers(
@@ -99,7 +99,7 @@ def test_weights_in_several_files_are_found(folder: Path) -> None:
     index: dict[str, str] = {}
     rounded = {name: torch.from_numpy(whole.tensor(name)).bfloat16() for name in whole.names}
     for n, name in enumerate(sorted(whole.names)):
-        _, key = whole._places[name]  # pyright: ignore[reportPrivateUsage]
+        key = whole._parts[name].tensor  # pyright: ignore[reportPrivateUsage]
         file = sorted(parts)[n % 2]
         parts[file][key] = rounded[name]
         index[key] = file

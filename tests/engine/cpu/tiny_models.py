@@ -121,8 +121,6 @@ def build(name: str) -> Any:
             model = _llama(rope_parameters=_LLAMA3)
         case "llama-linear-rope":
             model = _llama(rope_parameters={"rope_type": "linear", "rope_theta": 1e4, "factor": 4.0})
-        case "llama-yarn":
-            model = _llama(rope_parameters={**_STRETCHED, "rope_type": "yarn"})
         case "llama-dynamic-rope":
             model = _llama(rope_parameters={**_STRETCHED, "rope_type": "dynamic"})
         case "mistral":

@@ -1,1 +1,1 @@
-"""The CPU engine: own readers and forward for the Llama family, transformers for other models."""
+"""The CPU engine: own readers and forward for the families that families.py describes, transformers for other models."""

@@ -1,4 +1,4 @@
-"""Models outside the Llama family: transformers' AutoModelForCausalLM as a stepper.
+"""Models of families that `families.py` does not describe: transformers' AutoModelForCausalLM as a stepper.
 
 Imports transformers, which takes 3 s: `loading` imports this module only when a folder needs it.
 """

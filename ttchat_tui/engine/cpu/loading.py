@@ -67,7 +67,7 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     lookup: LookupStepper | None
     """`stepper` with speculation, over the same KV cache; None if that is off or not exact for these weights."""
     batch: BatchStepper | None
-    """For candidates, over the same KV cache; None through transformers."""
+    """For candidates, over the same KV cache; None through transformers, and where a conversation may become long (LongRoPE)."""
     tokenizer: ChatTokenizer
     template: ChatTemplate
     context_length: int
@@ -120,7 +120,8 @@ def load_model(spec: ModelSpec, report: ProgressReporter) -> LoadedModel:
     return LoadedModel(
         stepper=stepper,
         lookup=lookup,
-        batch=own,
+        # The rows of a batch share the prompt's keys, which LongRoPE would change for those that become long.
+        batch=own if own is None or not own.becomes_long(context) else None,
         tokenizer=model.tokenizer,
         template=model.template,
         context_length=context,
@@ -210,7 +211,7 @@ def _load_own(
     spec: ModelSpec,
     report: ProgressReporter,
 ) -> _ColdModel:
-    """A checkpoint of the Llama family, for our own forward."""
+    """A checkpoint of a family that `families.py` describes, for our own forward."""
     chat_template = _compiled_template(template, tokenizer, report)
     options = spec.options_as(CpuOptions)
     config, kernels, available = checkpoint.config, working_kernels(), available_bytes()

@@ -40,6 +40,10 @@ class TorchStepper(Stepper, BatchStepper):
         self._ids: list[int] = []
         self._forked: _Forked | None = None
 
+    def becomes_long(self, length: int) -> bool:
+        """Whether keys change at some position before `length` (LongRoPE)."""
+        return self._model.config.is_long(length)
+
     def cached_prefix(self, ids: Sequence[int]) -> int:
         return self._longest(ids)[1]
 

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from ttchat_tui.engine.cpu.families import FAMILIES, Family
 from ttchat_tui.engine.cpu.weights.int4_blocks import Int4Blocks
 
-
 RopeKind: TypeAlias = Literal["main", "local", "none"]
 """Which rotary embedding a layer has: the stretched one, that of layers with a window, or none."""
 

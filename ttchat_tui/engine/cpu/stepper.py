@@ -77,10 +77,9 @@ class TorchStepper(Stepper, BatchStepper):
 
         Up to `WeightPlan.draft_rows` ids give the same logits as one `step` each.
         """
-        if self._model.config.is_long(len(self._ids) + 1) != self._model.config.is_long(
-            len(self._ids) + len(ids)
-        ):
-            return np.stack([self.step(token_id).copy() for token_id in ids])
+        config, end = self._model.config, len(self._ids) + len(ids)
+        if config.is_long(len(self._ids) + 1) != config.is_long(end):
+            return np.stack([np.array(self.step(token_id)) for token_id in ids])
         self._prepare(len(ids))
         logits: Any = self._model.logits(self._forward(ids)).numpy()
         return logits

@@ -126,7 +126,8 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
         """What q is multiplied by for its position (Ministral 3, as Llama 4), [positions, 1, 1]."""
         context = self.rope_scaling.original_context if self.rope_scaling is not None else self.context_length
         growth = np.log1p(np.arange(positions.start, positions.stop) // context) * self.query_growth
-        return (1.0 + growth).astype(np.float32).reshape(-1, 1, 1)
+        scales: Any = 1.0 + growth
+        return scales.astype(np.float32).reshape(-1, 1, 1)
 
     def parameters(self) -> int:
         """Number of weights in matrices and embedding, without norms and biases (under 0.1 %)."""

@@ -116,7 +116,8 @@ class GgufConfig:
         return (*self.family.gguf_keys, *partial)
 
     def _sliding(self, layers: int) -> tuple[bool, ...]:
-        pattern = self._metadata.get(f"{self.architecture}.attention.sliding_window_pattern", self.family.full_every)
+        key = f"{self.architecture}.attention.sliding_window_pattern"
+        pattern: int | list[bool] = self._metadata.get(key, self.family.full_every)
         return tuple(map(bool, pattern)) if isinstance(pattern, list) else layers_with_window(pattern, layers)
 
     def _attention_scale(self, layers: int, hidden: int, heads: int) -> float:

@@ -1,5 +1,8 @@
 """Tensors of which a file has several in one: q, k and v, gate and up, or all experts. Each part is a run of its rows."""
 
+# numpy's stubs give results of arithmetic, `reshape` and `view` no type at Python 3.10.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping

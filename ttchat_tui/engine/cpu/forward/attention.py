@@ -55,15 +55,16 @@ class CausalAttention:
             return torch.bmm(capped(scores, self._score_cap).softmax(-1), values).view(1, -1)
         if window not in self._masks:
             self._masks[window] = _causal_mask(self._rows, keys.shape[1], window)
-        if self._score_cap:
+        mask = self._masks[window]
+        if self._score_cap and mask is not None:
             # The flash kernel has no cap.
             grouped = q.view(len(q), len(keys), -1, q.shape[2]).permute(1, 2, 0, 3)
             scores = capped(grouped @ keys.transpose(1, 2).unsqueeze(1), self._score_cap)
-            weights = (scores + self._masks[window]).softmax(-1)
+            weights = (scores + mask).softmax(-1)
             return (weights @ values.unsqueeze(1)).permute(2, 0, 1, 3).flatten(1)
         attended = functional.scaled_dot_product_attention(
             q.transpose(0, 1)[None], keys[None], values[None],
-            attn_mask=self._masks[window], scale=1.0, enable_gqa=True,
+            attn_mask=mask, scale=1.0, enable_gqa=True,
         )  # fmt: skip
         return attended[0].transpose(0, 1).flatten(1)
 

@@ -98,7 +98,10 @@ class DecoderModel:
         heads = qkv.view(len(qkv), -1, config.head_size)
         if layer.qk_norm is not None:
             if config.traits.qk_norm == "whole":
-                for part in heads.narrow(1, 0, rotated).split((config.heads, config.kv_heads), dim=1):
+                for part in (
+                    heads.narrow(1, 0, config.heads),
+                    heads.narrow(1, config.heads, config.kv_heads),
+                ):
                     part.mul_(_rms_scale(part.flatten(1), config.norm_eps).unsqueeze(2))
             else:
                 heads.narrow(1, 0, rotated).mul_(_rms_scale(heads.narrow(1, 0, rotated), config.norm_eps))

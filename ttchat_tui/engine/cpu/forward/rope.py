@@ -44,7 +44,8 @@ class RopeTable:
         kinds: list[NDArray[np.complex64]] = []
         for kind in self._config.rope_kinds:
             turns = rope_turns(self._config, self._factors, kind, is_long=is_long)
-            kinds.append(turns.magnitudes * np.exp(1j * np.outer(positions, turns.frequencies)))
+            turned = np.exp(1j * np.outer(positions, turns.frequencies)).astype(np.complex64)
+            kinds.append(turns.magnitudes * turned)
         return np.stack(kinds)
 
 
@@ -99,7 +100,8 @@ def _main_frequencies(config: ModelConfig, is_long: bool) -> NDArray[np.float32]
         case "yarn":
             return _yarn(frequencies, scaling, config.rope_theta)
         case "longrope":
-            return frequencies / np.float32(scaling.long_factors if is_long else scaling.short_factors)
+            factors = scaling.long_factors if is_long else scaling.short_factors
+            return frequencies / np.array(factors, np.float32)
 
 
 def _llama3(frequencies: NDArray[np.float32], scaling: RopeScaling) -> NDArray[np.float32]:
@@ -125,8 +127,9 @@ def _yarn(frequencies: NDArray[np.float32], scaling: RopeScaling, theta: float) 
 
     low = max(math.floor(pair_with(scaling.beta_fast)), 0)
     high = min(math.ceil(pair_with(scaling.beta_slow)), size - 1)
-    blend = ((np.arange(len(frequencies), dtype=np.float32) - low) / max(high - low, 0.001)).clip(0, 1)
-    return blend * frequencies / np.float32(scaling.factor) + (1 - blend) * frequencies
+    one, width = np.float32(1), np.float32(max(high - low, 0.001))
+    blend = ((np.arange(len(frequencies), dtype=np.float32) - np.float32(low)) / width).clip(0, one)
+    return blend * frequencies / np.float32(scaling.factor) + (one - blend) * frequencies
 
 
 def pair_rows(weight: NDArray[Any], heads: int, rotary_size: int = 0) -> NDArray[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import torch
@@ -42,7 +42,7 @@ class Experts(msgspec.Struct, frozen=True, kw_only=True):
         if self.routing.is_normed:
             weights /= weights.sum(-1, keepdim=True)
         out = torch.zeros_like(x)
-        numbers: list[int] = chosen.flatten().tolist()  # pyright: ignore[reportUnknownMemberType]
+        numbers: Any = chosen.flatten().tolist()  # pyright: ignore[reportUnknownMemberType]
         for number in sorted(set(numbers)):
             rows, places = torch.where(chosen == number)
             out.index_add_(0, rows, self.experts[number](x[rows]).float() * weights[rows, places, None])

@@ -94,7 +94,7 @@ def _main_frequencies(config: ModelConfig, is_long: bool) -> NDArray[np.float32]
         return frequencies
     match scaling.kind:
         case "linear":
-            return frequencies / np.float32(scaling.factor)
+            return frequencies / np.array(scaling.factor, np.float32)
         case "llama3":
             return _llama3(frequencies, scaling)
         case "yarn":

@@ -49,6 +49,13 @@ static Row row_of_lane(const Recipe *recipe, int tile, int half, int lane) {
     return row_of_output(recipe, first + lane);
 }
 
+/* bfloat16 has few bits to lose: a product with other than a power of two is kept in float16. */
+static Format format_of_row(Row row) {
+    uint32_t factor;
+    memcpy(&factor, &row.part->factor, 4);
+    return row.type->format == TILE_BF16 && factor & 0x7fffff ? TILE_F16 : row.type->format;
+}
+
 /* The format of a row of tiles: that of its rows, or floats where they differ. */
 static Format format_of_tile(const Recipe *recipe, int tile) {
     if (recipe->rounded != FORMATS)
@@ -56,10 +63,10 @@ static Format format_of_tile(const Recipe *recipe, int tile) {
     Format found = FORMATS;
     for (int lane = 0; lane < WIDTH; lane++) {
         const Row row = row_of_lane(recipe, tile, lane / LANES, lane % LANES);
-        if (!row.part || row.type->format == found)
+        if (!row.part || format_of_row(row) == found)
             continue;
         if (found == FORMATS)
-            found = row.type->format;
+            found = format_of_row(row);
         else
             return TILE_F16;
     }

@@ -254,7 +254,10 @@ def _compiled_kernel(spec: ModelSpec, report: ProgressReporter, notes: list[str]
     except build.Unavailable as reason:
         _log.info("no compiled decode kernel: %s", reason)
         return None
-    return compiled if is_correct(compiled) else None
+    if not is_correct(compiled):
+        return None
+    compiled.set_threads(options.threads or usable_cores())  # For packing; the warm-up measures what decodes fastest.
+    return compiled
 
 
 def _thread_setter(compiled: Library | None) -> Callable[[int], None]:

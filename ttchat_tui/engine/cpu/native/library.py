@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -26,6 +27,10 @@ from ttchat_tui.engine.cpu.weights.large_pages import Arena
 
 MAX_ROWS: Final = 8
 """MAX_ROWS of matrix.h: rows in one pass over the weights."""
+
+
+_packing: Final = threading.Lock()
+"""The thread pool of a compiled library takes one call at a time, from all `Library` objects."""
 
 
 class Matrix(ctypes.Structure):
@@ -167,7 +172,9 @@ class Library:
         if size == 0:
             raise NotPackable(f"rows of {recipe.inputs} weights are no whole number of blocks")
         memory = self.arena.take(size)
-        if self._pack(recipe, rows, memory.data_ptr()):
+        with _packing:
+            is_finite = self._pack(recipe, rows, memory.data_ptr()) == 0
+        if not is_finite:
             return None
         return Tiles(int(recipe.outputs), int(recipe.inputs), rows, memory)
 

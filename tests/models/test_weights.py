@@ -33,6 +33,21 @@ def test_a_folder_with_several_gguf_files_asks_for_one(tmp_path: Path) -> None:
         find_weights(tmp_path)
 
 
+def test_a_model_in_shards_is_one_from_any_of_them_or_their_folder(tmp_path: Path) -> None:
+    first, second = (tmp_path / f"m-0000{n}-of-00002.gguf" for n in (1, 2))
+    first.write_bytes(GGUF)
+    with pytest.raises(ValueError, match=r"one of 2 files, of which m-00002-of-00002\.gguf is missing"):
+        find_weights(tmp_path)
+    second.write_bytes(GGUF + b"more")
+    assert find_weights(first) == find_weights(second) == find_weights(tmp_path) == first
+    assert size_on_disk(first) == 2 * len(GGUF) + 4
+    first.unlink()
+    with pytest.raises(ValueError, match=r"m-00001-of-00002\.gguf is missing"):
+        find_weights(second)
+    with pytest.raises(ValueError, match="does not exist"):
+        find_weights(tmp_path / "other-00001-of-00002.gguf")
+
+
 @pytest.mark.parametrize(
     ("missing", "complaint"),
     [

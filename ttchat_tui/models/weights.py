@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from ttchat_tui.domain.decoding import decodable
+from ttchat_tui.domain.shards import shards_of
 from ttchat_tui.domain.special_files import special_file
 
 GGUF_MAGIC: Final = b"GGUF"
@@ -26,28 +27,32 @@ class _ShardIndex(msgspec.Struct):
 def find_weights(path: Path) -> Path:
     """The .gguf file or safetensors folder at `path`.
 
-    Of a folder without safetensors and with exactly one .gguf file: that file.
+    Of a folder without safetensors and with exactly one .gguf model: that file. Of a model in shards: its first file.
 
     Raises:
         ValueError: with the end of a sentence (`has no config.json`).
     """
     if os.path.isdir(path):
-        ggufs = sorted(path.glob("*.gguf"))
+        ggufs = sorted({shards_of(file)[0] for file in path.glob("*.gguf")})
         if len(ggufs) != 1 or any(path.glob("*.safetensors")):
             _check_folder(path, ggufs)
             return path
         path = ggufs[0]
-    if not os.path.isfile(path):
+    shards = shards_of(path)
+    if not os.path.isfile(path) and not any(shard.is_file() for shard in shards):
         what = special_file(path)
         raise ValueError(f"is {what}" if what else "does not exist")
-    _check_gguf(path)
-    return path
+    for shard in shards:
+        if not shard.is_file():
+            raise ValueError(f"is one of {len(shards)} files, of which {shard.name} is missing")
+        _check_gguf(shard)
+    return shards[0]
 
 
 def size_on_disk(path: Path) -> int:
-    """Bytes of a file, or of all files below a folder (links followed: the hub's cache is made of them)."""
+    """Bytes of a file and its other shards, or of all files below a folder (links followed: the hub's cache is made of them)."""
     if path.is_file():
-        return path.stat().st_size
+        return sum(shard.stat().st_size for shard in shards_of(path) if shard.is_file())
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 

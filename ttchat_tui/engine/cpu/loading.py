@@ -19,6 +19,7 @@ from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import Checkpoint
 from ttchat_tui.engine.cpu.checkpoints.gguf_file import GgufFile
 from ttchat_tui.engine.cpu.checkpoints.hf_config import why_not_own
+from ttchat_tui.engine.cpu.checkpoints.quantized_folder import refuse_quantized
 from ttchat_tui.engine.cpu.checkpoints.safetensors_file import SafetensorsFolder
 from ttchat_tui.engine.cpu.forward.model import DecoderModel
 from ttchat_tui.engine.cpu.forward.rope import RopeTable
@@ -145,7 +146,9 @@ def _read_model(spec: ModelSpec, report: ProgressReporter) -> _ColdModel:
         )
     if not path.is_dir():
         return _load_gguf(path, spec, report)
-    reason = why_not_own(read_json(path / "config.json"))
+    config = read_json(path / "config.json")
+    refuse_quantized(path, config)
+    reason = why_not_own(config)
     return _load_auto(path, spec, reason, report) if reason else _load_folder(path, spec, report)
 
 
@@ -256,7 +259,9 @@ def _compiled_kernel(spec: ModelSpec, report: ProgressReporter, notes: list[str]
         return None
     if not is_correct(compiled):
         return None
-    compiled.set_threads(options.threads or usable_cores())  # For packing; the warm-up measures what decodes fastest.
+    compiled.set_threads(
+        options.threads or usable_cores()
+    )  # For packing; the warm-up measures what decodes fastest.
     return compiled
 
 

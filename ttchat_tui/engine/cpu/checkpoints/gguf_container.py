@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ttchat_tui.domain.shards import shards_of
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.checkpoints.ggml_types import GGML_TYPES
 
@@ -32,6 +33,8 @@ class TensorEntry(msgspec.Struct, frozen=True):
     type_id: int
     """GGML type number."""
     offset: int
+    shard: mmap.mmap | None = None
+    """The memory map of its file, of a model in several; None: the first one."""
 
     @property
     def elements(self) -> int:
@@ -54,13 +57,41 @@ class TensorEntry(msgspec.Struct, frozen=True):
 
 
 class GgufContainer:
-    """An open GGUF file: `metadata` by key, `tensors` by the names in the file, and the memory map `data`."""
+    """An open GGUF file: `metadata` by key, `tensors` by the names in the file, and the memory map `data`.
 
-    def __init__(self, path: Path) -> None:
-        """
+    Of a model in shards, the metadata are those of the first file, and the tensors are those of all.
+    """
+
+    def __init__(self, path: Path, *, is_shard: bool = False) -> None:
+        """`is_shard`: read this file only.
+
         Raises:
-            ModelLoadError: the file is unreadable, not GGUF, or truncated.
+            ModelLoadError: a file is missing, unreadable, not GGUF, or truncated.
         """
+        path, *others = [path] if is_shard else shards_of(path)
+        self._open(path)
+        for other in others:
+            shard = GgufContainer(other, is_shard=True)
+            self.tensors.update(
+                {
+                    name: msgspec.structs.replace(entry, shard=shard.data)
+                    for name, entry in shard.tensors.items()
+                }
+            )
+        if not is_shard:
+            self._check_shards(path, len(others) + 1)
+
+    def _check_shards(self, path: Path, count: int) -> None:
+        """The names of files are the user's: the first file says how many there are, and what they hold."""
+        stated = self.metadata.get("split.count", count)
+        tensors = self.metadata.get("split.tensors.count", len(self.tensors))
+        if stated not in (0, count) or tensors != len(self.tensors):
+            raise ModelLoadError(
+                f"{path} is one of {stated} files with {tensors} tensors; {count} with {len(self.tensors)} are here.",
+                "Download all files of the model, and keep their names.",
+            )
+
+    def _open(self, path: Path) -> None:
         try:
             with path.open("rb") as file:
                 self.data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

@@ -235,7 +235,10 @@ def _ffn_shapes(config: ModelConfig, has: Callable[[str], bool]) -> Shapes:
 
 def _optional_shapes(config: ModelConfig, found: Collection[str]) -> Shapes:
     turning = (config.rotary_size or config.head_size) // 2
-    shapes: Shapes = {"output.weight": (config.vocab_size, config.hidden_size), "rope_freqs.weight": (turning,)}
+    shapes: Shapes = {
+        "output.weight": (config.vocab_size, config.hidden_size),
+        "rope_freqs.weight": (turning,),
+    }
     if config.rope_scaling is not None and config.rope_scaling.kind == "longrope":
         shapes |= {"rope_factors_short.weight": (turning,), "rope_factors_long.weight": (turning,)}
     for name, size in _expected_shapes(config, found).items():

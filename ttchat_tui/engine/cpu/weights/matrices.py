@@ -132,7 +132,11 @@ class MatrixBuilder:
         shape = (raw.shape[0], raw.shape[1])
         if is_packable(raw.kind):
             kind, data = raw.kind, raw.data
-            order = half_split_rows(rows, raw.paired_heads, self._checkpoint.config.rotary_size) if raw.paired_heads else rows
+            order = (
+                half_split_rows(rows, raw.paired_heads, self._checkpoint.config.rotary_size)
+                if raw.paired_heads
+                else rows
+            )
         else:
             kind, data, order = "Q8_0", rounded_to_q8_0(self._checkpoint.tensor(part.name)), rows
         order = part.reorder(order) if part.reorder else order

@@ -10,10 +10,13 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from tests.engine.cpu.tiny_models import VOCAB, build, save
+from tests.engine.cpu.tiny_models import VOCAB, build, random_model, save
 from tests.engine.engine_subject import Subject
 from tests.engine.recorded_subject import fork_holds, recording_holds
+from tests.late_transformers import from_transformers
+from tests.size import IS_NIGHTLY
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import GenerationFinished, GenerationStarted, TokenEvent
 from ttchat_tui.domain.generation import Forced, GenerationControl, GenerationRequest
@@ -191,3 +194,98 @@ def test_a_model_that_transformers_does_not_know_is_refused_with_a_sentence(
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "no-such-model"}))
     with pytest.raises(ModelLoadError, match="no-such-model"):
         CpuEngine().load(ModelSpec(name="tiny", path=str(tmp_path)), lambda _progress: None)
+
+
+_SMALL: dict[str, Any] = {
+    "vocab_size": VOCAB, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+}  # fmt: skip
+_SSM: dict[str, Any] = {"mamba_n_heads": 2, "mamba_d_head": 32, "mamba_n_groups": 1, "mamba_d_state": 4}
+RECURRENT: dict[str, tuple[dict[str, Any], str]] = {
+    "Lfm2": ({**_SMALL, "layer_types": ["conv", "full_attention"]}, "chunks"),
+    "Bamba": ({**_SMALL, **_SSM, "attn_layer_indices": [1]}, "chunks"),
+    "Mamba": ({"vocab_size": VOCAB, "hidden_size": 16, "num_hidden_layers": 2, "state_size": 4}, "steps"),
+    "FalconMamba": ({"vocab_size": VOCAB, "hidden_size": 16, "num_hidden_layers": 2, "state_size": 4}, "steps"),
+    "RecurrentGemma": (
+        {"vocab_size": VOCAB, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "lru_width": 32, "attention_window_size": 64},
+        "steps",
+    ),
+}  # fmt: skip
+"""With layers whose state cannot be cut, and what their caches can do."""
+
+
+@pytest.mark.parametrize("family", list(RECURRENT))
+def test_models_with_a_state_that_cannot_be_cut_are_computed_anew_where_a_prompt_differs(family: str) -> None:
+    config, continuation = RECURRENT[family]
+    torch.manual_seed(5)
+    model = random_model(family, **config).float().eval()
+    auto = AutoStepper(model)
+    assert (auto.keeps_prefixes, auto._use.continuation) == (False, continuation)  # pyright: ignore[reportPrivateUsage]
+    ids = torch.randint(0, VOCAB, (300,), generator=torch.Generator().manual_seed(3)).tolist()
+    with torch.inference_mode():
+        expected = model(torch.tensor([ids])).logits[0].numpy()
+    np.testing.assert_allclose(auto.prefill(ids[:290], go_on), expected[289], atol=1e-4)
+    np.testing.assert_allclose(auto.step(ids[290]), expected[290], atol=1e-4)
+    known = auto.cached_prefix(ids)
+    assert known == (291 if continuation == "chunks" else 0)
+    np.testing.assert_allclose(auto.prefill(ids, go_on), expected[299], atol=1e-4)
+    assert auto.cached_prefix(ids[:20]) == 0
+    np.testing.assert_allclose(auto.prefill(ids[:20], go_on), expected[19], atol=1e-4)
+
+
+def test_a_model_with_one_step_left_takes_it_from_the_state() -> None:
+    torch.manual_seed(5)
+    auto = AutoStepper(random_model("FalconMamba", **RECURRENT["FalconMamba"][0]).float().eval())
+    auto.prefill(range(9), go_on)
+    assert auto.cached_prefix(range(10)) == 9
+
+
+@pytest.mark.skipif(not IS_NIGHTLY, reason="imports for 2 s; nightly")
+def test_a_model_that_sees_images_answers_to_text(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    model = vision_model()
+    loaded = load_auto_model(save(model, tmp_path))
+    ids = list(range(1, 40))
+    with torch.inference_mode():
+        expected = model.eval()(input_ids=torch.tensor([ids])).logits[0, -1].numpy()
+    np.testing.assert_allclose(loaded.stepper.prefill(ids, go_on), expected, atol=1e-4)
+    assert (loaded.vocab_size, loaded.context_length) == (VOCAB, 128)
+
+
+def vision_model() -> Any:
+    """LLaVA over a tiny Llama: no class of causal language models has it."""
+    text = {**_SMALL, "max_position_embeddings": 128, "model_type": "llama"}
+    vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 16, "patch_size": 8, "model_type": "clip_vision_model"}  # fmt: skip
+    config = from_transformers("LlavaConfig")(
+        text_config=text, vision_config=vision, image_token_index=VOCAB - 1
+    )
+    return from_transformers("LlavaForConditionalGeneration")(config)
+
+
+def test_weights_that_are_missing_are_no_random_numbers(folder: Path, tmp_path: Path) -> None:
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    weights = load_file(tmp_path / "model.safetensors")
+    gone = next(name for name in weights if "mlp" in name)
+    del weights[gone]
+    save_file({**weights, "extra.weight": torch.ones(2)}, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelLoadError, match=f"no weights .*{gone.rpartition('.')[0]}"):
+        load_auto_model(tmp_path)
+
+
+def test_tensors_that_transformers_leaves_out_are_named(folder: Path, tmp_path: Path) -> None:
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    weights = load_file(tmp_path / "model.safetensors")
+    save_file({**weights, "extra.weight": torch.ones(2)}, tmp_path / "model.safetensors", {"format": "pt"})
+    assert any("extra.weight" in note for note in load_auto_model(tmp_path).notes)
+
+
+@pytest.mark.parametrize("rows", [1, 255, VOCAB - 1])
+def test_a_tokenizer_with_more_tokens_than_embeddings_is_refused_at_load(rows: int, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    folder = save(random_model("Llama", **{**_SMALL, "vocab_size": rows}), tmp_path)
+    with pytest.raises(
+        ModelLoadError, match=rf"\({max(rows, 0):,}\), but the model has only {rows:,} embeddings"
+    ):
+        CpuEngine().load(ModelSpec(name="tiny", path=str(folder)), lambda _progress: None)

@@ -199,6 +199,16 @@ def _load_folder(path: Path, spec: ModelSpec, report: ProgressReporter) -> _Cold
     return _load_own(folder, tokenizer_from_folder(path), template_from_folder(path), spec, report)
 
 
+def _check_ids(tokenizer: ChatTokenizer, rows: int) -> None:
+    """Raises ModelLoadError if a token of the vocabulary has no row in the embedding, which a message would crash at."""
+    token = tokenizer.first_beyond(rows)
+    if token:
+        raise ModelLoadError(
+            f"The tokenizer has the token {token}, but the model has only {rows:,} embeddings.",
+            "The tokenizer is of another model, or was changed later: take both from one place.",
+        )
+
+
 def _compiled_template(
     data: TemplateData, tokenizer: ChatTokenizer, report: ProgressReporter
 ) -> ChatTemplate:
@@ -215,6 +225,7 @@ def _load_own(
     report: ProgressReporter,
 ) -> _ColdModel:
     """A checkpoint of a family that `families.py` describes, for our own forward."""
+    _check_ids(tokenizer, checkpoint.config.vocab_size)
     chat_template = _compiled_template(template, tokenizer, report)
     options = spec.options_as(CpuOptions)
     config, kernels, available = checkpoint.config, working_kernels(), available_bytes()
@@ -289,17 +300,18 @@ def _load_auto(path: Path, spec: ModelSpec, reason: str, report: ProgressReporte
     weights = sum(file.stat().st_size for file in (*path.glob("*.safetensors"), *path.glob("*.bin")))
     check_memory(2 * weights, available_bytes())  # Most files are 16-bit.
     report(LoadProgress(phase="convert", detail="through transformers"))
-    stepper, context, vocab_size, parameters = importlib.import_module(_AUTO_MODEL).load_auto_model(path)
+    loaded = importlib.import_module(_AUTO_MODEL).load_auto_model(path)
+    _check_ids(tokenizer, loaded.vocab_size)
     return _ColdModel(
-        stepper=stepper,
+        stepper=loaded.stepper,
         tokenizer=tokenizer,
         template=template,
         generation_config=read_json_if_there(path / "generation_config.json"),
-        context_length=context,
-        vocab_size=vocab_size,
-        parameters=parameters,
+        context_length=loaded.context_length,
+        vocab_size=loaded.vocab_size,
+        parameters=loaded.parameters,
         label="cpu transformers fp32",
-        notes=(f"Runs through transformers, because the folder contains {reason}.",),
+        notes=(f"Runs through transformers, because the folder contains {reason}.", *loaded.notes),
     )
 
 

@@ -1,4 +1,4 @@
-"""JSON files of a model folder."""
+"""Text and JSON files of a model folder."""
 
 from __future__ import annotations
 
@@ -16,12 +16,24 @@ def read_json(path: Path) -> dict[str, Any]:
         ModelLoadError: the file is missing or holds no JSON object.
     """
     try:
-        value: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        value: Any = json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
         raise ModelLoadError(f"{path} cannot be read: {error}.", "Download the model again.") from error
     if not isinstance(value, dict):
         raise ModelLoadError(f"{path} holds no JSON object.", "Download the model again.")
     return cast(dict[str, Any], value)
+
+
+def read_text(path: Path) -> str:
+    """The text of a file.
+
+    Raises:
+        ModelLoadError: it cannot be read, or is no UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise ModelLoadError(f"{path} cannot be read: {error}.", "Download the model again.") from error
 
 
 def read_json_if_there(path: Path) -> dict[str, Any]:

@@ -91,6 +91,14 @@ class ChatTokenizer:
         """Number of tokens, control tokens included; the model's logits may have more, which are padding."""
         return self._tokenizer.get_vocab_size(with_added_tokens=True)
 
+    def first_beyond(self, rows: int) -> str:
+        """The first token whose id is `rows` or more, with its id; empty if there is none."""
+        if self._tokenizer.get_vocab_size(with_added_tokens=False) > rows:
+            found = rows
+        else:
+            found = min((each for each in self._added if each >= rows), default=None)
+        return "" if found is None else f"{self._tokenizer.id_to_token(found)!r} ({found:,})"
+
     def encode_text(self, text: str) -> Sequence[int]:
         """The ids of a text that continues another one."""
         return self._encode_text(text, False)

@@ -227,8 +227,14 @@ def template_from_gguf(metadata: Mapping[str, Any]) -> TemplateData:
         found = token_id(metadata, key)
         if found is not None:
             special[name] = tokens[found]
-    source = metadata.get("tokenizer.chat_template", "")
-    return TemplateData(source=source if isinstance(source, str) else "", special=special)
+    return TemplateData(source=_template_source(metadata), special=special)
+
+
+def _template_source(metadata: Mapping[str, Any]) -> str:
+    """The template without a name, else the first of those with one (`tokenizer.chat_template.NAME`)."""
+    named = (metadata[key] for key in sorted(metadata) if key.startswith("tokenizer.chat_template."))
+    candidates = (metadata.get("tokenizer.chat_template"), *named)
+    return next((each for each in candidates if isinstance(each, str) and each), "")
 
 
 def merges_by_score(vocab: Mapping[str, int], scores: list[float], types: list[int]) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.engine.cpu.raw_gguf import gguf_bytes
 from tests.models.builders import GGUF, write_folder
 from ttchat_tui.models.weights import find_weights, size_on_disk
 
@@ -100,3 +101,75 @@ def test_the_size_of_a_folder_counts_all_files_and_follows_links(tmp_path: Path)
     (folder / "linked").symlink_to(tmp_path / "blob")
     (folder / "own").write_bytes(b"y" * 10)
     assert size_on_disk(folder) == 1010
+
+
+def head(**general: str) -> bytes:
+    """The beginning of a GGUF file with these keys and a vocabulary."""
+    keys: dict[str, object] = {f"general.{name}": value for name, value in general.items()}
+    keys |= {"general.tags": ["a", "b"], "general.sampling.top_k": 40, "tokenizer.ggml.tokens": ["a"]}
+    return gguf_bytes(keys, {})
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"architecture": "clip"}, "image or audio part"),
+        ({"architecture": "clip", "type": "mmproj"}, "image or audio part"),
+        ({"type": "adapter", "architecture": "llama"}, r"adapter \(LoRA\)"),
+        ({"type": "imatrix"}, "statistics"),
+        ({"type": "vocab", "architecture": "llama"}, "vocabulary without weights"),
+        ({"architecture": "nomic-bert"}, "embedding"),
+        ({"architecture": "gemma-embedding"}, "embedding"),
+        ({"architecture": "t5encoder"}, "encoder"),
+        ({"name": "A Draft", "architecture": "eagle3"}, "draft"),
+    ],
+)
+def test_a_file_beside_a_model_is_no_second_model(keys: dict[str, str], words: str, tmp_path: Path) -> None:
+    model, other = tmp_path / "model-Q4_K_M.gguf", tmp_path / "another.gguf"
+    model.write_bytes(head(architecture="llama", type="model"))
+    other.write_bytes(head(**keys))
+    assert find_weights(tmp_path) == model
+    with pytest.raises(ValueError, match=f"is .*{words}"):
+        find_weights(other)
+
+
+@pytest.mark.parametrize("size", [4, 20, 24, 30, 60])
+def test_a_file_whose_head_cannot_be_read_is_left_to_the_engine(size: int, tmp_path: Path) -> None:
+    file = tmp_path / "model.gguf"
+    file.write_bytes(head(architecture="clip")[:size])
+    assert find_weights(file) == file
+
+
+def test_a_folder_with_only_pickles_says_why_they_are_not_read(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, missing="model-00001-of-00001.safetensors")
+    (folder / "pytorch_model.bin").write_bytes(b"PK")
+    with pytest.raises(ValueError, match=r"pytorch_model\.bin, which may contain programs"):
+        find_weights(folder)
+
+
+def test_an_index_beside_a_whole_file_is_left_over(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, shards=2, missing="model-00002-of-00002.safetensors")
+    with pytest.raises(ValueError, match="lacks"):
+        find_weights(folder)
+    (folder / "model.safetensors").write_text("weights")
+    assert find_weights(folder) == folder
+
+
+def test_an_adapter_is_no_model(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, missing="config.json")
+    (folder / "adapter_config.json").write_text("{}")
+    with pytest.raises(ValueError, match="adapter"):
+        find_weights(folder)
+
+
+def test_a_safetensors_file_that_was_cut_short_is_named(tmp_path: Path) -> None:
+    folder, header = (
+        write_folder(tmp_path),
+        b'{"__metadata__":{},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}',
+    )
+    file = folder / "model-00001-of-00001.safetensors"
+    file.write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+    assert find_weights(folder) == folder
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=f"truncated {file.name}"):
+        find_weights(folder)

@@ -9,14 +9,18 @@ from typing import Final
 import msgspec
 
 from ttchat_tui.domain.decoding import decodable
+from ttchat_tui.domain.model_files import SINGLE_FILE, is_index_stale, without_safetensors
 from ttchat_tui.domain.shards import shards_of
 from ttchat_tui.domain.special_files import special_file
+from ttchat_tui.models.gguf_head import what_else
 
 GGUF_MAGIC: Final = b"GGUF"
 LFS_POINTER: Final = b"version https://git-lfs"
 """Start of the pointer file that git leaves in place of a large file it did not fetch."""
 
 INDEX: Final = "model.safetensors.index.json"
+_LENGTH: Final = 8
+"""Bytes of the length that opens a safetensors file."""
 
 
 class _ShardIndex(msgspec.Struct):
@@ -24,16 +28,24 @@ class _ShardIndex(msgspec.Struct):
     """Tensor name → file name, as transformers writes it."""
 
 
+class _Entry(msgspec.Struct):
+    """What the header of a safetensors file says of a tensor; its entry `__metadata__` has no offsets."""
+
+    data_offsets: tuple[int, int] = (0, 0)
+    """From the end of the header."""
+
+
 def find_weights(path: Path) -> Path:
     """The .gguf file or safetensors folder at `path`.
 
-    Of a folder without safetensors and with exactly one .gguf model: that file. Of a model in shards: its first file.
+    Of a folder without safetensors and with exactly one .gguf file that is a model: that file. Of a model in shards: its first file.
 
     Raises:
         ValueError: with the end of a sentence (`has no config.json`).
     """
     if os.path.isdir(path):
-        ggufs = sorted({shards_of(file)[0] for file in path.glob("*.gguf")})
+        files = (file for file in path.glob("*.gguf") if not what_else(file))
+        ggufs = sorted({shards_of(file)[0] for file in files})
         if len(ggufs) != 1 or any(path.glob("*.safetensors")):
             _check_folder(path, ggufs)
             return path
@@ -57,6 +69,8 @@ def size_on_disk(path: Path) -> int:
 
 
 def _check_folder(folder: Path, ggufs: list[Path]) -> None:
+    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+        raise ValueError("is an adapter (LoRA), which needs the model that it was trained for")
     if not (folder / "config.json").is_file():
         names = f": {', '.join(file.name for file in ggufs)}; name one of them" if ggufs else ""
         raise ValueError(
@@ -66,12 +80,13 @@ def _check_folder(folder: Path, ggufs: list[Path]) -> None:
         raise ValueError("has no tokenizer")
     shards = _shards(folder)
     if not shards:
-        raise ValueError("has no .safetensors weights")
+        raise ValueError(without_safetensors([file.name for file in folder.iterdir()]))
     for name in shards:
         if not (folder / name).is_file():
             raise ValueError(f"lacks {name}")
         if _head(folder / name, len(LFS_POINTER)) == LFS_POINTER:
             raise ValueError(f"has a git-lfs pointer in place of {name}; `git lfs pull` fetches the file")
+        _check_whole(folder / name)
 
 
 def _shards(folder: Path) -> list[str]:
@@ -82,7 +97,25 @@ def _shards(folder: Path) -> list[str]:
         index = msgspec.json.decode((folder / INDEX).read_bytes(), type=decodable(_ShardIndex))
     except (msgspec.DecodeError, OSError) as error:
         raise ValueError(f"has a broken {INDEX} ({error})") from error
-    return sorted(set(index.weight_map.values()))
+    named = set(index.weight_map.values())
+    if is_index_stale(named, [file.name for file in folder.glob(SINGLE_FILE)]):
+        return [SINGLE_FILE]
+    return sorted(named)
+
+
+def _check_whole(path: Path) -> None:
+    """Raises ValueError if a safetensors file is shorter than its header says. A damaged header is the engine's to explain."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(_LENGTH), "little")
+        header = file.read(length) if length < size else b""
+    try:
+        entries = msgspec.json.decode(header, type=decodable(dict[str, _Entry]))
+    except msgspec.DecodeError:
+        return
+    end = max((entry.data_offsets[1] for entry in entries.values()), default=0)
+    if _LENGTH + length + end > size:
+        raise ValueError(f"has a truncated {path.name}: download it again")
 
 
 def _check_gguf(path: Path) -> None:
@@ -91,6 +124,8 @@ def _check_gguf(path: Path) -> None:
         raise ValueError("is a git-lfs pointer; `git lfs pull` fetches the file itself")
     if not head.startswith(GGUF_MAGIC):
         raise ValueError("is not a GGUF file")
+    if what := what_else(path):
+        raise ValueError(f"is {what}")
 
 
 def _head(path: Path, size: int) -> bytes:

@@ -1,9 +1,8 @@
-"""GGUF models in several files, and folders that are quantised for other machines."""
+"""GGUF models in several files."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import gguf
 import numpy as np
@@ -12,7 +11,6 @@ import pytest
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.checkpoints.gguf_container import GgufContainer
 from ttchat_tui.engine.cpu.checkpoints.gguf_tensors import read_tensor
-from ttchat_tui.engine.cpu.checkpoints.quantized_folder import refuse_quantized
 
 WEIGHTS = {f"blk.{n}.attn_q.weight": np.full((2, 32), n, np.float32) for n in range(5)}
 
@@ -50,26 +48,3 @@ def test_a_shard_under_another_name_is_no_whole_model(shards: list[Path]) -> Non
     renamed = shards[0].rename(shards[0].with_name("model.gguf"))
     with pytest.raises(ModelLoadError, match="one of 3 files"):
         GgufContainer(renamed)
-
-
-@pytest.mark.parametrize(
-    ("stated", "named", "instead"),
-    [
-        ({"quant_method": "gptq", "bits": 4}, "GPTQ", "Qwen2.5-7B-Q4_K_M.gguf"),
-        ({"quant_method": "gptq", "bits": 8}, "GPTQ", "Qwen2.5-7B-Q8_0.gguf"),
-        ({"quant_method": "awq"}, "AWQ", "Q4_K_M"),
-        ({"quant_method": "fp8"}, "FP8", "Q8_0"),
-        ({"quant_method": "bitsandbytes", "load_in_8bit": True}, "bitsandbytes", "Q8_0"),
-    ],
-)
-def test_a_folder_quantised_for_cards_is_refused_with_the_file_to_take(
-    stated: dict[str, Any], named: str, instead: str
-) -> None:
-    with pytest.raises(ModelLoadError, match=named) as caught:
-        refuse_quantized(Path("/models/Qwen2.5-7B-GPTQ-Int4"), {"quantization_config": stated})
-    assert instead in caught.value.info.cure
-
-
-@pytest.mark.parametrize("stated", [None, {}, {"quant_method": "mxfp4"}, "4"])
-def test_other_folders_pass(stated: Any) -> None:
-    refuse_quantized(Path("/models/x"), {"quantization_config": stated})

@@ -17,9 +17,9 @@ from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import Checkpoint
+from ttchat_tui.engine.cpu.checkpoints.folder_kind import check_folder_kind
 from ttchat_tui.engine.cpu.checkpoints.gguf_file import GgufFile
 from ttchat_tui.engine.cpu.checkpoints.hf_config import why_not_own
-from ttchat_tui.engine.cpu.checkpoints.quantized_folder import refuse_quantized
 from ttchat_tui.engine.cpu.checkpoints.safetensors_file import SafetensorsFolder
 from ttchat_tui.engine.cpu.forward.model import DecoderModel
 from ttchat_tui.engine.cpu.forward.rope import RopeTable
@@ -147,7 +147,7 @@ def _read_model(spec: ModelSpec, report: ProgressReporter) -> _ColdModel:
     if not path.is_dir():
         return _load_gguf(path, spec, report)
     config = read_json(path / "config.json")
-    refuse_quantized(path, config)
+    check_folder_kind(path, config, spec.name)
     reason = why_not_own(config)
     return _load_auto(path, spec, reason, report) if reason else _load_folder(path, spec, report)
 
@@ -297,7 +297,7 @@ def _load_auto(path: Path, spec: ModelSpec, reason: str, report: ProgressReporte
         )
     tokenizer = tokenizer_from_folder(path)
     template = _compiled_template(template_from_folder(path), tokenizer, report)
-    weights = sum(file.stat().st_size for file in (*path.glob("*.safetensors"), *path.glob("*.bin")))
+    weights = sum(file.stat().st_size for file in path.glob("*.safetensors"))
     check_memory(2 * weights, available_bytes())  # Most files are 16-bit.
     report(LoadProgress(phase="convert", detail="through transformers"))
     loaded = importlib.import_module(_AUTO_MODEL).load_auto_model(path)

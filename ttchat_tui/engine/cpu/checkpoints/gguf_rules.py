@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, TypeAlias
 
+from ttchat_tui.domain.model_files import gguf_that_is_no_model
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig
 
@@ -91,25 +92,6 @@ _NEUTRAL: Final[Mapping[str, tuple[Any, ...]]] = {
 """Values with which a key changes nothing, as if it were not there. `tensor_data_layout`: the order of rows that `gguf_file.py`
 undoes for the architecture llama."""
 
-_KINDS: Final = {
-    "mmproj": "the image or audio part of a model, which needs the model's main file beside it",
-    "adapter": "an adapter (LoRA), which needs the model that it was trained for",
-    "imatrix": "statistics for quantising a model",
-    "vocab": "a vocabulary without weights",
-}
-"""`general.type` → what such a file is, in words."""
-
-_ARCHITECTURES: Final = {
-    "clip": "the image or audio part of a model, which needs the model's main file beside it",
-    "t5encoder": "an encoder, which writes no text",
-    "wavtokenizer-dec": "a decoder of sound",
-    "eagle3": "a draft model, which only speeds another one up",
-    "dflash": "a draft model, which only speeds another one up",
-    "gemma4-assistant": "a draft model, which only speeds another one up",
-}
-_EMBEDDERS: Final = re.compile(r".*bert.*|.*-embed.*|gemma-embedding")
-"""Architectures of llama.cpp's src/llama-arch.cpp that embed or rank texts."""
-
 _UNUSED: Final = re.compile(r"blk\.\d+\.(attn_rot_embd(\.weight)?|attn\.rotary_emb\.inv_freq)")
 """Rotary frequencies that follow from `rope.freq_base`: `MODEL_TENSOR_SKIP` of gguf-py; llama.cpp does not read them."""
 _WITH_BIAS: Final = frozenset(
@@ -120,12 +102,11 @@ _WITH_BIAS: Final = frozenset(
 
 def check_kind(metadata: Mapping[str, Any]) -> None:
     """Raises ModelLoadError for files that hold no language model: what they hold, and where the model is."""
-    what = _KINDS.get(str(metadata.get("general.type", "model")))
     architecture = str(metadata.get("general.architecture", ""))
-    what = what or _ARCHITECTURES.get(architecture)
-    if what is None and (_EMBEDDERS.fullmatch(architecture) or metadata.get(f"{architecture}.pooling_type")):
+    what = gguf_that_is_no_model(str(metadata.get("general.type", "")), architecture)
+    if not what and metadata.get(f"{architecture}.pooling_type"):
         what = "a model for embedding or ranking texts, which writes none"
-    if what is not None:
+    if what:
         raise ModelLoadError(f"This GGUF file is {what}.", "Choose the file of a chat model.")
 
 

@@ -1,0 +1,83 @@
+"""What a model folder holds that does not run here, in words: weights quantised for other machines, models that do not chat."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, cast
+
+from ttchat_tui.domain.model_files import without_safetensors
+from ttchat_tui.engine.base import ModelLoadError
+
+_METHODS: Final = {
+    "gptq": "GPTQ",
+    "awq": "AWQ",
+    "fp8": "FP8",
+    "fbgemm_fp8": "FP8",
+    "modelopt": "NVIDIA's ModelOpt",
+    "compressed-tensors": "compressed-tensors",
+    "bitsandbytes": "bitsandbytes",
+    "bitnet": "BitNet",
+    "aqlm": "AQLM",
+    "hqq": "HQQ",
+    "exl2": "ExLlama",
+    "exl3": "ExLlama",
+    "quark": "AMD's Quark",
+    "torchao": "torchao",
+    "auto-round": "AutoRound",
+}
+"""`quantization_config.quant_method` of config.json. Not `mxfp4`, which transformers turns into float numbers on the CPU."""
+_WITHOUT_TEXT: Final = (
+    "ForMaskedLM",
+    "ForSequenceClassification",
+    "ForTokenClassification",
+    "ForQuestionAnswering",
+)
+"""Endings of `architectures` in config.json: heads that write no text."""
+_SUFFIX: Final = re.compile(
+    r"[-_.](gptq|awq|fp8|nvfp4|bnb|mlx|exl[23]|hqq|quantized|w\d+a\d+|int[48]|[348]bit|[348]-bit|dynamic|4bits?)\b.*",
+    re.IGNORECASE,
+)
+
+
+def check_folder_kind(folder: Path, raw: Mapping[str, Any], name: str) -> None:
+    """
+    Args:
+        raw: its config.json.
+        name: the model's, as shown.
+    Raises:
+        ModelLoadError: the folder's weights are in a form that does not run here, or it is no model to chat with.
+    """
+    method = _quantised_by(raw)
+    if method:
+        base = _SUFFIX.sub("", name.rstrip("/").rpartition("/")[2]) or "its name"
+        raise ModelLoadError(
+            f"{folder} holds weights quantised by {method}, which do not run on the CPU.",
+            f"Take a GGUF file of the model: search for {base}-GGUF, and choose Q4_K_M or Q8_0.",
+        )
+    architectures = raw.get("architectures")
+    for each in cast(list[Any], architectures) if isinstance(architectures, list) else []:
+        if str(each).endswith(_WITHOUT_TEXT):
+            raise ModelLoadError(
+                f"{folder} holds a {each}, which writes no text.",
+                "Choose a model for chats: its architecture ends in ForCausalLM.",
+            )
+    if not any(folder.glob("*.safetensors")):
+        names = [file.name for file in folder.iterdir()]
+        raise ModelLoadError(
+            f"{folder} {without_safetensors(names)}.", "Download the model with .safetensors files."
+        )
+
+
+def _quantised_by(raw: Mapping[str, Any]) -> str:
+    config = raw.get("quantization_config")
+    if isinstance(config, dict):
+        method = cast(dict[str, Any], config).get("quant_method")
+        if method is not None:
+            return "" if method == "mxfp4" else _METHODS.get(str(method), str(method))
+    mlx = raw.get("quantization") or config
+    if isinstance(mlx, dict) and mlx:
+        bits = cast(dict[str, Any], mlx).get("bits")
+        return f"MLX in {bits} bits" if bits else "MLX"
+    return ""

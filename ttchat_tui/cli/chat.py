@@ -211,6 +211,7 @@ def _prepare_after(screen_ready: threading.Event, config: Config, paths: Paths) 
             sources={kind: each.models for kind, each in ENGINES.items()},
             options_of=config.options_of,
             context_length=config.model.context_length,
+            template_options=config.model.template_options,
             kernel_dir=str(paths.kernels_dir),
         )
         spec: ModelSpec = preparer(name, report)

@@ -75,6 +75,8 @@ def expectation(path: Sequence[str], schema: type | None = None) -> str:
             return f"give a section for each name: [{'.'.join(path)}.NAME]"
         case inspect.DictType() if path[-1] == "logit_bias":
             return 'give each token a number from -100 to 100, which bans it at -100: { " the" = -100 }'
+        case inspect.DictType() if path[-1] == "template_options":
+            return 'give each variable of the chat template a value: { reasoning_effort = "high", enable_thinking = false }'
         case inspect.DictType():
             return 'give each action its keys, separated by commas: stop = "escape,ctrl+x"'
         case None:

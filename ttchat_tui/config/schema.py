@@ -13,6 +13,7 @@ from ttchat_tui.domain.model_spec import (
     EngineKind,
     Isolation,
     RemoteOptions,
+    TemplateValue,
     TenstorrentOptions,
 )
 from ttchat_tui.domain.recording import RecordLevel
@@ -34,6 +35,9 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """`auto` takes the best that this machine has; else one of `engine_choices`."""
     context_length: Annotated[int, Meta(ge=0)] = 0
     """Tokens of prompt and reply together; 0 is the model's own maximum."""
+    template_options: dict[str, TemplateValue] = {}
+    """Variables that the model's chat template reads, by their names in it: `reasoning_effort`, `enable_thinking`. A served
+    model's are in `extra_body` of its endpoint."""
     isolation: Isolation = "process"
     """`process`: the engine runs in a child process, and its crash does not end the app. `thread`: inside the app."""
 

@@ -127,6 +127,10 @@ class RemoteOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """By name."""
 
 
+TemplateValue: TypeAlias = bool | int | float | str
+"""A value that a user gives to a chat template."""
+
+
 class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One load: a model, the engine that runs it, and that engine's settings."""
 
@@ -144,6 +148,8 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Where the CPU engine keeps the decode kernel that it compiles for this machine; empty: it compiles none."""
     recommended: SamplingParams | None = None
     """From the catalog; the model's own generation_config overrides it."""
+    template_options: Mapping[str, TemplateValue] = {}
+    """Variables of the model's chat template (`[model] template_options`). What the user chooses on screen comes before them."""
     repo: str = ""
     """The model's hub id, where it is known: tt_transformers looks up its settings by the name in it."""
     tokenizers: Mapping[str, str] = {}

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from ttchat_tui.domain.events import ProgressReporter
-from ttchat_tui.domain.model_spec import EngineKind, ModelSource, ModelSpec
+from ttchat_tui.domain.model_spec import EngineKind, ModelSource, ModelSpec, TemplateValue
 from ttchat_tui.models.choice import split_kind
 from ttchat_tui.models.fetch import pull
 from ttchat_tui.models.local import resolve
@@ -40,6 +40,8 @@ class Preparer(msgspec.Struct, frozen=True, kw_only=True):
     """The settings of an engine, for `ModelSpec.options`."""
     context_length: int = 0
     """0: the model's own maximum."""
+    template_options: Mapping[str, TemplateValue] = MappingProxyType({})
+    """For `ModelSpec.template_options`."""
     kernel_dir: str = ""
     """Empty: no kernel is compiled."""
     environ: Mapping[str, str] = msgspec.field(default_factory=lambda: os.environ)
@@ -78,6 +80,7 @@ class Preparer(msgspec.Struct, frozen=True, kw_only=True):
             path=str(path),
             context_length=self.context_length,
             options=self.options_of(engine),
+            template_options=dict(self.template_options),
             kernel_dir=self.kernel_dir,
             recommended=found.entry.recommended if found.entry else None,
             repo=next(iter(found.entry.repos), "") if found.entry else "",

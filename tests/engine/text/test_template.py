@@ -363,3 +363,12 @@ def test_a_template_for_tools_gets_an_empty_list_of_them_if_it_needs_one() -> No
     )
     made = template(source)
     assert (made.render(chat("Hi")), made.notes) == ("[Hi]", ())
+
+
+def test_options_of_the_user_reach_the_template_and_what_is_chosen_on_screen_comes_first() -> None:
+    options = {"reasoning_effort": "high", "enable_thinking": False, "messages": "none"}
+    made = ChatTemplate(GPT_OSS, {}, (), options)
+    assert made.render(chat("Hi")).startswith("Reasoning: high\nHi")
+    assert made.render(chat("Hi"), thinking="low").startswith("Reasoning: low\nHi")
+    assert any("does not read enable_thinking (" in note for note in made.notes)
+    assert ChatTemplate(QWEN, {}, (), {"enable_thinking": False}).render(chat("Hi")).endswith("</think>\n\n")

@@ -210,11 +210,11 @@ def _check_ids(tokenizer: ChatTokenizer, rows: int) -> None:
 
 
 def _compiled_template(
-    data: TemplateData, tokenizer: ChatTokenizer, report: ProgressReporter
+    data: TemplateData, tokenizer: ChatTokenizer, spec: ModelSpec, report: ProgressReporter
 ) -> ChatTemplate:
     """Compile the template before the weights are converted, because it may be broken or never end."""
     report(LoadProgress(phase="read", detail="chat template"))
-    return ChatTemplate(data.source, data.special, tokenizer.controls)
+    return ChatTemplate(data.source, data.special, tokenizer.controls, spec.template_options)
 
 
 def _load_own(
@@ -226,7 +226,7 @@ def _load_own(
 ) -> _ColdModel:
     """A checkpoint of a family that `families.py` describes, for our own forward."""
     _check_ids(tokenizer, checkpoint.config.vocab_size)
-    chat_template = _compiled_template(template, tokenizer, report)
+    chat_template = _compiled_template(template, tokenizer, spec, report)
     options = spec.options_as(CpuOptions)
     config, kernels, available = checkpoint.config, working_kernels(), available_bytes()
     notes: list[str] = []
@@ -296,7 +296,7 @@ def _load_auto(path: Path, spec: ModelSpec, reason: str, report: ProgressReporte
             "Set precision to auto or fp32.",
         )
     tokenizer = tokenizer_from_folder(path)
-    template = _compiled_template(template_from_folder(path), tokenizer, report)
+    template = _compiled_template(template_from_folder(path), tokenizer, spec, report)
     weights = sum(file.stat().st_size for file in path.glob("*.safetensors"))
     check_memory(2 * weights, available_bytes())  # Most files are 16-bit.
     report(LoadProgress(phase="convert", detail="through transformers"))

@@ -99,7 +99,7 @@ class TenstorrentEngine:
         tokenizer = tokenizer_from_folder(folder)
         data = template_from_folder(folder)
         report(LoadProgress(phase="start", detail="chat template"))
-        template = ChatTemplate(data.source, data.special, tokenizer.controls)
+        template = ChatTemplate(data.source, data.special, tokenizer.controls, spec.template_options)
         card_spec = CardSpec(
             api=prepared.api,
             name=folder.name,

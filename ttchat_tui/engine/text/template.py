@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from ttchat_tui.domain.chat import ChatMessage, loose_turns
+from ttchat_tui.domain.model_spec import TemplateValue
 from ttchat_tui.domain.sampling import Thinking
 from ttchat_tui.engine.base import PromptTooLong
 from ttchat_tui.engine.text.template_probe import TemplateMessage, as_parts, probe
@@ -57,12 +58,19 @@ class ChatTemplate:
     tokens. Because only those strings are hidden, the template can still trim, test and split contents.
     """
 
-    def __init__(self, source: str, special: Mapping[str, str], controls: Collection[str]) -> None:
+    def __init__(
+        self,
+        source: str,
+        special: Mapping[str, str],
+        controls: Collection[str],
+        options: Mapping[str, TemplateValue] = MappingProxyType({}),
+    ) -> None:
         """
         Args:
             source: Jinja source; empty for `PLAIN_TEMPLATE`.
             special: tokens that templates read by name: `bos_token`, `eos_token` …
             controls: the text of every token that only the template may produce.
+            options: further variables; arguments of a rendering come before them.
         Raises:
             TemplateError: the template is not valid Jinja, or does not end.
         """
@@ -70,6 +78,7 @@ class ChatTemplate:
         self.stop: tuple[str, ...] = PLAIN_STOP if self.is_fallback else ()
         self._source = source or PLAIN_TEMPLATE
         self._special = {"bos_token": "", "eos_token": "", **special}
+        self._options = options
         # Longest first: an alternation takes the first that matches, tokenizers take the longest.
         longest_first = sorted(filter(None, controls), key=len, reverse=True)
         self._controls = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
@@ -152,6 +161,7 @@ class ChatTemplate:
         arguments: Mapping[str, bool | str] = MappingProxyType({}),
     ) -> str:
         variables = {
+            **self._options,
             "messages": messages,
             "tools": self._tools,
             "documents": None,
@@ -177,6 +187,11 @@ class ChatTemplate:
         if not self.has_system_role:
             notes.append(
                 "The model's template has no system role: the system prompt is put before the first message."
+            )
+        unread = [name for name in self._options if name not in self._variables]
+        if unread:
+            notes.append(
+                f"The model's chat template does not read {', '.join(unread)} ([model] template_options)."
             )
         return tuple(notes)
 

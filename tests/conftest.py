@@ -31,16 +31,17 @@ with suppress(ImportError):  # the venv of `make test-tt` has no hypothesis
     settings.load_profile("any load")
 
 LONGEST_FIRST = (
-    "terminal/test_app", "engine/cpu/test_accuracy", "engine/cpu/test_lookup", "engine/test_contract",
+    "terminal/test_app", "engine/cpu/test_accuracy", "engine/cpu/test_lookup", "engine/contract",
     "packaging", "terminal", "ui/test_chat_screen", "cli/test_hostile_text", "engine/cpu", "ui/widgets/test_transcript", "cli", "engine",
 )  # fmt: skip
 """Files and folders whose tests take long: where they come last, one process works and the others have nothing left."""
 
 SHARE_A_PROCESS = (
     ("tests/engine/cpu/",),
+    ("tests/engine/contract/",),
     ("tests/engine/text/", "tests/cli/test_awkward_surroundings.py", "tests/cli/test_hostile_text.py"),
 )
-"""Files and folders of which one process runs all: most of them need transformers' models, 3 s to import."""
+"""Files and folders of which one process runs all: they need transformers' models, 3 s to import, or the same engines."""
 
 gc.disable()  # Imports and the collection of tests make millions of objects, and hardly any garbage.
 _USER_ENVIRON = dict(os.environ)

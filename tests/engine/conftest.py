@@ -7,10 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.engine_subject import subject
 from tests.engine.short_model import shorten
-
-__all__ = ["earlier_objects_are_kept", "subject"]
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -16,6 +16,7 @@ from tests.engine.echo.declaration import ECHO, EchoOptions
 from tests.engine.tenstorrent.fakes.card import STEP_S, misuses
 from tests.engine.tenstorrent.fakes.installation import GENERATIONS, Installation
 from tests.fakes import SCRIPTED, Gate, Script, ScriptedEngine
+from tests.size import sized
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import (
     GenerationEvent,
@@ -167,22 +168,31 @@ class PausedReply:
             self.events.append(self._came.get())
 
 
+_TORCH = pytest.param("torch-thread", marks=pytest.mark.model)
 SUBJECTS: Final = (
-    "scripted-thread",
-    "scripted-process",
-    "scripted-switching",
-    "echo-thread",
-    "echo-process",
-    pytest.param("torch-thread", marks=pytest.mark.model),
+    *("scripted-thread", "scripted-process", "scripted-switching", "echo-thread", "echo-process"),
+    _TORCH,
+    *("tt-s1-thread", "tt-s6-thread", "tt-s7-thread", "tt-s4-thread-device", "tt-s7-thread-device"),
+    "tt-s6-thread-reuse",
+)
+"""One of each kind: each engine, in a thread and across a process; the oldest and the newest generator of tt-metal and the
+package after it, sampling on the host and on the card, and with pages kept.
+
+What differs between the other generations is behind the adapter (`tests/engine/tenstorrent` tests it on all of them), and what
+crosses from a process is the same for all engines."""
+
+ALL_SUBJECTS: Final = (
+    *("scripted-thread", "scripted-process", "scripted-switching", "echo-thread", "echo-process"),
+    _TORCH,
     *(f"tt-{generation}-thread" for generation in GENERATIONS),
     *(f"tt-{generation}-thread-device" for generation in ("s4", "s5", "s6", "s7")),
     "tt-s6-thread-reuse",
+    pytest.param("torch-process", marks=pytest.mark.model),
+    "tt-s5-process",
 )
-IN_PROCESSES_WITH_TORCH: Final = (pytest.param("torch-process", marks=pytest.mark.model), "tt-s5-process")
-"""Subjects, too. Each process takes 2 s or more to start."""
 
 
-@pytest.fixture(scope="module", params=[*SUBJECTS, *IN_PROCESSES_WITH_TORCH])
+@pytest.fixture(scope="package", params=sized(SUBJECTS, ALL_SUBJECTS))
 def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
     name: str = request.param
     folder = tmp_path_factory.mktemp(name)

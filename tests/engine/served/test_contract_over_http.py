@@ -5,10 +5,10 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Final
 
-from tests.engine import test_contract, test_contract_batch
+from tests.engine.contract import test_batches, test_loading, test_prompts, test_replies, test_steering
+from tests.engine.contract.test_batches import batch, ends, ids
 from tests.engine.engine_subject import Subject, finished
 from tests.engine.served.conftest import REAL_URL
-from tests.engine.test_contract_batch import batch, ends, ids
 from ttchat_tui.domain.events import GenerationEvent
 from ttchat_tui.domain.generation import Candidate, GenerationControl
 
@@ -48,11 +48,13 @@ def _of(module: ModuleType) -> dict[str, object]:
     return {name: test for name, test in tests.items() if name not in left_out}
 
 
-globals().update(_of(test_contract) | _of(test_contract_batch))
+CONTRACT: Final = (test_batches, test_loading, test_prompts, test_replies, test_steering)
+for module in CONTRACT:
+    globals().update(_of(module))
 
 
 def test_the_exceptions_are_tests_that_exist() -> None:
-    tests = {*vars(test_contract), *vars(test_contract_batch)}
+    tests = {name for module in CONTRACT for name in vars(module)}
     assert {*OTHERWISE_HERE, *UNSURE_OF_A_REAL_ONE} <= tests
 
 

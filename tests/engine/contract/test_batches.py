@@ -8,9 +8,7 @@ import msgspec
 import pytest
 
 from tests.engine.engine_subject import (
-    IN_PROCESSES_WITH_TORCH,
     QUESTION,
-    SUBJECTS,
     PausedReply,
     Subject,
     finished,
@@ -19,7 +17,6 @@ from tests.engine.engine_subject import (
     require_bias,
     started,
 )
-from tests.size import sized
 from ttchat_tui.domain.anatomy import parts_of
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import (
@@ -40,14 +37,6 @@ from ttchat_tui.domain.generation import (
 from ttchat_tui.domain.logit_bias import BAN, text_of
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import BatchTooLarge
-
-pytestmark = pytest.mark.parametrize(
-    "subject",
-    [*SUBJECTS, *sized((), IN_PROCESSES_WITH_TORCH)],
-    indirect=True,
-    scope="module",
-)
-"""The rows of a scripted engine cross from a process as those of any other engine do."""
 
 SHORT = SamplingParams(temperature=0.0, max_tokens=5)
 

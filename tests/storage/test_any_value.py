@@ -43,7 +43,20 @@ VALUES = (
         ["{}", "[]", "[" * 5000, '{"temperature": 1e999}', '["m", 0, ""]', '["m", -1, "x"]', "\x00"]
     )
 )
-AWKWARD = (253_402_300_800.0, 1e18, -1e18, float("inf"), "soon", b"\xff", -1, 0, 1, 2, "", "streaming")
+AWKWARD: tuple[object, ...] = (
+    253_402_300_800.0,
+    1e18,
+    -1e18,
+    float("inf"),
+    "soon",
+    b"\xff",
+    -1,
+    0,
+    1,
+    2,
+    "",
+    "streaming",
+)
 
 
 @pytest.fixture(scope="module")
@@ -105,14 +118,21 @@ def damaged(path: Path, whole: bytes, table: str, column: str, value: object) ->
     return True
 
 
-@pytest.mark.parametrize("value", AWKWARD, ids=repr)
 @pytest.mark.parametrize(("table", "column"), PLACES)
 def test_an_awkward_value_costs_at_most_its_own_row(
-    path: Path, whole: bytes, table: str, column: str, value: object
+    path: Path, whole: bytes, table: str, column: str
 ) -> None:
+    """Every fourth value, another one in each place, by default; `test_any_value_in_any_column` draws from all the others."""
     path.parent.mkdir()
+    first = PLACES.index((table, column))
+    for value in AWKWARD[first % sized(4, 1) :: sized(4, 1)]:
+        costs_at_most_its_own_row(path, whole, table, column, value)
+
+
+def costs_at_most_its_own_row(path: Path, whole: bytes, table: str, column: str, value: object) -> None:
     if not damaged(path, whole, table, column, value):
         return
+    print(f"{value!r} in {table}.{column}")
     store = open_store(path)
     if (
         store.mode != "read-write"

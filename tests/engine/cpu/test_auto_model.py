@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -25,9 +25,11 @@ from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
 from ttchat_tui.domain.recording import listed
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import ModelLoadError
-from ttchat_tui.engine.cpu.auto_model import AutoStepper, load_auto_model
 from ttchat_tui.engine.cpu.engine import CpuEngine
 from ttchat_tui.engine.decoding.loop import PrefillAborted
+
+if TYPE_CHECKING:
+    from ttchat_tui.engine.cpu.auto_model import AutoStepper
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +49,8 @@ def go_on(_done: int, _total: int) -> bool:
 
 
 def stepper(folder: Path) -> AutoStepper:
+    from ttchat_tui.engine.cpu.auto_model import load_auto_model  # with transformers
+
     return load_auto_model(folder)[0]
 
 

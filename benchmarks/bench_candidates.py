@@ -2,8 +2,9 @@
 
 The flush is that of the lanes with layout and paint, in this process: 5 tokens for each, as 60 tokens a second bring in a
 pause of the pump. For the keys the whole app runs on a pty, with a scripted engine in a separate process that makes 8 × 60
-tokens a second, and a database on disk; a key chooses a lane, whose title is drawn anew. Exits with 1 if a target is
-missed.
+tokens a second, and a database on disk; a key chooses a lane, whose title is drawn anew. On a machine that others use, the
+clock shows their load: the target holds for the time without that in which the screen's thread was ready and waited for a
+core, which the kernel counts. Exits with 1 if a target is missed.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import itertools
 import random
 import statistics
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 from textual.app import App
 
@@ -35,7 +37,7 @@ LANES, TOKENS_A_FLUSH = 8, 5
 LENGTHS = (200, 1_000, 4_000)
 CONTENTS = {"prose": PARAGRAPH, "mixed": SECTION}
 ROUNDS, FLUSHES_A_ROUND = 3, 40
-KEYS = 60
+KEYS = 300
 P95_MS, KEY_P99_MS = 40.0, 100.0
 PAUSES_S = (0.1, 0.3)
 
@@ -99,10 +101,25 @@ async def flushes_ms(content: str, tokens: int) -> list[float]:
     return samples
 
 
-def keys_ms(keys: int) -> tuple[list[float], float]:
-    """From a key to its lane's title, and the share of a core that the app uses meanwhile."""
+class Key(NamedTuple):
+    """From a key to its lane's title, in milliseconds."""
+
+    whole: float
+    cpu: float
+    """Of the screen's thread."""
+    waited: float
+    """The screen's thread was ready, and other programs had the cores."""
+
+    @property
+    def alone(self) -> float:
+        """On a machine without other programs."""
+        return self.whole - self.waited
+
+
+def pressed_keys(keys: int) -> tuple[list[Key], float]:
+    """The keys, and the share of a core that the app uses meanwhile."""
     environ = app_environ(TTCHAT_BENCH_TOKENS_PER_S=str(LANES * 60), TTCHAT_BENCH_ROWS=str(LANES))
-    dice, samples = random.Random(1), list[float]()
+    dice, samples = random.Random(1), list[Key]()
     with Terminal(PACED_APP, environ) as terminal:
         terminal.until("ready")
         terminal.drain(1.0)
@@ -111,12 +128,18 @@ def keys_ms(keys: int) -> tuple[list[float], float]:
         terminal.drain(5.0)
         before_s, began_s = terminal.cpu_s(), terminal.now_s()
         for number in itertools.islice(itertools.cycle((3, 1, 5, 8, 2, 6, 4, 7)), keys):
-            since, pressed = len(terminal.received), terminal.now_s()
+            since, pressed_s, before = len(terminal.received), terminal.now_s(), terminal.screen_s()
             terminal.type(str(number))
-            samples.append((terminal.until(f"{number} · ", since) - pressed) * 1000)
+            shown_s, after = terminal.until(f"{number} · ", since), terminal.screen_s()
+            spans = (shown_s - pressed_s, after[0] - before[0], after[1] - before[1])
+            samples.append(Key(*(1000 * each for each in spans)))
             terminal.drain(dice.uniform(*PAUSES_S))
         share = (terminal.cpu_s() - before_s) / (terminal.now_s() - began_s)
     return samples, share
+
+
+def p99(values: Iterable[float]) -> float:
+    return statistics.quantiles(values, n=100, method="inclusive")[98]
 
 
 def main() -> None:
@@ -134,15 +157,17 @@ def main() -> None:
         p95 = statistics.quantiles(samples, n=20)[-1]
         worst = max(worst, p95)
         print(f"{name:<20} CPU ms a flush: mean {statistics.mean(samples):5.1f}   p95 {p95:5.1f}")
-    keys, share = keys_ms(options.keys)
-    p99 = statistics.quantiles(keys, n=100, method="inclusive")[98]
-    print(f"keys: p50 {statistics.median(keys):.0f} ms, p99 {p99:.0f} ms; the app uses {share:.2f} of a core")
-    is_met = worst < P95_MS and p99 < KEY_P99_MS
+    keys, share = pressed_keys(options.keys)
+    whole, cpu, alone = ([getattr(key, name) for key in keys] for name in ("whole", "cpu", "alone"))
+    print(f"keys: {len(keys)}; the app uses {share:.2f} of a core")
+    for name, values in (("on the clock", whole), ("without the waits for a core", alone), ("CPU", cpu)):
+        print(f"  {name:<30} p50 {statistics.median(values):4.0f} ms   p99 {p99(values):4.0f} ms")
+    is_met = worst < P95_MS and p99(alone) < KEY_P99_MS
     finish(
         "candidates",
-        {"flush_ms": found, "keys_ms": keys, "cores": share, "is_met": is_met},
+        {"flush_ms": found, "keys_ms": [key._asdict() for key in keys], "cores": share, "is_met": is_met},
         f"{LANES} lanes: p95 of a flush at most {worst:.1f} ms of CPU (target < {P95_MS:.0f}); "
-        f"key to screen p99 {p99:.0f} ms (target < {KEY_P99_MS:.0f})",
+        f"key to screen p99 {p99(alone):.0f} ms without the waits for a core (target < {KEY_P99_MS:.0f})",
     )
     if not is_met:
         raise SystemExit(1)

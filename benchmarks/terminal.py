@@ -44,6 +44,12 @@ class Terminal:
         tasks = Path(f"/proc/{self.process.pid}/task").glob("*/schedstat")
         return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
 
+    def screen_s(self) -> tuple[float, float]:
+        """Of the screen's thread so far: CPU seconds, and seconds that it was ready and waited for a core."""
+        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/schedstat")
+        running_ns, waiting_ns, _ = path.read_text().split()
+        return int(running_ns) / 1e9, int(waiting_ns) / 1e9
+
     def type(self, text: str) -> None:
         os.write(self.process.fd, text.encode())
 

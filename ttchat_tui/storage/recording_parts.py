@@ -279,7 +279,7 @@ def _tokens(columns: _Columns, ids: Sequence[int]) -> list[RecordedToken]:
 
 def _microseconds(spent: Sequence[StepParts]) -> list[int]:
     return [
-        min(max(0, round(seconds * 1e6)), _LONGEST_US)
+        micros if 0 <= (micros := round(seconds * 1e6)) <= _LONGEST_US else min(max(0, micros), _LONGEST_US)
         for part in zip(*(each.numbers for each in spent), strict=True)
         for seconds in part
     ]

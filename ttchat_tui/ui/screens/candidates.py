@@ -94,6 +94,8 @@ class CandidatesScreen(Dialog[ErrorInfo]):
         self._is_comparing = False
         self._compared: object = None
         """The texts whose differences are shown."""
+        self.paint_s = 0.0
+        """CPU of the last paint, which takes as long as the drawing before it."""
 
     def body(self) -> ComposeResult:
         yield Static("", id="tabs", markup=False)
@@ -135,6 +137,10 @@ class CandidatesScreen(Dialog[ErrorInfo]):
             self._show_tabs()
         if self._is_comparing:
             self._compare()
+        self.call_after_refresh(self._note_paint, time.thread_time())
+
+    def _note_paint(self, began_s: float) -> None:
+        self.paint_s = time.thread_time() - began_s
 
     def _replace_views(self) -> None:
         """Other lanes: the others of one that is kept have gone."""

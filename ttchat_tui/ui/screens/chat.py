@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
@@ -167,10 +166,7 @@ class ChatScreen(
     def _flush(self) -> float:
         if self.session.is_answering and self.metrics.is_due():
             self._refresh_metrics()
-        began_s = time.thread_time()
-        self.flush_candidates()
-        took_s = time.thread_time() - began_s
-        return took_s + self.transcript.flush()
+        return self.flush_candidates() + self.transcript.flush()
 
     # --- messages from the widgets
 

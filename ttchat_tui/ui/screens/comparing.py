@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -111,7 +112,10 @@ class Comparing(ChatActions):
         else:
             super().show_error(error)
 
-    def flush_candidates(self) -> None:
-        """Draw what has come of them, if they are on screen."""
-        if self._side_by_side is not None and self._side_by_side in self.app.screen_stack:
-            self._side_by_side.flush()
+    def flush_candidates(self) -> float:
+        """Draw what has come of them, if they are on screen. Returns the CPU seconds that it takes, with the paint."""
+        if self._side_by_side is None or self._side_by_side not in self.app.screen_stack:
+            return 0.0
+        began_s = time.thread_time()
+        self._side_by_side.flush()
+        return time.thread_time() - began_s + self._side_by_side.paint_s

@@ -166,7 +166,7 @@ class ChatScreen(
     def _flush(self) -> float:
         if self.session.is_answering and self.metrics.is_due():
             self._refresh_metrics()
-        return self.flush_candidates() + self.transcript.flush()
+        return self.flush_candidates() if self.has_candidates_open else self.transcript.flush()
 
     # --- messages from the widgets
 

@@ -103,6 +103,7 @@ class Comparing(ChatActions):
 
     def _candidates_closed(self, said: ErrorInfo | None) -> None:
         self.session.candidates.second.watch(False)
+        self.transcript.flush()  # what has come meanwhile
         if said is not None:
             self.show_error(said)
 
@@ -112,10 +113,14 @@ class Comparing(ChatActions):
         else:
             super().show_error(error)
 
+    @property
+    def has_candidates_open(self) -> bool:
+        """They are on screen, and nothing of the transcript is."""
+        return self._side_by_side is not None and self._side_by_side in self.app.screen_stack
+
     def flush_candidates(self) -> float:
-        """Draw what has come of them, if they are on screen. Returns the CPU seconds that it takes, with the paint."""
-        if self._side_by_side is None or self._side_by_side not in self.app.screen_stack:
-            return 0.0
+        """Draw what has come of them. Returns the CPU seconds that it takes, with the paint."""
+        assert self._side_by_side is not None
         began_s = time.thread_time()
         self._side_by_side.flush()
         return time.thread_time() - began_s + self._side_by_side.paint_s

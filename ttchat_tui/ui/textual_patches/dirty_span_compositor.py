@@ -127,13 +127,14 @@ class DirtySpanScreen(Screen[ScreenResultType]):
         super()._on_timer_update()
 
     def _compositor_refresh(self) -> None:
-        """Behind a dialog, Textual also has the whole screen repainted at the next change."""
+        """Behind a dialog, Textual also has the whole screen repainted at the next change, also where nothing of it is seen."""
         compositor, front = self._compositor, self.app.screen
         compositor.forget_changed_lines()
         if front is self or self not in self.app._background_screens:
             super()._compositor_refresh()
         elif compositor._dirty_regions:
-            front.refresh(*compositor._dirty_regions)
+            if front.styles.background.a < 1:
+                front.refresh(*compositor._dirty_regions)
             compositor._dirty_regions.clear()
             self._dirty_widgets.clear()
 

@@ -218,6 +218,21 @@ def test_one_is_made_again_or_continued_in_its_place(start: Start) -> None:
     assert len(chat.session.tree()) == 4, "the replaced one stays a sibling"
 
 
+def test_a_candidate_that_is_continued_in_the_transcript_keeps_what_it_was_compared_in(start: Start) -> None:
+    chat = start(Script(replies=(FOUR,), batch_sizes=(4,)))
+    chat.session.set_sampling(SamplingParams(max_tokens=2, temperature=0.7))
+    ask(chat, "2 temperature=0.1,0.4 count")
+    finish(chat)
+    chat.session.set_sampling(SamplingParams(max_tokens=9, temperature=0.9))
+    [said] = [each for each in chat.session.branching.continue_reply() if isinstance(each, Notice)]
+    assert said.error.message == (
+        "It continues with its own temperature 0.1, and from here on with max-tokens 9."
+    )
+    chat.until(GenerationFinished)
+    used = chat.engine.requests[-1].sampling
+    assert (used.temperature, used.max_tokens, chat.session.path[-1].content) == (0.1, 9, FOUR)
+
+
 def test_a_second_question_is_answered_beside_what_is_there(start: Start) -> None:
     chat = start(Script(replies=(FOUR,), batch_sizes=(4,)))
     chat.ask("count")

@@ -84,6 +84,18 @@ def differing(samplings: Sequence[SamplingParams]) -> list[str]:
     ]
 
 
+def continued(
+    own: SamplingParams, sampling: SamplingParams, compared: Iterable[str]
+) -> tuple[SamplingParams, str]:
+    """The parameters with which a reply with `own` ones continues in a conversation with others, and a sentence about them;
+    empty: they are as before. In what it was `compared` with other replies, it keeps its own."""
+    used = msgspec.structs.replace(sampling, **{name: getattr(own, name) for name in compared})
+    kept, new = differing([sampling, used]), differing([own, used])
+    words = [f"with its own {', '.join(setting_words(used, kept))}"] if kept else []
+    words += [f"from here on with {', '.join(setting_words(used, new))}"] if new else []
+    return used, f"It continues {', and '.join(words)}." if words else ""
+
+
 def setting_words(sampling: SamplingParams, names: Iterable[str]) -> list[str]:
     """These fields in words: `temperature 0.2`, `top-k 0`, `thinking off`."""
     words: list[str] = []

@@ -14,7 +14,7 @@ from msgspec import structs
 from ttchat_tui.domain.conversation import Message, ReplyRecord
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.outline import OutlineEntry
-from ttchat_tui.domain.reply_settings import NO_SETTINGS, ReplySettings, differing
+from ttchat_tui.domain.reply_settings import NO_SETTINGS, ReplySettings, continued, differing
 from ttchat_tui.domain.updates import (
     NOTE,
     BranchShown,
@@ -126,9 +126,14 @@ class Branching:
         session = self._session
         session.load_if_none()
         is_exact = session.info is None or session.info.capabilities.continues
+        last, sampling, words = session.path[-1], session.sampling, ""
+        if last.reply is not None and last.reply.sampling is not None:
+            sampling, words = continued(last.reply.sampling, sampling, self.differing(last))
+        began = self._runner.continue_reply(self._home(), sampling, replaced)
         return [
             *([] if is_exact else [Notice(ASKED_IN_WORDS)]),
-            *self._runner.continue_reply(self._home(), session.sampling, replaced),
+            *began,
+            *([Notice(ErrorInfo(kind=NOTE, message=words))] if words and session.is_busy else []),
             ConversationsChanged(),
         ]
 

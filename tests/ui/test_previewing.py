@@ -64,10 +64,23 @@ async def test_sliders_redraw_the_last_token_and_nothing_is_generated(tmp_path: 
         assert isinstance(chat.app.focused, PreviewRows)
         await pilot.press("f4")
         assert not chat.session.preview.is_open, "hidden: the engine sends nothing"
-        await pilot.press("f4")
-        chat.screen.action_preview()
-        assert not chat.session.preview.is_open
+        await pilot.press("f4", "ctrl+l")
+        await command(pilot, "/preview")
+        assert isinstance(chat.app.focused, PreviewRows), "it is open: the command goes there"
+        await pilot.resize_terminal(60, 20)
+        await pilot.pause()
+        assert isinstance(chat.app.focused, PreviewRows), "the panel floats where it no longer fits"
+        assert "d draw  enter fold" in on_screen(chat)
+        await pilot.press("d")
+        assert not chat.screen.prompt.text
+        await pilot.resize_terminal(120, 40)
+        await pilot.press("enter")
+        await until(pilot, lambda: not chat.session.preview.is_open)
         assert not chat.kept[-1].show_preview
+        chat.screen.action_preview()
+        await pilot.pause()
+        chat.screen.action_preview()
+        assert not chat.session.preview.is_open, "where it has the focus, the command folds it"
 
 
 async def test_an_ended_reply_is_previewed_from_its_recording_over_the_chat_where_it_is_narrow(

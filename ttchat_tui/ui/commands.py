@@ -130,7 +130,7 @@ TABLE: Final[tuple[Action, ...]] = (
     Action("focus_history", "Find a conversation", "View", "Search the titles in the list; tag:work and in:archive narrow it.", "ctrl+f", "/find"),
     Action("focus_transcript", "Go to the transcript", "View", "Scroll with the arrow keys, page up and page down.", "ctrl+t"),
     Action("focus_sampling", "Go to the sampling panel", "View", "Change temperature, top-p and the rest.", "f5", "/sampling"),
-    Action("preview", "Preview the sampler", "View", "Show below the sliders what they do to the last token: what is kept, and what each rule cuts. A slider redraws it at once; d draws twenty.", slash="/preview"),
+    Action("preview", "Preview the sampler", "View", "Show below the sliders what they do to the last token: what is kept, and what each rule cuts. A slider redraws it at once; d draws twenty, enter folds it.", slash="/preview"),
     Action("theme", "Choose a theme", "View", "Try the themes and keep one.", slash="/theme", argument="name"),
     Action("show_log", "Show the log", "App", "Show what the app and the engine have logged.", slash="/log"),
     Action("palette", "All commands", "App", "Search and run any command.", "ctrl+p", footer="commands"),

@@ -95,6 +95,7 @@ SEARCH = (
 
 PREVIEW = (
     ("d", "Draw twenty tokens; again, another twenty"),
+    ("enter", "Fold it away"),
     ("▸", "The token that the reply has"),
     ("bars", "What is kept, and its share after the cuts"),
     ("grey rows", "What a rule cuts, named behind its share before the cuts"),

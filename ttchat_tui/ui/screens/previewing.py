@@ -22,16 +22,16 @@ class Previewing(ChatActions):
     VERTICAL_BREAKPOINTS = [(0, "-low"), (ROOMY_ROWS, "-high")]
 
     def action_preview(self) -> None:
-        """Open the preview, in its panel, or close it."""
-        if self._is_preview_seen:
+        """Open the preview and go to it; there, close it."""
+        panel = self.sampling_panel
+        if self._is_preview_seen and panel is not None and not panel.focus_preview():
             self._keep_preview_open(False)
-            if self.overlay == "right":
-                self.close_overlay()
+            self.close_overlay()
             return
         self._keep_preview_open(True)
         self._reveal("right")
-        if self.sampling_panel is not None:
-            self.sampling_panel.focus_preview()
+        if panel is not None:
+            panel.focus_preview()
 
     def on_sampling_panel_preview_toggled(self, event: SamplingPanel.PreviewToggled) -> None:
         self._keep_preview_open(event.is_open)

@@ -86,6 +86,12 @@ class SidebarScreen(Screen[None]):
         """Show the sidebars that fit at this width, and the overlay."""
         if self.overlay and width >= SIDEBARS[self.overlay].fits_from:
             self.overlay = ""
+        for (
+            side,
+            sidebar,
+        ) in SIDEBARS.items():  # keys for a sidebar that no longer fits must not go to the prompt
+            if self.has_class(f"-{side}") and width < sidebar.fits_from and self._has_focus_in(side):
+                self.overlay = side
         self.set_class(width < TIGHT, "-tight")
         self.set_class(width >= ROOMY, "-roomy")
         self.set_class(width >= SPACIOUS, "-spacious")
@@ -129,9 +135,12 @@ class SidebarScreen(Screen[None]):
                 self._float(side)
         else:
             self.keep_ui_state(**{sidebar.setting: not self.has_class(f"-{side}")})
-            if any(widget.has_focus_within for widget in self.query(sidebar.selector)):
+            if self._has_focus_in(side):
                 self.prompt.focus()
             self.place_sidebars(self.size.width)
+
+    def _has_focus_in(self, side: str) -> bool:
+        return any(widget.has_focus_within for widget in self.query(SIDEBARS[side].selector))
 
     def _float(self, side: str) -> None:
         self.overlay = side

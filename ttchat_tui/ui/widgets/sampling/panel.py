@@ -134,12 +134,7 @@ class SamplingPanel(VerticalScroll, can_focus=False):
             yield self._sliders[field.name]
         yield self._more
         yield self._preview_fold
-        yield self._max_tokens
-        yield self._seed
-        yield self._stop
-        yield self._bias
-        yield self._constraint
-        yield self._thinking
+        yield from (self._max_tokens, self._seed, self._stop, self._bias, self._constraint, self._thinking)
         yield Label("system prompt", classes="heading", markup=False)
         yield self._system_prompt
 
@@ -254,8 +249,11 @@ class SamplingPanel(VerticalScroll, can_focus=False):
             self._preview_fold.collapsed = not is_open
         self._preview_fold.title = OPEN_PREVIEW if is_open else PREVIEW
 
-    def focus_preview(self) -> None:
+    def focus_preview(self) -> bool:
+        """Returns False if it has the focus already."""
+        is_new = not self._preview.has_focus
         self._preview.focus()
+        return is_new
 
     def show_preview(self, token: PreviewedToken | None, why_not: str) -> None:
         """Preview this token under the parameters that are shown; None: say why there is none."""

@@ -9,6 +9,7 @@ from typing import ClassVar, Final
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widget import Widget
+from textual.widgets import Collapsible
 
 from ttchat_tui.domain.errors import AppError
 from ttchat_tui.domain.recording import Cut
@@ -24,7 +25,11 @@ LINES: Final = 13
 """Of tokens and rests: at least eight tokens, as no more than four rules cut."""
 _MARK_CELLS: Final = 2
 _SHARE_CELLS: Final = 8
-_CUT_CELLS: Final = 7
+_CUT_CELLS: Final = 8
+_WIDE_CUT_CELLS: Final = 12
+"""A blank and a rule's name, short (`_SHORT`) or whole; whole from a width of `_WIDE_FROM`."""
+_WIDE_FROM: Final = 40
+_SHORT: Final = {"temperature": "temp.", "constraint": "constr."}
 _MOST_BAR: Final = 16
 
 
@@ -41,7 +46,10 @@ class PreviewRows(Widget, can_focus=True):
         "preview--written",
     }
     DEFAULT_CSS = "PreviewRows { height: 15; }"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("d", "draw", "Twenty draws", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("d", "draw", "Draw twenty tokens; again, another twenty", show=False),
+        Binding("enter", "fold", "Fold it away", show=False),
+    ]
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,6 +78,12 @@ class PreviewRows(Widget, can_focus=True):
         self._uniforms = [random.random() for _ in range(DRAWS)]
         self.refresh()
 
+    def action_fold(self) -> None:
+        """In the sampling panel; the inspector has it unfolded."""
+        for fold in self.ancestors:
+            if isinstance(fold, Collapsible):
+                fold.collapsed = True
+
     # --- drawing
 
     def render(self) -> Content:
@@ -96,7 +110,7 @@ class PreviewRows(Widget, can_focus=True):
                 _name_of(token, each.token_id),
                 each.share,
                 share_text(each.share),
-                self._word(each.cut),
+                self._word(each.cut, width),
                 width,
                 is_cut=each.cut not in ("kept", "unknown"),
                 is_written=each.token_id == token.token_id,
@@ -108,7 +122,9 @@ class PreviewRows(Widget, can_focus=True):
     def _rest(self, rest: Rest, width: int) -> Content:
         name = f"{rest.tokens:,} more" if rest.tokens else "not listed"
         is_cut = rest.cut != "kept"
-        return self._row(name, None, share_text(rest.share), self._word(rest.cut), width, is_cut=is_cut)
+        return self._row(
+            name, None, share_text(rest.share), self._word(rest.cut, width), width, is_cut=is_cut
+        )
 
     def _draws(self, token: PreviewedToken, drawn: dict[int, int], width: int) -> list[Content]:
         """The histogram: each token that was drawn, the most frequent first."""
@@ -142,7 +158,8 @@ class PreviewRows(Widget, can_focus=True):
         is_written: bool = False,
     ) -> Content:
         """`share`: of its bar; None: it has none."""
-        room = max(0, width - _MARK_CELLS - _SHARE_CELLS - _CUT_CELLS)
+        cut_cells = _WIDE_CUT_CELLS if width >= _WIDE_FROM else _CUT_CELLS
+        room = max(0, width - _MARK_CELLS - _SHARE_CELLS - cut_cells)
         bar = min(_MOST_BAR, room // 3) if share is not None else 0
         full, empty = bar_text(share or 0.0, bar)
         cut, kept = self.get_visual_style("preview--cut"), self.get_visual_style("preview--kept")
@@ -153,14 +170,16 @@ class PreviewRows(Widget, can_focus=True):
             (full, cut if is_cut else self.get_visual_style("preview--bar")),
             (empty, cut),
             (number.rjust(_SHARE_CELLS), cut if is_cut else kept),
-            (pad_to_cells(f" {word}", _CUT_CELLS), cut),
+            (pad_to_cells(f" {word}", cut_cells), cut),
         )
 
-    def _word(self, cut: Cut) -> str:
-        """The rule, in six cells."""
-        if cut == "temperature":
-            return "greedy" if self._params.temperature == 0 else "temp."
-        return "" if cut in ("kept", "unknown") else cut[: _CUT_CELLS - 1]
+    def _word(self, cut: Cut, width: int) -> str:
+        """The rule that cuts; shortened in rows that are not wide."""
+        if cut in ("kept", "unknown"):
+            return ""
+        if cut == "temperature" and self._params.temperature == 0:
+            return "greedy"
+        return cut if width >= _WIDE_FROM else _SHORT.get(cut, cut)
 
 
 def _name_of(token: PreviewedToken, token_id: int) -> str:

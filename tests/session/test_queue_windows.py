@@ -290,8 +290,12 @@ def test_a_window_whose_queue_was_taken_over_says_so(start: Callable[..., Chat])
     paused.session.queue.add(ask(paused.store).conversation_id, "waits", 1)
     with paused.store._database.transaction() as transaction:
         transaction.execute("UPDATE queue SET writer = ''")
+    home = paused.session.queue.messages[0].conversation_id
     with as_process(Writer("another host", 1, "1")):
         other.session.follow()
+        assert other.session.queue.elsewhere(home) == []
+    (waiting,) = of_kind(paused.session.queue.elsewhere(home), Notice)
+    assert waiting.error.message.startswith("A message of this conversation waits in another window.")
     (notice,) = of_kind(paused.session.follow(), Notice)
     assert notice.error.message.startswith("A message that waited here cannot be sent")
     assert not paused.session.queue.messages

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence, Set
 
 from ttchat_tui.domain.conversation import QueuedMessage
 from ttchat_tui.domain.updates import ConversationsChanged, DraftReturned, Notice, QueueChanged, Update
-from ttchat_tui.session.notices import queue_left, queue_taken
+from ttchat_tui.session.notices import queue_elsewhere, queue_left, queue_taken
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.queue import GONE
@@ -112,6 +112,11 @@ class MessageQueue:
             *([Notice(queue_taken(len(known - ids)))] if known - ids else []),
         ]
         return [*notices, *changed, ConversationsChanged()] if changed else []
+
+    def elsewhere(self, conversation_id: int | None) -> list[Update]:
+        """Say that messages of a conversation wait in another window, if some do. Raises StorageError."""
+        count = self._store.queue.elsewhere(conversation_id) if conversation_id is not None else 0
+        return [Notice(queue_elsewhere(count))] if count else []
 
     def give_up(self) -> None:
         """Leave what waits to the next window that looks, at the end of the session."""

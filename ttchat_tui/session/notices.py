@@ -106,6 +106,19 @@ def queue_left(count: int) -> ErrorInfo:
     return ErrorInfo(kind=NOTE, message=f"Another window has ended with {what} held here.")
 
 
+def queue_elsewhere(count: int) -> ErrorInfo:
+    """`count` messages of the conversation on screen are in the queue of another window."""
+    wait = (
+        "A message of this conversation waits"
+        if count == 1
+        else f"{count:,} messages of this conversation wait"
+    )
+    return ErrorInfo(
+        kind=NOTE,
+        message=f"{wait} in another window. Release it there, or close that window: then it is held here.",
+    )
+
+
 def queue_taken(count: int) -> ErrorInfo:
     """`count` messages are no longer in this window's queue, and it has not sent or dropped them."""
     what, they = ("A message", "it") if count == 1 else (f"{count:,} messages", "they")

@@ -44,6 +44,12 @@ class StoredQueue:
         """This process's queue, first to last, without those of deleted conversations."""
         return list(map(_queued_from, self._database.rows(_OWN, this_process().encoded())))
 
+    def elsewhere(self, conversation_id: int) -> int:
+        """How many messages of a conversation wait in the queues of other processes."""
+        sql = "SELECT count(*) FROM queue WHERE conversation_id = ? AND writer != ?"
+        row = self._database.row(sql, conversation_id, this_process().encoded())
+        return row[0] if row is not None else 0
+
     def adopt(self) -> list[QueuedMessage]:
         """Take over what processes that have ended left in their queues. Returns this process's queue. Writes nothing if
         there is nothing to take over."""

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ttchat_tui.domain.attachments import without_mentioned_blocks
+from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.updates import NOTE, Notice, Update
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.commands import BY_NAME, keys_label
 from ttchat_tui.ui.screens.chat_actions import ChatActions
+
+NOTHING_WAITS: Final = ErrorInfo(
+    kind=NOTE, message="No message waits. What is sent while a reply runs waits for it to end."
+)
 
 if TYPE_CHECKING:
     from ttchat_tui.ui.widgets.queue_panel import QueuePanel
@@ -54,8 +60,13 @@ class Queueing(ChatActions):
         return " · ".join(said)
 
     def restore_queue(self) -> None:
-        """Show what waited when an earlier process ended, held."""
+        """Show what waited when an earlier process ended, held; what another window has taken over is named."""
         self.attempt(self.session.queue.restore)
+        self.attempt(self._waiting_elsewhere)
+
+    def _waiting_elsewhere(self) -> list[Update]:
+        conversation = self.session.conversation
+        return self.session.queue.elsewhere(conversation.id if conversation is not None else None)
 
     def follow_queue(self) -> None:
         """Show what windows that have ended left, and give a sign of life to others."""
@@ -63,9 +74,7 @@ class Queueing(ChatActions):
 
     def action_focus_queue(self) -> None:
         if self._queue_panel is None or not self.session.queue.messages:
-            self.notify(
-                "No message waits. What is sent while a reply runs waits for it to end.", markup=False
-            )
+            self.attempt(lambda: self._waiting_elsewhere() or [Notice(NOTHING_WAITS)])
         else:
             self.close_overlay()
             self._queue_panel.focus()

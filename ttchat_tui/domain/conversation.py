@@ -31,7 +31,13 @@ class ReplyRecord(msgspec.Struct, frozen=True, kw_only=True):
     token_ids: tuple[int, ...] = ()
     finish_reason: FinishReason | None = None
     stats: GenerationStats | None = None
+    """Of the last run: a reply that was continued or forked has tokens of earlier ones too."""
     error: str = ""
+
+    @property
+    def tokens(self) -> int:
+        """Of the whole reply, as far as they are known."""
+        return max(len(self.token_ids), self.stats.completion_tokens if self.stats is not None else 0)
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,20 +15,21 @@ _CONVERSATIONS: Final = 20
 
 def write_replies(store: ConversationStore) -> None:
     """Every reply of the latest conversations, of all branches, the newest conversation first: number, time, model, tokens,
-    first words, with tabs between."""
+    first words, and whether it is `last_reply_id`, with tabs between."""
     write_line("\t".join(("number", "written", "model", "engine", "tokens", "begins")))
+    last = _last_on_screen(store)
     for conversation in store.conversations(limit=_CONVERSATIONS):
         for message in store.tree(conversation.id):
             if message.role != "assistant" or message.reply is None:
                 continue
-            stats = message.reply.stats
             columns = (
                 str(message.id),
                 local_time(message.created_at),
                 one_line(message.reply.model),
                 one_line(message.reply.engine),
-                str(stats.completion_tokens if stats is not None else len(message.reply.token_ids)),
+                str(message.reply.tokens),
                 one_line(first_words(message.content)),
+                *(["last"] if message.id == last else []),
             )
             write_line("\t".join(columns))
 
@@ -39,8 +40,14 @@ def last_reply_id(store: ConversationStore) -> int:
     Raises:
         NotReplayable: there is none.
     """
+    if (found := _last_on_screen(store)) is None:
+        raise NotReplayable("There is no reply yet.")
+    return found
+
+
+def _last_on_screen(store: ConversationStore) -> int | None:
     for conversation in store.conversations(limit=_CONVERSATIONS):
         for message in reversed(store.shown_path(conversation)):
             if message.role == "assistant":
                 return message.id
-    raise NotReplayable("There is no reply yet.")
+    return None

@@ -38,7 +38,7 @@ def view_of(message: Message, *, error_cure: str = "", differing: Sequence[str] 
     that are to be shown, because those of other versions differ."""
     reply = message.reply
     stats = reply.stats if reply else None
-    figures = [figures_of(stats)] if stats else []
+    figures = [figures_of(stats, reply.tokens)] if reply and stats else []
     spare = likelihood_words(stats.mean_logprob, stats.greedy_share) if stats else []
     if reply and reply.sampling:
         figures += setting_words(reply.sampling, differing)
@@ -89,14 +89,15 @@ def clock_time(created_at: float) -> str:
     return time.strftime("%H:%M" if then.tm_yday == now.tm_yday else "%d %b %H:%M", then)
 
 
-def figures_of(stats: GenerationStats) -> str:
-    """`41 tok · TTFT 0.14 s · 93.8 tok/s`.
+def figures_of(stats: GenerationStats, whole: int = 0) -> str:
+    """`41 tok · TTFT 0.14 s · 93.8 tok/s`; `41 of 104 tok` if the `whole` reply has tokens of earlier runs too.
 
     `~` marks estimates, `by pieces` that received chunks were counted instead of tokens. A TTFT that includes the network
     says so. Dropped messages, changed parameters, pauses and cached tokens follow."""
     about = "~" if stats.is_estimate else ""
     by = " by pieces" if about and stats.chunks and stats.chunks == stats.completion_tokens else ""
-    parts = [f"{about if stats.completion_tokens else ''}{stats.completion_tokens:,} tok{by}"]
+    of_whole = f" of {whole:,}" if whole > stats.completion_tokens else ""
+    parts = [f"{about if stats.completion_tokens else ''}{stats.completion_tokens:,}{of_whole} tok{by}"]
     if stats.ttft_s is not None:
         parts.append(f"TTFT {'with network ' if stats.chunks is not None else ''}{stats.ttft_s:.2f} s")
     if stats.decode_tps is not None:

@@ -115,6 +115,7 @@ def test_the_replies_are_listed_with_their_numbers(run: Run) -> None:
     assert head.split("\t") == ["number", "written", "model", "engine", "tokens", "begins"]
     assert row.split("\t")[0] == "2"
     assert row.split("\t")[2:5] == ["scripted", "scripted", "5"]
+    assert row.split("\t")[6] == "last"
     assert code == 0
     assert "\x1b" not in output
 

@@ -347,7 +347,7 @@ def test_a_message_waits_until_another_window_has_answered(
     shown = capsys.readouterr()
     if gives_up:
         assert (shown.out, len(path)) == ("", 2)
-        assert shown.err.endswith("The message was not sent.\n")
+        assert shown.err.endswith("Nothing was sent.\n")
     else:
         assert (shown.out, path[1].content) == ("Mine.\n", "All of it.")
         assert [each.role for each in path] == ["user", "assistant", "user", "assistant"]

@@ -10,18 +10,22 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import ptyprocess
 import pytest
 
 from tests.cli.headless.scripted_chat import invocation, scripted_session
 from tests.fakes import MODEL_MISSING, Gate, Script
+from tests.storage.examples import STARTED, ask
+from ttchat_tui.cli.headless import driver
 from ttchat_tui.cli.headless.answers import Answers
 from ttchat_tui.cli.headless.driver import Driver
 from ttchat_tui.cli.headless.repl import Repl
 from ttchat_tui.session import ChatSession
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.opening import open_store
+from ttchat_tui.storage.writers import Writer
 
 
 def reader(*lines: str | type[BaseException]) -> Callable[[str], str]:
@@ -308,3 +312,25 @@ def test_without_a_model_a_message_says_how_to_load_one(
     shown = capsys.readouterr()
     assert shown.err.count("No model is loaded.") == 2
     assert "scripted is ready" in shown.out
+
+
+def test_a_reply_is_continued_once_another_window_has_written_it(
+    store: ConversationStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ask(store)
+    with mock.patch("ttchat_tui.storage.messages.this_process", return_value=Writer("elsewhere", 1, "1")):
+        theirs = store.begin_reply(asked.conversation_id, asked.id, STARTED)
+        store.checkpoint(theirs.id, "All", (1,))
+    said: list[str] = []
+
+    def end_the_wait(note: str) -> None:
+        said.append(note)
+        if note == driver.ANSWERS_ELSEWHERE:
+            store.finish_reply(theirs.id, "All of it.", "complete", STARTED)
+
+    monkeypatch.setattr(driver, "notify", end_the_wait)
+    with scripted_session(Script(replies=(" More.",)), store=store) as session:
+        session.open(asked.conversation_id)
+        assert chat(session, "/continue") == 0
+    assert said == [driver.ANSWERS_ELSEWHERE]
+    assert [each.content for each in store.tree(asked.conversation_id)][1:] == ["All of it. More."]

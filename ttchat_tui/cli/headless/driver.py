@@ -38,7 +38,6 @@ from ttchat_tui.domain.updates import (
     Update,
 )
 from ttchat_tui.session import ChatSession, left_out
-from ttchat_tui.session.notices import WRITTEN_ELSEWHERE
 
 POLL_S: Final = 0.1
 """Interval at which a wait checks for signals: a signal's handler cannot set the event that it waits for."""
@@ -52,8 +51,10 @@ ShowText: TypeAlias = Callable[[TextEvent, str], None]
 POLLS_PER_TRY: Final = 5
 """Polls between two attempts to send a message while another window answers: each one reads the database."""
 
-ANSWERS_ELSEWHERE: Final = "Another window answers in this conversation. The message is sent when its reply has ended; ctrl+c gives up."
-NOT_SENT: Final = "The message was not sent."
+ANSWERS_ELSEWHERE: Final = (
+    "Another window answers in this conversation: waiting for the end of its reply. ctrl+c gives up."
+)
+NOT_SENT: Final = "Nothing was sent."
 ENGINE_GONE: Final = ErrorInfo(
     kind="engine_died", message="The engine thread has ended.", cure="Start again."
 )
@@ -220,7 +221,8 @@ class Driver:
         """What `begin` returns once no other window answers in the conversation; nothing if an interrupt ends the wait."""
         begun, waits = begin(), count()
         for event in self._events():
-            if not any(isinstance(each, DraftReturned) and each.error == WRITTEN_ELSEWHERE for each in begun):
+            refused = [each.error for each in begun if isinstance(each, DraftReturned | Notice)]
+            if not any(error is not None and error.kind == "reply_busy" for error in refused):
                 return begun
             if event is not None:
                 self.session.apply(event)

@@ -19,7 +19,7 @@ from tests.size import sized
 from ttchat_tui.cli.replay.comparison import Replay, replay
 from ttchat_tui.domain.candidates import Variant
 from ttchat_tui.domain.conversation import Message
-from ttchat_tui.domain.events import GenerationFinished, GenerationStarted, TokenEvent
+from ttchat_tui.domain.events import GenerationFinished, GenerationStarted, RowFinished, TokenEvent
 from ttchat_tui.domain.generation import Candidate, GenerationControl
 from ttchat_tui.domain.logit_bias import BAN
 from ttchat_tui.domain.recording import alternatives_of
@@ -214,16 +214,17 @@ def test_a_token_that_the_user_chose_in_a_batch_is_chosen_again_in_its_row_only(
     for message in (first, *others):
         assert chat.again(message.id).difference is None
     # A fork of another row: what is chosen belongs to that row.
-    chat.session.branching.show(others[0])
-    fork = chat.fork(others[0].id, 1, chat.other(others[0].id, 1))
-    assert chat.again(fork.id).difference is None
-    (batch, _) = stored_reply(chat.store, fork.id).requests
-    assert (batch.row, batch.request.given.row) == (1, 1)
-    engine, own = DiceEngine(chat.number), batch.request
-    events = list(engine.generate(own, GenerationControl(own.sampling)))
-    assert [each.token_ids for each in events if isinstance(each, TokenEvent) and each.row == 2][1] == (
-        others[1].reply.token_ids[1:2] if others[1].reply else ()
-    )
+    forked, third = others
+    assert third.reply is not None
+    for at in (1, 2):
+        chat.session.branching.show(chat.store.message(forked.id))
+        fork = chat.fork(forked.id, at, chat.other(forked.id, at))
+        assert chat.again(fork.id).difference is None
+        batch, _ = stored_reply(chat.store, fork.id).requests
+        assert (batch.row, batch.request.given.row) == (1, 1)
+        events = DiceEngine(chat.number).generate(batch.request, GenerationControl(batch.request.sampling))
+        ids = [each.token_ids[0] for each in events if isinstance(each, TokenEvent) and each.row == 2]
+        assert tuple(ids) == third.reply.token_ids[: at + 1]
 
 
 def test_a_fork_behind_control_tokens_and_thoughts_goes_by_ids(start_dice: Start) -> None:
@@ -333,3 +334,64 @@ def test_every_version_that_a_user_makes_can_be_made_again(number: int, rows: in
                 assert chat.again(reply.id).difference is None
             except NotReplayable:
                 assert reply.is_edited
+
+
+def test_a_reply_that_is_cut_without_words_goes_by_ids(start_dice: Start) -> None:
+    chat = start_dice(sampling=ENDLESS)
+    chat.ask()
+    reply = chat.end()
+    assert reply.reply is not None
+    recording = chat.session.recordings.of(reply.id)
+    for at in (0, 1, 5):
+        chat.session.branching.show(chat.store.message(reply.id))
+        chat.begin(lambda at=at: chat.session.forking.rewrite(reply.id, recording, at, ""))
+        cut = chat.end()
+        assert cut.reply is not None
+        ids = [each.token_id for each in chat.session.recordings.of(cut.id).tokens]
+        assert tuple(ids) == cut.reply.token_ids
+        assert tuple(ids[:at]) == reply.reply.token_ids[:at]
+        assert chat.again(cut.id).difference is None
+
+
+def test_a_reply_is_continued_with_the_parameters_of_now_also_where_they_are_those_of_its_beginning(
+    start_dice: Start,
+) -> None:
+    chat = start_dice(sampling=replace(ENDLESS, max_tokens=4))
+    chat.ask()
+    chat.step()
+    chat.session.set_sampling(replace(ENDLESS, max_tokens=4, temperature=0.1))
+    chat.end()
+    chat.session.set_sampling(replace(ENDLESS, max_tokens=4))
+    chat.begin(chat.session.branching.continue_reply)
+    reply = chat.end()
+    recording = chat.store.recordings.of(reply.id)
+    drawn_with = [recording.sampling_at(at, ENDLESS).temperature for at in (0, 1, 3, 4, 7)]
+    assert drawn_with == [1.0, 0.1, 0.1, 1.0, 1.0]
+    assert chat.again(reply.id).difference is None
+
+
+def test_a_continuation_that_is_stopped_at_once_leaves_no_trace(start_dice: Start) -> None:
+    chat = start_dice(sampling=replace(ENDLESS, max_tokens=4))
+    chat.ask()
+    before = chat.end()
+    recording = chat.store.recordings.of(before.id)
+    chat.session.set_sampling(COOL)
+    chat.begin(chat.session.branching.continue_reply)
+    chat.session.stop()
+    chat.until(GenerationFinished)
+    assert chat.session.path[-1].reply == before.reply
+    assert chat.store.recordings.of(before.id) == recording
+
+
+def test_no_token_is_chosen_for_a_row_that_has_ended(start_dice: Start) -> None:
+    chat = start_dice(sampling=ENDLESS)
+    own = replace(ENDLESS, max_tokens=1)
+    wanted = [Variant("", Candidate(seed=5, sampling=each)) for each in (own, ENDLESS)]
+    chat.begin(lambda: chat.session.candidates.ask(wanted, "hi"))
+    chat.step()
+    chat.until(RowFinished, row=0)
+    running = chat.session.running
+    assert running is not None
+    assert running.control.is_paused
+    assert not chat.session.steering.can_choose(running.message.id, 0)
+    chat.end()

@@ -101,21 +101,20 @@ class Forking:
         if kept is None or message.reply is None:
             return [Notice(_UNKNOWN)]
         written = kept[0] + text
-        while (
-            kept is not None and kept[1]
-        ):  # the whole character gives way, of which the tokens before have a part
+        # Tokens with a part of a character give way too: it is replaced as a whole.
+        while kept is not None and kept[1]:
             at -= 1
             kept = text_before(message.content, recording, at)
         if kept is None:
             return [Notice(_UNKNOWN)]
-        text = written.removeprefix(kept[0])
-        piece = text.encode("utf-8", "replace")
+        piece = written.removeprefix(kept[0]).encode("utf-8", "replace")
+        ids = ids_before(message.reply, recording, at) if not piece else None
         pieces = {**recording.pieces}
         typed = text_id(piece, pieces)
         pieces[typed] = piece
         token = RecordedToken(typed, recording.tokens[at - 1].time_s if at else 0.0)
-        record = structs.replace(message.reply, token_ids=())
-        copy = self._copy(message, recording, at, token, pieces)
+        record = structs.replace(message.reply, token_ids=ids or ())
+        copy = self._copy(message, recording, at, token if piece else None, pieces)
         return self._session.branching.write_as(
             message.id, written, record, is_edited=True, recorded=copy, to_continue=True
         )
@@ -141,17 +140,17 @@ class Forking:
         message: Message,
         recording: Recording,
         at: int,
-        added: RecordedToken,
+        added: RecordedToken | None,
         pieces: Mapping[int, bytes],
     ) -> PartialCopy:
-        """The recording up to `at` with another token after it: its whole parts are copied in the store, and only the rest is
+        """The recording up to `at`, with another token after it if there is one: its whole parts are copied in the store, and only the rest is
         encoded here."""
         end = recording.first + at
         begin = max(self._store.recordings.end_of(message.id, end), recording.first)
         changes = [each for each in recording.changes if begin <= each.at < end]
-        tokens = [*recording.tokens[begin - recording.first : at], added]
+        tokens = [*recording.tokens[begin - recording.first : at], *([added] if added else [])]
         pauses = [each for each in recording.pauses if begin <= each.at < end]
-        prompts = [each for each in recording.prompts if begin <= each.at < end]
+        prompts = [each for each in recording.prompts if begin <= each.at <= end]
         return PartialCopy(
             message.id,
             end,

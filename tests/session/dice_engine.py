@@ -58,12 +58,12 @@ class DiceTokens:
         return {each: self.token_bytes(each) for each in self.control_ids}
 
     def encode_text(self, text: str) -> tuple[int, ...]:
-        data = text.encode()
-        return tuple(_PIECES.index(data[place : place + 1]) for place in range(len(data)))
+        """Byte by byte; one that has no token is a full stop."""
+        return tuple(token(piece if (piece := bytes([each])) in _PIECES else b".") for each in text.encode())
 
     def encode_pieces(self, pieces: Sequence[PromptPiece], start: int = 0) -> list[tuple[int, ...]]:
         return [
-            (token(piece.text),) if piece.is_control else self.encode_text(piece.text.replace("\n", " "))
+            (token(piece.text),) if piece.is_control else self.encode_text(piece.text)
             for piece in pieces[start:]
         ]
 

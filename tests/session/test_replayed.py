@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -18,6 +19,7 @@ from tests.session.test_chat import Chat
 from tests.size import sized
 from ttchat_tui.cli.replay.comparison import Replay, replay
 from ttchat_tui.domain.candidates import Variant
+from ttchat_tui.domain.constraint import Constraint
 from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.events import GenerationFinished, GenerationStarted, RowFinished, TokenEvent
 from ttchat_tui.domain.generation import Candidate, GenerationControl
@@ -87,6 +89,11 @@ class Dice(Chat):
         recording = self.session.recordings.of(message_id)
         self.begin(lambda: self.session.forking.fork(message_id, recording, at, token_id))
         return self.end()
+
+    def refused(self, message_id: int, at: int, token_id: int) -> list[Notice]:
+        """The reasons for which there is no fork."""
+        updates = self.session.forking.fork(message_id, self.session.recordings.of(message_id), at, token_id)
+        return [each for each in updates if isinstance(each, Notice)]
 
     def other(self, message_id: int, at: int) -> int:
         """An alternative that ends nothing."""
@@ -278,7 +285,9 @@ def test_words_in_place_of_half_a_character_replace_the_whole_one(start_dice: St
             other = chat.other(written.id, place)
             fork = chat.fork(written.id, place, other)
             assert fork.reply is not None
-            assert (fork.reply.token_ids[:1] == (other,)) is (place == 0)
+            ids = tuple(each.token_id for each in chat.session.recordings.of(fork.id).tokens)
+            assert ids[place] == other
+            assert (fork.reply.token_ids == ids) is (place == 0)
             assert fork.content != written.content
 
 
@@ -395,3 +404,37 @@ def test_no_token_is_chosen_for_a_row_that_has_ended(start_dice: Start) -> None:
     assert running.control.is_paused
     assert not chat.session.steering.can_choose(running.message.id, 0)
     chat.end()
+
+
+LETTERS = replace(HOT, constraint=Constraint(kind="regex", text="[a-m]{6}"))
+
+
+def test_what_a_constraint_forbids_is_not_forked_and_what_was_forked_without_it_is_made_again(
+    start_dice: Start,
+) -> None:
+    pytest.importorskip("llguidance")
+    chat = start_dice(sampling=LETTERS)
+    chat.ask()
+    reply = chat.end()
+    assert re.fullmatch("[a-m]{6}", reply.content)
+    cut = next(
+        each.token_id
+        for each in alternatives_of(chat.session.recordings.of(reply.id).tokens[2])
+        if each.cut == "constraint" and each.token_id not in (END, STOP)
+    )
+    (notice,) = chat.refused(reply.id, 2, cut)
+    assert notice.error.message == "The constraint of this conversation forbids this token."
+    assert len(chat.session.tree()) == 2
+    assert chat.again(reply.id).difference is None
+    # Another constraint: only the engine can say.
+    chat.session.set_sampling(replace(LETTERS, constraint=Constraint(kind="regex", text="[n-z]+")))
+    fork = chat.fork(reply.id, 2, cut)
+    assert (fork.id, len(chat.session.tree())) == (reply.id, 2), "what it replaced is on screen again"
+    # Without one the form is left, which the replay of the first request must not refuse.
+    chat.session.set_sampling(HOT)
+    fork = chat.fork(reply.id, 2, cut)
+    assert not re.match("[a-m]{3}", fork.content)
+    assert chat.again(fork.id).difference is None
+    chat.session.branching.show(chat.store.message(reply.id))
+    ended = chat.fork(reply.id, 1, END)
+    assert (len(ended.content), chat.again(ended.id).difference) == (1, None)

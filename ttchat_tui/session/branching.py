@@ -181,15 +181,19 @@ class Branching:
         is_edited: bool,
         to_continue: bool,
         recorded: PartialCopy | None = None,
+        is_kept: bool = True,
     ) -> list[Update]:
-        """As `write`, with what is known of this reply: its record, whose ids the model continues from, and its recording."""
-        at = self._place(message_id)
+        """As `write`, with what is known of this reply: its record, whose ids the model continues from, and its recording.
+        `is_kept`: also if the model refuses to continue it; otherwise what it replaces returns to the screen."""
+        at, before = self._place(message_id), self._session.path
         at += self._session.path[at].role == "user"
         record = structs.replace(record, finish_reason=None if to_continue else "stop")
         if to_continue:
             self._session.path.read()
         shown = self._add_reply(at, text, record, is_edited=is_edited, recorded=recorded)
-        return [*shown, *self._continue(())] if to_continue else [*shown, ConversationsChanged()]
+        if not to_continue:
+            return [*shown, ConversationsChanged()]
+        return [*shown, *self._continue(() if is_kept else before[at:])]
 
     def _add_reply(
         self, at: int, text: str, record: ReplyRecord, *, is_edited: bool, recorded: PartialCopy | None = None

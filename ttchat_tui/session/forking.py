@@ -88,7 +88,13 @@ class Forking:
         record = structs.replace(message.reply, token_ids=ids or ())
         copy = self._copy(message, recording, at, chosen, recording.pieces)
         return self._session.branching.write_as(
-            message.id, text, record, is_edited=message.is_edited, recorded=copy, to_continue=not is_end
+            message.id,
+            text,
+            record,
+            is_edited=message.is_edited,
+            recorded=copy,
+            to_continue=not is_end,
+            is_kept=False,
         )
 
     def rewrite(self, message_id: int, recording: Recording, at: int, text: str) -> list[Update]:

@@ -347,9 +347,7 @@ class ReplyRunner:
         assert before is not None
         assert before.reply is not None
         running.recorder = None  # nothing of this request is kept
-        return (
-            self._withdraw(running) if running.replaced else self._end(running, before.status, before.reply)
-        )
+        return self._withdraw(running) if running.is_copy else self._end(running, before.status, before.reply)
 
     def _end_without_more(self, running: RunningReply, reason: FinishReason) -> list[Update]:
         """Keep a continued reply's figures where the engine generated no more text, and say so unless it was cancelled."""
@@ -357,13 +355,13 @@ class ReplyRunner:
         if reason == "cancelled" or before is None or before.reply is None:
             return self._end_as_before(running)
         record = msgspec.structs.replace(before.reply, finish_reason=reason, error="")
-        ended = self._withdraw(running) if running.replaced else self._end(running, "complete", record)
+        ended = self._withdraw(running) if running.is_copy else self._end(running, "complete", record)
         return [*ended, Notice(nothing_added(reason))]
 
     def _refuse(self, running: RunningReply, error: ErrorInfo) -> list[Update]:
         """Undo a request for which nothing was generated, and return the text of a prompt that is too long. In a conversation
         that is not on screen the message stays, with the error under it."""
-        if running.continued is not None:
+        if running.continued is not None and not running.replaced:
             return [*self._end_as_before(running), Notice(error)]
         if running.replaced and running.asked is None:
             return [*self._withdraw(running), Notice(error)]

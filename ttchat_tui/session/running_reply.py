@@ -129,6 +129,12 @@ class RunningReply:
             case _:
                 return event
 
+    @property
+    def is_copy(self) -> bool:
+        """It continues a copy of a reply that others follow."""
+        continued = self.continued
+        return continued is not None and any(each.content == continued.content for each in self.replaced[:1])
+
     def added_nothing(self, held_back: str = "") -> bool:
         """True for a continued reply without new text, `held_back` (text that comes with the end) included."""
         return self.continued is not None and self.text == self.continued.content and not held_back

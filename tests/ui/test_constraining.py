@@ -38,3 +38,15 @@ async def test_an_engine_without_constraints_is_named(tmp_path: Path) -> None:
         await pilot.press(*"/constrain regex a", "enter")
         assert chat.session.sampling.constraint is None
         assert "cannot constrain replies." in chat.toasts()[-1]
+        able = Capabilities(
+            sampling=Capabilities().sampling | {"constraint"}, constraints=frozenset({"json-schema"})
+        )
+        chat.session._host._loads.set_capabilities(able)
+        chat.screen.command_constrain("regex a")
+        await pilot.pause()
+        assert chat.session.sampling.constraint is None
+        assert (
+            "scripted cannot constrain a reply by a regex.\nIt takes json-schema; in-process engines take all."
+            in chat.toasts()[-1]
+        )
+        assert [name for name, _ in chat.screen.choices_constrain()] == ["json-schema", "off"]

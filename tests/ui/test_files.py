@@ -222,9 +222,12 @@ async def test_the_selected_message_its_code_and_every_branch_are_saved(tmp_path
             assert len(recordings) == 2
             assert all(each["tokens"] for each in recordings)
         chat.screen.command_save(f"--trace {tmp_path / 'b.md'}")
-        await until(pilot, lambda: any("Only JSON has recordings" in each for each in chat.toasts()))
+        toast = f".md files have no recordings.\nJSON has them: /save --trace {tmp_path / 'b.json'}"
+        await until(pilot, lambda: toast in chat.toasts())
         assert not (tmp_path / "b.md").exists()
-        chat.screen.command_save(str(tmp_path / "new" / "t.trace"))
+        chat.screen.command_save(f"--trace {tmp_path / 'd'}")
+        await until(pilot, lambda: any(f"Saved to {tmp_path / 'd.json'}" in each for each in chat.toasts()))
+        chat.screen.command_save(f"--trace {tmp_path / 'new' / 't.trace'}")
         new = f"Saved to {tmp_path / 'new' / 't.trace'}, in a new folder: {tmp_path / 'new'}"
         await until(pilot, lambda: f"{new}\nRecorded replies in it: 1." in chat.toasts())
         events = json.loads((tmp_path / "new" / "t.trace").read_text())["traceEvents"]

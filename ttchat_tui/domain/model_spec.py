@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar, get_args
 
 import msgspec
 from msgspec import Meta
 
+from ttchat_tui.domain.constraint import ConstraintKind
 from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.sampling import TEMPLATE_FIELDS, SamplingParams, Thinking
 from ttchat_tui.domain.value_words import near_name
@@ -173,6 +174,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     sampling: frozenset[str] = frozenset(SamplingParams.__struct_fields__) - TEMPLATE_FIELDS - {"constraint"}
     """Names of the `SamplingParams` fields it honours, `TEMPLATE_FIELDS` aside. Without `constraint` it refuses a request
     that has one."""
+    constraints: frozenset[ConstraintKind] = frozenset(get_args(ConstraintKind))
+    """The kinds of constraints that it takes, if `sampling` has `constraint`."""
     thinking: tuple[Thinking, ...] = ()
     """What `SamplingParams.thinking` may be besides `auto`; empty if the chat template understands none."""
     live_sampling: bool = True

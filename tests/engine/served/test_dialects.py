@@ -146,6 +146,7 @@ def test_a_constraint_goes_into_the_servers_own_field_or_is_refused(
     dialect: dialects.Dialect, constraint: Constraint, field: str
 ) -> None:
     sampling = msgspec.structs.replace(SAMPLING, constraint=constraint)
+    assert (constraint.kind in dialect.constraints) is bool(field)
     if not field:
         with pytest.raises(UnusableConstraint, match=f"{dialect.name} cannot constrain a reply by a"):
             body_of(dialect, "m", MESSAGES[:1], sampling, 1, max_tokens=7)

@@ -82,7 +82,7 @@ class Adaptation(msgspec.Struct, frozen=True, kw_only=True):
     def sampling(self, dialect: Dialect) -> frozenset[str]:
         """The `SamplingParams` fields that have an effect. Stop strings always do: the client applies them too."""
         names = {name for name, field in dialect.fields.items() if not self._is_refused(field.name)}
-        return frozenset({*names, "stop", *(("constraint",) if dialect.json_schema != "none" else ())})
+        return frozenset({*names, "stop", *(("constraint",) if dialect.constraints else ())})
 
     def thinking(self, dialect: Dialect) -> tuple[Thinking, ...]:
         """The values of `SamplingParams.thinking` of which no field was refused."""

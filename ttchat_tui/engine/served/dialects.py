@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
+from ttchat_tui.domain.constraint import ConstraintKind
 from ttchat_tui.domain.sampling import Thinking
 
 JsonSchemaField: TypeAlias = Literal["none", "json_schema", "json_object"]
@@ -64,6 +65,12 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     counting: Counting = "none"
     is_loading_on_demand: bool = False
     """It accepts models that its list does not name."""
+
+    @property
+    def constraints(self) -> frozenset[ConstraintKind]:
+        """The kinds for which it has a field."""
+        schema: set[ConstraintKind] = {"json-schema"} if self.json_schema != "none" else set()
+        return frozenset(schema | {"regex", "grammar"} if self.structured_outputs else schema)
 
 
 def _fields(**others: Field) -> dict[str, Field]:

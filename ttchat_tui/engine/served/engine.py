@@ -290,6 +290,7 @@ def _chosen(model: str, found: Survey, endpoint: Endpoint) -> str:
 def _capabilities(found: Survey, adaptation: Adaptation, options: RemoteOptions) -> Capabilities:
     return Capabilities(
         sampling=adaptation.sampling(found.dialect),
+        constraints=found.dialect.constraints,
         thinking=_thinking(found, adaptation),
         live_sampling=False,
         pause=False,

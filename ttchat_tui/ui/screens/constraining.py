@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from ttchat_tui.domain.constraint import Constraint, ConstraintError, typed_constraint
 from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.model_spec import Capabilities
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui.screens.chat_actions import ChatActions
 
@@ -38,16 +39,33 @@ class ConstraintActions(ChatActions):
                 )
             )
             return
+        if (
+            constraint is not None
+            and info is not None
+            and constraint.kind not in info.capabilities.constraints
+        ):
+            kinds = " or ".join(sorted(info.capabilities.constraints))
+            self.show_error(
+                ErrorInfo(
+                    kind="constraint",
+                    message=f"{info.label} cannot constrain a reply by a {constraint.kind}.",
+                    cure=f"It takes {kinds}; in-process engines take all.",
+                )
+            )
+            return
         self._constrain(constraint)
 
     def choices_constrain(self) -> list[tuple[str, str]]:
         """For the completion."""
-        return [
+        info = self.session.info
+        kinds = info.capabilities.constraints if info is not None else Capabilities().constraints
+        listed = [
             ("json-schema ", "replies are JSON that is valid against a schema; then the file"),
             ("regex ", "the whole reply matches an expression"),
             ("grammar ", "replies are in the language of a Lark grammar; then the file"),
             ("off", "replies have any form"),
         ]
+        return [each for each in listed if each[0] == "off" or each[0].strip() in kinds]
 
     def _constrain(self, constraint: Constraint | None) -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shlex
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -31,11 +32,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TRACE: Final = "--trace"
-ONLY_JSON: Final = ErrorInfo(
-    kind="usage",
-    message="Only JSON has recordings.",
-    cure="Give the file the suffix .json.",
-)
 
 _PREVIEWED_MESSAGES = 3
 """A preview shows a few lines; a long conversation would take seconds to render."""
@@ -81,7 +77,7 @@ class FileActions(ChatActions):
 
     def command_save(self, typed: str) -> None:
         """`/save notes.json`: the suffix names the format (Markdown without one); a bare name goes to the exports folder.
-        `/save --trace notes.json`: with what was recorded of each token."""
+        `/save --trace notes`: JSON with what was recorded of each token; a timeline (.trace, .csv) is made of that anyway."""
         conversation = self._conversation_to_save()
         if conversation is None:
             return
@@ -89,16 +85,25 @@ class FileActions(ChatActions):
         typed = typed.strip().removeprefix(TRACE).strip() if has_recordings else typed
         try:
             target = deferred.export.place_for(unquoted(typed), self._exports_dir(), conversation)
+            if has_recordings and not target.suffix:
+                target = target.with_name(f"{target.name}.json")
             format = deferred.export.format_of(target)
         except StorageError as error:
             self.show_error(error.info)
         else:
-            if not has_recordings:
+            if not has_recordings or format in deferred.export.TIMELINES:
                 self._save(format, target, "all" if format == "json" else "branch")
             elif format == "json":
                 self.run_worker(self._save_with_recordings("json", target, "all"), group="save")
             else:
-                self.show_error(ONLY_JSON)
+                name = shlex.quote(str(Path(unquoted(typed)).with_suffix(".json")))
+                self.show_error(
+                    ErrorInfo(
+                        kind="usage",
+                        message=f"{target.suffix} files have no recordings.",
+                        cure=f"JSON has them: /save {TRACE} {name}",
+                    )
+                )
 
     def choices_save(self) -> list[tuple[str, str]]:
         """The conversation's file in each format."""

@@ -88,6 +88,24 @@ def test_the_step_is_recorded_anew_if_and_only_if_a_prompt_compiled_something(
     assert lasting() == ["open", "trace"]
 
 
+@pytest.mark.parametrize("generation", GENERATIONS)
+def test_without_a_trace_each_generation_says_what_it_compiled(generation: str, tmp_path: Path) -> None:
+    short = msgspec.structs.replace(GREEDY, max_tokens=3)
+    with Installation(generation, tmp_path, {CHUNK: "512"}) as installation:
+        engine = TenstorrentEngine()
+        load(engine, installation, trace=False)
+        seen: list[bool] = []
+        for length in (600, 600, 40, 40):
+            before = programs(engine)
+            works = cold_work(timed(engine, words(length), short))
+            assert any(works) == (programs(engine) > before)
+            assert set(works) <= {"", "compile"}
+            seen.append(any(works))
+        assert seen[:2] == [True, False]
+        assert not seen[3]
+        engine.close()
+
+
 def timed(engine: TenstorrentEngine, turn: Conversation, sampling: SamplingParams) -> Timeline:
     request = GenerationRequest(id=1, messages=turn, sampling=sampling, seed=1)
     *_, last = engine.generate(request, GenerationControl(sampling))

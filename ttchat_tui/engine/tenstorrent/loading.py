@@ -359,7 +359,13 @@ def _build_package(ttnn: Any, mesh: Mesh, spec: CardSpec, report: ProgressReport
         report(LoadProgress(phase="compile"))
         table = page_table(batch, context // BLOCK_SIZE)
         try:
-            card_model = package.ExecutorModel(llm, table, trace=options.trace, sampling_params=choice.kind)
+            card_model = package.ExecutorModel(
+                llm,
+                table,
+                trace=options.trace,
+                count_programs=mesh.device.num_program_cache_entries,
+                sampling_params=choice.kind,
+            )
         except BaseException:
             llm.cleanup()
             raise

@@ -11,7 +11,7 @@ import dataclasses
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -133,12 +133,19 @@ class ExecutorModel:
     """A `CardModel` over `llm.executor`."""
 
     work: ColdWork = ""
-    """With a trace, everything is compiled and recorded before the first reply; without one, the package does not say."""
+    """With a trace, everything is compiled and recorded before the first reply."""
 
     def __init__(
-        self, llm: Any, page_table: torch.Tensor, *, trace: bool, sampling_params: type[Any] | None = None
+        self,
+        llm: Any,
+        page_table: torch.Tensor,
+        *,
+        trace: bool,
+        count_programs: Callable[[], int],
+        sampling_params: type[Any] | None = None,
     ) -> None:
-        """`sampling_params` is the package's class, for an executor built with device sampling; None: the host samples."""
+        """`count_programs`: how many are compiled on the mesh. `sampling_params` is the package's class, for an executor built
+        with device sampling; None: the host samples."""
         self.batch = int(page_table.shape[0])
         self._llm: Any = llm
         self._executor: Any = llm.executor
@@ -148,6 +155,8 @@ class ExecutorModel:
         self._named = frozenset(inspect.signature(self._executor.decode_forward).parameters)
         if trace:
             self._record()
+        self._count_programs = count_programs
+        self._seen_programs = count_programs()
 
     @property
     def draws(self) -> frozenset[str] | None:
@@ -167,6 +176,7 @@ class ExecutorModel:
             empty_slots=list(slots),
             kv_cache=self._kv,
         )
+        self._note_work()
         return _rows(logits, len(rows))
 
     def decode(
@@ -202,7 +212,7 @@ class ExecutorModel:
         self._llm = self._executor = self._kv = None
 
     def _run(self, tokens: Sequence[int], positions: Sequence[int], more: Mapping[str, Any]) -> Any:
-        return self._executor.decode_forward(
+        output = self._executor.decode_forward(
             torch.tensor(tokens, dtype=torch.long),
             torch.tensor(positions, dtype=torch.long),
             self._page_table,
@@ -210,6 +220,14 @@ class ExecutorModel:
             read_from_device=True,
             **more,
         )
+        self._note_work()
+        return output
+
+    def _note_work(self) -> None:
+        """Whether the prefill or the step that has ended compiled something."""
+        programs = self._count_programs()
+        self.work = "compile" if programs != self._seen_programs else ""
+        self._seen_programs = programs
 
     def _native(self, draws: DrawParameters) -> Any:
         assert self._sampling_params is not None

@@ -48,6 +48,12 @@ def record(
 
 def require_following(info: EngineInfo) -> None:
     """Raises EngineError: this engine gives no probabilities of given tokens."""
+    if info.endpoint and not info.capabilities.follows:
+        raise EngineError(
+            f"{info.label} gives the probabilities of what it writes, and none of a given text.",
+            "vLLM has them; or use an engine that computes on this machine: --engine cpu.",
+            "cannot_follow",
+        )
     if not info.capabilities.follows:
         raise EngineError(
             f"{info.label} does not give the probabilities of a given text.",

@@ -129,7 +129,7 @@ def _rows(info: EngineInfo, recording: Recording, text: str) -> Iterator[tuple[s
     greedy = likelihood.greedy_share
     if greedy is not None:
         yield "most probable", f"{greedy:.1%} of the tokens"
-    if len(recording.tokens) > info.context_length:
+    if 0 < info.context_length < len(recording.tokens):
         yield "windows", f"of {info.context_length:,} tokens, each half a window after the one before"
 
 

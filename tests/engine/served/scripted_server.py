@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
@@ -23,6 +24,7 @@ import msgspec
 
 from tests.engine.served.shapes import CONTEXT, MODEL, VLLM, Shape, context_exceeded
 from tests.fakes import Script, ScriptedEngine, prompt_length
+from tests.scripted_reply import token_id, tokenize
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import GenerationFinished, GenerationStarted, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
@@ -116,6 +118,10 @@ class ScriptedServer:
     has_left: threading.Event = field(default_factory=threading.Event)
     """A client closed its connection in the middle of a stream."""
     base_url: str = ""
+    has_beginning: bool = True
+    """Its tokenizer begins texts with a token of its own."""
+    words: dict[int, str] = field(default_factory=dict)
+    """Of the tokens that it has seen."""
     counts: dict[str, int] = field(default_factory=dict)
     """Tokens of the prompts that `/apply-template` gave out."""
 
@@ -184,6 +190,12 @@ class ScriptedServer:
         if path in self.shape.pages:
             page = self.shape.pages[path]
             return Answer(200, page.encode() if isinstance(page, str) else page)
+        if self.shape is VLLM and (path, "prompt" in body) == ("/tokenize", True):
+            return Answer(200, {"tokens": self._ids(body)})
+        if self.shape is VLLM and path == "/detokenize":
+            return Answer(200, {"prompt": "".join(self.words[each] for each in body["tokens"])})
+        if self.shape is VLLM and path == "/v1/completions":
+            return Answer(200, self._scored(body))
         if path == "/tokenize" and self.shape.tokenizes == "messages":
             return Answer(
                 200, {"count": prompt_length(messages(body)), "max_model_len": CONTEXT, "tokens": []}
@@ -195,6 +207,29 @@ class ScriptedServer:
         if path == "/tokenize" and self.shape.tokenizes == "prompt":
             return Answer(200, {"tokens": [7] * self.counts[body["content"]]})
         return Answer(404, {"detail": "Not Found"})
+
+    def _ids(self, body: Json) -> list[int]:
+        """One id for each word. The beginning of a text is 1."""
+        words = tokenize(body["prompt"])
+        self.words |= {token_id(word): word for word in words}
+        return [*([1] if body["add_special_tokens"] and self.has_beginning else []), *map(token_id, words)]
+
+    def _scored(self, body: Json) -> Json:
+        """The probability of a token depends on the one before it: rank 1 for the next higher id, else 7."""
+        ids = body["prompt"]
+        if len(ids) + body["max_tokens"] > CONTEXT:
+            return context_exceeded(self.shape, len(ids))
+        listed: list[Json | None] = [None]
+        for before, each in pairwise(ids):
+            others = {str(before + 1 + n): (-0.25 - n, 1 + n, f" other{n}") for n in range(3)}
+            own = {str(each): (-4.0 - each % 7, 7, self.words.get(each, "?"))}
+            listed.append(
+                {
+                    key: {"logprob": logprob, "rank": rank, "decoded_token": text}
+                    for key, (logprob, rank, text) in (own | others).items()
+                }
+            )
+        return {"choices": [{"index": 0, "text": "x", "prompt_logprobs": listed}]}
 
 
 class _WhileConnected(GenerationControl):

@@ -22,6 +22,7 @@ OTHERWISE_HERE: Final = {
     "test_the_parts_of_a_reply_add_up_and_agree_with_its_figures": "it has other parts: `test_engine` has the like of this",
     "test_a_change_of_sampling_can_be_given_for_a_token": "a request is sent once: live_sampling is False",
     "test_a_token_can_be_given_in_place_of_the_drawn_one": "a server gets messages, no ids",
+    "test_a_reply_is_followed_with_the_probabilities_that_it_was_written_with": "it says no ids: `test_following`",
     "test_a_batch_is_made_again_from_the_prompt_as_ids": "a server gets messages, no ids",
 }
 """Test → why it cannot hold."""

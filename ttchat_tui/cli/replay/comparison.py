@@ -137,17 +137,16 @@ def _unbiased(sampling: SamplingParams) -> SamplingParams:
 
 def _require_same_pieces(info: EngineInfo, reply: StoredReply, pieces: dict[int, bytes]) -> None:
     recording = reply.recording
-    other = next(
-        (
-            token.token_id
-            for token in reply.tokens
-            if recording.piece_of(token.token_id) != pieces.get(token.token_id, b"")
-        ),
-        None,
-    )
-    if other is not None and recording.pieces:
+    ids = {token.token_id for token in reply.tokens}
+    is_other = any(_shown(recording.piece_of(each)) != _shown(pieces.get(each, b"")) for each in ids)
+    if is_other and recording.pieces:
         raise EngineError(
             f"{info.model} has another tokenizer than the model of this reply: nothing can be compared.",
             "Compare with a model of the same family, or score the text: ttchat-tui score.",
             "cannot_follow",
         )
+
+
+def _shown(piece: bytes) -> str:
+    """What servers say of a piece: text, in which a part of a character is U+FFFD, and some leave out the space before a word."""
+    return piece.decode("utf-8", "replace").removeprefix(" ")

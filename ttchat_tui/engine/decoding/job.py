@@ -89,7 +89,7 @@ class ReplyJob(msgspec.Struct, frozen=True, kw_only=True):
         return self.clock() - self.received_s
 
 
-class RowSampling:
+class LiveSampling:
     """Seed and sampling parameters of one row. Row 0 and candidates without parameters of their own follow the control; of what the
     user changes during the reply, the others take bans and boosts only."""
 

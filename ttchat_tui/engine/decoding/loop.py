@@ -27,7 +27,7 @@ from ttchat_tui.domain.meter import Meter
 from ttchat_tui.domain.timeline import ColdWork
 from ttchat_tui.engine.base import PromptTooLong
 from ttchat_tui.engine.decoding.ending import Ending
-from ttchat_tui.engine.decoding.job import ReplyJob, RowSampling
+from ttchat_tui.engine.decoding.job import LiveSampling, ReplyJob
 from ttchat_tui.engine.decoding.row import Drawn, ReplyRow
 from ttchat_tui.engine.decoding.step_clock import Forward
 
@@ -161,7 +161,7 @@ class _DecodeLoop(Ending):
         self._stepper = stepper
         self._batch = batch
         self._rows = [
-            ReplyRow(job, number, RowSampling(job.request, job.control, number), text_stream)
+            ReplyRow(job, number, LiveSampling(job.request, job.control, number), text_stream)
             for number, text_stream in zip(range(job.request.rows), job.text_streams, strict=True)
         ]
         self._logits: NDArray[np.float32] = np.empty(0, dtype=np.float32)

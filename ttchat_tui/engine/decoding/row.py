@@ -27,7 +27,7 @@ from ttchat_tui.domain.recording import (
 )
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.decoding.ending import Ending
-from ttchat_tui.engine.decoding.job import ReplyJob, ReplyText, RowSampling
+from ttchat_tui.engine.decoding.job import LiveSampling, ReplyJob, ReplyText
 from ttchat_tui.engine.decoding.sampler import Sampler
 from ttchat_tui.engine.decoding.step_clock import Forward, StepClock
 from ttchat_tui.engine.decoding.step_feed import SampledStep, StepFeed
@@ -46,7 +46,7 @@ _UNFIT: Final = "The chosen token does not fit the constraint of the reply."
 class ReplyRow(Ending):
     """One reply: logits or drawn tokens in, token events out, until `reason` is set."""
 
-    def __init__(self, job: ReplyJob, number: int, sampling: RowSampling, text_stream: ReplyText) -> None:
+    def __init__(self, job: ReplyJob, number: int, sampling: LiveSampling, text_stream: ReplyText) -> None:
         super().__init__()
         self.number = number
         self.meter = Meter()

@@ -128,13 +128,21 @@ class Caller:
         )
         return Exchange(self._client, request, inbox, tag, most_bytes, moved=self._move)
 
-    def ask(self, url: str, body: object = None, *, timeout_s: float, tick: Tick = lambda: None) -> Answer:
+    def ask(
+        self,
+        url: str,
+        body: object = None,
+        *,
+        timeout_s: float,
+        tick: Tick = lambda: None,
+        most_bytes: int = LARGEST_ANSWER,
+    ) -> Answer:
         """Wait for a complete response, whatever its status.
 
         Raises:
             EngineError: there was no response.
         """
-        (found,) = ask_together([(self, url, body)], timeout_s=timeout_s, tick=tick)
+        (found,) = ask_together([(self, url, body)], timeout_s=timeout_s, tick=tick, most_bytes=most_bytes)
         if isinstance(found, EngineError):
             raise found
         return found
@@ -190,7 +198,11 @@ Question: TypeAlias = "tuple[Caller, str, object]"
 
 
 def ask_together(
-    questions: Sequence[Question], *, timeout_s: float, tick: Tick = lambda: None
+    questions: Sequence[Question],
+    *,
+    timeout_s: float,
+    tick: Tick = lambda: None,
+    most_bytes: int = LARGEST_ANSWER,
 ) -> list[Answer | EngineError]:
     """Ask all questions at the same time; answers in the same order, each within `timeout_s`."""
     inbox: Inbox = queue.SimpleQueue()
@@ -201,7 +213,7 @@ def ask_together(
     exchanges: list[Exchange] = []
     try:
         for tag, (caller, url, body) in enumerate(questions):
-            exchanges.append(caller.start(url, body, inbox, tag=tag))
+            exchanges.append(caller.start(url, body, inbox, tag=tag, most_bytes=most_bytes))
         while len(found) < len(questions):
             tick()
             if time.perf_counter() > deadline_s:

@@ -60,6 +60,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     """A regular expression or a grammar goes into `structured_outputs`."""
     seed_bits: int = 63
     logprobs: bool = False
+    has_prompt_logprobs: bool = False
+    """It gives the probabilities of given tokens (see `following`)."""
     most_rows: int = 1
     """Requests the server runs concurrently; each candidate is a request."""
     counting: Counting = "none"
@@ -119,6 +121,7 @@ VLLM: Final = Dialect(
     thoughts_as=("reasoning_content", "reasoning"),  # the older name, and the newer one
     json_schema="json_schema",
     structured_outputs=True,
+    has_prompt_logprobs=True,
     logprobs=True,
     most_rows=8,
     counting="vllm",

@@ -297,6 +297,7 @@ def _capabilities(found: Survey, adaptation: Adaptation, options: RemoteOptions)
         forcing=False,
         logprobs=found.dialect.logprobs and options.logprobs and "logprobs" not in adaptation.refused,
         batch_sizes=_batch_sizes(found),
+        follows=found.dialect.has_prompt_logprobs,
         continues=found.dialect.continuing is not None,
     )
 

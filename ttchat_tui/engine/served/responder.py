@@ -34,6 +34,7 @@ from ttchat_tui.engine.served.caller import Caller
 from ttchat_tui.engine.served.counting import PromptCounter
 from ttchat_tui.engine.served.dialects import Dialect
 from ttchat_tui.engine.served.exchange import Inbox, Woken
+from ttchat_tui.engine.served.following import Following
 from ttchat_tui.engine.served.negotiation import (
     RESERVE,
     FittedPrompt,
@@ -116,6 +117,10 @@ class ServedResponder:
         """As `Engine.generate`."""
         received_s = time.perf_counter()
         try:
+            if request.given.is_followed and self._dialect.has_prompt_logprobs:
+                following = Following(self._caller, self._model, self._context_length, control, received_s)
+                yield from following.events(request)
+                return
             if request.given != NOTHING_GIVEN:
                 raise CannotFollow(
                     f"{self._dialect.name} answers messages only: it takes no given tokens.",

@@ -30,7 +30,7 @@ from ttchat_tui.engine.base import (
     refusal,
     require_no_constraint,
 )
-from ttchat_tui.engine.decoding.job import RowSampling
+from ttchat_tui.engine.decoding.job import LiveSampling
 from ttchat_tui.engine.decoding.responder import Responder
 from ttchat_tui.engine.tenstorrent import environment, weight_cache
 from ttchat_tui.engine.tenstorrent.card_access import require_access
@@ -156,7 +156,7 @@ class TenstorrentEngine:
                 return
             request = limit_request(request, loaded.draws)
             control = LimitedControl(control, loaded.draws)
-            loaded.stepper.draw_by([RowSampling(request, control, row) for row in range(request.rows)])
+            loaded.stepper.draw_by([LiveSampling(request, control, row) for row in range(request.rows)])
         before = _programs(loaded.card)
         try:
             yield from loaded.responder.generate(request, control)

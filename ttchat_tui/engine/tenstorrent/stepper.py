@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.timeline import ColdWork
-from ttchat_tui.engine.decoding.job import RowSampling
+from ttchat_tui.engine.decoding.job import LiveSampling
 from ttchat_tui.engine.decoding.loop import BatchStepper, PrefillAborted
 from ttchat_tui.engine.decoding.row import Drawn
 from ttchat_tui.engine.tenstorrent.adapter import IDLE, CardModel
@@ -36,7 +36,7 @@ class CardStepper(BatchStepper):
         self._is_first = True
         self._card = _CardDraws(model.batch) if model.draws is not None else None
 
-    def draw_by(self, rows: Sequence[RowSampling]) -> None:
+    def draw_by(self, rows: Sequence[LiveSampling]) -> None:
         """With device sampling: seed and parameters of each row of the next reply. Parameters are read in each step."""
         if self._card is not None:
             self._card.begin(rows)
@@ -127,7 +127,7 @@ class _CardDraws:
         self._batch = batch
         self.begin(())
 
-    def begin(self, rows: Sequence[RowSampling]) -> None:
+    def begin(self, rows: Sequence[LiveSampling]) -> None:
         """Start a reply, with seed and parameters of each of its rows."""
         self._seeds = (*(row.seed for row in rows), *([0] * (self._batch - len(rows))))
         self._samplings = rows

@@ -89,7 +89,10 @@ async def test_where_it_is_narrow_there_are_tabs_and_esc_keeps_all(tmp_path: Pat
         assert shown[0].scroll_y == shown[0].max_scroll_y > 0, "it follows its end"
         await pilot.press("pageup")
         assert shown[0].scroll_y < shown[0].max_scroll_y
-        await pilot.press("left")
+        await pilot.press("f1")
+        await shows(pilot, chat, "Candidates")
+        await shows(pilot, chat, "Keep the chosen one")
+        await pilot.press("f1", "left")
         await shows(pilot, chat, "3 · temperature 0.3")
         await pilot.resize_terminal(150, 45)
         await pilot.pause()

@@ -51,18 +51,21 @@ class CandidatesScreen(Dialog[ErrorInfo]):
     keys = "esc keeps all"
     AUTO_FOCUS = "LaneView"
     BINDINGS = [
-        Binding("enter", "keep", "Keep one", show=False),
-        Binding("o", "open", "Open", show=False),
-        Binding("s", "stop", "Stop", show=False),
+        Binding("enter", "keep", "Keep the chosen one, and delete the others", show=False),
+        Binding("o", "open", "Show it in the chat; all are kept", show=False),
+        Binding("s", "stop", "Stop it", show=False),
         Binding("S", "stop_all", "Stop all", show=False),
-        Binding("r", "regenerate", "Again", show=False),
-        Binding("c", "continue_reply", "More", show=False),
-        Binding("d", "differences", "Differences", show=False),
-        Binding("t", "tabs", "Tabs", show=False),
-        Binding("y", "copy", "Copy", show=False),
-        Binding("space", "pause", "Pause", show=False),
-        Binding("full_stop", "step", "One token", show=False),
-        *(Binding(str(number), f"choose({number})", show=False) for number in range(1, 10)),
+        Binding("r", "regenerate", "Ask for another one in its place", show=False),
+        Binding("c", "continue_reply", "Continue it where it was stopped or cut off", show=False),
+        Binding("d", "differences", "Mark the words in which each differs from the first", show=False),
+        Binding("t", "tabs", "Columns or tabs", show=False),
+        Binding("y", "copy", "Copy it", show=False),
+        Binding("space", "pause", "Pause or resume all", show=False),
+        Binding("full_stop", "step", "Make one token of each", show=False),
+        *(
+            Binding(str(number), f"choose({number})", "Choose by number", show=False)
+            for number in range(1, 10)
+        ),
     ]
     _grid = getters.query_one(LaneGrid)
 

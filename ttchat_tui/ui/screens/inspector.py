@@ -282,10 +282,10 @@ class InspectorScreen(Dialog[bool]):
     def _show_figures(self) -> None:
         self._likelihood.take(self._recording.tokens)
         line = self.query_one("#figures", Static)
-        line.set_class(self._text.is_tinted, "-tinted")
-        line.update(
-            figures_line(self._likelihood, self._text.doubt, is_tinted=self._text.is_tinted), layout=False
-        )
+        doubt, is_tinted, has_colours = self._text.doubt, self._text.is_tinted, not self.app.no_color
+        line.set_class(is_tinted, "-tinted")
+        words = figures_line(self._likelihood, doubt, is_tinted=is_tinted, has_colours=has_colours)
+        line.update(words, layout=False)
 
     # --- keys
 

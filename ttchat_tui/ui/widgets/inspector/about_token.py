@@ -97,14 +97,13 @@ def _sampling(recording: Recording, index: int, own: SamplingParams | None) -> l
     return [f"{', '.join(words) or 'as at the beginning'} (since {since})"]
 
 
-def figures_line(likelihood: Likelihood, doubt: Doubt, *, is_tinted: bool) -> Content:
-    """Figures of the whole reply, and below them what the tints mean."""
+def figures_line(likelihood: Likelihood, doubt: Doubt, *, is_tinted: bool, has_colours: bool) -> Content:
+    """Figures of the whole reply, and below them what the tints mean. Without colours what is only unsure looks as usual."""
     if not is_tinted:
         return Content(words_about(likelihood))
     return Content.assemble(
         f"{words_about(likelihood)}\n{doubt.measure}: ",
-        Content.styled(doubt.unsure_words, "$text-warning"),
-        "  ",
+        Content.styled(f"{doubt.unsure_words}  " if has_colours else "", "$text-warning"),
         Content.styled(doubt.words, "$text-error underline"),
     )
 

@@ -33,7 +33,10 @@ _UNKNOWN: Final = ErrorInfo(
     message="The text of this reply up to this token is not known from its recording, so it cannot be forked here.",
     cure="Edit the reply instead: e in the chat.",
 )
-_WHILE_IT_RUNS: Final = "ctrl+c stops it; of a paused one, the latest token can be another."
+_RUNNING: Final = (
+    "A reply is still running. ctrl+c stops it; while it is paused, its latest token can be another."
+)
+_PAUSED: Final = "The reply is paused: only its latest token can be another. ctrl+c stops it."
 _FORBIDDEN: Final = ErrorInfo(
     kind="usage",
     message="The constraint of this conversation forbids this token.",
@@ -52,8 +55,9 @@ class Forking:
     def why_not(self, message: Message) -> str:
         """Why the loaded model cannot continue this reply after another token, in a sentence; empty: it can."""
         if (error := self._session.branching.why_not()) is not None:
-            cure = _WHILE_IT_RUNS if self._session.is_answering else error.cure
-            return f"{error.message} {cure}".strip()
+            if self._session.is_answering:
+                return _PAUSED if self._session.pausing.is_paused else _RUNNING
+            return f"{error.message} {error.cure}".strip()
         reply, info = message.reply, self._session.info
         if info is None:
             return "No model is loaded."

@@ -198,7 +198,7 @@ class TtchatApp(PatchedApp, inherit_bindings=False):
         prompt_keys = {"send": ",".join(ui.submit_keys), "newline": ",".join(ui.newline_keys)}
         about = None if self.screen is self.chat else self.screen
         around = self.focused.ancestors_with_self if self.focused is not None else ()
-        place = next((node.help_title for node in around if hasattr(node, "help_title")), "")
+        place = next(filter(None, (getattr(node, "help_title", "") for node in around)), "")
         self.push_screen(deferred.help.HelpScreen({**config.keys, **prompt_keys}, ui.editing, about, place))
 
     async def action_quit(self) -> None:

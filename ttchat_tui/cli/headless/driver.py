@@ -222,7 +222,7 @@ class Driver:
         begun, waits = begin(), count()
         for event in self._events():
             refused = [each.error for each in begun if isinstance(each, DraftReturned | Notice)]
-            if not any(error is not None and error.kind == "reply_busy" for error in refused):
+            if all(error.kind != "reply_busy" for error in refused):
                 return begun
             if event is not None:
                 self.session.apply(event)

@@ -20,6 +20,7 @@ import pyte
 import pytest
 from typer.testing import CliRunner
 
+from tests.patience import wait_until
 from ttchat_tui.cli import serve
 from ttchat_tui.cli.main import app
 from ttchat_tui.cli.terminal import is_full_screen_possible
@@ -55,6 +56,19 @@ class Page:
         """With the token, as a person opens it."""
         assert self.address.startswith(f"{self.url}/?token="), said
         self.token = self.address.partition("token=")[2]
+
+    def renew(self) -> None:
+        """As it was at first, after an earlier test: no chat, an empty screen, and an address that no browser has opened.
+
+        The server prints the next address before it answers the browser that it lets in.
+        """
+        assert self.server.stderr is not None
+        assert wait_until(lambda: not self.chats(), 30)
+        while select.select([self.server.stderr], [], [], 0)[0]:
+            said = os.read(self.server.stderr.fileno(), 65536).decode()
+            self.address = said.split()[-1]
+        self.token = self.address.partition("token=")[2]
+        self.screen.reset()
 
     def text(self) -> str:
         return "\n".join(self.screen.display)
@@ -97,11 +111,26 @@ class Page:
 
 
 @pytest.fixture
-def page(tmp_path: Path) -> Iterator[Page]:
+def own_page(tmp_path: Path) -> Iterator[Page]:
     served = Page(tmp_path)
     yield served
     served.server.kill()
     served.server.communicate()
+
+
+@pytest.fixture(scope="module")
+def shared_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    served = Page(tmp_path_factory.mktemp("served"))
+    yield served
+    served.server.kill()
+    served.server.communicate()
+
+
+@pytest.fixture
+def page(shared_page: Page) -> Page:
+    """A server that tests share: each start takes half a second."""
+    shared_page.renew()
+    return shared_page
 
 
 def has_ended(pid: int, within_s: float) -> bool:
@@ -215,15 +244,15 @@ async def test_pages_of_other_sites_are_kept_out(page: Page) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-async def test_no_chat_outlives_its_server(page: Page, number: signal.Signals) -> None:
-    address = f"{page.websocket_url()}&token={page.token}"
+async def test_no_chat_outlives_its_server(own_page: Page, number: signal.Signals) -> None:
+    address = f"{own_page.websocket_url()}&token={own_page.token}"
     async with aiohttp.ClientSession() as browser, browser.ws_connect(address) as websocket:
-        await page.until(websocket, lambda text: PROMPT in text)
-        (chat,) = page.chats()
-        page.server.send_signal(number)
-        drained = asyncio.create_task(page.drain(websocket))
+        await own_page.until(websocket, lambda text: PROMPT in text)
+        (chat,) = own_page.chats()
+        own_page.server.send_signal(number)
+        drained = asyncio.create_task(own_page.drain(websocket))
         assert await asyncio.to_thread(has_ended, chat, 20)
-        await asyncio.to_thread(page.server.wait, 20)
+        await asyncio.to_thread(own_page.server.wait, 20)
         await drained
 
 

@@ -105,3 +105,31 @@ def test_a_folder_whose_end_is_no_special_token_is_mended_too() -> None:
 def test_a_vocabulary_without_any_known_end_keeps_what_is_named() -> None:
     assert end_ids([7], {"<x>": 1}) == {7}
     assert control_texts({"<x>": 1, "</s>": 2, "<PRE>": 3}) == {"</s>", "<PRE>"}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "is_eaten"),
+    [
+        ({"general.name": "Phi-3 Mini 4k"}, True),
+        ({"general.name": "my phi3"}, True),
+        ({"general.architecture": "phi3", "general.name": "x"}, True),
+        ({"general.architecture": "llama", "general.name": "x"}, False),
+    ],
+)
+def test_control_tokens_of_phi_3_take_the_space_after_them(metadata: dict[str, str], is_eaten: bool) -> None:
+    tokens = ["<unk>", "<s>", "</s>", "<|user|>", "▁", "a", "▁a"]
+    made = tokenizer_from_gguf(
+        {
+            "tokenizer.ggml.model": "llama", "tokenizer.ggml.tokens": tokens, "tokenizer.ggml.scores": [0.0] * 7,
+            "tokenizer.ggml.token_type": [2, 3, 3, 3, 1, 1, 1], "tokenizer.ggml.add_space_prefix": False, **metadata,
+        }
+    )  # fmt: skip
+    ids = made.encode_pieces(
+        [
+            PromptPiece("<|user|>", True),
+            PromptPiece(" a", False),
+            PromptPiece("<s>", True),
+            PromptPiece(" a", False),
+        ]
+    )
+    assert ids == [(3,), (5,) if is_eaten else (6,), (1,), (6,)]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -144,12 +145,24 @@ def _read_model(spec: ModelSpec, report: ProgressReporter) -> _ColdModel:
         raise ModelLoadError(
             f"There is no model at {path}.", "Fetch it with `ttchat-tui models pull`, or check the path."
         )
-    if not path.is_dir():
-        return _load_gguf(path, spec, report)
-    config = read_json(path / "config.json")
-    check_folder_kind(path, config, spec.name)
-    reason = why_not_own(config)
-    return _load_auto(path, spec, reason, report) if reason else _load_folder(path, spec, report)
+    with _naming(path):
+        if not path.is_dir():
+            return _load_gguf(path, spec, report)
+        raw = read_json(path / "config.json")
+        check_folder_kind(path, raw, spec.name)
+        reason = why_not_own(raw)
+        return _load_auto(path, spec, reason, report) if reason else _load_folder(path, spec, report)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Refusals name the file."""
+    try:
+        yield
+    except ModelLoadError as error:
+        if path.name in str(error):
+            raise
+        raise ModelLoadError(f"{path.name}: {error}", error.info.cure) from error
 
 
 def _notes(model: _ColdModel, spec: ModelSpec) -> list[str]:

@@ -29,6 +29,8 @@ _OTHER_KINDS: Final = {
     "none": "none at all",
 }
 """Values of `tokenizer.ggml.model` in llama.cpp's src/llama-vocab.cpp that are not built here."""
+_LEAVE_SPACE: Final = frozenset({"<unk>", "<s>", "<|endoftext|>"})
+"""The control tokens of Phi 3 that do not take the space after them."""
 _DEFAULTS: Final[Mapping[str, Mapping[str, int]]] = {"llama": {"bos": 1, "eos": 2, "unknown": 0}}
 """Ids where the file names none, by kind. Those of gpt2 (11 for both) are of one old model, and wrong for others."""
 
@@ -250,6 +252,16 @@ def merges_by_score(vocab: Mapping[str, int], scores: list[float], types: list[i
     return [(left, right) for *_, left, right in sorted(found)]
 
 
+def _eats_space(metadata: Mapping[str, Any]) -> bool:
+    """Whether control tokens take the white space after them: Phi 3's do, and its files do not say so (llama-vocab.cpp knows
+    them by their name)."""
+    name = str(metadata.get("general.name", "")).lower()
+    is_phi3 = (
+        metadata.get("general.architecture") == "phi3" and metadata.get("tokenizer.ggml.model") == "llama"
+    )
+    return is_phi3 or "phi-3" in name or "phi3" in name
+
+
 def _add_special(tokenizer: Tokenizer, metadata: Mapping[str, Any], vocab: Mapping[str, int]) -> None:
     """Add control tokens as special tokens, those too that the file types as text. User-defined tokens match in plain text."""
     types = _list(metadata, "token_type")
@@ -262,6 +274,12 @@ def _add_special(tokenizer: Tokenizer, metadata: Mapping[str, Any], vocab: Mappi
         for text, index in vocab.items()
         if types and types[index] == _USER_DEFINED and text not in control
     ]
+    eats_space = _eats_space(metadata)
     adder: Any = tokenizer  # The package's stubs do not type the lists' items.
-    adder.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in special])
+    adder.add_special_tokens(
+        [
+            AddedToken(text, special=True, normalized=False, rstrip=eats_space and text not in _LEAVE_SPACE)
+            for text in special
+        ]
+    )
     adder.add_tokens([AddedToken(text, special=False, normalized=False) for text in matched])

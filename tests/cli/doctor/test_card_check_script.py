@@ -102,25 +102,22 @@ def test_without_a_card_it_runs_what_needs_none_and_leaves_a_report(tmp_path: Pa
     assert "bench" not in text
 
 
-def test_where_all_is_well_the_report_has_what_a_maintainer_needs(tmp_path: Path) -> None:
-    text = run(tmp_path, 0, "one/model", "another/model", CARD_CHECK_ENGINE="cpu", MESH_DEVICE="N150")
-    assert failed_steps(text) == set()
-    assert "MESH_DEVICE=N150" in text
-    assert text.count("63 of 64 tokens (98.4 %)") == 2, "for each model"
-    assert "the same: all 48 tokens" in text
-    assert "47 of 48 tokens (97.9 %)" in text
-    assert "programs compiled on the card: 10 before the reply, 11 after" in text
-    assert "another/model is ready" in text
-
-
-def test_settings_of_servers_and_prompts_stay_out_of_the_report(tmp_path: Path) -> None:
+def test_where_all_is_well_the_report_has_what_a_maintainer_needs_and_no_secrets(tmp_path: Path) -> None:
     private = {
         "TTCHAT_REMOTE__HEADERS": '{"X-Key": "Secret123"}',
         "TTCHAT_SYSTEM_PROMPT": "My Secret123",
         "TT_API_TOKEN": "Secret123",
     }
-    text = run(tmp_path, 0, "one/model", CARD_CHECK_ENGINE="cpu", TTCHAT_TT__MESH_DEVICE="1x2", **private)
+    settings = {"MESH_DEVICE": "N150", "TTCHAT_TT__MESH_DEVICE": "1x2", "CARD_CHECK_ENGINE": "cpu"}
+    text = run(tmp_path, 0, "one/model", "another/model", **settings, **private)
+    assert failed_steps(text) == set()
+    assert "\nMESH_DEVICE=N150" in text
     assert "TTCHAT_TT__MESH_DEVICE=1x2" in text
+    assert text.count("63 of 64 tokens (98.4 %)") == 2, "for each model"
+    assert "the same: all 48 tokens" in text
+    assert "47 of 48 tokens (97.9 %)" in text
+    assert "programs compiled on the card: 10 before the reply, 11 after" in text
+    assert "another/model is ready" in text
 
 
 def test_each_wrong_answer_fails_its_own_step_and_the_next_ones_run(tmp_path: Path) -> None:

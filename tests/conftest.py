@@ -37,9 +37,13 @@ LONGEST_FIRST = (
 """Files and folders whose tests take long: where they come last, one process works and the others have nothing left."""
 
 SHARE_A_PROCESS = (
-    ("tests/engine/cpu/",),
+    (
+        "tests/engine/cpu/",
+        "tests/engine/text/",
+        "tests/cli/test_awkward_surroundings.py",
+        "tests/cli/test_hostile_text.py",
+    ),
     ("tests/engine/contract/",),
-    ("tests/engine/text/", "tests/cli/test_awkward_surroundings.py", "tests/cli/test_hostile_text.py"),
 )
 """Files and folders of which one process runs all: they need transformers' models, 3 s to import, or the same engines."""
 

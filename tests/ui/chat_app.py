@@ -90,8 +90,10 @@ async def running(
     chat.host.start()
     chat.host.load("scripted")
     try:
+        chat.app._begin_batch()  # One frame at the end of the start, in place of five.
         async with chat.app.run_test(size=size, notifications=toasts) as pilot:
             await until(pilot, lambda: chat.host.state == "ready" and chat.screen.is_whole)
+            chat.app._end_batch()
             await settle(pilot, chat)
             yield pilot
     finally:

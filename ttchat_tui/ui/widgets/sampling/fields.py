@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Final
 
@@ -63,6 +64,7 @@ OPEN_PREVIEW: Final = "preview  d draw  enter fold"
 UNSUPPORTED: Final = "Not supported by this engine."
 
 
+@functools.cache
 def limits(name: str) -> tuple[float, float]:
     """The range that `SamplingParams` accepts for a field. A slider may show only the useful part of it."""
     for field in msgspec.inspect.type_info(SamplingParams).fields:  # pyright: ignore[reportAttributeAccessIssue]

@@ -273,13 +273,17 @@ def test_a_prompt_that_is_refused_leaves_nothing(start: Start) -> None:
 
 
 def test_what_is_asked_during_a_load_begins_after_it(start: Start) -> None:
-    chat = start(Script(replies=(FOUR,), batch_sizes=(4,)))
+    gate = Gate()
+    gate.open()
+    chat = start(Script(replies=(FOUR,), batch_sizes=(4,), stepped_load=True), gate)
     chat.session.unload()
     chat.until(EngineStateChanged, state="empty")
+    gate.shut()
     ask(chat, "2 count")
     assert states(chat) == ["waiting"] * 2
     assert chat.session.candidates.why_waiting == "The model is being loaded."
     assert [each.content for each in chat.session.path] == ["count"], "it is stored already"
+    gate.open()
     chat.until(EngineLoaded)
     finish(chat)
     assert len(chat.engine.requests[0].candidates) == 1

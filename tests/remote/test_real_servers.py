@@ -13,12 +13,12 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from tests.engine.engine_subject import finished, text
+from tests.engine.engine_subject import finished, recording_of, text
 from tests.remote.real_server import ROOT, RealServer
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.constraint import Constraint
 from ttchat_tui.domain.events import GenerationEvent, TokenEvent
-from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
+from ttchat_tui.domain.generation import GenerationControl, GenerationRequest, Given
 from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec, RemoteOptions
 from ttchat_tui.domain.recording import alternatives_of
 from ttchat_tui.domain.sampling import SamplingParams
@@ -139,6 +139,22 @@ def test_log_probabilities_fill_the_recording_if_the_server_has_them(server: Rea
         f"{server.name}: {len(alternatives_of(recording.tokens[0]))} alternatives, {listed} of them written"
     )
     assert listed >= len(recording.tokens) - 1, "greedy: the most probable one is listed"
+
+
+def test_a_text_is_scored_or_refused_with_words(server: RealServer) -> None:
+    engine, info = connect(server)
+    request = msgspec.structs.replace(asking(), messages=(), record="full", given=Given(text="One two three."))
+    events = stream(engine, request)
+    engine.close()
+    recording, error = recording_of(events), finished(events).error
+    print(server.name, [token.logprob for token in recording.tokens], error)
+    if not info.capabilities.follows:
+        assert error is not None
+        assert error.kind == "cannot_follow"
+        return
+    pieces = b"".join(recording.piece_of(token.token_id) for token in recording.tokens)
+    assert pieces.decode().strip() == "One two three."
+    assert all(token.logprob is not None and len(alternatives_of(token)) == 20 for token in recording.tokens[1:])
 
 
 def test_a_json_schema_is_kept_or_refused_with_words(server: RealServer) -> None:

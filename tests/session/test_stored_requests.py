@@ -186,3 +186,28 @@ def test_what_cannot_be_made_again_says_why(start: Callable[..., Chat]) -> None:
     for message, why in zip(chat.session.path, ("is not a reply", "is still being written"), strict=True):
         with pytest.raises(NotReplayable, match=why):
             stored_reply(chat.store, message.id)
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        (Script(fault="raise", fault_at=0), "has no tokens: it failed before the first one"),
+        (Script(replies=("",), logprobs=True), ""),
+        (Script(replies=("One.",), stepped=True), "has no tokens: it was stopped before the first one"),
+    ],
+)
+def test_a_reply_without_tokens_says_what_happened(
+    start: Callable[..., Chat], script: Script, why: str
+) -> None:
+    chat = start(script, Gate())
+    chat.session.submit("Count.")
+    if script.stepped:
+        chat.until(GenerationStarted)
+        chat.session.stop()
+    chat.until(GenerationFinished)
+    if not why:  # it ended at once, which can be made again
+        (request,) = last_reply(chat).requests
+        assert (request.tokens, request.request.sampling.max_tokens) == ([], 1)
+        return
+    with pytest.raises(NotReplayable, match=why):
+        last_reply(chat)

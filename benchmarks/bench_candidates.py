@@ -85,9 +85,11 @@ async def flushes_ms(content: str, tokens: int) -> list[float]:
             for lane in lanes:
                 lane.tokens += by
             screen.flush()
-            drawn = asyncio.Event()
-            screen.call_after_refresh(drawn.set)
-            await drawn.wait()
+            is_begun = False
+            while screen.undrawn or not is_begun:
+                is_begun, drawn = True, asyncio.Event()
+                screen.call_after_refresh(drawn.set)
+                await drawn.wait()
 
         for _ in range(tokens // 100):
             await grow(100)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,10 +10,11 @@ from typing import Any
 
 from textual.pilot import Pilot
 
-from tests.fakes import Gate, Script, ScriptedEngine, host_of
+from tests.fakes import Gate, Script, ScriptedEngine, host_of, prepare_scripted
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.config.schema import Config
 from ttchat_tui.config.ui_state import UiState
+from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.session import ChatSession
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.opening import open_store
@@ -45,10 +47,13 @@ class ChatApp:
         ui_state: UiState | None = None,
         store: ConversationStore | None = None,
         resume: Resume | None = None,
+        second: tuple[Script, Gate] | None = None,
     ) -> None:
+        """`second`: the engine of a second model."""
         self.paths = paths_in(folder)
         self.engine = ScriptedEngine(script, gate)
         self.host = host_of(self.engine)
+        self._second, self.second_hosts = second, list[EngineHost]()
         self.store = store or open_store(self.paths.database)
         config = config or Config()
         self.session = ChatSession(
@@ -60,6 +65,7 @@ class ChatApp:
             search=(lambda: SearchThread(lambda: self.store.file))
             if self.store.mode == "read-write"
             else None,
+            second_host=self._make_second if second is not None else None,
         )
         self.kept: list[UiState] = []
         services = Services(
@@ -71,6 +77,13 @@ class ChatApp:
             resume=resume,
         )
         self.app = TtchatApp(services, *load_themes([self.paths.themes_dir]))
+
+    def _make_second(self) -> EngineHost:
+        assert self._second is not None
+        host = EngineHost(ScriptedEngine(*self._second), prepare_scripted, request_ids=itertools.count(1_000))
+        self.second_hosts.append(host)
+        host.start()
+        return host
 
     @property
     def screen(self) -> ChatScreen:
@@ -98,7 +111,8 @@ async def running(
             yield pilot
     finally:
         chat.session.close()
-        chat.host.shutdown()
+        for host in (chat.host, *chat.second_hosts):
+            host.shutdown()
         chat.store.close()
 
 

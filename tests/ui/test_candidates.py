@@ -8,9 +8,12 @@ from textual.pilot import Pilot
 
 from tests.fakes import Gate, Script
 from tests.ui.chat_app import ChatApp, running, settle, until
+from ttchat_tui.domain.candidates import CandidateOrder, parse_candidates
+from ttchat_tui.domain.preset import BUILT_IN
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.ui.screens.candidates import KEYS, CandidatesScreen
 from ttchat_tui.ui.widgets.candidates.lane_view import LaneView
+from ttchat_tui.ui.widgets.candidates.lane_words import figures_of_lane
 
 
 def on_screen(chat: ChatApp) -> str:
@@ -110,3 +113,29 @@ async def test_where_it_is_narrow_there_are_tabs_and_esc_keeps_all(tmp_path: Pat
         await ended(pilot, chat)
         await shows(pilot, chat, "1 · top-k 9")
         assert len(chat.session.tree()) == 7, "the last message is answered again"
+
+
+async def test_two_models_stream_side_by_side_and_the_kept_one_closes_the_screen(tmp_path: Path) -> None:
+    gates = Gate(), Gate()
+    scripts = [Script(replies=(reply,), stepped=True) for reply in ("One two three.", "Five six seven.")]
+    chat = ChatApp(tmp_path, scripts[0], gates[0], second=(scripts[1], gates[1]))
+    async with running(chat, (100, 30)) as pilot:
+        order = parse_candidates("model=scripted,other count")
+        assert isinstance(order, CandidateOrder)
+        wanted = chat.session.candidates.wanted(order, BUILT_IN.__getitem__)
+        assert isinstance(wanted, list)
+        chat.screen.show_updates(chat.session.candidates.ask(wanted, order.text))
+        chat.screen._show_candidates()
+        for gate in gates:
+            gate.release(2)
+        await shows(pilot, chat, "One two")
+        await shows(pilot, chat, "Five six")
+        await shows(pilot, chat, "Both models decode on this processor: 1 thread each.")
+        assert [*map(figures_of_lane, chat.session.candidates.lanes)] == ["● 2 tok · TTFT 0.10 s"] * 2
+        await pilot.press("2", "enter")
+        await shows(pilot, chat, "The others are deleted when this one has ended.")
+        gates[1].open()
+        await until(pilot, lambda: chat.app.screen is chat.screen)
+        assert [each.content for each in chat.session.path] == ["count", "Five six seven."]
+        await until(pilot, lambda: "1 other candidate deleted. /undo brings it back." in chat.toasts())
+        assert chat.session.second.model == "", "it is freed"

@@ -118,3 +118,16 @@ def test_a_governed_stepper_is_the_stepper_it_governs(monkeypatch: pytest.Monkey
     assert stepper.cached_prefix([1, 2]) == 2
     assert stepper.prefill([1, 2], lambda _done, _total: True).tolist() == [1.0, 2.0]
     assert stepper.step(7).tolist() == [7.0]
+
+
+def test_models_that_decode_at_once_share_the_threads() -> None:
+    machine = Machine()
+    machine.governor.share(2)
+    machine.seconds[1] = 1.0
+    machine.run(10 * WINDOW)
+    assert machine.switches == [1], "it does not try the threads of the other model"
+    machine.governor.share(2)
+    machine.governor.share(1)
+    machine.seconds[1] = 0.015
+    machine.run(WINDOW)
+    assert machine.switches == [1, 2]

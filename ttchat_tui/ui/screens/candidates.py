@@ -29,6 +29,8 @@ from ttchat_tui.ui.widgets.transcript.folding import Folding
 LEAST_WIDTH: Final = 38
 LEAST_HEIGHT: Final = 9
 """Of a lane with its border; with less room there are tabs."""
+SLICE_S: Final = 0.006
+"""CPU seconds after which the drawing of lanes lets a key pass."""
 
 KEYS: Final = (
     "←→ choose  enter keep one  o open  s/S stop  r again",
@@ -97,8 +99,11 @@ class CandidatesScreen(Dialog[ErrorInfo]):
         self._is_comparing = False
         self._compared: object = None
         """The texts whose differences are shown."""
+        self.undrawn: list[LaneView] = []
+        """They are drawn after the next paint."""
         self.paint_s = 0.0
-        """CPU of the last paint, which takes as long as the drawing before it."""
+        """CPU seconds after the last call of `flush`: the paint, which takes as long as the drawing before it, and the lanes that were
+        drawn after it."""
 
     def body(self) -> ComposeResult:
         yield Static("", id="tabs", markup=False)
@@ -114,7 +119,7 @@ class CandidatesScreen(Dialog[ErrorInfo]):
 
     def on_mount(self) -> None:
         self._arrange()
-        self.flush()
+        self.call_later(self.flush)  # it is mounted when this method has ended
 
     def on_resize(self) -> None:
         self._arrange()
@@ -131,19 +136,29 @@ class CandidatesScreen(Dialog[ErrorInfo]):
                 self.dismiss(None)
                 return
             self._replace_views()
-        now_s = time.monotonic()
-        for view in self._views:
-            if view.display or view.lane.state == "ended":  # what is hidden is drawn when it is shown
-                view.flush(now_s)
+        late = [view for view in self.undrawn if view in self._views]
+        self.undrawn = [*late, *(view for view in self._views if view not in late)]
         self._show_reason()
         if self._has_tabs:
             self._show_tabs()
         if self._is_comparing:
             self._compare()
-        self.call_after_refresh(self._note_paint, time.thread_time())
+        self.paint_s = 0.0
+        self._draw_some()
 
-    def _note_paint(self, began_s: float) -> None:
-        self.paint_s = time.thread_time() - began_s
+    def _draw_some(self) -> None:
+        """Draw lanes for a while, and the others after the paint: a key between them does not wait for all."""
+        began_s, now_s = time.thread_time(), time.monotonic()
+        while self.undrawn and time.thread_time() - began_s < SLICE_S:
+            view = self.undrawn.pop(0)
+            if view.display or view.lane.state == "ended":  # what is hidden is drawn when it is shown
+                view.flush(now_s)
+        self.call_after_refresh(self._painted, time.thread_time())
+
+    def _painted(self, began_s: float) -> None:
+        if self.undrawn and self.is_attached:
+            self._draw_some()
+        self.paint_s += time.thread_time() - began_s
 
     def _replace_views(self) -> None:
         """Other lanes: the others of one that is kept have gone."""

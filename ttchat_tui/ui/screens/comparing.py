@@ -121,6 +121,6 @@ class Comparing(ChatActions):
     def flush_candidates(self) -> float:
         """Draw what has come of them. Returns the CPU seconds that it takes, with the paint."""
         assert self._side_by_side is not None
-        began_s = time.thread_time()
+        began_s, after_s = time.thread_time(), self._side_by_side.paint_s
         self._side_by_side.flush()
-        return time.thread_time() - began_s + self._side_by_side.paint_s
+        return time.thread_time() - began_s + after_s

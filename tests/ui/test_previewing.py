@@ -77,6 +77,10 @@ async def test_sliders_redraw_the_last_token_and_nothing_is_generated(tmp_path: 
         await pilot.press("enter")
         await until(pilot, lambda: not chat.session.preview.is_open)
         assert not chat.kept[-1].show_preview
+        await pilot.press("enter")
+        await until(pilot, lambda: chat.session.preview.is_open)
+        await pilot.press("enter")
+        await until(pilot, lambda: not chat.session.preview.is_open)
         chat.screen.action_preview()
         await pilot.pause()
         chat.screen.action_preview()

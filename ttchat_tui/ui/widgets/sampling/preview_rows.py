@@ -83,6 +83,7 @@ class PreviewRows(Widget, can_focus=True):
         for fold in self.ancestors:
             if isinstance(fold, Collapsible):
                 fold.collapsed = True
+                fold.query_one("CollapsibleTitle").focus()  # where enter unfolds it again
 
     # --- drawing
 

@@ -67,6 +67,7 @@ JSON = '{\n  "name": "*Ada*",\n  "tags": [\n    "a",\n    "b"\n  ]\n}'
         ("- *x*\n    y", "", ["- *x*", "    y"]),
         ("```\n~~~~\n```", "", ["```", "~~~~", "```"]),
         ("42", None, ["42"]),
+        (f"- {'word ' * 10}", "", [f"- {'word ' * 8}".rstrip(), "word word"]),
     ],
     ids=[
         "whole",
@@ -79,6 +80,7 @@ JSON = '{\n  "name": "*Ada*",\n  "tags": [\n    "a",\n    "b"\n  ]\n}'
         "regex",
         "fences",
         "a number",
+        "long lines",
     ],
 )
 def test_json_and_what_a_constraint_made_are_shown_as_they_are(

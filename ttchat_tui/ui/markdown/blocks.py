@@ -42,6 +42,8 @@ class Leaf:
     """Of a heading, 1 to 6."""
     info: str = ""
     """The info string of a fence: its language comes first."""
+    by_word: bool = False
+    """Long lines of this code break between words."""
     is_fenced: bool = False
     fence: str = ""
     fence_indent: int = 0

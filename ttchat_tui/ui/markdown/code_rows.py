@@ -162,7 +162,7 @@ class CodeRows:
         if leaf.kind != "code":
             return TextRow(line.stylize_before(_FAINT), lead=lead, rest=self._rest, cost=cost, flow=flow)
         return TextRow(
-            line, lead=lead, rest=self._rest, style=_FILL, pad=1, by_word=False, cost=cost, flow=flow
+            line, lead=lead, rest=self._rest, style=_FILL, pad=1, by_word=leaf.by_word, cost=cost, flow=flow
         )
 
 

@@ -26,7 +26,7 @@ class LiteralParser:
         if self.tip is None:
             if not line.strip():  # before the text
                 return
-            self.tip = Leaf("code", serial=1, info=self._language)
+            self.tip = Leaf("code", serial=1, info=self._language, by_word=True)
         self.tip.lines.append(line.expandtabs(_TAB))
         self.tip.source.append(line)
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig
 from ttchat_tui.engine.cpu.checkpoints.safetensors_file import SafetensorsFolder
+from ttchat_tui.engine.cpu.families import FAMILIES
 
 _NAMES = {"embed": "token_embd", "norm": "output_norm", "head": "output", "o": "attn_output", "gate": "ffn_gate",
           "up": "ffn_up", "down": "ffn_down", "q": "attn_q", "k": "attn_k", "v": "attn_v", "attn_norm": "attn_norm",
@@ -93,14 +94,15 @@ def _rope_factors(config: ModelConfig) -> dict[str, NDArray[np.float32]]:
     if scaling.kind == "llama3":
         return {"rope_freqs.weight": llama3_factors(config)}
     return {
-        "rope_factors_short.weight": np.float32(scaling.short_factors),
-        "rope_factors_long.weight": np.float32(scaling.long_factors),
+        "rope_factors_short.weight": np.array(scaling.short_factors, np.float32),
+        "rope_factors_long.weight": np.array(scaling.long_factors, np.float32),
     }
 
 
 def _architecture(config: ModelConfig) -> str:
     """Mistral and Mixtral are llamas."""
-    return config.traits.architectures[0] if config.traits.architectures else "llama"
+    architectures = config.traits.architectures or FAMILIES[config.family.rstrip("4")].architectures
+    return architectures[0] if architectures else "llama"
 
 
 def _write_config(writer: gguf.GGUFWriter, config: ModelConfig) -> None:
@@ -125,14 +127,15 @@ def _write_config(writer: gguf.GGUFWriter, config: ModelConfig) -> None:
     if config.routing is not None:
         writer.add_expert_count(config.routing.experts)
         writer.add_expert_used_count(config.routing.used)
-        writer.add_expert_feed_forward_length(config.routing.ffn_size)
+        if config.family == "qwen3_moe":
+            writer.add_expert_feed_forward_length(config.routing.ffn_size)
     _write_scales(writer, config)
     _write_rope(writer, config)
 
 
 def _write_scales(writer: gguf.GGUFWriter, config: ModelConfig) -> None:
     """As the converters of Granite, Gemma 2 and Ministral 3 do."""
-    if config.family == "granite":
+    if config.family.startswith("granite"):
         writer.add_embedding_scale(config.embedding_scale)
         writer.add_residual_scale(config.residual_scale)
         writer.add_attention_scale(config.attention_scale)

@@ -3,21 +3,30 @@ files of both kinds, by torch and by the compiled kernel."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import gguf
+import msgspec
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from tests.engine.cpu.gguf_files import write_gguf
 from tests.engine.cpu.native_kernel import PROCESSORS, kernel
 from tests.engine.cpu.test_families import go_on, stepper_of
 from tests.engine.cpu.test_native_step import stepper_of_8_bits
-from tests.engine.cpu.tiny_models import DESCRIBED, VOCAB, described
+from tests.engine.cpu.tiny_models import DESCRIBED, VOCAB, build, described, save
+from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
+from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig, Routing
+from ttchat_tui.engine.cpu.checkpoints.safetensors_file import SafetensorsFolder
+from ttchat_tui.engine.cpu.loading import load_model
 from ttchat_tui.engine.cpu.stepper import TorchStepper
+from ttchat_tui.engine.cpu.weights.memory import needed_bytes
+from ttchat_tui.engine.cpu.weights.precision import WeightPlan
 
 LENGTH, COMMON = 70, 20
 TOLERANCE, NATIVE_TOLERANCE = 1e-4, 1e-2
@@ -106,3 +115,52 @@ def test_a_conversation_that_crosses_the_original_context_of_longrope_is_compute
     agree(stepper.prefill(ids[:20], go_on), 20)
     assert stepper.cached_prefix(ids[:32]) == 20
     agree(stepper.prefill(ids[:40], go_on), 40)
+
+
+def test_the_text_part_of_a_model_that_sees_images_is_the_model_for_text(tmp_path: Path) -> None:
+    described("gemma3").save_pretrained(tmp_path)
+    alone = SafetensorsFolder(tmp_path)
+    raw = json.loads((tmp_path / "config.json").read_text())
+    left_out = {
+        name: raw.pop(name) for name in ("query_pre_attn_scalar", "rms_norm_eps", "max_position_embeddings")
+    }
+    weights = load_file(tmp_path / "model.safetensors")
+    for prefix in ("language_model.model.", "model.language_model.", ""):
+        seeing = {key.replace("model.", prefix, 1): weight for key, weight in weights.items()}
+        save_file(
+            {**seeing, "vision_tower.layers_norm.weight": torch.ones(2)}, tmp_path / "model.safetensors"
+        )
+        (tmp_path / "config.json").write_text(json.dumps({"model_type": "gemma3", "text_config": raw}))
+        part = SafetensorsFolder(tmp_path)
+        assert part.unread == []
+        assert msgspec.structs.replace(
+            part.config, attention_scale=alone.config.attention_scale, context_length=256
+        ) == (alone.config)
+        assert all(np.array_equal(part.tensor(name), alone.tensor(name)) for name in alone.names)
+    assert part.config.attention_scale == 1 / 16 != left_out["query_pre_attn_scalar"] ** -0.5
+
+
+def test_a_folder_with_a_tensor_that_no_description_has_runs_through_transformers(tmp_path: Path) -> None:
+    save(build("llama"), tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    save_file(
+        {**weights, "model.layers.0.self_attn.sinks": torch.ones(6)},
+        tmp_path / "model.safetensors",
+        {"format": "pt"},
+    )
+    assert SafetensorsFolder(tmp_path).unread == ["model.layers.0.self_attn.sinks"]
+    spec = ModelSpec(name="tiny", path=str(tmp_path), options=CpuOptions(threads=1))
+    loaded = load_model(spec, lambda _progress: None)
+    assert loaded.label == "cpu transformers fp32"
+    assert any("layers.0.self_attn.sinks" in note for note in loaded.notes)
+
+
+def test_experts_count_as_weights_and_are_converted_one_by_one() -> None:
+    config = ModelConfig(
+        family="qwen3_moe", hidden_size=2048, ffn_size=6144, layers=48, heads=32, kv_heads=4, head_size=128,
+        vocab_size=151_936, context_length=40_960, norm_eps=1e-6, rope_theta=1e6,
+        routing=Routing(experts=128, used=8, ffn_size=768, is_normed=True),
+    )  # fmt: skip
+    assert config.parameters() == pytest.approx(30.5e9, rel=0.01)  # Qwen3-30B-A3B.
+    plan = WeightPlan(format="int4", is_native=True)
+    assert needed_bytes(config, plan) < 24e9

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import struct
 from pathlib import Path
 from typing import Any
@@ -58,10 +59,9 @@ REFUSED: list[tuple[str, Any]] = [
     ("use_parallel_residual", True),
     ("rope.dimension_count", 2),
     ("rope.dimension_sections", [1, 1, 0, 0]),
-    ("rope.scaling.attn_factor", 1.2),
     ("rope.scaling.yarn_ext_factor", 1.0),
     ("tensor_data_layout", "another"),
-    ("rope.freq_base_swa", 10_000.0),
+    ("rope.freq_base_swa", 5_000.0),
     ("something_new", 1),
     ("something_new", "relu"),
     ("ssm.conv_kernel", 4),
@@ -124,7 +124,8 @@ def test_every_key_that_the_gguf_package_knows_is_computed_or_refused_with_an_od
     assert passed == {
         "attention.head_count", "attention.head_count_kv", "attention.key_length", "attention.layer_norm_rms_epsilon",
         "attention.relative_buckets_count", "attention.sliding_window", "attention.sliding_window_pattern", "block_count",
-        "context_length", "embedding_length", "feed_forward_length", "rope.freq_base", "rope.scaling.factor",
+        "context_length", "embedding_length", "feed_forward_length", "rope.freq_base", "rope.scaling.attn_factor",
+        "rope.scaling.factor",
         "rope.scaling.finetuned", "rope.scaling.original_context_length", "rope.scaling.type",
         "rope.scaling.yarn_beta_fast", "rope.scaling.yarn_beta_slow", "rope.scaling.yarn_log_multiplier", "vocab_size",
     } & set(_all_keys())  # fmt: skip
@@ -146,6 +147,11 @@ def test_keys_of_others_are_no_hyperparameters() -> None:
         ({"rope__scaling__factor": 4.0, "rope__scaling__type": "none"}, None),
         ({"rope__scaling__factor": 0.0}, None),
         ({"rope__scaling__factor": 1.0, "rope__scaling__type": "yarn"}, None),
+        ({"rope__scaling__attn_factor": 2.0}, RopeScaling(kind="linear", magnitude=2.0)),
+        (
+            {"rope__scaling__factor": 4.0, "rope__scaling__type": "yarn"},
+            RopeScaling(kind="yarn", factor=4.0, original_context=16, magnitude=0.1 * math.log(4.0) + 1.0),
+        ),
     ],
 )
 def test_rope_scaling_is_read_as_llama_cpp_reads_it(
@@ -169,7 +175,6 @@ def test_rope_scaling_is_read_as_llama_cpp_reads_it(
         ({"rope__freq_base": 0.0}, "freq_base = 0.0"),
         ({"rope__freq_base": -1.0}, "freq_base = -1.0"),
         ({"rope__scaling__factor": float("inf")}, "factor = inf"),
-        ({"rope__scaling__factor": 8.0, "rope__scaling__type": "yarn"}, "type = 'yarn'"),
         ({"rope__scaling__factor": 8.0, "rope__scaling__type": "longrope"}, "type = 'longrope'"),
         ({"rope__scaling__type": "spiral"}, "type = 'spiral'"),
         ({"block_count": 0}, "block_count = 0"),
@@ -190,7 +195,7 @@ def test_an_array_with_the_same_value_for_each_layer_is_that_value(tmp_path: Pat
 @pytest.mark.parametrize(
     "name",
     [
-        "blk.0.ffn_gate.bias", "blk.0.ffn_down.bias", "blk.0.ffn_up.bias", "blk.0.attn_q_norm.weight",
+        "blk.0.attn_q_norm.weight",
         "blk.0.post_attention_norm.weight", "blk.0.ffn_gate_exps.weight", "blk.0.attn_sinks.weight", "blk.0.attn_norm.bias",
         "blk.0.attn_q.scale", "blk.0.attn_qkv.weight", "blk.1.attn_q.bias", "output.bias", "token_embd_norm.weight",
         "rope_factors_long.weight", "cls.output.weight", "position_embd.weight", "anything",
@@ -211,7 +216,8 @@ def test_a_tensor_that_is_missing_or_has_another_shape_is_refused_by_name(name: 
 def test_tensors_that_change_nothing_or_are_computed_are_no_reason_to_refuse(tmp_path: Path) -> None:
     more = {
         "rope_freqs.weight": ones(2), "blk.0.attn_rot_embd": ones(2), "blk.0.attn_q.bias": ones(8),
-        "blk.0.attn_output.bias": ones(8), "output.weight": ones(4, 8),
+        "blk.0.attn_output.bias": ones(8), "output.weight": ones(4, 8), "blk.0.ffn_gate.bias": ones(12),
+        "blk.0.ffn_up.bias": ones(12), "blk.0.ffn_down.bias": ones(8),
     }  # fmt: skip
     assert opened(tmp_path, tensors=tiny_tensors() | more).rope_factors is not None
 

@@ -71,7 +71,7 @@ def test_linear_rope_scaling_is_read(llama: Path, tmp_path: Path) -> None:
 def test_rope_scaling_without_a_type_is_linear_as_in_llama_cpp(llama: Path, tmp_path: Path) -> None:
     for number, key in enumerate(("llama__rope__scaling__factor", "llama__rope__scale_linear")):
         file = tmp_path / f"{number}.gguf"
-        write_gguf(llama, file, **{key: 4.0})
+        write_gguf(llama, file, None, **{key: 4.0})
         assert GgufFile(file).config.rope_scaling == RopeScaling(kind="linear", factor=4.0)
 
 

@@ -54,6 +54,10 @@ DESCRIBED: dict[str, tuple[str, dict[str, Any]]] = {
                            "original_max_position_embeddings": 32, "tie_word_embeddings": True}),
     "granite": ("Granite", {"embedding_multiplier": 6.0, "residual_multiplier": 0.4, "attention_multiplier": 0.2,
                             "logits_scaling": 0.5}),
+    "granite4": ("GraniteMoeHybrid", {"layer_types": ["full_attention"] * 2, "shared_intermediate_size": 96,
+                                      "num_local_experts": 0, "position_embedding_type": "rope",
+                                      "embedding_multiplier": 6.0, "residual_multiplier": 0.4,
+                                      "attention_multiplier": 0.2, "logits_scaling": 0.5}),
     "olmo2": ("Olmo2", {}),
     "olmo3": ("Olmo3", {**_SLIDING, "rope_parameters": {
         "sliding_attention": {"rope_type": "default", "rope_theta": 500.0},

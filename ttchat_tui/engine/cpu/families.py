@@ -7,7 +7,8 @@ and the class of its converter that writes them.
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from collections.abc import Mapping
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -19,6 +20,8 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     """`model_type` of config.json."""
     architectures: tuple[str, ...] = ()
     """`general.architecture` of GGUF files."""
+    config_defaults: Mapping[str, Any] = {}
+    """Fields that a config.json may leave out, in the part for text of a model that also sees images."""
     gguf_keys: tuple[str, ...] = ()
     """Hyperparameters of GGUF files beyond Llama's, without the architecture before them, that are computed."""
     activation: Literal["silu", "gelu"] = "silu"
@@ -31,6 +34,8 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     """The norm of q and k before they are rotated: over each head, or over all heads at once."""
     scales_embedding: bool = False
     """An embedding is multiplied by the square root of its size."""
+    has_experts: bool = False
+    """In safetensors. In GGUF files `gguf_keys` says it."""
     ties_head: bool = False
     """The embedding is also the output head, where a config.json does not say it."""
     norm_offset: float = 0.0
@@ -54,8 +59,11 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     """Its base where a file does not say it; 0 is the base of the other layers."""
     wide_layers: int = 0
     """With so many layers attention is scaled by the size of `hidden_size / heads`, in GGUF files, which do not say it: 27B."""
-    unrotated: Literal["none", "every fourth", "without window"] = "none"
-    """Layers without rotary embedding; "without window": those that see all positions beside others that do not."""
+    unrotated: Literal["none", "every fourth", "without window", "unless rope"] = "none"
+    """Layers without rotary embedding; "without window": those that see all positions beside others that do not; "unless rope":
+    all, if `position_embedding_type` is not rope."""
+    has_rope_switch: bool = False
+    """In GGUF files `rope.scaling.finetuned` says whether there is a rotary embedding."""
 
 
 _EXPERTS: Final = ("expert_count", "expert_used_count")
@@ -72,18 +80,31 @@ _GEMMA2: Final = msgspec.structs.replace(
     post_attention_layernorm="attn_post_norm", window="always", full_every=2, wide_layers=46,
     gguf_keys=(*_WINDOWS, "attn_logit_softcapping", "final_logit_softcapping"),
 )  # fmt: skip
+_GEMMA3: Final = {
+    "vocab_size": 262_208, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "rms_norm_eps": 1e-6,
+    "max_position_embeddings": 131_072, "query_pre_attn_scalar": 256, "rope_theta": 1e6,
+}  # fmt: skip
+_GRANITE: Final = msgspec.structs.replace(
+    _LLAMA, model_types=("granite",), architectures=("granite",), has_rope_switch=True,
+    gguf_keys=(
+        "attention.scale", "embedding_scale", "logit_scale", "residual_scale",
+        # Of Granite 4's other layers, which the dense models have none of.
+        "expert_shared_feed_forward_length", "ssm.conv_kernel", "ssm.group_count", "ssm.inner_size", "ssm.state_size",
+        "ssm.time_step_rank",
+    ),
+)  # fmt: skip
 
 FAMILIES: Final[dict[str, Family]] = {
     "llama": _LLAMA,
     "mistral": msgspec.structs.replace(_LLAMA, model_types=("mistral",), architectures=(), window="always"),
-    "mixtral": msgspec.structs.replace(_LLAMA, model_types=("mixtral",), architectures=(), window="always"),
+    "mixtral": msgspec.structs.replace(_LLAMA, model_types=("mixtral",), architectures=(), has_experts=True, window="always"),
     "ministral3": msgspec.structs.replace(
         _LLAMA, model_types=("ministral3",), architectures=("mistral3",), window="always",
         gguf_keys=("attention.temperature_scale",),
     ),
-    "granite": msgspec.structs.replace(
-        _LLAMA, model_types=("granite",), architectures=("granite",),
-        gguf_keys=("attention.scale", "embedding_scale", "logit_scale", "residual_scale"),
+    "granite": _GRANITE,
+    "granite4": msgspec.structs.replace(
+        _GRANITE, model_types=("granitemoehybrid",), architectures=(), unrotated="unless rope"
     ),
     "smollm3": msgspec.structs.replace(
         _LLAMA, model_types=("smollm3",), architectures=("smollm3",), gguf_keys=(), ties_head=True, window="switch",
@@ -92,7 +113,7 @@ FAMILIES: Final[dict[str, Family]] = {
     "qwen2": Family(model_types=("qwen2",), architectures=("qwen2",), window="from layer"),
     "qwen3": Family(model_types=("qwen3",), architectures=("qwen3",), qk_norm="head", window="from layer"),
     "qwen3_moe": Family(
-        model_types=("qwen3_moe",), architectures=("qwen3moe",), qk_norm="head", window="switch",
+        model_types=("qwen3_moe",), architectures=("qwen3moe",), qk_norm="head", has_experts=True, window="switch",
         gguf_keys=(*_EXPERTS, "expert_feed_forward_length", "expert_weights_norm"),
     ),
     "phi3": Family(model_types=("phi3",), architectures=("phi3",), has_joined_gate=True, window="always"),
@@ -114,11 +135,11 @@ FAMILIES: Final[dict[str, Family]] = {
     "gemma2": _GEMMA2,
     "gemma3": msgspec.structs.replace(
         _GEMMA2, model_types=("gemma3_text",), architectures=("gemma3",), qk_norm="head", full_every=6,
-        wide_layers=62, gguf_keys=(*_WINDOWS, "final_logit_softcapping", "rope.freq_base_swa"), has_local_rope=True, local_theta=10_000.0,
+        wide_layers=62, config_defaults=_GEMMA3, gguf_keys=(*_WINDOWS, "final_logit_softcapping", "rope.freq_base_swa"), has_local_rope=True, local_theta=10_000.0,
     ),
 }  # fmt: skip
 """By the name that `ModelConfig.family` has. SmolLM2 is a llama; Phi-3.5, Phi-4 and Phi-4-mini are phi3; OLMo 3 is an olmo2
-with windows. Biases and experts are where a file has them."""
+with windows; the dense models of Granite 4 are granite in GGUF. Biases and experts are where a file has them."""
 
 
 def family_of_model_type(model_type: str) -> str | None:

@@ -70,6 +70,9 @@ class GgufConfig:
         rotary_size = self._count("rope.dimension_count", int(head_size * self.family.rotary_share))
         if rotary_size % 2 or rotary_size > head_size:
             raise self._unsupported("rope.dimension_count", rotary_size)
+        switch = f"{self.architecture}.rope.scaling.finetuned"
+        if self.family.has_rope_switch and not self._metadata.get(switch, True):
+            raise self._unsupported("rope.scaling.finetuned", value=False)
         theta, scaling = self._number("rope.freq_base", 10_000.0), self._scaling(short_factors, long_factors)
         if not theta:
             raise self._unsupported("rope.freq_base", theta)

@@ -162,6 +162,8 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
+_ALTERNATIVES: Final = ("attn_q", "attn_qkv", "ffn_gate", "ffn_gate.0", "ffn_up.0", "ffn_down.0")
+"""Matrices that tell whether a file has a tensor or its parts."""
 Shapes: TypeAlias = dict[str, tuple[int, ...]]
 
 
@@ -172,22 +174,23 @@ def _expected_shapes(config: ModelConfig, found: Collection[str]) -> Shapes:
         "output_norm.weight": (config.hidden_size,),
     }
     for number in range(config.layers):
-        layer = _attention_shapes(config, f"blk.{number}.attn_qkv.weight" in found)
-        layer |= _ffn_shapes(config, lambda name, n=number: f"blk.{n}.{name}.weight" in found)
+        names = {name for name in _ALTERNATIVES if f"blk.{number}.{name}.weight" in found}
+        layer = _attention_shapes(config, names) | _ffn_shapes(config, names)
         shapes |= {f"blk.{number}.{name}.weight": size for name, size in layer.items()}
     return shapes
 
 
-def _attention_shapes(config: ModelConfig, is_joined: bool) -> Shapes:
+def _attention_shapes(config: ModelConfig, found: Collection[str]) -> Shapes:
     hidden, traits = config.hidden_size, config.traits
     q, kv = config.heads * config.head_size, config.kv_heads * config.head_size
-    shapes: Shapes = {"attn_output": (hidden, q)}
-    if is_joined:
+    shapes: Shapes = {}
+    if traits.norms != "after":
+        shapes |= {"attn_norm": (hidden,), "ffn_norm": (hidden,)}
+    if "attn_qkv" in found and "attn_q" not in found:
         shapes["attn_qkv"] = (q + 2 * kv, hidden)
     else:
         shapes |= {"attn_q": (q, hidden), "attn_k": (kv, hidden), "attn_v": (kv, hidden)}
-    if traits.norms != "after":
-        shapes |= {"attn_norm": (hidden,), "ffn_norm": (hidden,)}
+    shapes["attn_output"] = (hidden, q)
     if traits.norms != "before":
         shapes |= {"post_attention_norm": (hidden,), "post_ffw_norm": (hidden,)}
     if traits.qk_norm == "head":
@@ -197,17 +200,17 @@ def _attention_shapes(config: ModelConfig, is_joined: bool) -> Shapes:
     return shapes
 
 
-def _ffn_shapes(config: ModelConfig, has: Callable[[str], bool]) -> Shapes:
+def _ffn_shapes(config: ModelConfig, found: Collection[str]) -> Shapes:
     hidden, ffn, routing = config.hidden_size, config.ffn_size, config.routing
     if routing is None:
-        if has("ffn_up") and not has("ffn_gate") and config.traits.has_joined_gate:
+        if "ffn_gate" not in found and config.traits.has_joined_gate:
             return {"ffn_up": (2 * ffn, hidden), "ffn_down": (hidden, ffn)}
         return {"ffn_gate": (ffn, hidden), "ffn_up": (ffn, hidden), "ffn_down": (hidden, ffn)}
     experts, ffn = routing.experts, routing.ffn_size
     sizes: Shapes = {"ffn_gate": (ffn, hidden), "ffn_up": (ffn, hidden), "ffn_down": (hidden, ffn)}
     shapes: Shapes = {"ffn_gate_inp": (experts, hidden)}
     for name, size in sizes.items():
-        if has(f"{name}.0"):
+        if f"{name}.0" in found:
             shapes |= {f"{name}.{number}": size for number in range(experts)}
         else:
             shapes[f"{name}_exps"] = (experts, *size)

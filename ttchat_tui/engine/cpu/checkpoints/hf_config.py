@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig, RopeScaling, Routing
@@ -15,11 +15,15 @@ from ttchat_tui.engine.cpu.families import FAMILIES, Family, family_of_model_typ
 
 _ACTIVATIONS: Final = {"silu": ("silu", "swish"), "gelu": ("gelu_pytorch_tanh",)}
 """`Family.activation` → transformers' names."""
+_SEEING: Final = frozenset({"gemma3", "mistral3"})
+"""Model types of which we run the part for text."""
+_LAYERS: Final = frozenset({"attention", "full_attention", "sliding_attention"})
 _ROPES: Final = ("default", "linear", "llama3", "yarn", "longrope", "su")
 
 
 def why_not_own(raw: Mapping[str, Any]) -> str:
     """Why `forward/model.py` does not run this config.json, as the object of a sentence; empty if it does."""
+    raw = _of_text(raw)
     model_type = raw.get("model_type", "")
     name = family_of_model_type(model_type)
     if name is None:
@@ -29,6 +33,10 @@ def why_not_own(raw: Mapping[str, Any]) -> str:
     activation = raw.get("hidden_activation") or raw.get("hidden_act") or FAMILIES[name].activation
     if activation not in _ACTIVATIONS[FAMILIES[name].activation]:
         return f"a model with the activation {activation!r}"
+    if kinds := set(raw.get("layer_types") or ()) - _LAYERS:
+        return f"a model with layers of type {min(kinds)!r}"
+    if _experts(raw) and not FAMILIES[name].has_experts:
+        return "a model with experts"
     if raw.get("use_bidirectional_attention"):
         return "a model with attention in both directions"
     ropes = [_main_rope(raw), _local_rope(raw)]
@@ -46,6 +54,7 @@ def read_config(raw: Mapping[str, Any]) -> ModelConfig:
         ModelLoadError: a field is missing.
     """
     try:
+        raw = _of_text(raw)
         name = family_of_model_type(raw["model_type"])
         assert name is not None, "`why_not_own` says so"
         family, heads, hidden = FAMILIES[name], raw["num_attention_heads"], raw["hidden_size"]
@@ -56,7 +65,7 @@ def read_config(raw: Mapping[str, Any]) -> ModelConfig:
         return ModelConfig(
             family=name,
             hidden_size=hidden,
-            ffn_size=raw["intermediate_size"],
+            ffn_size=raw.get("shared_intermediate_size") or raw["intermediate_size"],
             layers=raw["num_hidden_layers"],
             heads=heads,
             kv_heads=raw.get("num_key_value_heads") or heads,
@@ -85,14 +94,29 @@ def read_config(raw: Mapping[str, Any]) -> ModelConfig:
         raise ModelLoadError(f"config.json has no {error}.", "Download the model again.") from error
 
 
+def _of_text(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a config.json says about text: that of a model that also sees images has a part for it, with few fields."""
+    text = raw.get("text_config")
+    if raw.get("model_type") not in _SEEING or not isinstance(text, dict):
+        return raw
+    fields = cast("dict[str, Any]", text)
+    name = family_of_model_type(fields.get("model_type", ""))
+    whole = {key: raw[key] for key in ("quantization_config", "tie_word_embeddings") if key in raw}
+    return {**whole, **(FAMILIES[name].config_defaults if name else {}), **fields}
+
+
 def _attention_scale(raw: Mapping[str, Any]) -> float:
     if "query_pre_attn_scalar" in raw:
         return raw["query_pre_attn_scalar"] ** -0.5
     return raw.get("attention_multiplier", 0.0)
 
 
+def _experts(raw: Mapping[str, Any]) -> int:
+    return raw.get("num_local_experts") or raw.get("num_experts") or 0
+
+
 def _routing(raw: Mapping[str, Any]) -> Routing | None:
-    experts = raw.get("num_local_experts") or raw.get("num_experts")
+    experts = _experts(raw)
     if not experts:
         return None
     return Routing(
@@ -210,6 +234,8 @@ def _unrotated(
 ) -> tuple[bool, ...]:
     if family.unrotated == "every fourth" and raw.get("no_rope_layers"):
         return tuple(not has_rope for has_rope in raw["no_rope_layers"])
+    if family.unrotated == "unless rope" and raw.get("position_embedding_type") != "rope":
+        return (True,) * raw["num_hidden_layers"]
     every = raw.get("no_rope_layer_interval") or 4
     return unrotated_layers(family, raw["num_hidden_layers"], window, sliding, every)
 

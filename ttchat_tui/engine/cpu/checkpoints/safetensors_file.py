@@ -19,7 +19,9 @@ from ttchat_tui.engine.cpu.checkpoints.safetensors_container import SafetensorsC
 from ttchat_tui.engine.cpu.families import Family
 from ttchat_tui.engine.text.json_file import read_json, read_json_if_there
 
-_TOP: Final = {"model.embed_tokens.weight": "embed", "model.norm.weight": "norm", "lm_head.weight": "head"}
+_PREFIX: Final = re.compile(r"(model\.language_model|language_model\.model|language_model|model)\.")
+"""Of a language model, alone or within one that also sees images. Some folders have none."""
+_TOP: Final = {"embed_tokens.weight": "embed", "norm.weight": "norm", "lm_head.weight": "head"}
 _LAYER: Final = {
     "input_layernorm.weight": "attn_norm",
     "self_attn.q_proj.weight": "q",
@@ -40,6 +42,8 @@ _LAYER: Final = {
     "mlp.down_proj.bias": "down_bias",
     "self_attn.qkv_proj.weight": "qkv",
     "mlp.gate_up_proj.weight": "gate_up",
+    "shared_mlp.input_linear.weight": "gate_up",
+    "shared_mlp.output_linear.weight": "down",
     "post_self_attn_layernorm.weight": "attn_post_norm",
     "pre_feedforward_layernorm.weight": "ffn_norm",
     "post_feedforward_layernorm.weight": "ffn_post_norm",
@@ -77,6 +81,13 @@ class SafetensorsFolder:
         self._parts = parts_by_name(names, self.config)
         self.rope_factors: NDArray[np.float32] | None = None
         self.generation_config: Mapping[str, Any] = read_json_if_there(folder / "generation_config.json")
+
+    @property
+    def unread(self) -> list[str]:
+        """Names of tensors of its layers that our own forward does not know: it would compute other numbers."""
+        return [
+            part.tensor for name, part in self._parts.items() if name == part.tensor and "layers." in name
+        ]
 
     @property
     def names(self) -> Collection[str]:
@@ -138,9 +149,10 @@ def _locate_tensors(folder: Path) -> dict[str, SafetensorsContainer]:
 
 def _canonical(key: str, family: Family) -> str:
     """The canonical name, or that of a joined tensor; unknown names are unchanged."""
-    if key in _TOP:
-        return _TOP[key]
-    match = re.fullmatch(r"model\.layers\.(\d+)\.(.+)", key)
+    short = _PREFIX.sub("", key, count=1)
+    if short in _TOP:
+        return _TOP[short]
+    match = re.fullmatch(r"layers\.(\d+)\.(.+)", short)
     if match is None:
         return key
     layer, name = match.groups()

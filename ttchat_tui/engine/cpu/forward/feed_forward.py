@@ -42,8 +42,8 @@ class Experts(msgspec.Struct, frozen=True, kw_only=True):
         if self.routing.is_normed:
             weights /= weights.sum(-1, keepdim=True)
         out = torch.zeros_like(x)
-        numbers: Any = chosen.flatten().tolist()  # pyright: ignore[reportUnknownMemberType]
-        for number in sorted(set(numbers)):
+        held: Any = chosen
+        for number in map(int, held.unique()):
             rows, places = torch.where(chosen == number)
             out.index_add_(0, rows, self.experts[number](x[rows]).float() * weights[rows, places, None])
         return out

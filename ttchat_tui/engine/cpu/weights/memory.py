@@ -29,7 +29,7 @@ _WEIGHT_BYTES: Final[dict[WeightFormat, float]] = {
 
 
 def needed_bytes(config: ModelConfig, plan: WeightPlan) -> int:
-    """Estimated peak of a load: weights, one float32 layer or table under conversion, the first KV cache."""
+    """Estimated peak of a load: weights, one float32 layer, expert or table under conversion, the first KV cache."""
     table = config.vocab_size * config.hidden_size
     tables = table if config.is_head_tied else 2 * table
     layers = config.parameters() - tables
@@ -43,7 +43,8 @@ def needed_bytes(config: ModelConfig, plan: WeightPlan) -> int:
         head += 2 * table  # Its rows, for rescoring.
     weights = looked_up + head + layers * _WEIGHT_BYTES[plan.format] + 2 * layers * plan.prefill_copy
     cache = config.layers * 2 * config.kv_heads * config.head_size * _FIRST_POSITIONS * 4
-    return int(weights + max(2 * layers // config.layers, table) * 4 + cache + _RUNTIME)
+    at_once = 2 * layers // config.layers // (1 if config.routing is None else config.routing.experts)
+    return int(weights + max(at_once, table) * 4 + cache + _RUNTIME)
 
 
 def with_prefill_copy(

@@ -238,16 +238,17 @@ INLINE void multiply_floats(const Format format, const uint8_t *tile, int groups
                 const F16 code = f_from_int(i_from_digits(group->high + i, group->low + i));
                 f_store(values[row] + i, f_mul(code, f_set(group->scale)));
             }
-        for (int i = 0; i < GROUP; i++)
-            for (int t = 0; t < 2; t++) {
-                const uint8_t *at = tile + size * (i * WIDTH + t * LANES);
-                read_ahead(at + size * WIDTH * GROUP, rows);
-                const F16 weights = format == TILE_F16    ? f_load_half(at)
-                                    : format == TILE_BF16 ? f_load_bf16(at)
-                                                          : f_load((const float *)at);
-                for (int row = 0; row < rows; row++)
-                    sums[i % 2][t][row] = f_fma(weights, f_set(values[row][i]), sums[i % 2][t][row]);
-            }
+        for (int i = 0; i < GROUP; i += 2)
+            for (int odd = 0; odd < 2; odd++)
+                for (int t = 0; t < 2; t++) {
+                    const uint8_t *at = tile + size * ((i + odd) * WIDTH + t * LANES);
+                    read_ahead(at + size * WIDTH * GROUP, rows);
+                    const F16 weights = format == TILE_F16    ? f_load_half(at)
+                                        : format == TILE_BF16 ? f_load_bf16(at)
+                                                              : f_load((const float *)at);
+                    for (int row = 0; row < rows; row++)
+                        sums[odd][t][row] = f_fma(weights, f_set(values[row][i + odd]), sums[odd][t][row]);
+                }
     }
     for (int t = 0; t < 2; t++)
         for (int row = 0; row < rows; row++)

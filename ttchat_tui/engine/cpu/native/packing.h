@@ -197,12 +197,30 @@ static int put_floats(Format format, uint8_t *tile, int output, const float *wei
     return fault;
 }
 
+/* Write 32 weights of 16 bits as they are. */
+static int put_16_bits(Format format, uint8_t *tile, int output, const uint8_t *weights) {
+    const uint16_t endless = format == TILE_F16 ? 0x7c00 : 0x7f80;
+    int fault = 0;
+    for (int i = 0; i < GROUP; i++) {
+        uint16_t bits;
+        memcpy(&bits, weights + 2 * i, 2);
+        memcpy(tile + 2 * (i * WIDTH + output), &bits, 2);
+        fault |= (bits & endless) == endless;
+    }
+    return fault;
+}
+
 /* Write one output into its row of tiles. */
 static int put_row(const Recipe *recipe, Row row, Format format, uint8_t *tiles, int half, int lane) {
     const int bytes = tile_bytes(format), is_kept = row.type->format == format;
+    const int is_same = row.type->bytes == 2 && is_kept && row.part->factor == 1.0f;
     int fault = 0;
     for (int g = 0; g < recipe->inputs / GROUP; g++, tiles += bytes) {
         Codes codes = { 0 };
+        if (is_same) {
+            fault |= put_16_bits(format, tiles, half * LANES + lane, row.data + 2 * GROUP * g);
+            continue;
+        }
         if (format < TILE_F16 && is_kept) {
             const uint8_t *block = row.data + (size_t)g * GROUP / row.type->weights * row.type->bytes;
             read_codes(row.type->type, block, g % (row.type->weights / GROUP), &codes);

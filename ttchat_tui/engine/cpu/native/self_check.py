@@ -1,5 +1,8 @@
 """Products of the compiled kernel against float64, before it is used: a compiler or a processor may be faulty."""
 
+# numpy's stubs give results of arithmetic, `reshape` and `view` no type at Python 3.10.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import logging

@@ -4,6 +4,9 @@ Formats: tiles.h. Each type of weights has one that holds its codes as they are;
 computes them from two numbers, which costs a KL of 1e-6.
 """
 
+# numpy's stubs give results of arithmetic, `reshape` and `view` no type at Python 3.10.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import ctypes

@@ -25,7 +25,7 @@ with suppress(ImportError):  # the venv of `make test-tt` has no hypothesis
     settings.register_profile(
         "any load",
         deadline=None,
-        max_examples=sized(40, 1000),
+        max_examples=sized(25, 1000),
         suppress_health_check=[HealthCheck.too_slow],
     )
     settings.load_profile("any load")

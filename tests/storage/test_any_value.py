@@ -148,7 +148,7 @@ def costs_at_most_its_own_row(path: Path, whole: bytes, table: str, column: str,
 
 
 @settings(
-    max_examples=sized(50, 1500), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=sized(25, 1500), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.sampled_from(PLACES), VALUES)
 @example(("conversations", "updated_at"), 253_402_300_800)

@@ -622,7 +622,7 @@ def good() -> bytes:
         return fill(Path(folder) / "conversations.db").read_bytes()
 
 
-@settings(max_examples=sized(20, 600), deadline=None)
+@settings(max_examples=sized(12, 600), deadline=None)
 @given(data=st.data())
 def test_no_damage_invents_rows_and_the_file_is_kept(data: st.DataObject) -> None:
     content = bytearray(good())

@@ -94,7 +94,7 @@ def words_of_second_reply(folder: Path) -> int:
 def test_a_question_is_answered_and_escape_stops_an_essay_whose_text_stays(
     start: Callable[..., App], tmp_path: Path
 ) -> None:
-    app = start(size=(120, 40))
+    app = start(size=(120, 40), is_forked=True)
     app.until("● ready")
     app.type("What is the capital of France?\r")
     app.until(
@@ -199,7 +199,7 @@ def test_the_death_of_the_engine_is_reported_and_a_reload_restores_it(paced: App
 
 
 def test_without_a_terminal_there_is_no_full_screen(start: Callable[..., App]) -> None:
-    app = start("--model", "no/model", TERM="dumb")
+    app = start("--model", "no/model", is_forked=True, TERM="dumb")
     app.until("no full screen")
     app.type("/quit\r")
     assert app.until_end() == 0

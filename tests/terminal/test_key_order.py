@@ -154,7 +154,7 @@ def streaming(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Typist]:
 
 
 @settings(
-    max_examples=sized(8, 200),
+    max_examples=sized(6, 200),
     deadline=None,
     derandomize=True,
     database=None,

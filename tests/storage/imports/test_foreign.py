@@ -58,7 +58,7 @@ def imported(folder: Path, value: Any, name: str = "export.json") -> Conversatio
 
 
 @pytest.mark.parametrize("program", FORMATS)
-@settings(max_examples=sized(15, 800), deadline=None)
+@settings(max_examples=sized(8, 800), deadline=None)
 @given(tree=trees())
 def test_every_branch_comes_in_and_only_once(program: str, tree: Turn) -> None:
     write, kept = FORMATS[program]
@@ -71,7 +71,7 @@ def test_every_branch_comes_in_and_only_once(program: str, tree: Turn) -> None:
         assert exported(folder / "store.db") == [file]
 
 
-@settings(max_examples=sized(15, 800), deadline=None)
+@settings(max_examples=sized(8, 800), deadline=None)
 @given(tree=trees())
 def test_every_branch_of_llm_comes_in_and_only_once(tree: Turn) -> None:
     with tempfile.TemporaryDirectory() as name:

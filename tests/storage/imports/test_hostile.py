@@ -88,7 +88,7 @@ def require_whole(database: Path, report: ImportReport) -> None:
 
 
 @pytest.mark.parametrize("program", WRITERS)
-@settings(max_examples=sized(30, 3000), deadline=None)
+@settings(max_examples=sized(12, 3000), deadline=None)
 @given(data=st.data())
 def test_any_value_in_any_place_costs_at_most_its_own_conversation(program: str, data: st.DataObject) -> None:
     good = chatgpt(OTHER)
@@ -103,7 +103,7 @@ def test_any_value_in_any_place_costs_at_most_its_own_conversation(program: str,
 
 
 @pytest.mark.parametrize("program", WRITERS)
-@settings(max_examples=sized(20, 1000), deadline=None)
+@settings(max_examples=sized(10, 1000), deadline=None)
 @given(data=st.data())
 def test_a_file_cut_anywhere_keeps_what_is_before_the_cut(program: str, data: st.DataObject) -> None:
     text = json.dumps([chatgpt(OTHER), WRITERS[program](TREE)])
@@ -117,7 +117,7 @@ def test_a_file_cut_anywhere_keeps_what_is_before_the_cut(program: str, data: st
         require_whole(folder / "store.db", report)
 
 
-@settings(max_examples=sized(50, 5000), deadline=None)
+@settings(max_examples=sized(25, 5000), deadline=None)
 @given(st.binary(max_size=40), st.sampled_from(["x.json", "x.jsonl", "x.zip", "x.db"]))
 def test_any_bytes_give_sentences(content: bytes, name: str) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -18,7 +18,7 @@ from ttchat_tui.storage.opening import open_store
 from ttchat_tui.storage.titles import title_from
 
 
-@settings(max_examples=sized(30, 2000), deadline=None)
+@settings(max_examples=sized(12, 2000), deadline=None)
 @given(conversation_files())
 def test_export_import_export_gives_the_same(file: ConversationFile) -> None:
     with tempfile.TemporaryDirectory() as name:

@@ -169,8 +169,7 @@ class ChatSession(Conversations):
     # --- replies
 
     def load(self, model: str) -> None:
-        """Load a model, or reload the current one. The conversation stays; a second model is freed, and what waits for one
-        is not begun."""
+        """Load a model, or reload the current one. The conversation stays; no candidate of another model is begun."""
         self.candidates.give_up("Another model was loaded.", are_named=True)
         self.second.free()
         self.model = model
@@ -235,17 +234,15 @@ class ChatSession(Conversations):
         Raises:
             StorageError: the message was deleted or cannot be read; nothing has changed.
         """
-        message = self._store.message(message_id)
-        home_id = message.conversation_id
+        home_id = (message := self._store.message(message_id)).conversation_id
         is_open = self._opened.id == home_id
         if self.running is None or self.running.home.id != home_id:
             shown = self.path if is_open else self._store.shown_path(self._store.conversation(home_id))
             if message_id not in shown.ids:
                 return self._show_branch(message)
         updates = [] if is_open else self.open(home_id)
-        if message_id in self.path.ids:
-            return updates
-        return [*updates, Notice(still_running("Press Esc to stop it, then try again."))]
+        busy = Notice(still_running("Press Esc to stop it, then try again."))
+        return updates if message_id in self.path.ids else [*updates, busy]
 
     def _show_branch(self, message: Message) -> list[Update]:
         """Show a message with its newest continuation, and keep that branch. Raises StorageError: nothing has changed."""
@@ -263,8 +260,7 @@ class ChatSession(Conversations):
         side request."""
         held = self.queue.hold()
         if self._host.is_loading:
-            cancelled = self.drop_unstarted() if self.is_answering else self._cancel_load_if_repeated()
-            return [*held, *cancelled]
+            return [*held, *(self.drop_unstarted() if self.is_answering else self._cancel_load_if_repeated())]
         if self.stop():
             return held
         if self.answered_elsewhere:
@@ -285,13 +281,13 @@ class ChatSession(Conversations):
         if not self.is_answering:
             return False
         self.candidates.give_up("It was not begun.")
-        for running in self.running_replies:
-            running.control.cancel()
+        if self.running is not None:
+            self.running.control.cancel()
+        self.second.stop()
         return True
 
     def drop_unstarted(self) -> list[Update]:
-        """End the reply on screen if the engine has not started it, because a load still runs: it stays, empty and interrupted,
-        and can be asked again."""
+        """End the reply on screen that waits for a load: it stays, empty and interrupted, and can be asked again."""
         if self.running is None or self.running.has_started or not self.is_answering:
             return []
         return [*self._runner.leave(), *self._begin_next()]
@@ -342,6 +338,7 @@ class ChatSession(Conversations):
 
     def unload(self) -> None:
         """Free the memory of all models. A running reply ends with the text it has."""
+        self.candidates.give_up("The model was unloaded.")
         self.second.free()
         self._host.unload()
 

@@ -306,8 +306,7 @@ class Conversations:
 
     def undelete(self) -> list[Update]:
         """Restore what was deleted last, also in an earlier session; what waited there waits again, held. Its newest conversation
-        is opened, unless another one is on screen. The next call restores what was deleted before. Empty: there is nothing.
-        Raises StorageError."""
+        is opened, unless another one is on screen. Empty: there is nothing. Raises StorageError."""
         last = self._store.last_deleted()
         if not last:
             return []

@@ -100,6 +100,13 @@ class SecondModel:
         self.model, self.home = model, home
         self._host.load(model)
 
+    def stop(self) -> None:
+        """End its reply on the engine's side, which reports it; a load is cancelled."""
+        if self.running is not None:
+            self.running.control.cancel()
+        elif self.is_loading:
+            self.free()
+
     def free(self) -> list[Update]:
         """Free its memory, and cancel its load. A running reply ends with the text it has. Nothing waits for the end of the
         process."""

@@ -29,7 +29,7 @@ from ttchat_tui.engine.cpu.engine import CpuEngine
 from ttchat_tui.engine.decoding.loop import PrefillAborted
 
 if TYPE_CHECKING:
-    from ttchat_tui.engine.cpu.auto_model import AutoStepper
+    from ttchat_tui.engine.cpu.auto_model import AutoModel, AutoStepper
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +49,19 @@ def go_on(_done: int, _total: int) -> bool:
 
 
 def stepper(folder: Path) -> AutoStepper:
-    from ttchat_tui.engine.cpu.auto_model import load_auto_model  # with transformers
-
     return load_auto_model(folder)[0]
+
+
+def load_auto_model(folder: Path) -> AutoModel:
+    from ttchat_tui.engine.cpu import auto_model  # with transformers
+
+    return auto_model.load_auto_model(folder)
+
+
+def stepper_over(model: Any) -> AutoStepper:
+    from ttchat_tui.engine.cpu import auto_model  # with transformers
+
+    return auto_model.AutoStepper(model)
 
 
 def test_logits_are_those_of_one_whole_forward(folder: Path, oracle: Any) -> None:
@@ -223,7 +233,7 @@ def test_models_with_a_state_that_cannot_be_cut_are_computed_anew_where_a_prompt
     config, continuation = RECURRENT[family]
     torch.manual_seed(5)
     model = random_model(family, **config).float().eval()
-    auto = AutoStepper(model)
+    auto = stepper_over(model)
     assert (auto.keeps_prefixes, auto._use.continuation) == (False, continuation)  # pyright: ignore[reportPrivateUsage]
     ids = torch.randint(0, VOCAB, (300,), generator=torch.Generator().manual_seed(3)).tolist()
     with torch.inference_mode():
@@ -239,7 +249,7 @@ def test_models_with_a_state_that_cannot_be_cut_are_computed_anew_where_a_prompt
 
 def test_a_model_with_one_step_left_takes_it_from_the_state() -> None:
     torch.manual_seed(5)
-    auto = AutoStepper(random_model("FalconMamba", **RECURRENT["FalconMamba"][0]).float().eval())
+    auto = stepper_over(random_model("FalconMamba", **RECURRENT["FalconMamba"][0]).float().eval())
     auto.prefill(range(9), go_on)
     assert auto.cached_prefix(range(10)) == 9
 

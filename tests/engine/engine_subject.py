@@ -254,7 +254,9 @@ def _torch(name: str, folder: Path, request: pytest.FixtureRequest) -> Subject:
     )
     if name == "torch-thread":
         return Subject(create_engine("cpu"), spec, None, late=0)
-    return Subject(IsolatedEngine(folder / "log", warm=ENGINES["cpu"].warm_modules), spec, None, late=100)
+    return Subject(
+        IsolatedEngine(folder / "log", warm=ENGINES["cpu"].warm_modules(spec.options)), spec, None, late=100
+    )
 
 
 def _card(name: str, folder: Path) -> Iterator[Subject]:

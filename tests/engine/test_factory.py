@@ -24,9 +24,7 @@ def test_the_remote_engine_needs_no_server_and_no_packages_of_the_others_to_be_c
 
 
 def test_the_cpu_engine_without_its_packages_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    name = "ttchat_tui.engine.cpu.engine"
-    monkeypatch.delitem(sys.modules, name, raising=False)
-    monkeypatch.setitem(sys.modules, "ttchat_tui.engine.cpu.preload", None)
+    monkeypatch.setitem(sys.modules, "ttchat_tui.engine.cpu.engine", None)
     with pytest.raises(MissingDependency) as caught:
         create_engine("cpu")
     assert caught.value.info.cure == f"Run: {install_command('ttchat-tui[cpu]')}"
@@ -55,6 +53,8 @@ def test_the_child_finds_the_factory_by_its_name() -> None:
     assert find_factory(FACTORY) is create_engine
 
 
-@pytest.mark.parametrize("module", [module for engine in ENGINES.values() for module in engine.warm_modules])
+@pytest.mark.parametrize(
+    "module", [module for engine in ENGINES.values() for module in engine.warm_modules(engine.options())]
+)
 def test_every_warm_module_exists(module: str) -> None:
     assert importlib.util.find_spec(module)

@@ -143,7 +143,9 @@ def test_log_probabilities_fill_the_recording_if_the_server_has_them(server: Rea
 
 def test_a_text_is_scored_or_refused_with_words(server: RealServer) -> None:
     engine, info = connect(server)
-    request = msgspec.structs.replace(asking(), messages=(), record="full", given=Given(text="One two three."))
+    request = msgspec.structs.replace(
+        asking(), messages=(), record="full", given=Given(text="One two three.")
+    )
     events = stream(engine, request)
     engine.close()
     recording, error = recording_of(events), finished(events).error
@@ -154,7 +156,9 @@ def test_a_text_is_scored_or_refused_with_words(server: RealServer) -> None:
         return
     pieces = b"".join(recording.piece_of(token.token_id) for token in recording.tokens)
     assert pieces.decode().strip() == "One two three."
-    assert all(token.logprob is not None and len(alternatives_of(token)) == 20 for token in recording.tokens[1:])
+    assert all(
+        token.logprob is not None and len(alternatives_of(token)) == 20 for token in recording.tokens[1:]
+    )
 
 
 def test_a_json_schema_is_kept_or_refused_with_words(server: RealServer) -> None:

@@ -144,9 +144,10 @@ def _engine(config: Config, paths: Paths, *, is_second: bool = False) -> Engine:
     if config.model.isolation == "thread":
         Path.cwd()  # OSError where it has been deleted: torch would end this process
         return SwitchingEngine(create_engine)
+    kind = engine_choice.chosen_kind(config)
     isolated = IsolatedEngine(
         paths.engine_log_file,
-        warm=() if is_second else ENGINES[engine_choice.chosen_kind(config)].warm_modules,
+        warm=() if is_second else ENGINES[kind].warm_modules(config.options_of(kind)),
         timeouts=engine_choice.timeouts(config),
         advice=engine_choice.advice(config),
     )

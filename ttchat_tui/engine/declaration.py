@@ -59,6 +59,10 @@ def _is_never_preferred() -> bool:
     return False
 
 
+def _nothing(_options: Any) -> tuple[str, ...]:
+    return ()
+
+
 def load_again(_output: str) -> str:
     """What to do after the process of an engine without its own advice died."""
     return LOAD_AGAIN
@@ -91,8 +95,9 @@ class EngineDeclaration(msgspec.Struct, frozen=True, kw_only=True):
     is_preferred_here: Callable[[], bool] = _is_never_preferred
     """Whether `engine = "auto"` takes it on this machine. Without any such engine it takes the CPU."""
     flags: tuple[EngineFlag, ...] = ()
-    warm_modules: tuple[str, ...] = ()
-    """Modules to import in the engine's process before the first load, while the user looks at the first frame."""
+    warm_modules: Callable[[Any], tuple[str, ...]] = _nothing
+    """Modules to import in the engine's process before the first load, while the user looks at the first frame; by the
+    engine's settings."""
     min_timeouts: MinTimeouts = MinTimeouts()
     advice: Callable[[str], str] = load_again
     """What to do after the engine's process died, by its last output; sentences."""

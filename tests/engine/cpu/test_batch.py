@@ -25,7 +25,7 @@ from ttchat_tui.domain.generation import Candidate, GenerationControl, Generatio
 from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.cpu.engine import CpuEngine
-from ttchat_tui.engine.cpu.stepper import TorchStepper
+from ttchat_tui.engine.cpu.stepper import CachedStepper
 
 TOLERANCE = 1e-4
 NATIVE_TOLERANCE = 0.0
@@ -57,7 +57,7 @@ def one_thread() -> Iterator[None]:
 class Pair:
     """A stepper under test, and one that always computes everything anew in one forward."""
 
-    def __init__(self, stepper: TorchStepper, reference: TorchStepper, tolerance: float) -> None:
+    def __init__(self, stepper: CachedStepper, reference: CachedStepper, tolerance: float) -> None:
         self._tolerance = tolerance
         self.stepper = stepper
         self._reference = reference
@@ -150,7 +150,7 @@ def test_a_row_that_ended_costs_nothing_and_the_prompt_is_held_once(pair: Pair) 
     model = stepper._model  # pyright: ignore[reportPrivateUsage]
     forward = model.forward
 
-    def counted(ids: torch.Tensor, fork: Any) -> torch.Tensor:
+    def counted(ids: Sequence[int], fork: Any) -> Any:
         rows.append(len(ids))
         return forward(ids, fork)
 

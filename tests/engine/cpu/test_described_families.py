@@ -24,7 +24,7 @@ from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig, Routing
 from ttchat_tui.engine.cpu.checkpoints.safetensors_file import SafetensorsFolder
 from ttchat_tui.engine.cpu.loading import load_model
-from ttchat_tui.engine.cpu.stepper import TorchStepper
+from ttchat_tui.engine.cpu.stepper import CachedStepper
 from ttchat_tui.engine.cpu.weights.memory import needed_bytes
 from ttchat_tui.engine.cpu.weights.precision import WeightPlan
 
@@ -63,7 +63,7 @@ def written(name: str, folder: Path) -> tuple[Any, Path]:
     return model, folder / "x.gguf"
 
 
-def check(stepper: TorchStepper, ids: list[list[int]], expected: Any, tolerance: float) -> None:
+def check(stepper: CachedStepper, ids: list[list[int]], expected: Any, tolerance: float) -> None:
     def agree(got: Any, wanted: Any) -> None:
         np.testing.assert_allclose(got, wanted, atol=tolerance, rtol=0)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.engine.cpu.native_kernel import kernel_folder
 from tests.engine.cpu.tiny_models import build, save
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import (
@@ -25,8 +26,7 @@ from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import CpuOptions, EngineInfo, ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineError, LoadCancelled, MissingDependency, ModelLoadError, OutOfMemory
-from ttchat_tui.engine.cpu import engine as engine_module
-from ttchat_tui.engine.cpu import loading
+from ttchat_tui.engine.cpu import loading, torch_model
 from ttchat_tui.engine.cpu.engine import CpuEngine
 from ttchat_tui.engine.cpu.warm_up import usable_cores
 from ttchat_tui.engine.cpu.weights.kernels import working_kernels
@@ -241,7 +241,7 @@ def test_precisions_are_what_was_asked_for_or_refused(folder: Path, precision: A
 
 
 def test_without_the_f16_kernel_auto_is_fp32(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "working_kernels", frozenset)
+    monkeypatch.setattr(torch_model, "working_kernels", frozenset)
     assert load(CpuEngine(), folder)[0].label == "cpu fp32"
     with pytest.raises(ModelLoadError, match="no working float16 kernel"):
         load(CpuEngine(), folder, precision="f16")
@@ -250,7 +250,7 @@ def test_without_the_f16_kernel_auto_is_fp32(folder: Path, monkeypatch: pytest.M
 def test_a_model_larger_than_memory_is_refused_before_it_is_read(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loading, "available_bytes", lambda: 2**20)
+    monkeypatch.setattr(torch_model, "available_bytes", lambda: 2**20)
     with pytest.raises(OutOfMemory, match="GB are free"):
         load(CpuEngine(), folder)
 
@@ -273,7 +273,7 @@ def test_missing_torch_names_the_cure(folder: Path, monkeypatch: pytest.MonkeyPa
     def fail() -> None:
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
-    monkeypatch.setattr(engine_module, "import_torch", fail)
+    monkeypatch.setattr(loading, "import_torch", fail)
     with pytest.raises(MissingDependency, match="'torch'") as caught:
         load(CpuEngine(), folder)
     assert "ttchat-tui[cpu]" in caught.value.info.cure
@@ -310,21 +310,62 @@ def test_sampling_that_the_authors_recommend(config: dict[str, Any], expected: S
     assert recommended_sampling(config) == expected
 
 
-_LOAD = """
+_TALK = """
 import sys
-from ttchat_tui.engine.cpu.engine import CpuEngine
+from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.constraint import Constraint
+from ttchat_tui.domain.events import GenerationFinished
+from ttchat_tui.domain.generation import Candidate, GenerationControl, GenerationRequest, Given
 from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
-assert "torch" not in sys.modules, "the engine's module imports torch before it is asked to load a model"
-# One thread: with two, the barriers of OpenMP collapse where other tests run beside this one.
-spec = ModelSpec(name="smollm2", path=sys.argv[1], options=CpuOptions(threads=1))
-CpuEngine().load(spec, lambda progress: None)
-print(*{"transformers", "gguf", "accelerate"} & set(sys.modules))
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.engine.cpu.engine import CpuEngine
+
+engine = CpuEngine()
+spec = ModelSpec(name="smollm2", path=sys.argv[1], kernel_dir=sys.argv[2], options=CpuOptions(threads=1))
+assert engine.load(spec, lambda progress: None).label == "cpu int4 native"
+
+def run(text, is_previewed=False, constraint=None, **fields):
+    sampling = SamplingParams(max_tokens=6, constraint=constraint)
+    messages = (ChatMessage("user", text),) if text else ()
+    control = GenerationControl(sampling)
+    control.set_previewed(is_previewed)
+    request = GenerationRequest(id=1, messages=messages, sampling=sampling, seed=1, **fields)
+    last = list(engine.generate(request, control))[-1]
+    assert isinstance(last, GenerationFinished) and last.reason == "length", last
+
+run("Hello.", is_previewed=True, record="full")
+run("Hello.", candidates=(Candidate(seed=2),))
+run("Repeat: one two three one two three one two three", record="chosen")
+run("Hello.", constraint=Constraint("regex", "[0-9]{20}"))
+run("", given=Given(text="The sky is blue."))
+engine.close()
+print(*{"torch", "transformers", "gguf", "accelerate"} & set(sys.modules))
 """
 
 
 @pytest.mark.model
-def test_smollm2_is_loaded_without_transformers(short_model_path: Path) -> None:
-    """They take seconds to import; `benchmarks/bench_startup.py` has the figures."""
-    command = [sys.executable, "-c", _LOAD, str(short_model_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+def test_the_compiled_kernel_talks_without_torch(short_model_path: Path) -> None:
+    """They take seconds to import, and hundreds of megabytes; `benchmarks/bench_startup.py` has the figures."""
+    pytest.importorskip("llguidance")
+    command = [sys.executable, "-c", _TALK, str(short_model_path), str(kernel_folder())]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     assert done.stdout.split() == []
+
+
+_LOAD = """
+import sys
+from ttchat_tui.engine.cpu.engine import CpuEngine
+from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
+import ttchat_tui.engine.cpu.loading
+assert "torch" not in sys.modules, "torch is imported before a model needs it"
+spec = ModelSpec(name="tiny", path=sys.argv[1], options=CpuOptions(threads=1))
+print(CpuEngine().load(spec, lambda progress: None).label)
+assert "torch" in sys.modules
+"""
+
+
+def test_without_a_kernel_torch_is_imported_by_the_load(folder: Path) -> None:
+    command = [sys.executable, "-c", _LOAD, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout.strip() == "cpu f16", done.stderr

@@ -19,9 +19,9 @@ from ttchat_tui.engine.cpu.checkpoints.gguf_file import GgufFile
 from ttchat_tui.engine.cpu.checkpoints.safetensors_file import SafetensorsFolder
 from ttchat_tui.engine.cpu.forward.model import DecoderModel
 from ttchat_tui.engine.cpu.forward.rope import RopeTable
-from ttchat_tui.engine.cpu.stepper import TorchStepper
+from ttchat_tui.engine.cpu.stepper import CachedStepper
 from ttchat_tui.engine.cpu.weights.precision import WeightFormat, WeightPlan
-from ttchat_tui.engine.cpu.weights.weights import convert_weights
+from ttchat_tui.engine.cpu.weights.torch_weights import convert_weights
 from ttchat_tui.engine.decoding.loop import PrefillAborted
 
 FAMILIES = (
@@ -32,14 +32,14 @@ LENGTH = 512
 TOLERANCE = 1e-4
 
 
-def stepper_of(model: Path, precision: WeightFormat = "fp32", chunk: int = 256) -> TorchStepper:
+def stepper_of(model: Path, precision: WeightFormat = "fp32", chunk: int = 256) -> CachedStepper:
     """Of a folder or a GGUF file."""
     checkpoint: Checkpoint = SafetensorsFolder(model) if model.is_dir() else GgufFile(model)
     weights = convert_weights(
         checkpoint, WeightPlan(format=precision, rest="f16"), lambda _done, _total: None
     )
     rope = RopeTable(checkpoint.config, checkpoint.rope_factors)
-    return TorchStepper(DecoderModel(checkpoint.config, weights, rope), chunk)
+    return CachedStepper(DecoderModel(checkpoint.config, weights, rope), chunk)
 
 
 def go_on(_done: int, _total: int) -> bool:

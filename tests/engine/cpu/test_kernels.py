@@ -169,10 +169,14 @@ def test_thread_counts_go_up_to_all_cores(cores: int, counts: list[int]) -> None
 
 
 class _Scripted:
-    """A stepper whose steps take as long as the script says for the number of threads that torch is set to."""
+    """A stepper whose steps take as long as the script says for the number of threads."""
 
     def __init__(self, clock: _Clock, seconds: dict[int, float]) -> None:
         self._clock, self._seconds = clock, seconds
+        self.threads = 0
+
+    def set_threads(self, count: int) -> None:
+        self.threads = count
 
     def cached_prefix(self, ids: Sequence[int]) -> int:
         return 0
@@ -181,7 +185,7 @@ class _Scripted:
         return np.zeros(1, np.float32)
 
     def step(self, token_id: int) -> NDArray[np.float32]:
-        self._clock.now += self._seconds[torch.get_num_threads()]
+        self._clock.now += self._seconds[self.threads]
         return np.zeros(1, np.float32)
 
 
@@ -200,17 +204,14 @@ class _Clock:
 def test_the_threads_that_decode_fastest_are_used(
     monkeypatch: pytest.MonkeyPatch, seconds: dict[int, float], best: int
 ) -> None:
-    clock, before, reports = _Clock(), torch.get_num_threads(), []
+    clock, reports = _Clock(), []
     monkeypatch.setattr(warm_up_module, "time", clock)
     monkeypatch.setattr(warm_up_module.os, "sched_getaffinity", lambda _pid: {0, 1})
-    try:
-        stepper: Any = _Scripted(clock, seconds)
-        assert warm_up(stepper, 0, lambda *step: reports.append(step)) == best
-        assert torch.get_num_threads() == best
-        assert reports == [(0, 2), (1, 2), (2, 2)]
-        assert warm_up(stepper, 2, lambda *step: None) == 2
-    finally:
-        torch.set_num_threads(before)
+    stepper: Any = _Scripted(clock, seconds)
+    assert warm_up(stepper, 0, lambda *step: reports.append(step), stepper.set_threads) == best
+    assert stepper.threads == best
+    assert reports == [(0, 2), (1, 2), (2, 2)]
+    assert warm_up(stepper, 2, lambda *step: None, stepper.set_threads) == 2
 
 
 def test_torch_imports_with_its_libraries_mapped_before() -> None:

@@ -10,18 +10,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-import torch
+from numpy.typing import NDArray
 
 from tests.engine.cpu import test_native_step as step
 from tests.engine.cpu.native_kernel import kernel
 from tests.engine.cpu.tiny_models import save
 from ttchat_tui.domain.events import LoadProgress
 from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
+from ttchat_tui.engine.base import OutOfMemory
+from ttchat_tui.engine.cpu import loading
 from ttchat_tui.engine.cpu.loading import load_model
 from ttchat_tui.engine.cpu.native import build
 from ttchat_tui.engine.cpu.native.library import Library
 from ttchat_tui.engine.cpu.native.self_check import is_correct
+from ttchat_tui.engine.factory import ENGINES
 
 
 def script(path: Path, body: str) -> dict[str, str]:
@@ -134,9 +138,9 @@ def test_a_kernel_with_wrong_results_is_not_used(monkeypatch: pytest.MonkeyPatch
     library = kernel()
     right = library.multiply
 
-    def wrong(matrix: Any, x: torch.Tensor) -> torch.Tensor:
+    def wrong(matrix: Any, x: NDArray[np.float32]) -> NDArray[np.float32]:
         y = right(matrix, x)
-        y[0, 0] += 0.01 * y.abs().max()
+        y[0, 0] += 0.01 * np.abs(y).max()
         return y
 
     monkeypatch.setattr(library, "multiply", wrong)
@@ -162,6 +166,9 @@ def test_a_load_compiles_it_and_says_so(
     label, reports = load(folder, str(tmp_path / "kernels"))
     assert label == "cpu int4 native"
     assert [report.detail for report in reports if report.phase == "compile"] == ["decode kernel"]
+    monkeypatch.setattr(loading, "available_bytes", lambda: 2**20)
+    with pytest.raises(OutOfMemory, match="GB are free"):
+        load(folder, str(tmp_path / "kernels"))
 
 
 def test_a_load_works_without_a_kernel_that_is_off_unavailable_or_useless(
@@ -173,3 +180,13 @@ def test_a_load_works_without_a_kernel_that_is_off_unavailable_or_useless(
     assert not (tmp_path / "kernels").exists()
     monkeypatch.setenv("CC", "no-such-compiler")
     assert load(folder, str(tmp_path / "kernels"))[0] == "cpu int4"
+
+
+def test_torch_is_warmed_where_the_compiled_kernel_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    warm = ENGINES["cpu"].warm_modules
+    monkeypatch.setattr(build, "is_possible", lambda _environ: True)
+    assert "torch" not in warm(CpuOptions())
+    assert "torch" in warm(CpuOptions(precision="f16"))
+    assert "torch" in warm(CpuOptions(kernel="off"))
+    monkeypatch.setattr(build, "is_possible", lambda _environ: False)
+    assert "torch" in warm(CpuOptions())

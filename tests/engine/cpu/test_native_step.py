@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gguf
 import numpy as np
@@ -12,17 +12,20 @@ import torch
 from numpy.typing import NDArray
 
 from tests.engine.cpu.gguf_files import write_gguf
-from tests.engine.cpu.native_kernel import PROCESSORS, kernel
+from tests.engine.cpu.native_kernel import PROCESSORS, kernel, kernel_folder
 from tests.engine.cpu.tiny_models import VOCAB, random_model, save
+from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
+from ttchat_tui.engine.cpu.checkpoints.checkpoint import Checkpoint
 from ttchat_tui.engine.cpu.checkpoints.gguf_file import GgufFile
 from ttchat_tui.engine.cpu.checkpoints.safetensors_file import SafetensorsFolder
-from ttchat_tui.engine.cpu.forward.model import DecoderModel
 from ttchat_tui.engine.cpu.forward.rope import RopeTable
+from ttchat_tui.engine.cpu.loading import load_model
 from ttchat_tui.engine.cpu.native.library import MAX_ROWS, Library
-from ttchat_tui.engine.cpu.stepper import TorchStepper
+from ttchat_tui.engine.cpu.native.model import NativeModel
+from ttchat_tui.engine.cpu.native.weights import convert_weights
+from ttchat_tui.engine.cpu.stepper import CachedStepper
 from ttchat_tui.engine.cpu.weights.int4_blocks import CENTRE, GROUP
-from ttchat_tui.engine.cpu.weights.precision import WeightPlan, plan_weights
-from ttchat_tui.engine.cpu.weights.weights import convert_weights
+from ttchat_tui.engine.cpu.weights.precision import native_plan
 
 LENGTH = 600
 """More than two blocks of attention."""
@@ -86,27 +89,24 @@ def _in_8_bits(outputs: int, inputs: int) -> torch.Tensor:
     return codes * 2.0**-10
 
 
-def stepper_of_8_bits(file: Path, library: Library) -> TorchStepper:
+def stepper_of_8_bits(file: Path, library: Library) -> CachedStepper:
     checkpoint = GgufFile(file)
-    plan = plan_weights("auto", {"f16"}, stored_bits=checkpoint.stored_bits, has_native=True)
+    plan = native_plan("auto", checkpoint.stored_bits)
+    assert plan is not None
     assert plan.format == "int8"
-    weights = convert_weights(checkpoint, plan, lambda _done, _total: None, library)
-    model = DecoderModel(
-        checkpoint.config, weights, RopeTable(checkpoint.config, checkpoint.rope_factors), library
-    )
-    assert model.native is not None
-    return TorchStepper(model)
+    return native_stepper(checkpoint, library, plan.rounded)
 
 
-def stepper_of(folder: Path, library: Library | None, chunk: int = 256) -> TorchStepper:
-    checkpoint = SafetensorsFolder(folder)
-    plan = WeightPlan(
-        format="int4", rest="f16", requantize=True, is_native=library is not None, rounded="int4"
-    )
-    weights = convert_weights(checkpoint, plan, lambda _done, _total: None, library)
-    model = DecoderModel(checkpoint.config, weights, RopeTable(checkpoint.config), library)
-    assert (model.native is None) == (library is None)
-    return TorchStepper(model, chunk)
+def stepper_of(folder: Path, library: Library, chunk: int = 256) -> CachedStepper:
+    return native_stepper(SafetensorsFolder(folder), library, "int4", chunk)
+
+
+def native_stepper(
+    checkpoint: Checkpoint, library: Library, rounded: Literal["int4", "int8"] | None, chunk: int = 256
+) -> CachedStepper:
+    weights = convert_weights(checkpoint, library, rounded, lambda _done, _total: None)
+    rope = RopeTable(checkpoint.config, checkpoint.rope_factors)
+    return CachedStepper(NativeModel(checkpoint.config, weights, rope, library), chunk)
 
 
 def go_on(_done: int, _total: int) -> bool:
@@ -205,13 +205,18 @@ def test_any_number_of_threads_gives_the_same_bits(oracle: Any) -> None:
     assert all(np.array_equal(each, found[0]) for each in found)
 
 
-def test_a_model_whose_shape_does_not_fit_runs_on_the_other_kernels(tmp_path: Path) -> None:
-    shape = {**_SHAPE, "intermediate_size": 112}
-    folder = save(random_model("Llama", **shape), tmp_path)
-    checkpoint = SafetensorsFolder(folder)
-    library = kernel()
-    plan = WeightPlan(format="int4", rest="f16", is_native=True, rounded="int4")
-    weights = convert_weights(checkpoint, plan, lambda _done, _total: None, library)
-    model = DecoderModel(checkpoint.config, weights, RopeTable(checkpoint.config), library)
-    assert model.native is None
-    assert TorchStepper(model).prefill([1, 2, 3], go_on).shape == (VOCAB,)
+def test_a_shape_that_the_kernel_does_not_take_is_left_to_torch(tmp_path: Path) -> None:
+    for changed in (
+        {"intermediate_size": 112},
+        {"head_dim": 16, "num_attention_heads": 3, "num_key_value_heads": 1},
+    ):
+        folder = save(random_model("Llama", **{**_SHAPE, **changed}), tmp_path)
+        spec = ModelSpec(
+            name="odd",
+            path=str(folder),
+            kernel_dir=str(kernel_folder()),
+            options=CpuOptions(precision="int4", threads=1),
+        )
+        model = load_model(spec, lambda _progress: None)
+        assert model.label == "cpu int4"
+        assert model.stepper.prefill([1, 2, 3], go_on).shape == (VOCAB,)

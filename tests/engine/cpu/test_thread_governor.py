@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
-import torch
 
 from ttchat_tui.engine.cpu.thread_governor import (
     REST,
@@ -102,7 +100,7 @@ def test_one_slow_step_is_no_collapse() -> None:
     assert machine.switches == []
 
 
-def test_a_governed_stepper_is_the_stepper_it_governs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_governed_stepper_is_the_stepper_it_governs() -> None:
     class Echo:
         def cached_prefix(self, ids: list[int]) -> int:
             return len(ids)
@@ -113,8 +111,7 @@ def test_a_governed_stepper_is_the_stepper_it_governs(monkeypatch: pytest.Monkey
         def step(self, token_id: int) -> np.ndarray:
             return np.asarray([token_id], np.float32)
 
-    monkeypatch.setattr(torch, "set_num_threads", lambda _threads: None)
-    stepper = GovernedStepper(Echo(), 2, 2)  # pyright: ignore[reportArgumentType]
+    stepper = GovernedStepper(Echo(), 2, 2, lambda _threads: None)  # pyright: ignore[reportArgumentType]
     assert stepper.cached_prefix([1, 2]) == 2
     assert stepper.prefill([1, 2], lambda _done, _total: True).tolist() == [1.0, 2.0]
     assert stepper.step(7).tolist() == [7.0]

@@ -36,7 +36,7 @@ from ttchat_tui.engine.cpu.weights.linear import (
     Linear,
 )
 from ttchat_tui.engine.cpu.weights.matrices import MatrixBuilder, MatrixPart
-from ttchat_tui.engine.cpu.weights.precision import WeightPlan, plan_weights
+from ttchat_tui.engine.cpu.weights.precision import WeightPlan, native_plan, plan_weights
 
 Q = gguf.GGMLQuantizationType
 ALL: frozenset[Kernel] = frozenset({"f16", "bf16", "int8", "int4", "int8_head"})
@@ -253,17 +253,21 @@ class TestPlan:
             ("int4", 16, "int4", True),
             ("int8", 8, "int8", False),
             ("int8", 16, "int8", True),
-            ("fp32", 4, "fp32", False),
         ],
     )
     def test_the_compiled_kernel_holds_what_it_can_without_loss_or_what_was_asked_for(
         self, wanted: Any, stored_bits: int, expected: str, is_lossy: bool
     ) -> None:
-        plan = plan_weights(wanted, ALL, stored_bits=stored_bits, has_native=True)
+        plan = native_plan(wanted, stored_bits)
+        assert plan is not None
+        assert plan.is_native
         assert plan.format == expected
-        assert plan.is_native == (wanted != "fp32")
-        assert plan.rounded == (None if wanted in ("auto", "fp32") else wanted)
+        assert plan.rounded == (None if wanted == "auto" else wanted)
         assert bool(plan.notes) == is_lossy
+
+    @pytest.mark.parametrize("wanted", ["fp32", "f16", "bf16"])
+    def test_the_compiled_kernel_leaves_other_precisions_to_torch(self, wanted: Any) -> None:
+        assert native_plan(wanted, 4) is None
 
     def test_without_integer_products_the_head_is_float16(self) -> None:
         assert not plan_weights("auto", ALL, stored_bits=4).has_int8_head

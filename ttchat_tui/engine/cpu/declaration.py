@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +26,19 @@ def _doctor(request: DoctorRequest) -> Iterator[Check]:
     return checks(request)
 
 
+def _warm_modules(options: CpuOptions) -> tuple[str, ...]:
+    """What every load needs; torch if the compiled kernel will not run the model, as far as that is known before."""
+    from ttchat_tui.engine.cpu.native.build import is_possible
+
+    is_native = options.kernel == "auto" and options.precision in ("auto", "int4", "int8")
+    modules = (
+        "ttchat_tui.engine.cpu.loading",
+        "ttchat_tui.engine.cpu.engine",
+        "ttchat_tui.engine.decoding.responder",
+    )
+    return modules if is_native and is_possible(os.environ) else ("torch", *modules)
+
+
 CPU: Final = EngineDeclaration(
     kind="cpu",
     create=_create,
@@ -34,6 +48,6 @@ CPU: Final = EngineDeclaration(
         EngineFlag(option="precision", help="Weights of the CPU engine."),
         EngineFlag(option="threads", help="Threads of one forward; 0: the engine measures and chooses."),
     ),
-    warm_modules=("torch", "ttchat_tui.engine.cpu.loading", "ttchat_tui.engine.cpu.engine"),
+    warm_modules=_warm_modules,
     doctor=_doctor,
 )

@@ -1,7 +1,7 @@
 """The CPU engine.
 
-This module does not import torch: the first `load` does, in its phase "start", through `preload`, which lets other
-threads run meanwhile.
+This module does not import torch, nor does a model for the compiled kernel: the load of another one does, in its phase
+"start", through `preload`, which lets other threads run meanwhile.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import importlib
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import (
@@ -26,7 +26,6 @@ from ttchat_tui.domain.installation import install_command
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec
 from ttchat_tui.domain.sampling import DEFAULTS, SamplingParams
 from ttchat_tui.engine.base import MissingDependency, OutOfMemory, not_loaded, refusal
-from ttchat_tui.engine.cpu.preload import import_torch
 
 if TYPE_CHECKING:
     from ttchat_tui.engine.cpu.loading import LoadedModel
@@ -48,10 +47,11 @@ class CpuEngine:
     def load(self, spec: ModelSpec, report: ProgressReporter) -> EngineInfo:
         self.unload()
         started = time.perf_counter()
-        report(LoadProgress(phase="start", detail="torch"))
-        loading = _import_loading()
+        report(LoadProgress(phase="start"))
         try:
-            model: LoadedModel = loading.load_model(spec, report)
+            model: LoadedModel = importlib.import_module(_LOADING).load_model(spec, report)
+        except ModuleNotFoundError as error:
+            raise _missing(error) from error
         except MemoryError as error:
             raise _out_of_memory() from error
         except RuntimeError as error:
@@ -130,20 +130,11 @@ def _batch_sizes(model: LoadedModel) -> tuple[int, ...]:
     return tuple(range(1, _MAX_BATCH + 1)) if model.batch is not None else (1,)
 
 
-def _import_loading() -> Any:
-    """Import torch and `loading`.
-
-    Raises:
-        MissingDependency: a package is not installed; the message names it.
-    """
-    try:
-        import_torch()
-        return importlib.import_module(_LOADING)
-    except ModuleNotFoundError as error:
-        raise MissingDependency(
-            f"The CPU engine needs the package {error.name!r}, which is not installed.",
-            f"Run: {install_command('ttchat-tui[cpu]')}",
-        ) from error
+def _missing(error: ModuleNotFoundError) -> MissingDependency:
+    return MissingDependency(
+        f"The CPU engine needs the package {error.name!r}, which is not installed.",
+        f"Run: {install_command('ttchat-tui[cpu]')}",
+    )
 
 
 def _out_of_memory() -> OutOfMemory:

@@ -1,4 +1,7 @@
-"""Load orchestration of the CPU engine: read, choose the precision, check memory, convert, warm up. Imports torch."""
+"""Load orchestration of the CPU engine: read, choose the precision, check memory, convert, warm up.
+
+The compiled kernel runs without torch, which is imported for other models only.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,6 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 import msgspec
-import torch
 
 from ttchat_tui.domain.events import LoadPhase, LoadProgress, ProgressReporter
 from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
@@ -22,24 +24,19 @@ from ttchat_tui.engine.cpu.checkpoints.folder_kind import check_folder_kind
 from ttchat_tui.engine.cpu.checkpoints.gguf_file import GgufFile
 from ttchat_tui.engine.cpu.checkpoints.hf_config import why_not_own
 from ttchat_tui.engine.cpu.checkpoints.safetensors_file import SafetensorsFolder
-from ttchat_tui.engine.cpu.forward.model import DecoderModel
 from ttchat_tui.engine.cpu.forward.rope import RopeTable
 from ttchat_tui.engine.cpu.native import build, library
 from ttchat_tui.engine.cpu.native.library import Library
+from ttchat_tui.engine.cpu.native.model import NativeModel
 from ttchat_tui.engine.cpu.native.self_check import is_correct
 from ttchat_tui.engine.cpu.native.step import fits_step
-from ttchat_tui.engine.cpu.stepper import TorchStepper
+from ttchat_tui.engine.cpu.native.weights import convert_weights
+from ttchat_tui.engine.cpu.preload import import_torch
+from ttchat_tui.engine.cpu.stepper import CachedStepper
 from ttchat_tui.engine.cpu.thread_governor import GovernedStepper
 from ttchat_tui.engine.cpu.warm_up import usable_cores, warm_up
-from ttchat_tui.engine.cpu.weights.kernels import working_kernels
-from ttchat_tui.engine.cpu.weights.memory import (
-    available_bytes,
-    check_memory,
-    needed_bytes,
-    with_prefill_copy,
-)
-from ttchat_tui.engine.cpu.weights.precision import plan_weights
-from ttchat_tui.engine.cpu.weights.weights import convert_weights
+from ttchat_tui.engine.cpu.weights.memory import available_bytes, check_memory, needed_bytes
+from ttchat_tui.engine.cpu.weights.precision import WeightPlan, native_plan
 from ttchat_tui.engine.decoding.lookup import LookupStepper
 from ttchat_tui.engine.decoding.loop import BatchStepper, Stepper
 from ttchat_tui.engine.text import template_process
@@ -52,6 +49,7 @@ from ttchat_tui.engine.text.tokenizer_gguf import tokenizer_from_gguf
 
 _log = logging.getLogger(__name__)
 
+_TORCH_MODEL: Final = "ttchat_tui.engine.cpu.torch_model"
 _AUTO_MODEL: Final = "ttchat_tui.engine.cpu.auto_model"
 
 
@@ -97,7 +95,7 @@ class _ColdModel(msgspec.Struct, frozen=True, kw_only=True):
     draft_rows: int = 1
     """`WeightPlan.draft_rows`."""
     notes: tuple[str, ...] = ()
-    set_threads: Callable[[int], None] = torch.set_num_threads
+    set_threads: Callable[[int], None]
 
 
 def load_model(spec: ModelSpec, report: ProgressReporter) -> LoadedModel:
@@ -114,7 +112,7 @@ def load_model(spec: ModelSpec, report: ProgressReporter) -> LoadedModel:
     model.stepper.reset()
     context = min(spec.context_length or model.context_length, model.context_length)
     stepper = _governed(model, options.threads, threads)
-    own = model.stepper if isinstance(model.stepper, TorchStepper) else None
+    own = model.stepper if isinstance(model.stepper, CachedStepper) else None
     lookup = None
     if options.speculation == "auto" and own is not None and model.draft_rows > 1:
         # Around the governor, which times single steps: the forward of a draft takes longer.
@@ -242,19 +240,20 @@ def _load_own(
     """A checkpoint of a family that `families.py` describes, for our own forward."""
     _check_ids(tokenizer, checkpoint.config.vocab_size)
     chat_template = _compiled_template(template, tokenizer, spec, report)
-    options = spec.options_as(CpuOptions)
-    config, kernels, available = checkpoint.config, working_kernels(), available_bytes()
+    options, config = spec.options_as(CpuOptions), checkpoint.config
     notes: list[str] = []
-    compiled = _compiled_kernel(spec, report, notes) if fits_step(config) else None
-    plan = plan_weights(
-        options.precision, kernels, stored_bits=checkpoint.stored_bits, has_native=compiled is not None
-    )
-    check_memory(needed_bytes(config, plan), available)
-    plan = with_prefill_copy(plan, options.prefill_copy, kernels, config, available)
     rope = RopeTable(config, checkpoint.rope_factors)
-    weights = convert_weights(checkpoint, plan, _steps(report, "convert", "layers"), compiled)
+    converted = _steps(report, "convert", "layers")
+    compiled = _compiled_kernel(spec, report, notes) if fits_step(config) else None
+    if compiled is not None:
+        stepper, plan = _native_stepper(checkpoint, options, rope, compiled, converted)
+        set_threads = compiled.set_threads
+    else:
+        torch_model = _import_torch(report)
+        model, plan = torch_model.load_torch_model(checkpoint, options, rope, converted)
+        stepper, set_threads = CachedStepper(model), torch_model.set_threads
     return _ColdModel(
-        stepper=TorchStepper(DecoderModel(config, weights, rope, compiled)),
+        stepper=stepper,
         tokenizer=tokenizer,
         template=chat_template,
         generation_config=dict(checkpoint.generation_config),
@@ -264,15 +263,35 @@ def _load_own(
         label=f"cpu {plan.format} native" if plan.is_native else f"cpu {plan.format}",
         draft_rows=plan.draft_rows,
         notes=(*plan.notes, *notes),
-        set_threads=_thread_setter(compiled) if plan.is_native else torch.set_num_threads,
+        set_threads=set_threads,
     )
+
+
+def _native_stepper(
+    checkpoint: Checkpoint,
+    options: CpuOptions,
+    rope: RopeTable,
+    compiled: Library,
+    report: Callable[[int, int], None],
+) -> tuple[CachedStepper, WeightPlan]:
+    plan = native_plan(options.precision, checkpoint.stored_bits)
+    assert plan is not None, "there is no kernel for this precision"
+    check_memory(needed_bytes(checkpoint.config, plan), available_bytes())
+    weights = convert_weights(checkpoint, compiled, plan.rounded, report)
+    return CachedStepper(NativeModel(checkpoint.config, weights, rope, compiled)), plan
+
+
+def _import_torch(report: ProgressReporter, module: str = _TORCH_MODEL) -> Any:
+    report(LoadProgress(phase="start", detail="torch"))
+    import_torch()
+    return importlib.import_module(module)
 
 
 def _compiled_kernel(spec: ModelSpec, report: ProgressReporter, notes: list[str]) -> Library | None:
     """The compiled kernel; None if it is off, unavailable or computes wrong results. May append to `notes`."""
     options = spec.options_as(CpuOptions)
     is_off = options.kernel == "off" or not spec.kernel_dir
-    if is_off or options.precision not in ("auto", "int4", "int8"):
+    if is_off or native_plan(options.precision, 16) is None:
         return None
 
     def compiling() -> None:
@@ -285,21 +304,9 @@ def _compiled_kernel(spec: ModelSpec, report: ProgressReporter, notes: list[str]
         return None
     if not is_correct(compiled):
         return None
-    compiled.set_threads(
-        options.threads or usable_cores()
-    )  # For packing; the warm-up measures what decodes fastest.
+    # For packing; the warm-up measures what decodes fastest.
+    compiled.set_threads(options.threads or usable_cores())
     return compiled
-
-
-def _thread_setter(compiled: Library | None) -> Callable[[int], None]:
-    """Set the threads of torch and of the kernel."""
-
-    def set_threads(count: int) -> None:
-        torch.set_num_threads(count)
-        if compiled is not None:
-            compiled.set_threads(count)
-
-    return set_threads
 
 
 def _load_auto(path: Path, spec: ModelSpec, reason: str, report: ProgressReporter) -> _ColdModel:
@@ -314,8 +321,9 @@ def _load_auto(path: Path, spec: ModelSpec, reason: str, report: ProgressReporte
     template = _compiled_template(template_from_folder(path), tokenizer, spec, report)
     weights = sum(file.stat().st_size for file in path.glob("*.safetensors"))
     check_memory(2 * weights, available_bytes())  # Most files are 16-bit.
+    auto_model = _import_torch(report, _AUTO_MODEL)
     report(LoadProgress(phase="convert", detail="through transformers"))
-    loaded = importlib.import_module(_AUTO_MODEL).load_auto_model(path)
+    loaded = auto_model.load_auto_model(path)
     _check_ids(tokenizer, loaded.vocab_size)
     return _ColdModel(
         stepper=loaded.stepper,
@@ -327,6 +335,7 @@ def _load_auto(path: Path, spec: ModelSpec, reason: str, report: ProgressReporte
         parameters=loaded.parameters,
         label="cpu transformers fp32",
         notes=(f"Runs through transformers, because the folder contains {reason}.", *loaded.notes),
+        set_threads=auto_model.set_threads,
     )
 
 

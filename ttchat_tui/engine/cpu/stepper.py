@@ -1,21 +1,49 @@
-"""The stepper over `DecoderModel`: one KV cache and the ids that it holds."""
+"""The stepper over a model of this engine: one KV cache and the ids that it holds."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig
+from ttchat_tui.engine.cpu.forward.kv_cache import KVCache
 from ttchat_tui.engine.cpu.forward.kv_fork import KVFork
-from ttchat_tui.engine.cpu.forward.model import DecoderModel
 from ttchat_tui.engine.decoding.loop import BatchStepper, PrefillAborted, Stepper
 
 CHUNK: Final = 256
 """Prompt tokens per forward: enough for fast matrix products, few enough for progress and cancel."""
+
+
+class Model(Protocol):
+    """Token ids in, logits out. All state is in the KV cache."""
+
+    @property
+    def config(self) -> ModelConfig: ...
+
+    @property
+    def rounds_activations(self) -> bool:
+        """Logits of a row depend on the rows beside it, by tenths."""
+        ...
+
+    def new_cache(self) -> KVCache: ...
+
+    def forward(self, ids: Sequence[int], kv: KVCache | KVFork) -> Any:
+        """Run `ids` and append their keys and values to `kv`.
+
+        The rows are consecutive positions of a `KVCache`, or the next position of each live row of a `KVFork`.
+
+        Returns:
+            The hidden state after each id, [rows, hidden]: an array that `logits` takes, or any of its rows.
+        """
+        ...
+
+    def logits(self, hidden: Any) -> NDArray[np.float32]:
+        """[rows, vocab] for hidden states [rows, hidden]."""
+        ...
 
 
 @dataclass
@@ -27,13 +55,13 @@ class _Forked:
     is_joined: bool = False
 
 
-class TorchStepper(Stepper, BatchStepper):
+class CachedStepper(Stepper, BatchStepper):
     """A `Stepper` and a `BatchStepper`.
 
     A prefill keeps the longest prefix that the prompt shares with the KV cache, or with any row of the last batch.
     """
 
-    def __init__(self, model: DecoderModel, chunk: int = CHUNK) -> None:
+    def __init__(self, model: Model, chunk: int = CHUNK) -> None:
         self._model = model
         self._cache = model.new_cache()
         self._chunk = chunk
@@ -81,8 +109,7 @@ class TorchStepper(Stepper, BatchStepper):
         if config.is_long(len(self._ids) + 1) != config.is_long(end):
             return np.stack([np.array(self.step(token_id)) for token_id in ids])
         self._prepare(len(ids))
-        logits: Any = self._model.logits(self._forward(ids)).numpy()
-        return logits
+        return self._model.logits(self._forward(ids))
 
     def fork(self, rows: int) -> None:
         self._forked = _Forked(KVFork(self._cache, rows), [[] for _ in range(rows)])
@@ -91,14 +118,13 @@ class TorchStepper(Stepper, BatchStepper):
         forked = self._in_batch()
         numbers = sorted(forked.kv.slots)
         of_row = dict(zip(numbers, ids, strict=True))
-        hidden = self._model.forward(torch.tensor([of_row[row] for row in forked.kv.slots]), forked.kv)
+        hidden = self._model.forward([of_row[row] for row in forked.kv.slots], forked.kv)
         for row, token_id in of_row.items():
             forked.ids[row].append(token_id)
         slots = forked.kv.slots
         if slots != numbers:
             hidden = hidden[[slots.index(row) for row in numbers]]
-        logits: Any = self._model.logits(hidden).numpy()
-        return logits
+        return self._model.logits(hidden)
 
     def freeze(self, row: int) -> None:
         self._in_batch().kv.freeze(row)
@@ -152,16 +178,15 @@ class TorchStepper(Stepper, BatchStepper):
         for start in range(0, len(held), self._chunk):
             self._forward(held[start : start + self._chunk])
 
-    def _forward(self, ids: Sequence[int]) -> torch.Tensor:
+    def _forward(self, ids: Sequence[int]) -> Any:
         self._forked = None
-        hidden = self._model.forward(torch.tensor(ids), self._cache)
+        hidden = self._model.forward(ids, self._cache)
         self._ids.extend(ids)
         return hidden
 
-    def _logits(self, hidden: torch.Tensor) -> NDArray[np.float32]:
+    def _logits(self, hidden: Any) -> NDArray[np.float32]:
         """Logits of the last row only: the output head costs as much as ten layers."""
-        logits: Any = self._model.logits(hidden[-1:])[0].numpy()  # Shares the tensor's memory.
-        return logits
+        return self._model.logits(hidden[-1:])[0]
 
 
 def common_prefix(held: Sequence[int], ids: Sequence[int]) -> int:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ttchat_tui.engine.decoding.loop import Stepper
@@ -83,13 +82,7 @@ class ThreadGovernor:
 class GovernedStepper(Stepper):
     """A stepper with governed threads. A prompt runs on the number that was chosen last."""
 
-    def __init__(
-        self,
-        stepper: Stepper,
-        many: int,
-        threads: int,
-        set_threads: Callable[[int], None] = torch.set_num_threads,
-    ) -> None:
+    def __init__(self, stepper: Stepper, many: int, threads: int, set_threads: Callable[[int], None]) -> None:
         self._stepper = stepper
         self._governor = ThreadGovernor(many, set_threads, threads)
 

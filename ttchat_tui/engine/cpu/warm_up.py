@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-import torch
-
 from ttchat_tui.engine.decoding.loop import Stepper
 
 _SECONDS: Final = 0.12
@@ -22,7 +20,7 @@ def warm_up(
     stepper: Stepper,
     threads: int,
     report: Callable[[int, int], None],
-    set_threads: Callable[[int], None] = torch.set_num_threads,
+    set_threads: Callable[[int], None],
 ) -> int:
     """Run a short prompt and a few steps; `report(done, total)` may raise.
 

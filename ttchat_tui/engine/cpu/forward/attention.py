@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from ttchat_tui.engine.cpu.forward.kv_cache import KVCache
 from ttchat_tui.engine.cpu.forward.kv_fork import KVFork
+from ttchat_tui.engine.cpu.tensors import tensor_of
 
 
 class Attention(Protocol):
@@ -48,7 +49,7 @@ class CausalAttention:
 
     def __call__(self, layer: int, window: int, q: torch.Tensor, kv: torch.Tensor) -> torch.Tensor:
         first = max(0, self._cache.length - window + 1) if window else 0
-        keys, values = self._cache.store(layer, kv, first)
+        keys, values = self._store(layer, kv, first)
         if self._rows == 1:
             # It needs no mask, and two products cost less than the flash kernel, which is for many rows.
             scores = torch.bmm(q.view(len(keys), -1, q.shape[2]), keys.transpose(1, 2))
@@ -68,6 +69,18 @@ class CausalAttention:
         )  # fmt: skip
         return attended[0].transpose(0, 1).flatten(1)
 
+    def _store(self, layer: int, new: torch.Tensor, first: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Write keys and values of the rows.
+
+        Returns:
+            Keys and values of the positions from `first` on, new ones included: views [kv_heads, positions, head_size].
+        """
+        start = self._cache.length
+        buffer = tensor_of(self._cache.arrays[layer])
+        buffer.narrow(1, start, len(new)).copy_(new.transpose(0, 1))
+        keys, values = buffer.narrow(1, first, start + len(new) - first).chunk(2)
+        return keys, values
+
 
 class BatchAttention:
     """One row for each reply of a batch: it sees the shared prompt, its own tail and itself.
@@ -81,7 +94,7 @@ class BatchAttention:
         self._score_cap = score_cap
 
     def __call__(self, layer: int, window: int, q: torch.Tensor, kv: torch.Tensor) -> torch.Tensor:
-        prompt, tails = self._fork.store(layer, kv, window)
+        prompt, tails = self._store(layer, kv, window)
         rows, kv_heads, shared = len(q), prompt.shape[1], prompt.shape[2]
         q_tails = q.reshape(rows * kv_heads, -1, q.shape[2])
         own = torch.bmm(q_tails, tails[0].transpose(1, 2))
@@ -90,6 +103,23 @@ class BatchAttention:
         attended = torch.bmm(weights.narrow(2, 0, shared), prompt[1])
         attended_own = torch.bmm(_by_row(weights.narrow(2, shared, own.shape[2]), rows), tails[1])
         return attended_own.add_(_by_row(attended, rows)).view(rows, -1)
+
+    def _store(self, layer: int, new: torch.Tensor, window: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Write keys and values of one position for each live row, in the order of `KVFork.slots`.
+
+        Returns:
+            What the rows see, as views, keys first: of the prompt [2, kv_heads, positions, head_size], and of their tails
+            [2, live rows * kv_heads, positions, head_size].
+        """
+        fork, live, heads = self._fork, new.shape[0], self._fork.prompt.kv_heads
+        buffer = tensor_of(fork.arrays[layer]).narrow(1, 0, live)
+        buffer.select(3, fork.length).copy_(new.view(live, 2, heads, -1).transpose(0, 1))
+        hidden = max(0, fork.position + 1 - window) if window else 0
+        of_prompt = min(hidden, fork.start)
+        of_tail = hidden - of_prompt
+        prompt = tensor_of(fork.prompt.arrays[layer]).narrow(1, of_prompt, fork.start - of_prompt)
+        tails = buffer.flatten(1, 2).narrow(2, of_tail, fork.length + 1 - of_tail)
+        return prompt.view(2, heads, *prompt.shape[1:]), tails
 
 
 def capped(values: torch.Tensor, cap: float) -> torch.Tensor:

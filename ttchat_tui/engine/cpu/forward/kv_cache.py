@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 
 from ttchat_tui.engine.cpu.weights import large_pages
 
@@ -13,26 +14,31 @@ _STEP: Final = 512
 
 
 class KVCache:
-    """One tensor for each layer, [2 * kv_heads, capacity, head_size], keys first: float32, or float16 for the compiled
+    """One array for each layer, [2 * kv_heads, capacity, head_size], keys first: float32, or float16 for the compiled
     kernel.
 
     `length` is the number of valid positions. To crop the cache, set it back: what lies beyond is overwritten.
     """
 
     def __init__(
-        self, layers: int, kv_heads: int, head_size: int, dtype: torch.dtype = torch.float32
+        self, layers: int, kv_heads: int, head_size: int, dtype: type[np.floating[Any]] = np.float32
     ) -> None:
         self.kv_heads = kv_heads
         self.head_size = head_size
-        self.tensors = [torch.empty(2 * kv_heads, 0, head_size, dtype=dtype) for _ in range(layers)]
+        self.dtype = dtype
+        self.arrays: list[NDArray[Any]] = [
+            np.empty((2 * kv_heads, 0, head_size), dtype) for _ in range(layers)
+        ]
         """By layer; positions from `length` on are undefined. `reserve` replaces them."""
+        self.addresses: list[int] = [array.ctypes.data for array in self.arrays]
+        """Of the arrays."""
         self.length = 0
         self.is_long = False
         """Its keys are rotated as those of a conversation that `ModelConfig.is_long`."""
 
     @property
     def capacity(self) -> int:
-        return self.tensors[0].shape[1]
+        return self.arrays[0].shape[1]
 
     def next_positions(self, rows: int) -> range:
         """Where the next `rows` rows go."""
@@ -44,27 +50,13 @@ class KVCache:
         if needed <= self.capacity:
             return
         capacity = -(-max(needed, self.length + self.length // 2) // _STEP) * _STEP
-        old = self.tensors
+        old = self.arrays
         # One block for all layers: a single layer is often smaller than a large page.
-        block = large_pages.empty((len(old), old[0].shape[0], capacity, self.head_size), old[0].dtype)
-        self.tensors = list(block.unbind())
-        for layer, before in zip(self.tensors, old, strict=True):
+        block = large_pages.empty((len(old), old[0].shape[0], capacity, self.head_size), self.dtype)
+        self.arrays = list(block)
+        for layer, before in zip(self.arrays, old, strict=True):
             layer[:, : self.length] = before[:, : self.length]
-
-    def store(self, layer: int, new: torch.Tensor, first: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write the next rows of one layer. There must be room; `advance` follows after the last layer.
-
-        Args:
-            new: [rows, 2 * kv_heads, head_size], keys first.
-            first: the first position to return.
-        Returns:
-            Keys and values of the positions from `first` on, new ones included: views [kv_heads, positions, head_size].
-        """
-        end = self.length + len(new)
-        buffer = self.tensors[layer]
-        buffer.narrow(1, self.length, len(new)).copy_(new.transpose(0, 1))
-        keys, values = buffer.narrow(1, first, end - first).chunk(2)
-        return keys, values
+        self.addresses = [array.ctypes.data for array in self.arrays]
 
     def advance(self, rows: int) -> None:
         """The rows that were stored in every layer become valid."""

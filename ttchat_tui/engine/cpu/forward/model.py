@@ -1,76 +1,66 @@
 """The forward pass of Llama and of the families that `families.py` describes.
 
 One forward serves prompts, decode steps, drafts and batches. They differ in the positions a row sees, which is up to the
-attention. If the weights are in the formats of the compiled kernel, `native/step.py` runs the same layers.
+attention. For the compiled kernel, `native/model.py` runs the same layers.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig
 from ttchat_tui.engine.cpu.forward.attention import Attention, attention_over, capped
+from ttchat_tui.engine.cpu.forward.feed_forward import feed_forward
 from ttchat_tui.engine.cpu.forward.kv_cache import KVCache
 from ttchat_tui.engine.cpu.forward.kv_fork import KVFork
 from ttchat_tui.engine.cpu.forward.rope import RopeTable
-from ttchat_tui.engine.cpu.native.library import Library
-from ttchat_tui.engine.cpu.native.step import CACHE_TYPE, native_step_of
 from ttchat_tui.engine.cpu.tensors import tensor_of
-from ttchat_tui.engine.cpu.weights.weights import LayerWeights, Weights
+from ttchat_tui.engine.cpu.weights.linear import Linear
+from ttchat_tui.engine.cpu.weights.torch_weights import TorchWeights
+from ttchat_tui.engine.cpu.weights.weights import LayerWeights
 
 
 class DecoderModel:
-    """Token ids in, logits out. All state is in the KV cache."""
+    """A `Model` that torch computes."""
 
-    def __init__(
-        self, config: ModelConfig, weights: Weights, rope: RopeTable, library: Library | None = None
-    ) -> None:
-        """`library` runs all layers if every matrix is in one of its formats."""
+    def __init__(self, config: ModelConfig, weights: TorchWeights, rope: RopeTable) -> None:
         self.config = config
         self._weights = weights
         self._rope = rope
-        self.native = native_step_of(library, config, weights.layers)
-        """All layers in one call; None if the compiled kernel does not run these weights."""
         self.rounds_activations = any(
-            linear.dtype is torch.bfloat16 for layer in weights.layers for linear in layer.linears
+            linear.dtype is torch.bfloat16 for layer in weights.layers for linear in layer.matrices
         )
         """Some matrix rounds its input to bfloat16. Logits of a row then depend on the rows beside it, by tenths."""
 
     def new_cache(self) -> KVCache:
-        dtype = torch.float32 if self.native is None else CACHE_TYPE
-        return KVCache(self.config.layers, self.config.kv_heads, self.config.head_size, dtype)
+        return KVCache(self.config.layers, self.config.kv_heads, self.config.head_size)
 
     @torch.inference_mode()
-    def forward(self, ids: torch.Tensor, kv: KVCache | KVFork) -> torch.Tensor:
-        """Run `ids` [rows] and append their keys and values to `kv`.
-
-        The rows are consecutive positions of a `KVCache`, or the next position of each live row of a `KVFork`.
-
-        Returns:
-            The hidden state after each id, float32 [rows, hidden]. `logits` takes any of its rows.
-        """
+    def forward(self, ids: Sequence[int], kv: KVCache | KVFork) -> torch.Tensor:
         rows = len(ids)
         kv.reserve(rows)
         positions = kv.next_positions(rows)
-        x = functional.embedding(ids, self._weights.embed).float().mul_(self.config.embedding_scale)
+        x = functional.embedding(torch.tensor(ids), self._weights.embed).float()
+        x.mul_(self.config.embedding_scale)
         rotations = tensor_of(self._rope.rotations(positions, is_long=kv.is_long))
-        if self.native is not None:
-            self.native.run(x, rotations, kv)
-        else:
-            growth = tensor_of(self.config.query_scales(positions))
-            self._run_layers(x, rotations, growth, attention_over(kv, rows, self.config.score_cap))
+        growth = tensor_of(self.config.query_scales(positions))
+        self._run_layers(x, rotations, growth, attention_over(kv, rows, self.config.score_cap))
         kv.advance(rows)
         return x
 
     @torch.inference_mode()
-    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """float32 [rows, vocab] for hidden states [rows, hidden]."""
+    def logits(self, hidden: torch.Tensor) -> NDArray[np.float32]:
         # The weight of the final norm is part of the head.
         logits = self._weights.head(hidden * _rms_scale(hidden, self.config.norm_eps))
-        return capped(logits, self.config.logit_cap)
+        shared: Any = capped(logits, self.config.logit_cap).numpy()
+        return shared
 
     def _run_layers(
         self, x: torch.Tensor, rotations: torch.Tensor, growth: torch.Tensor, attend: Attention
@@ -84,10 +74,11 @@ class DecoderModel:
             q, kv = self._rotated_heads(qkv, layer, rotations[layer.rope].unsqueeze(1))
             attended = attend(index, layer.window, q.mul_(growth), kv)
             x.add_(_norm(layer.o(attended.to(layer.o.dtype)), layer.attn_post_norm, eps), alpha=scale)
-            x.add_(_norm(layer.ffn(_norm(x, layer.ffn_norm, eps)), layer.ffn_post_norm, eps), alpha=scale)
+            added = feed_forward(layer.ffn, _norm(x, layer.ffn_norm, eps))
+            x.add_(_norm(added, layer.ffn_post_norm, eps), alpha=scale)
 
     def _rotated_heads(
-        self, qkv: torch.Tensor, layer: LayerWeights, rotations: torch.Tensor
+        self, qkv: torch.Tensor, layer: LayerWeights[torch.Tensor, Linear], rotations: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Split qkv [rows, outputs] into heads; norm and rotate q and k, in place.
 

@@ -61,6 +61,11 @@ def compiler(environ: Mapping[str, str]) -> tuple[str, ...] | None:
     return None
 
 
+def is_possible(environ: Mapping[str, str]) -> bool:
+    """Whether this machine may have the kernel: its processor is supported, and there is a compiler."""
+    return platform.machine().lower() in MACHINES and compiler(environ) is not None
+
+
 def load(
     folder: Path,
     environ: Mapping[str, str],

@@ -2,6 +2,7 @@
  * prompt. The computation is that of forward/model.py; weights/weights.py lists what is folded into which weight. A row gives
  * the same bits alone and among others. */
 #include "feed_forward.h"
+#include "final_norm.h"
 #include "layer.h"
 #include "packing.h"
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ttchat_tui.engine.cpu.native import build
@@ -27,6 +26,8 @@ from ttchat_tui.engine.cpu.weights.large_pages import Arena
 
 MAX_ROWS: Final = 8
 """MAX_ROWS of matrix.h: rows in one pass over the weights."""
+_FLOAT: Final = 4
+"""Bytes."""
 
 
 _packing: Final = threading.Lock()
@@ -134,6 +135,11 @@ class Library:
         self._unpack.argtypes = [
             ctypes.POINTER(Part), ctypes.c_int32, ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p,
         ]  # fmt: skip
+        self._final_norm: Any = compiled.final_norm
+        self._final_norm.argtypes = [
+            ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32, ctypes.c_int32, ctypes.c_float, ctypes.c_void_p,
+        ]  # fmt: skip
+        self._final_norm.restype = None
         self._set_threads: Any = compiled.set_threads
         self._set_threads.argtypes = [ctypes.c_int32]
 
@@ -173,7 +179,7 @@ class Library:
             raise NotPackable(f"rows of {recipe.inputs} weights are no whole number of blocks")
         memory = self.arena.take(size)
         with _packing:
-            is_finite = self._pack(recipe, rows, memory.data_ptr()) == 0
+            is_finite = self._pack(recipe, rows, memory.ctypes.data) == 0
         if not is_finite:
             return None
         return Tiles(int(recipe.outputs), int(recipe.inputs), rows, memory)
@@ -192,33 +198,45 @@ class Library:
             raise NotPackable(f"rows of {part.shape[1]} weights are no whole number of blocks")
         return out
 
-    def multiply(self, matrix: Matrix, x: torch.Tensor) -> torch.Tensor:
-        """float32 [rows, inputs] → float32 [rows, outputs], bias included.
+    def multiply(self, matrix: Matrix, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """[rows, inputs], contiguous → [rows, outputs], bias included.
 
         Raises:
             MemoryError: no memory for the rounded activations.
         """
-        x = x.contiguous()
-        out = torch.empty(x.shape[0], int(matrix.outputs))
-        if self._multiply(matrix, x.data_ptr(), x.shape[0], out.data_ptr()):
+        out = np.empty((len(x), int(matrix.outputs)), np.float32)
+        if self._multiply(matrix, x.ctypes.data, len(x), out.ctypes.data):
             raise MemoryError
         return out
 
+    def final_norm(
+        self, x: NDArray[np.float32], weight: NDArray[np.float32], eps: float
+    ) -> NDArray[np.float32]:
+        """RMSNorm of each row of x [rows, hidden], contiguous."""
+        out = np.empty_like(x)
+        self._final_norm(x.ctypes.data, weight.ctypes.data, len(x), x.shape[1], eps, out.ctypes.data)
+        return out
+
     def run_layers(
-        self, stack: LayerStack, x: torch.Tensor, rotations: torch.Tensor, places: Any, caches: Caches
+        self,
+        stack: LayerStack,
+        x: NDArray[np.float32],
+        rotations: NDArray[np.complex64],
+        places: Any,
+        caches: Caches,
     ) -> None:
-        """Run x, float32 [rows, hidden], through all layers, in place. Keys and values go to `caches`.
+        """Run x [rows, hidden] through all layers, in place. Keys and values go to `caches`.
 
         Args:
-            rotations: complex64 [kinds, rows or 1, head_size / 2], of which the last two axes are contiguous.
+            rotations: [kinds, rows or 1, head_size / 2], of which the last two axes are contiguous.
             places: an array of `RowPlace`, one for each row.
         Raises:
             MemoryError: no memory for the workspace.
         """
         stride = 2 * rotations.shape[2] if rotations.shape[1] > 1 else 0
-        kind_stride = 2 * rotations.stride(0)
+        kind_stride = rotations.strides[0] // _FLOAT
         if self._run_layers(
-            stack, x.shape[0], x.data_ptr(), rotations.data_ptr(), kind_stride, stride, places, caches
+            stack, len(x), x.ctypes.data, rotations.ctypes.data, kind_stride, stride, places, caches
         ):
             raise MemoryError
 

@@ -9,7 +9,6 @@ import logging
 from typing import Final
 
 import numpy as np
-import torch
 
 from ttchat_tui.engine.cpu.checkpoints.ggml_types import GGML_TYPES
 from ttchat_tui.engine.cpu.native.library import Library
@@ -56,5 +55,5 @@ def _error(linear: NativeLinear, weight: np.ndarray, generator: np.random.Genera
     for rows in _ROWS:
         x = generator.standard_normal((rows, _INPUTS)).astype(np.float32)
         exact = x.astype(np.float64) @ weight.astype(np.float64).T
-        errors.append(float(np.abs(linear(torch.from_numpy(x)).numpy() - exact).max() / np.abs(exact).max()))
+        errors.append(float(np.abs(linear(x) - exact).max() / np.abs(exact).max()))
     return max(errors)

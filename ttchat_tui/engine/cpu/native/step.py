@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig
-from ttchat_tui.engine.cpu.forward.feed_forward import Dense
 from ttchat_tui.engine.cpu.forward.kv_cache import KVCache
 from ttchat_tui.engine.cpu.forward.kv_fork import KVFork
 from ttchat_tui.engine.cpu.native.library import Caches, Layer, LayerStack, Library, Matrix, RowPlace
 from ttchat_tui.engine.cpu.native.linear import NativeLinear
 from ttchat_tui.engine.cpu.weights.int4_blocks import GROUP
-from ttchat_tui.engine.cpu.weights.linear import Linear
-from ttchat_tui.engine.cpu.weights.weights import LayerWeights
+from ttchat_tui.engine.cpu.weights.weights import Dense, LayerWeights
 
-CACHE_TYPE: Final = torch.float16
+NativeLayer: TypeAlias = LayerWeights[NDArray[np.float32], NativeLinear]
+
+CACHE_TYPE: Final = np.float16
 """Type of keys and values."""
 _LANES: Final = 16
 _MAX_HEAD: Final = 256
@@ -34,19 +35,20 @@ def fits_step(config: ModelConfig) -> bool:
     """Whether the kernel supports a model of this shape."""
     width, routing = config.heads * config.head_size, config.routing
     expert_ffn = 0 if routing is None else routing.ffn_size
+    qkv = width + 2 * config.kv_heads * config.head_size
     return (
-        all(size % GROUP == 0 for size in (config.hidden_size, config.ffn_size, expert_ffn, width))
+        all(size % GROUP == 0 for size in (config.hidden_size, config.ffn_size, expert_ffn, width, qkv))
         and config.head_size % _LANES == 0
         and config.head_size <= _MAX_HEAD
     )
 
 
 class NativeStep:
-    """Runs the layers of one model. All its matrices are `NativeLinear`."""
+    """Runs the layers of one model."""
 
-    def __init__(self, library: Library, config: ModelConfig, layers: Sequence[LayerWeights]) -> None:
+    def __init__(self, library: Library, config: ModelConfig, layers: Sequence[NativeLayer]) -> None:
         self._library = library
-        self._kept = layers  # Keeps the tensors that the structures point to.
+        self._kept = layers  # Keeps the arrays that the structures point to.
         self._config = config
         self._layers = (Layer * len(layers))(*(_layer(layer) for layer in layers))
         routing = config.routing
@@ -69,12 +71,12 @@ class NativeStep:
             layer=self._layers,
         )
 
-    def run(self, x: torch.Tensor, rotations: torch.Tensor, kv: KVCache | KVFork) -> None:
+    def run(self, x: NDArray[np.float32], rotations: NDArray[np.complex64], kv: KVCache | KVFork) -> None:
         """Run the next rows of `kv`, for which there must be room; the caller advances it.
 
         Args:
-            x: float32 [rows, hidden], changed in place.
-            rotations: complex64 [kinds, rows, head_size / 2], or [kinds, 1, head_size / 2] for rows at one position.
+            x: [rows, hidden], changed in place.
+            rotations: [kinds, rows, head_size / 2], or [kinds, 1, head_size / 2] for rows at one position.
         """
         rows = len(x)
         if isinstance(kv, KVFork):
@@ -82,8 +84,8 @@ class NativeStep:
             (scale,) = self._config.query_scales(kv.next_positions(rows)).ravel().tolist()
             places = [(kv.position, prompt.length, slot, scale) for slot in range(rows)]
             caches = Caches(
-                shared=_pointers(prompt.tensors),
-                own=_pointers(kv.tensors),
+                shared=_pointers(prompt.addresses),
+                own=_pointers(kv.addresses),
                 shared_capacity=prompt.capacity,
                 own_capacity=kv.capacity,
                 own_slots=kv.rows,
@@ -92,40 +94,29 @@ class NativeStep:
             positions = kv.next_positions(rows)
             scales = self._config.query_scales(positions).ravel().tolist()
             places = [(position, _ALL, 0, scale) for position, scale in zip(positions, scales, strict=True)]
-            caches = Caches(shared=_pointers(kv.tensors), own=None, shared_capacity=kv.capacity)
+            caches = Caches(shared=_pointers(kv.addresses), own=None, shared_capacity=kv.capacity)
         self._library.run_layers(self._stack, x, rotations, (RowPlace * rows)(*places), caches)
 
 
-def native_step_of(
-    library: Library | None, config: ModelConfig, layers: Sequence[LayerWeights]
-) -> NativeStep | None:
-    """None if the kernel does not support the model's shape or the format of a matrix."""
-    if library is None or not fits_step(config):
-        return None
-    if not all(isinstance(linear, NativeLinear) for layer in layers for linear in layer.linears):
-        return None
-    return NativeStep(library, config, layers)
+def _pointers(addresses: Sequence[int]) -> Any:
+    return (ctypes.c_void_p * len(addresses))(*addresses)
 
 
-def _pointers(tensors: Sequence[torch.Tensor]) -> Any:
-    return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
-
-
-def _layer(layer: LayerWeights) -> Layer:
+def _layer(layer: NativeLayer) -> Layer:
     ffn = layer.ffn
     dense = ffn if isinstance(ffn, Dense) else None
     experts = [] if isinstance(ffn, Dense) else ffn.experts
-    matrices = [_matrix(linear) for expert in experts for linear in (expert.gate_up, expert.down)]
+    matrices = [linear.matrix for expert in experts for linear in (expert.gate_up, expert.down)]
     return Layer(
         attn_norm=_pointer(layer.attn_norm),
         ffn_norm=_pointer(layer.ffn_norm),
         attn_post_norm=_pointer(layer.attn_post_norm),
         ffn_post_norm=_pointer(layer.ffn_post_norm),
         qk_norm=_pointer(layer.qk_norm),
-        qkv=_matrix(layer.qkv),
-        o=_matrix(layer.o),
-        gate_up=_matrix(dense.gate_up) if dense else Matrix(),
-        down=_matrix(dense.down) if dense else Matrix(),
+        qkv=layer.qkv.matrix,
+        o=layer.o.matrix,
+        gate_up=dense.gate_up.matrix if dense else Matrix(),
+        down=dense.down.matrix if dense else Matrix(),
         router=None if isinstance(ffn, Dense) else _pointer(ffn.router),
         experts=(Matrix * len(matrices))(*matrices),
         window=layer.window,
@@ -133,10 +124,5 @@ def _layer(layer: LayerWeights) -> Layer:
     )
 
 
-def _matrix(linear: Linear) -> Matrix:
-    assert isinstance(linear, NativeLinear)
-    return linear.matrix
-
-
-def _pointer(tensor: torch.Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()
+def _pointer(array: NDArray[np.float32] | None) -> int | None:
+    return None if array is None else array.ctypes.data

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import platform
 from collections.abc import Callable
-from typing import Final, Literal, TypeAlias
+from typing import Final, TypeAlias
 
 import torch
 
@@ -18,8 +18,7 @@ from ttchat_tui.engine.cpu.weights.int4_blocks import CENTRE, GROUP, Int4Blocks
 from ttchat_tui.engine.cpu.weights.int4_linear import Int4Linear
 from ttchat_tui.engine.cpu.weights.int8_head import Int8Scan
 from ttchat_tui.engine.cpu.weights.linear import BF16Linear, F16Linear, Int8Linear, Linear
-
-Kernel: TypeAlias = Literal["f16", "bf16", "int8", "int4", "int8_head"]
+from ttchat_tui.engine.cpu.weights.precision import Kernel
 
 _OUT, _IN = 112, 64
 """The outputs are not a multiple of a kernel's block of 64; the inputs are more than one group."""

@@ -11,11 +11,12 @@ import msgspec
 from ttchat_tui.domain.model_spec import PrefillCopy
 from ttchat_tui.engine.base import OutOfMemory
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig
-from ttchat_tui.engine.cpu.weights.kernels import Kernel
-from ttchat_tui.engine.cpu.weights.precision import WeightFormat, WeightPlan
+from ttchat_tui.engine.cpu.weights.precision import Kernel, WeightFormat, WeightPlan
 
 _RUNTIME: Final = 300 * 2**20
 """Bytes for torch itself, the vocabulary and working space."""
+_NATIVE_RUNTIME: Final = 150 * 2**20
+"""The same without torch."""
 _FIRST_POSITIONS: Final = 2048
 """Positions of the first KV cache."""
 _CGROUP: Final = Path("/sys/fs/cgroup")
@@ -29,22 +30,23 @@ _WEIGHT_BYTES: Final[dict[WeightFormat, float]] = {
 
 
 def needed_bytes(config: ModelConfig, plan: WeightPlan) -> int:
-    """Estimated peak of a load: weights, one float32 layer, expert or table under conversion, the first KV cache."""
+    """Estimated peak of a load: weights, what is under conversion, and the first KV cache."""
     table = config.vocab_size * config.hidden_size
-    tables = table if config.is_head_tied else 2 * table
-    layers = config.parameters() - tables
+    layers = config.parameters() - (table if config.is_head_tied else 2 * table)
+    positions = config.layers * 2 * config.kv_heads * config.head_size * _FIRST_POSITIONS
+    if plan.is_native:
+        # The embedding stays in the file, and weights are packed from there.
+        head = table * max(1.0625, _WEIGHT_BYTES[plan.format])
+        return int(head + layers * _WEIGHT_BYTES[plan.format] + 2 * positions + _NATIVE_RUNTIME)
     looked_up = table * (4 if plan.format == "fp32" else 2)
     # A tied head is a second table: the embedding is for lookup, the head is packed for its product.
-    head_bytes = 1 if plan.has_int8_head else 4 if plan.format == "fp32" else 2
-    if plan.is_native:
-        head_bytes = max(1.0, _WEIGHT_BYTES[plan.format])
-    head = table * head_bytes
+    head = table * (1 if plan.has_int8_head else 4 if plan.format == "fp32" else 2)
     if plan.has_int8_head and not config.is_head_tied:
         head += 2 * table  # Its rows, for rescoring.
     weights = looked_up + head + layers * _WEIGHT_BYTES[plan.format] + 2 * layers * plan.prefill_copy
-    cache = config.layers * 2 * config.kv_heads * config.head_size * _FIRST_POSITIONS * 4
+    # One layer, expert or table is float32 while it is converted.
     at_once = 2 * layers // config.layers // (1 if config.routing is None else config.routing.experts)
-    return int(weights + max(at_once, table) * 4 + cache + _RUNTIME)
+    return int(weights + max(at_once, table) * 4 + 4 * positions + _RUNTIME)
 
 
 def with_prefill_copy(
@@ -56,9 +58,9 @@ def with_prefill_copy(
 ) -> WeightPlan:
     """The plan, with a bfloat16 copy of the layers for prompts if that helps and the setting allows it.
 
-    The compiled kernel needs no copy. `auto` makes one if half of the available memory stays free; not if that is unknown.
+    `auto` makes one if half of the available memory stays free; not if that is unknown.
     """
-    if plan.is_native or setting == "off" or plan.format not in ("int4", "int8") or "bf16" not in kernels:
+    if setting == "off" or plan.format not in ("int4", "int8") or "bf16" not in kernels:
         return plan
     copied = msgspec.structs.replace(plan, prefill_copy=True)
     if setting == "auto" and (available is None or needed_bytes(config, copied) > available // 2):

@@ -11,8 +11,9 @@ import msgspec
 from ttchat_tui.domain.model_spec import Precision
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.native.library import MAX_ROWS
-from ttchat_tui.engine.cpu.weights.kernels import Kernel
 
+Kernel: TypeAlias = Literal["f16", "bf16", "int8", "int4", "int8_head"]
+"""torch's kernels for less than float32."""
 WeightFormat: TypeAlias = Literal["fp32", "f16", "bf16", "int8", "int4"]
 
 _NAMES: Final[dict[str, str]] = {"f16": "float16", "bf16": "bfloat16", "int8": "8-bit", "int4": "4-bit"}
@@ -63,21 +64,29 @@ class WeightPlan(msgspec.Struct, frozen=True, kw_only=True):
         return _FLOAT32_ROWS if self.format in ("fp32", "f16") else 1
 
 
-def plan_weights(
-    requested: Precision, kernels: Collection[Kernel], *, stored_bits: int, has_native: bool = False
-) -> WeightPlan:
-    """Choose the format. `auto` is the fastest one without notable loss: the file's 4 bits, else float16, else float32.
+def native_plan(requested: Precision, stored_bits: int) -> WeightPlan | None:
+    """The plan for the compiled kernel; None if it does not compute at this precision.
+
+    `stored_bits` as `Checkpoint` has them.
+    """
+    if requested == "auto":
+        return WeightPlan(format=_FORMATS[stored_bits], is_native=True)
+    if requested == "int4" or requested == "int8":
+        notes = () if stored_bits == int(requested[3:]) else _LOSSES[requested]
+        return WeightPlan(format=requested, is_native=True, rounded=requested, notes=notes)
+    return None
+
+
+def plan_weights(requested: Precision, kernels: Collection[Kernel], *, stored_bits: int) -> WeightPlan:
+    """The plan for torch. `auto` is the fastest one without notable loss: the file's 4 bits, else float16, else float32.
 
     Args:
         kernels: those that work on this machine.
         stored_bits: `Checkpoint.stored_bits`.
-        has_native: the compiled kernel works on this machine and supports the shape of the model.
     Raises:
         ModelLoadError: the requested precision has no working kernel.
     """
     rest: Literal["f16", "fp32"] = "f16" if "f16" in kernels else "fp32"
-    if has_native and requested in ("auto", "int4", "int8"):
-        return _native(requested, rest, stored_bits)
     if requested == "auto":
         return _automatic(rest, kernels, is_4_bit=stored_bits == 4)
     if requested != "fp32" and requested not in kernels:
@@ -90,16 +99,6 @@ def plan_weights(
     return WeightPlan(
         format=requested, rest=rest, requantize=requested == "int4", has_int8_head=has_int8_head, notes=notes
     )
-
-
-def _native(
-    requested: Literal["auto", "int4", "int8"], rest: Literal["f16", "fp32"], stored_bits: int
-) -> WeightPlan:
-    """The plan for the compiled kernel."""
-    if requested == "auto":
-        return WeightPlan(format=_FORMATS[stored_bits], rest=rest, is_native=True)
-    notes = () if stored_bits == int(requested[3:]) else _LOSSES[requested]
-    return WeightPlan(format=requested, rest=rest, is_native=True, rounded=requested, notes=notes)
 
 
 def _automatic(rest: Literal["f16", "fp32"], kernels: Collection[Kernel], *, is_4_bit: bool) -> WeightPlan:

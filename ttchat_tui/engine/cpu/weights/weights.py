@@ -13,38 +13,72 @@ import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import msgspec
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import Checkpoint, ModelConfig, Routing
-from ttchat_tui.engine.cpu.forward.feed_forward import Dense, Experts
 from ttchat_tui.engine.cpu.forward.rope import pair_rows
-from ttchat_tui.engine.cpu.native.library import Library
-from ttchat_tui.engine.cpu.tensors import tensor_of
-from ttchat_tui.engine.cpu.weights.linear import Linear, fits_f16
-from ttchat_tui.engine.cpu.weights.matrices import MatrixBuilder, MatrixPart
-from ttchat_tui.engine.cpu.weights.precision import WeightPlan
+
+Array = TypeVar("Array")
+Matrix = TypeVar("Matrix")
+Array_co = TypeVar("Array_co", covariant=True)
+Matrix_co = TypeVar("Matrix_co", covariant=True)
 
 
-class LayerWeights(msgspec.Struct, frozen=True, kw_only=True):
+class MatrixPart(msgspec.Struct, frozen=True):
+    """One weight in a fused matrix."""
+
+    name: str
+    """Canonical name of the weight."""
+    bias: str = ""
+    """Canonical name of its bias, if it has one."""
+    reorder: Callable[[NDArray[Any]], NDArray[Any]] | None = None
+    """Permutes the rows; None keeps their order."""
+    factor: float = 1.0
+
+    def placed(self, weight: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The weight or its bias, in order and multiplied."""
+        ordered = self.reorder(weight) if self.reorder else weight
+        return ordered * np.float32(self.factor) if self.factor != 1.0 else ordered
+
+
+class Dense(msgspec.Struct, Generic[Matrix], frozen=True, kw_only=True):
+    """A feed-forward network: down(activation(gate) * up) (Shazeer 2020, arXiv:2002.05202)."""
+
+    gate_up: Matrix
+    """hidden → 2 * ffn_size, gate first."""
+    down: Matrix
+    activation: Literal["silu", "gelu"]
+
+
+class Experts(msgspec.Struct, Generic[Array, Matrix], frozen=True, kw_only=True):
+    """A mixture of experts (Jiang et al. 2024, arXiv:2401.04088): a softmax over the router's outputs weighs the greatest."""
+
+    router: Array
+    """float32 [experts, hidden]. Not rounded: a small error may choose another expert."""
+    experts: list[Dense[Matrix]]
+    routing: Routing
+
+
+class LayerWeights(msgspec.Struct, Generic[Array, Matrix], frozen=True, kw_only=True):
     """Norms have float32 weights [hidden]; None: the family has no such norm."""
 
-    attn_norm: torch.Tensor | None
+    attn_norm: Array | None
     """Before attention. Not folded into qkv, because 4-bit blocks could not hold it."""
-    attn_post_norm: torch.Tensor | None
+    attn_post_norm: Array | None
     """Of what attention adds to the hidden state."""
-    ffn_norm: torch.Tensor | None
+    ffn_norm: Array | None
     """Before the feed-forward layer."""
-    ffn_post_norm: torch.Tensor | None
+    ffn_post_norm: Array | None
     """Of what the feed-forward layer adds."""
-    qkv: Linear
+    qkv: Matrix
     """hidden → (heads + 2 * kv_heads) * head_size."""
-    o: Linear
-    ffn: Dense | Experts
-    qk_norm: torch.Tensor | None
+    o: Matrix
+    ffn: Dense[Matrix] | Experts[Array, Matrix]
+    qk_norm: Array | None
     """[heads + kv_heads, head_size]: weight of the norm of q and k (Qwen3), attention scale included."""
     window: int
     """Sliding window in positions; 0 is none."""
@@ -52,7 +86,7 @@ class LayerWeights(msgspec.Struct, frozen=True, kw_only=True):
     """Index in `ModelConfig.rope_kinds`."""
 
     @property
-    def linears(self) -> Iterator[Linear]:
+    def matrices(self) -> Iterator[Matrix]:
         yield self.qkv
         yield self.o
         for dense in [self.ffn] if isinstance(self.ffn, Dense) else self.ffn.experts:
@@ -60,62 +94,44 @@ class LayerWeights(msgspec.Struct, frozen=True, kw_only=True):
             yield dense.down
 
 
-class Weights(msgspec.Struct, frozen=True):
-    embed: torch.Tensor
-    """[vocab, hidden], float32 or float16."""
-    layers: list[LayerWeights]
-    head: Linear
-    """hidden → vocab, the final norm folded in."""
+class Builder(Protocol[Array_co, Matrix_co]):
+    """Puts the weights of a checkpoint into the form that one of the forwards computes with. Thread-safe."""
+
+    def matrix(self, *parts: MatrixPart, is_gate_up: bool = False) -> Matrix_co:
+        """The rows of `parts`, concatenated. `is_gate_up`: they are gate and up.
+
+        Raises:
+            ModelLoadError: a weight is missing or cannot be read.
+        """
+        ...
+
+    def vector(self, values: NDArray[np.float32]) -> Array_co: ...
 
 
-def convert_weights(
-    checkpoint: Checkpoint,
-    plan: WeightPlan,
-    report: Callable[[int, int], None],
-    library: Library | None = None,
-) -> Weights:
-    """Read and convert all weights. `report(done, total)` is called after each layer, on the caller's thread, and may raise.
+def convert_layers(
+    checkpoint: Checkpoint, build: Builder[Array, Matrix], report: Callable[[int, int], None], workers: int
+) -> list[LayerWeights[Array, Matrix]]:
+    """Read and convert the layers. `report(done, total)` is called after each, on the caller's thread, and may raise.
 
-    Layers are converted in parallel, one thread each, because packing is serial code that releases the GIL.
+    `workers` convert layers at the same time: torch's packing is serial code that releases the GIL.
 
     Raises:
         ModelLoadError: a weight is missing or cannot be read.
     """
     config = checkpoint.config
-    report(0, config.layers)
-    # Before the layers: the float32 embedding is the memory peak of a small model.
-    build = MatrixBuilder(checkpoint, plan, library)
-    embed, head = _convert_ends(checkpoint, plan, build)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # Applies to the pool's threads too.
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="convert")
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="convert")
     try:
         layers = [pool.submit(_convert_layer, checkpoint, index, build) for index in range(config.layers)]
         for done, _ in enumerate(as_completed(layers), start=1):
             report(done, config.layers)
-        return Weights(embed, [layer.result() for layer in layers], head)
+        return [layer.result() for layer in layers]
     finally:
         pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)
 
 
-def _convert_ends(
-    checkpoint: Checkpoint, plan: WeightPlan, build: MatrixBuilder
-) -> tuple[torch.Tensor, Linear]:
-    """Convert the embedding and the head."""
-    embed = _table(checkpoint.tensor("embed"), plan)
-    if checkpoint.config.is_head_tied:
-        return embed, build.head("embed", embed)
-    return embed, build.head("head", _table(checkpoint.tensor("head"), plan))
-
-
-def _table(rows: NDArray[np.float32], plan: WeightPlan) -> torch.Tensor:
-    """A lookup table of rows."""
-    weight = tensor_of(rows)
-    return weight.half() if plan.format != "fp32" and fits_f16(weight) else weight
-
-
-def _convert_layer(checkpoint: Checkpoint, index: int, build: MatrixBuilder) -> LayerWeights:
+def _convert_layer(
+    checkpoint: Checkpoint, index: int, build: Builder[Array, Matrix]
+) -> LayerWeights[Array, Matrix]:
     config = checkpoint.config
 
     def has(part: str) -> bool:
@@ -129,19 +145,19 @@ def _convert_layer(checkpoint: Checkpoint, index: int, build: MatrixBuilder) -> 
         reorder = partial(pair_rows, heads=heads, rotary_size=config.rotary_size) if heads else None
         return MatrixPart(name, bias if has(f"{part}_bias") else "", reorder, factor)
 
-    def norm(part: str, is_there: bool) -> torch.Tensor | None:
-        return tensor_of(get(part)) if is_there else None
+    def norm(part: str, is_there: bool) -> Array | None:
+        return build.vector(get(part)) if is_there else None
 
-    def dense(prefix: str) -> Dense:
+    def dense(prefix: str) -> Dense[Matrix]:
         return Dense(
             gate_up=build.matrix(matrix_part(f"{prefix}gate"), matrix_part(f"{prefix}up"), is_gate_up=True),
             down=build.matrix(matrix_part(f"{prefix}down")),
             activation=traits.activation,
         )
 
-    def experts(routing: Routing) -> Experts:
+    def experts(routing: Routing) -> Experts[Array, Matrix]:
         each = [dense(f"experts.{number}.") for number in range(routing.experts)]
-        return Experts(router=tensor_of(get("router")), experts=each, routing=routing)
+        return Experts(router=build.vector(get("router")), experts=each, routing=routing)
 
     traits = config.traits
     norms, has_qk_norm = traits.norms, traits.qk_norm != "none" or has("q_norm")
@@ -158,15 +174,19 @@ def _convert_layer(checkpoint: Checkpoint, index: int, build: MatrixBuilder) -> 
         ),
         o=build.matrix(matrix_part("o")),
         ffn=experts(config.routing) if config.routing is not None and has("router") else dense(""),
-        qk_norm=_qk_norm(config, get("q_norm") * np.float32(scale), get("k_norm")) if has_qk_norm else None,
+        qk_norm=build.vector(_qk_norm(config, get("q_norm") * np.float32(scale), get("k_norm")))
+        if has_qk_norm
+        else None,
         window=config.window_of(index),
         rope=config.rope_kinds.index(config.rope_of(index)),
     )
 
 
-def _qk_norm(config: ModelConfig, q_norm: NDArray[np.float32], k_norm: NDArray[np.float32]) -> torch.Tensor:
+def _qk_norm(
+    config: ModelConfig, q_norm: NDArray[np.float32], k_norm: NDArray[np.float32]
+) -> NDArray[np.float32]:
     rows: list[NDArray[np.float32]] = []
     for weight, heads in ((q_norm, config.heads), (k_norm, config.kv_heads)):
         of_heads = weight if config.traits.qk_norm == "whole" else np.tile(weight, heads)
         rows.append(pair_rows(of_heads, heads, config.rotary_size).reshape(heads, config.head_size))
-    return tensor_of(np.concatenate(rows))
+    return np.concatenate(rows)

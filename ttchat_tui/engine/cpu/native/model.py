@@ -1,0 +1,49 @@
+"""The forward pass of `forward/model.py` by the compiled kernel, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig
+from ttchat_tui.engine.cpu.forward.kv_cache import KVCache
+from ttchat_tui.engine.cpu.forward.kv_fork import KVFork
+from ttchat_tui.engine.cpu.forward.rope import RopeTable
+from ttchat_tui.engine.cpu.native.library import Library
+from ttchat_tui.engine.cpu.native.step import CACHE_TYPE, NativeStep
+from ttchat_tui.engine.cpu.native.weights import NativeWeights
+
+
+class NativeModel:
+    """A `Model`. A row gives the same bits alone and among others."""
+
+    rounds_activations = False
+
+    def __init__(
+        self, config: ModelConfig, weights: NativeWeights, rope: RopeTable, library: Library
+    ) -> None:
+        self.config = config
+        self._weights = weights
+        self._rope = rope
+        self._library = library
+        self._step = NativeStep(library, config, weights.layers)
+
+    def new_cache(self) -> KVCache:
+        return KVCache(self.config.layers, self.config.kv_heads, self.config.head_size, CACHE_TYPE)
+
+    def forward(self, ids: Sequence[int], kv: KVCache | KVFork) -> NDArray[np.float32]:
+        rows = len(ids)
+        kv.reserve(rows)
+        x = self._weights.embed.rows(ids)
+        x *= np.float32(self.config.embedding_scale)
+        self._step.run(x, self._rope.rotations(kv.next_positions(rows), is_long=kv.is_long), kv)
+        kv.advance(rows)
+        return x
+
+    def logits(self, hidden: NDArray[np.float32]) -> NDArray[np.float32]:
+        normed = self._library.final_norm(hidden, self._weights.norm, self.config.norm_eps)
+        logits = self._library.multiply(self._weights.head.matrix, normed)[:, : self.config.vocab_size]
+        cap = np.float32(self.config.logit_cap)
+        return np.tanh(logits / cap) * cap if cap else logits

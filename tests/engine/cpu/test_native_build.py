@@ -93,7 +93,17 @@ def test_the_reason_for_a_missing_kernel_is_reported(tmp_path: Path, monkeypatch
     assert not list((tmp_path / "kernels").iterdir())
     monkeypatch.setattr(build.platform, "machine", lambda: "riscv64")
     with pytest.raises(build.Unavailable, match="riscv64"):
-        build.load(tmp_path, os.environ)
+        build.load(tmp_path, os.environ, is_asked_for=True)
+
+
+def test_a_processor_on_which_it_was_not_measured_has_it_by_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build.platform, "machine", lambda: "aarch64")
+    with pytest.raises(build.Unavailable, match="aarch64"):
+        build.load(tmp_path, {"PATH": str(tmp_path)})
+    with pytest.raises(build.Unavailable, match="no C compiler"):
+        build.load(tmp_path, {"PATH": str(tmp_path)}, is_asked_for=True)
 
 
 def test_a_compiler_that_does_not_end_is_ended_with_all_that_it_started(

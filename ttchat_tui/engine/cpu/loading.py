@@ -298,7 +298,9 @@ def _compiled_kernel(spec: ModelSpec, report: ProgressReporter, notes: list[str]
         report(LoadProgress(phase="compile", detail="decode kernel"))
 
     try:
-        compiled = library.load(Path(spec.kernel_dir), os.environ, compiling, notes.append)
+        compiled = library.load(
+            Path(spec.kernel_dir), os.environ, compiling, notes.append, is_asked_for=options.kernel == "on"
+        )
     except build.Unavailable as reason:
         _log.info("no compiled decode kernel: %s", reason)
         return None

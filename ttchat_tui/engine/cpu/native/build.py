@@ -36,6 +36,8 @@ _FLAGS: Final = (
 )  # fmt: skip
 MACHINES: Final = ("x86_64", "amd64")
 """Names in `platform.machine` of the processors that lanes.h supports."""
+UNMEASURED: Final = ("aarch64", "arm64")
+"""Those that lanes_neon.h supports: tested in emulation, so only by `kernel = "on"`."""
 _COMPILERS: Final = ("cc", "gcc", "clang")
 _TIMEOUT_S: Final = 120.0
 _SCRATCH: Final = "compiling-"
@@ -72,6 +74,8 @@ def load(
     processor: str = "native",
     compiling: Callable[[], None] = lambda: None,
     refused: Callable[[str], None] = lambda reason: None,
+    *,
+    is_asked_for: bool = False,
 ) -> ctypes.CDLL:
     """Load the library from `folder`; compile it first, in a few seconds, if it is missing or was changed.
 
@@ -81,10 +85,11 @@ def load(
         processor: the value of `-march`; `native` is this machine.
         compiling: called before compiling.
         refused: called with a sentence if `folder` is not used.
+        is_asked_for: also on processors on which it was not measured.
     Raises:
         Unavailable: there is no compiler, the processor is not x86-64, or compiling fails.
     """
-    if platform.machine().lower() not in MACHINES:
+    if platform.machine().lower() not in (*MACHINES, *(UNMEASURED if is_asked_for else ())):
         raise Unavailable(f"it needs x86-64, and this machine is {platform.machine()}")
     command = compiler(environ)
     if command is None:

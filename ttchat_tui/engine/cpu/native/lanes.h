@@ -1,16 +1,23 @@
-/* Sixteen lanes of int32 or float: one AVX-512 register, or two AVX2 registers. A lane is a row of a weight matrix or a
- * dimension of a head, and gives the same result on both instruction sets. */
+/* Sixteen lanes of int32 or float: one AVX-512 register, two AVX2 registers, or four NEON registers. A lane is a row of a weight
+ * matrix or a dimension of a head, and gives the same product on all instruction sets. */
 #ifndef LANES_H
 #define LANES_H
 
-#include <immintrin.h>
 #include <stdint.h>
 
 #define LANES 16
 #define INLINE static inline __attribute__((always_inline))
 
+#ifdef __ARM_FEATURE_DOTPROD
+#include "lanes_neon.h"
+#elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+
+#include <immintrin.h>
+
 INLINE float float_of_half(uint16_t bits) { return _cvtsh_ss(bits); }
 INLINE uint16_t half_of_float(float value) { return _cvtss_sh(value, _MM_FROUND_TO_NEAREST_INT); }
+INLINE void prefetch(const void *at) { _mm_prefetch((const char *)at, _MM_HINT_T0); }
+INLINE void relax(void) { _mm_pause(); }
 
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VNNI__)
 
@@ -67,7 +74,7 @@ INLINE I16 i_times_256(I16 x) { return _mm512_slli_epi32(x, 8); }
 INLINE I16 i_dot(I16 sum, I16 w, int32_t x) { return _mm512_dpbusd_epi32(sum, w, _mm512_set1_epi32(x)); }
 INLINE I16 i_dot_any(I16 sum, I16 w, int32_t x) { return i_dot(sum, w, x); }
 
-#elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+#else
 
 typedef struct { __m256i a, b; } I16;
 typedef struct { __m256 a, b; } F16;
@@ -157,8 +164,9 @@ INLINE I16 i_dot_any(I16 sum, I16 w, int32_t x) {
     return BOTH_I(dot8_any(sum.a, w.a, broadcast), dot8_any(sum.b, w.b, broadcast));
 }
 
+#endif
 #else
-#error "needs AVX-512 with VNNI, or AVX2 with FMA and F16C"
+#error "needs AVX2 with FMA and F16C, or NEON with dot products"
 #endif
 
 #endif

@@ -246,13 +246,15 @@ def load(
     environ: Mapping[str, str],
     compiling: Callable[[], None],
     refused: Callable[[str], None],
+    *,
+    is_asked_for: bool = False,
 ) -> Library:
     """Load the library from `folder`, as `build.load` does.
 
     Raises:
         Unavailable: there is no compiled kernel on this machine.
     """
-    compiled = build.load(folder, environ, compiling=compiling, refused=refused)
+    compiled = build.load(folder, environ, compiling=compiling, refused=refused, is_asked_for=is_asked_for)
     try:
         return Library(compiled)
     except AttributeError as error:

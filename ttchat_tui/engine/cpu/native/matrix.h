@@ -60,7 +60,7 @@ static void quantize(const float *x, Group *groups, int size) {
 /* With several rows, a tile takes so long that the processor stops prefetching on its own. */
 INLINE void read_ahead(const uint8_t *at, const int rows) {
     if (rows > 2)
-        _mm_prefetch((const char *)at, _MM_HINT_T0);
+        prefetch(at);
 }
 
 INLINE int32_t four(const int8_t *bytes) {

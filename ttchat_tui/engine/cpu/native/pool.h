@@ -10,7 +10,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdint.h>
-#include <immintrin.h>
+#include "lanes.h"
 
 #define MOST_THREADS 64
 
@@ -46,7 +46,7 @@ static int run_piece(void) {
 /* Serial work between two phases takes microseconds: spin that long, then yield the core. */
 static void back_off(int *rounds) {
     if (++*rounds < 4096)
-        _mm_pause();
+        relax();
     else
         sched_yield();
 }

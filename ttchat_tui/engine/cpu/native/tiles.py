@@ -23,7 +23,8 @@ WIDTH: Final = 32
 """Outputs of a tile."""
 GROUP: Final = 32
 """Inputs of a tile."""
-_NUMBERS: Final = {kind.name: number for number, kind in GGML_TYPES.items()}
+TYPE_NUMBERS: Final = {kind.name: number for number, kind in GGML_TYPES.items()}
+"""GGML's numbers by name."""
 _Rounding: TypeAlias = Literal["int4", "int8", "fp32"] | None
 _ROUNDED: Final[dict[_Rounding, int]] = {"int4": 0, "int8": 1, "fp32": 10, None: 11}
 """`Format` of tiles.h; the last one is FORMATS."""
@@ -111,7 +112,7 @@ def rounded_to_q8_0(weight: NDArray[np.float32]) -> NDArray[np.uint8]:
     return np.concatenate((scale.view(np.uint8), codes.view(np.uint8)), axis=1).reshape(-1)
 
 
-_PACKABLE: Final = frozenset(_NUMBERS) - {
+_PACKABLE: Final = frozenset(TYPE_NUMBERS) - {
     "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ1_S", "IQ1_M", "TQ1_0", "TQ2_0",
 }  # fmt: skip
 
@@ -134,7 +135,7 @@ def recipe_of(
             Part(
                 data=part.data.ctypes.data,
                 order=None if part.order is None else part.order.ctypes.data,
-                type=_NUMBERS[part.kind],
+                type=TYPE_NUMBERS[part.kind],
                 rows=part.shape[0],
                 factor=part.factor,
             )

@@ -23,6 +23,7 @@ from benchmarks.cpu_engine.decode_rows import against_transformers, decode, firs
 from benchmarks.cpu_engine.format_rows import formats
 from benchmarks.cpu_engine.lookup_row import lookup
 from benchmarks.cpu_engine.machine_rows import bandwidth, memory, start
+from benchmarks.cpu_engine.random_model import MIXES
 from benchmarks.cpu_engine.result import Line, Result, table
 from benchmarks.cpu_engine.setup import Setup
 from benchmarks.default_model import PATHS, default_model
@@ -52,6 +53,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", choices=ROWS, action="append", help="measure this row; may be given again")
+    parser.add_argument(
+        "--mix", choices=MIXES, action="append", help="of the row `formats`; may be given again"
+    )
     parser.add_argument("--precision", default="auto", help="of this project's engine")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument(
@@ -72,7 +76,7 @@ def main() -> None:
             with Setup(
                 model, options.precision, options.threads, kernels, options.llama_python, options.budget
             ) as setup:
-                result = ROWS[name](setup)
+                result = formats(setup, options.mix or MIXES) if name == "formats" else ROWS[name](setup)
             rows[name] = {**result.record(), "machine": machine(), "at": time.strftime("%Y-%m-%d %H:%M %Z")}
             write_result(NAME, {"rows": rows})
             print(f"{name}: {result.counted}\n{table(result.lines)}\n", flush=True)

@@ -4,6 +4,7 @@ comparable on a busy machine too."""
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.cpu_engine.contender import Contender
@@ -19,12 +20,11 @@ _TICKS_S = 1 / os.sysconf("SC_CLK_TCK")
 _ROUNDS = 5
 
 
-def formats(setup: Setup) -> Result:
+def formats(setup: Setup, mixes: Sequence[str] = MIXES) -> Result:
     """Random weights in the shape of Qwen2.5-0.5B, one file after the other."""
     lines: list[Line] = []
     details: dict[str, object] = {}
-    wanted = os.environ.get("FORMATS", "").split() or MIXES
-    for mix in wanted:
+    for mix in mixes:
         setup.model = setup.folder / f"{mix}.gguf"
         write_random_model(setup.model, mix)
         contenders = [setup.own()]

@@ -48,20 +48,20 @@ def go_on(_done: int, _total: int) -> bool:
     return True
 
 
+def loaded_auto(folder: Path) -> AutoModel:
+    from ttchat_tui.engine.cpu.auto_model import load_auto_model  # with transformers
+
+    return load_auto_model(folder)
+
+
 def stepper(folder: Path) -> AutoStepper:
-    return load_auto_model(folder)[0]
-
-
-def load_auto_model(folder: Path) -> AutoModel:
-    from ttchat_tui.engine.cpu import auto_model  # with transformers
-
-    return auto_model.load_auto_model(folder)
+    return loaded_auto(folder).stepper
 
 
 def stepper_over(model: Any) -> AutoStepper:
-    from ttchat_tui.engine.cpu import auto_model  # with transformers
+    from ttchat_tui.engine.cpu.auto_model import AutoStepper  # with transformers
 
-    return auto_model.AutoStepper(model)
+    return AutoStepper(model)
 
 
 def test_logits_are_those_of_one_whole_forward(folder: Path, oracle: Any) -> None:
@@ -258,7 +258,7 @@ def test_a_model_with_one_step_left_takes_it_from_the_state() -> None:
 def test_a_model_that_sees_images_answers_to_text(tmp_path: Path) -> None:
     torch.manual_seed(5)
     model = vision_model()
-    loaded = load_auto_model(save(model, tmp_path))
+    loaded = loaded_auto(save(model, tmp_path))
     ids = list(range(1, 40))
     with torch.inference_mode():
         expected = model.eval()(input_ids=torch.tensor([ids])).logits[0, -1].numpy()
@@ -284,7 +284,7 @@ def test_weights_that_are_missing_are_no_random_numbers(folder: Path, tmp_path: 
     del weights[gone]
     save_file({**weights, "extra.weight": torch.ones(2)}, tmp_path / "model.safetensors", {"format": "pt"})
     with pytest.raises(ModelLoadError, match=f"no weights .*{gone.rpartition('.')[0]}"):
-        load_auto_model(tmp_path)
+        loaded_auto(tmp_path)
 
 
 def test_tensors_that_transformers_leaves_out_are_named(folder: Path, tmp_path: Path) -> None:
@@ -292,7 +292,7 @@ def test_tensors_that_transformers_leaves_out_are_named(folder: Path, tmp_path: 
         (tmp_path / file.name).write_bytes(file.read_bytes())
     weights = load_file(tmp_path / "model.safetensors")
     save_file({**weights, "extra.weight": torch.ones(2)}, tmp_path / "model.safetensors", {"format": "pt"})
-    assert any("extra.weight" in note for note in load_auto_model(tmp_path).notes)
+    assert any("extra.weight" in note for note in loaded_auto(tmp_path).notes)
 
 
 @pytest.mark.parametrize("rows", [1, 255, VOCAB - 1])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from tests.engine.cpu.tiny_models import CHATML, build, save
 from ttchat_tui.engine.base import ModelLoadError
@@ -116,7 +116,7 @@ def test_weights_in_several_files_are_found(folder: Path) -> None:
 
 
 def test_a_missing_weight_is_named(folder: Path) -> None:
-    with pytest.raises(ModelLoadError, match=r"layers\.9\.q"):
+    with pytest.raises(ModelLoadError, match=r"model\.layers\.9\.self_attn\.q_proj\.weight"):
         SafetensorsFolder(folder).tensor("layers.9.q")
 
 
@@ -181,3 +181,64 @@ def test_a_folder_without_a_tokenizer_is_refused(folder: Path) -> None:
     (folder / "tokenizer.json").unlink()
     with pytest.raises(ModelLoadError, match=r"no tokenizer\.json"):
         tokenizer_from_folder(folder)
+
+
+def test_an_index_that_is_left_over_beside_a_whole_file_is_not_read(folder: Path) -> None:
+    names = set(SafetensorsFolder(folder).names)
+    index = {"weight_map": {"model.norm.weight": "model-00001-of-00002.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    (folder / "consolidated.safetensors").write_bytes(b"of another kind")
+    assert set(SafetensorsFolder(folder).names) == names
+
+
+@pytest.mark.parametrize("weight_map", ["text", {"a": 1}, ["x"]])
+def test_a_damaged_index_is_refused_by_name(folder: Path, weight_map: Any) -> None:
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    with pytest.raises(ModelLoadError, match=r"model\.safetensors\.index\.json is damaged"):
+        SafetensorsFolder(folder)
+
+
+def test_weights_of_a_model_that_was_saved_without_its_head_have_no_prefix(folder: Path) -> None:
+    whole = SafetensorsFolder(folder)
+    tensors = {
+        key.removeprefix("model."): value for key, value in load_file(folder / "model.safetensors").items()
+    }
+    save_file(tensors, folder / "model.safetensors")
+    bare = SafetensorsFolder(folder)
+    assert (set(bare.names), bare.unread) == (set(whole.names), "")
+    del tensors["lm_head.weight"]
+    save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(ModelLoadError, match=r"no tensor lm_head\.weight"):
+        SafetensorsFolder(folder).tensor("head")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model.layers.0.self_attn.sinks", "model.layers.9.mlp.up_proj.weight", "model.layers.0.post_feedforward_layernorm.weight",
+        "model.layers.0.mlp.gate.weight", "model.layers.0.mlp.up_proj.scales", "lm_head.bias", "model.embed_positions.weight", "extra",
+    ],
+)  # fmt: skip
+def test_a_tensor_that_our_forward_does_not_read_is_named(folder: Path, name: str) -> None:
+    assert SafetensorsFolder(folder).unread == ""
+    tensors = load_file(folder / "model.safetensors")
+    save_file({**tensors, name: torch.ones(2)}, folder / "model.safetensors")
+    assert SafetensorsFolder(folder).unread == name
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("num_attention_heads", 0), ("num_attention_heads", "four"), ("hidden_size", None), ("head_dim", "x"), ("rope_scaling", [1]),
+        ("rope_scaling", {"rope_type": "linear", "factor": "x"}), ("layer_types", 7), ("sliding_window", "wide"), ("rope_theta", "x"),
+        ("rope_scaling", {"rope_type": "llama3"}), ("num_hidden_layers", None), ("model_type", ["llama"]),
+    ],
+)  # fmt: skip
+def test_a_config_with_a_value_of_another_kind_is_refused_in_words(key: str, value: Any) -> None:
+    config = {**BASE, "use_sliding_window": True, "sliding_window": 4, "model_type": "qwen2", key: value}
+    try:
+        assert why_not_own(config), "transformers would say what is wrong"
+    except (AssertionError, ModelLoadError):
+        with pytest.raises(ModelLoadError, match=r"config\.json") as caught:
+            read_config(config)
+        assert caught.value.info.cure

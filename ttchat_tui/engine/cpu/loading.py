@@ -208,7 +208,7 @@ def _load_gguf(path: Path, spec: ModelSpec, report: ProgressReporter) -> _ColdMo
 def _load_folder(path: Path, spec: ModelSpec, report: ProgressReporter) -> _ColdModel:
     folder = SafetensorsFolder(path)
     if folder.unread:
-        return _load_auto(path, spec, f"the tensor {folder.unread[0]}", report)
+        return _load_auto(path, spec, f"the tensor {folder.unread}", report)
     return _load_own(folder, tokenizer_from_folder(path), template_from_folder(path), spec, report)
 
 

@@ -6,8 +6,11 @@ Source: transformers' `models/<model type>/configuration_*.py`, and `modeling_ro
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final, cast
+
+import msgspec
 
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig, RopeScaling, Routing
@@ -23,8 +26,12 @@ _ROPES: Final = ("default", "linear", "llama3", "yarn", "longrope", "su")
 
 def why_not_own(raw: Mapping[str, Any]) -> str:
     """Why `forward/model.py` does not run this config.json, as the object of a sentence; empty if it does."""
-    raw = _of_text(raw)
-    model_type = raw.get("model_type", "")
+    with _sound():
+        return _why_not_own(_of_text(raw))
+
+
+def _why_not_own(raw: Mapping[str, Any]) -> str:
+    model_type = str(raw.get("model_type", ""))
     name = family_of_model_type(model_type)
     if name is None:
         return f"a model of type {model_type!r}"
@@ -53,7 +60,7 @@ def read_config(raw: Mapping[str, Any]) -> ModelConfig:
     Raises:
         ModelLoadError: a field is missing.
     """
-    try:
+    with _sound():
         raw = _of_text(raw)
         name = family_of_model_type(raw["model_type"])
         assert name is not None, "`why_not_own` says so"
@@ -62,7 +69,7 @@ def read_config(raw: Mapping[str, Any]) -> ModelConfig:
         window, sliding = _sliding(raw, family)
         rope = _main_rope(raw)
         share = rope.get("partial_rotary_factor") or raw.get("partial_rotary_factor") or family.rotary_share
-        return ModelConfig(
+        config = ModelConfig(
             family=name,
             hidden_size=hidden,
             ffn_size=raw.get("shared_intermediate_size") or raw["intermediate_size"],
@@ -90,8 +97,38 @@ def read_config(raw: Mapping[str, Any]) -> ModelConfig:
             query_growth=rope.get("llama_4_scaling_beta") or 0.0,
             routing=_routing(raw),
         )  # fmt: skip
+        return _checked(config)
+
+
+def _checked(config: ModelConfig) -> ModelConfig:
+    """Raises ValueError for a value of another type, and for sizes below one."""
+    for field in (
+        "hidden_size",
+        "ffn_size",
+        "layers",
+        "heads",
+        "kv_heads",
+        "head_size",
+        "vocab_size",
+        "context_length",
+    ):
+        size = getattr(config, field)
+        if type(size) is not int or size < 1:
+            raise ValueError(f"{field} = {size!r}")
+    return msgspec.convert(msgspec.structs.asdict(config), ModelConfig)
+
+
+@contextmanager
+def _sound() -> Iterator[None]:
+    """Raises ModelLoadError for a config.json without a field, or with a value that makes no model."""
+    try:
+        yield
     except KeyError as error:
         raise ModelLoadError(f"config.json has no {error}.", "Download the model again.") from error
+    except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
+        raise ModelLoadError(
+            f"config.json has a value that makes no model: {error}.", "Download the model again."
+        ) from error
 
 
 def _of_text(raw: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -11,8 +11,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ttchat_tui.domain.model_files import SINGLE_FILE, is_index_stale
 from ttchat_tui.engine.base import ModelLoadError
-from ttchat_tui.engine.cpu.checkpoints.checkpoint import RawTensor
+from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig, RawTensor
 from ttchat_tui.engine.cpu.checkpoints.hf_config import read_config, why_not_own
 from ttchat_tui.engine.cpu.checkpoints.parts import Part, half_split_rows, parts_by_name
 from ttchat_tui.engine.cpu.checkpoints.safetensors_container import SafetensorsContainer
@@ -57,6 +58,8 @@ _OF_EXPERT: Final = {
     "w1": "gate", "w3": "up", "w2": "down",
 }  # fmt: skip
 """Qwen's names, then Mixtral's."""
+_OF_LAYER: Final = re.compile(r"layers\.(\d+)\.(.+)")
+"""A canonical name."""
 _IGNORED: Final = re.compile(r".*\.rotary_emb\.inv_freq")
 
 
@@ -79,15 +82,12 @@ class SafetensorsFolder:
             _canonical(key, self.config.traits): key for key in self._files if not _IGNORED.fullmatch(key)
         }
         self._parts = parts_by_name(names, self.config)
+        has_more = isinstance(raw.get("text_config"), dict)
+        unread = (key for name, key in names.items() if not _is_read(name, self.config))
+        self.unread = next((key for key in unread if not (has_more and _is_beside_text(key))), "")
+        """A tensor that the forward does not read; empty if it reads all."""
         self.rope_factors: NDArray[np.float32] | None = None
         self.generation_config: Mapping[str, Any] = read_json_if_there(folder / "generation_config.json")
-
-    @property
-    def unread(self) -> list[str]:
-        """Names of tensors of its layers that our own forward does not know: it would compute other numbers."""
-        return [
-            part.tensor for name, part in self._parts.items() if name == part.tensor and "layers." in name
-        ]
 
     @property
     def names(self) -> Collection[str]:
@@ -121,7 +121,9 @@ class SafetensorsFolder:
 
     def _part(self, name: str) -> Part:
         if name not in self._parts:
-            raise ModelLoadError(f"{self._folder} has no tensor {name!r}.", "Download the model again.")
+            raise ModelLoadError(
+                f"{self._folder} has no tensor {_file_name(name)}.", "Download the model again."
+            )
         return self._parts[name]
 
     @property
@@ -134,17 +136,64 @@ class SafetensorsFolder:
 
 def _locate_tensors(folder: Path) -> dict[str, SafetensorsContainer]:
     """Name in a file → the file."""
-    index = folder / "model.safetensors.index.json"
-    if index.exists():
-        weight_map: dict[str, str] = read_json(index).get("weight_map", {})
+    weight_map = _read_index(folder)
+    present = [path.name for path in sorted(folder.glob("*.safetensors"))]
+    if weight_map and not is_index_stale(weight_map.values(), present):
         files = {name: SafetensorsContainer(folder / name) for name in set(weight_map.values())}
         places = {key: files[name] for key, name in weight_map.items()}
     else:
-        containers = [SafetensorsContainer(path) for path in sorted(folder.glob("*.safetensors"))]
+        whole = [SINGLE_FILE] if SINGLE_FILE in present else present
+        containers = [SafetensorsContainer(folder / name) for name in whole]
         places = {key: file for file in containers for key in file.names}
     if not places:
         raise ModelLoadError(f"{folder} contains no safetensors files.", "Download the model again.")
     return places
+
+
+def _read_index(folder: Path) -> dict[str, str]:
+    """Tensor → file; empty without an index.
+
+    Raises:
+        ModelLoadError: it is damaged.
+    """
+    path = folder / "model.safetensors.index.json"
+    found = read_json_if_there(path).get("weight_map", {})
+    try:
+        return msgspec.convert(found, dict[str, str])
+    except msgspec.ValidationError as error:
+        raise ModelLoadError(f"{path} is damaged: {error}.", "Download the model again.") from error
+
+
+def _is_read(name: str, config: ModelConfig) -> bool:
+    """Whether `weights.py` reads the tensor of this canonical name, which may be a joined one."""
+    layer = _OF_LAYER.fullmatch(name)
+    if layer is None:
+        return name in _TOP.values()
+    number, part = int(layer[1]), layer[2]
+    norms = config.traits.norms
+    is_there = {
+        "attn_norm": norms != "after",
+        "ffn_norm": norms != "after",
+        "attn_post_norm": norms != "before",
+        "ffn_post_norm": norms != "before",
+        "router": config.routing is not None,
+        "experts": config.routing is not None,
+    }
+    return number < config.layers and is_there.get(part.partition(".")[0], True)
+
+
+def _is_beside_text(key: str) -> bool:
+    """Whether a tensor is of another part of a model that also sees images."""
+    return not _PREFIX.sub("", key, count=1).startswith(("layers.", "embed_tokens.", "norm.", "lm_head."))
+
+
+def _file_name(name: str) -> str:
+    """The canonical name → the usual one in these files."""
+    known = {ours: theirs for theirs, ours in reversed((_TOP | _LAYER).items())}
+    if not name.startswith("layers."):
+        return known[name] if name == "head" else f"model.{known[name]}"
+    _, number, part = name.split(".", 2)
+    return f"model.layers.{number}.{known.get(part, part)}"
 
 
 def _canonical(key: str, family: Family) -> str:

@@ -37,7 +37,7 @@ REMOTE_MLX := .venv-remote-mlx/.installed
 REMOTE_CHAOS := .venv-remote-llmock/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-packaging test-tt test-remote check format lint types imports bench peers lock dist clean
+.PHONY: help setup run test test-packaging test-tt test-remote check format lint types imports bench peers vocabularies lock dist clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -69,6 +69,10 @@ bench: setup  ## Run every benchmark; figures to benchmarks/results/
 
 peers: setup  ## Compile llama.cpp, the peer of the CPU engine's benchmarks, for this machine (20 minutes)
 	CMAKE_ARGS=-DGGML_NATIVE=ON $(PIP) install --editable '.[bench]'
+
+vocabularies: peers  ## Hold our tokenizers to llama.cpp: its own cases, and random texts through every way of splitting
+	$(BIN)/python -m pip -qq download --no-binary :all: --no-deps --dest $(VENV)/llama-cpp llama-cpp-python
+	$(BIN)/python scripts/check_vocabularies.py $(VENV)/llama-cpp/llama_cpp_python-*.tar.gz
 
 lock: $(LOCK_TOOL)  ## Bring requirements.lock in line with pyproject.toml; ARGS=--upgrade takes the newest versions
 	@echo 'torch==$(TORCH_VERSION)' | $(LOCK_TOOL) pip compile --quiet --universal --python-version 3.10 \

@@ -106,7 +106,7 @@ def _compare(files: list[Path], count: int) -> int:
     texts = list(_random_texts(count))
     wrong = sum(_differences(llama, file, texts, None) for file in files)
     of_llama = next(file for file in files if file.name == "ggml-vocab-llama-bpe.gguf")
-    one_of_each = {split: pre for pre, split in reversed(SPLITS.items()) if split.spells_bytes}
+    one_of_each = {split: pre for pre, split in reversed(list(SPLITS.items())) if split.spells_bytes}
     return wrong + sum(_differences(llama, of_llama, texts, pre) for pre in one_of_each.values())
 
 

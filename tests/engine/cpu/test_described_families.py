@@ -3,6 +3,7 @@ files of both kinds, by torch and by the compiled kernel."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,9 +21,11 @@ from tests.engine.cpu.native_kernel import PROCESSORS, kernel
 from tests.engine.cpu.test_families import go_on, stepper_of
 from tests.engine.cpu.test_native_step import stepper_of_8_bits
 from tests.engine.cpu.tiny_models import DESCRIBED, VOCAB, build, described, save
+from tests.late_transformers import from_transformers
 from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig, Routing
 from ttchat_tui.engine.cpu.checkpoints.safetensors_file import SafetensorsFolder
+from ttchat_tui.engine.cpu.families import FAMILIES
 from ttchat_tui.engine.cpu.loading import load_model
 from ttchat_tui.engine.cpu.stepper import CachedStepper
 from ttchat_tui.engine.cpu.weights.memory import needed_bytes
@@ -132,7 +135,7 @@ def test_the_text_part_of_a_model_that_sees_images_is_the_model_for_text(tmp_pat
         )
         (tmp_path / "config.json").write_text(json.dumps({"model_type": "gemma3", "text_config": raw}))
         part = SafetensorsFolder(tmp_path)
-        assert part.unread == []
+        assert part.unread == ""
         assert msgspec.structs.replace(
             part.config, attention_scale=alone.config.attention_scale, context_length=256
         ) == (alone.config)
@@ -148,7 +151,7 @@ def test_a_folder_with_a_tensor_that_no_description_has_runs_through_transformer
         tmp_path / "model.safetensors",
         {"format": "pt"},
     )
-    assert SafetensorsFolder(tmp_path).unread == ["model.layers.0.self_attn.sinks"]
+    assert SafetensorsFolder(tmp_path).unread == "model.layers.0.self_attn.sinks"
     spec = ModelSpec(name="tiny", path=str(tmp_path), options=CpuOptions(threads=1))
     loaded = load_model(spec, lambda _progress: None)
     assert loaded.label == "cpu transformers fp32"
@@ -164,3 +167,76 @@ def test_experts_count_as_weights_and_are_converted_one_by_one() -> None:
     assert config.parameters() == pytest.approx(30.5e9, rel=0.01)  # Qwen3-30B-A3B.
     plan = WeightPlan(format="int4", is_native=True)
     assert needed_bytes(config, plan) < 24e9
+
+
+_READ = frozenset(
+    [
+        "attention_multiplier",
+        "attn_logit_softcapping",
+        "embedding_multiplier",
+        "final_logit_softcapping",
+        "head_dim",
+        "hidden_act",
+        "hidden_activation",
+        "hidden_size",
+        "intermediate_size",
+        "layer_types",
+        "logits_scaling",
+        "max_position_embeddings",
+        "max_window_layers",
+        "moe_intermediate_size",
+        "no_rope_layer_interval",
+        "no_rope_layers",
+        "norm_topk_prob",
+        "num_attention_heads",
+        "num_experts",
+        "num_experts_per_tok",
+        "num_hidden_layers",
+        "num_key_value_heads",
+        "num_local_experts",
+        "original_max_position_embeddings",
+        "position_embedding_type",
+        "query_pre_attn_scalar",
+        "residual_multiplier",
+        "rms_norm_eps",
+        "rope_parameters",
+        "shared_intermediate_size",
+        "sliding_window",
+        "sliding_window_pattern",
+        "tie_word_embeddings",
+        "use_bidirectional_attention",
+        "use_sliding_window",
+        "vocab_size",
+    ]
+)
+_BY_TENSORS = frozenset({"attention_bias", "mlp_bias", "decoder_sparse_step", "mlp_only_layers"})
+"""What they say shows in the weights that a layer has."""
+_WITHOUT_EFFECT = frozenset(
+    [
+        "attention_dropout",
+        "bos_token_id",
+        "embd_pdrop",
+        "eos_token_id",
+        "initializer_range",
+        "output_router_logits",
+        "pad_token_id",
+        "pretraining_tp",
+        "resid_pdrop",
+        "router_aux_loss_coef",
+        "router_jitter_noise",
+        "use_cache",
+        "time_step_limit",
+    ]
+)
+"""Of training, of the tokenizer, of how numbers are added, and of layers that the dense models do not have."""
+
+
+def test_every_field_of_the_families_configurations_is_read_or_changes_nothing() -> None:
+    """A field that transformers adds fails here, until `hf_config.py` reads it or it is known to change nothing."""
+    mapping = from_transformers("CONFIG_MAPPING")
+    common = {field.name for field in dataclasses.fields(from_transformers("PreTrainedConfig"))}
+    for family in FAMILIES.values():
+        for model_type in family.model_types:
+            fields = {field.name for field in dataclasses.fields(mapping[model_type])} - common
+            unknown = {field for field in fields if not field.startswith("mamba_")}
+            assert unknown <= _READ | _BY_TENSORS | _WITHOUT_EFFECT, model_type

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -153,7 +153,7 @@ def _read_model(spec: ModelSpec, report: ProgressReporter) -> _ColdModel:
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def _naming(path: Path) -> Generator[None, None, None]:
     """Refusals name the file."""
     try:
         yield

@@ -219,7 +219,8 @@ def _mark_controls(tokenizer: Tokenizer) -> None:
     mistyped = [token for token in added if not token.special and token.content in controls]
     for token in mistyped:
         token.special = True
-    tokenizer.add_special_tokens(cast(Any, mistyped))
+    adder: Any = tokenizer  # The package's stubs do not type the list's items.
+    adder.add_special_tokens(mistyped)
 
 
 def _beginning(tokenizer: Tokenizer) -> list[int]:

@@ -76,7 +76,7 @@ def _quantised_by(raw: Mapping[str, Any]) -> str:
         method = cast(dict[str, Any], config).get("quant_method")
         if method is not None:
             return "" if method == "mxfp4" else _METHODS.get(str(method), str(method))
-    mlx = raw.get("quantization") or config
+    mlx: Any = raw.get("quantization") or config
     if isinstance(mlx, dict) and mlx:
         bits = cast(dict[str, Any], mlx).get("bits")
         return f"MLX in {bits} bits" if bits else "MLX"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 from ttchat_tui.domain.model_files import gguf_that_is_no_model
 from ttchat_tui.engine.base import ModelLoadError
@@ -239,7 +239,7 @@ def _times(shape: tuple[int, ...]) -> str:
 def _is_neutral(name: str, value: Any) -> bool:
     """Whether the key changes nothing with this value; of an array, with each of its values."""
     if isinstance(value, list):
-        return all(_is_neutral(name, each) for each in value)
+        return all(_is_neutral(name, each) for each in cast(list[Any], value))
     return any(_same(value, each) for each in _NEUTRAL.get(name, ()))
 
 

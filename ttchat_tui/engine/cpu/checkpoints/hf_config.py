@@ -6,7 +6,7 @@ Source: transformers' `models/<model type>/configuration_*.py`, and `modeling_ro
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, cast
 
@@ -119,7 +119,7 @@ def _checked(config: ModelConfig) -> ModelConfig:
 
 
 @contextmanager
-def _sound() -> Iterator[None]:
+def _sound() -> Generator[None, None, None]:
     """Raises ModelLoadError for a config.json without a field, or with a value that makes no model."""
     try:
         yield

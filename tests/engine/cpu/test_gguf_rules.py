@@ -270,3 +270,30 @@ def test_arrays_in_arrays_without_end_are_a_damaged_file(tmp_path: Path) -> None
     (tmp_path / "x.gguf").write_bytes(head + struct.pack("<IQ", 9, 1) * 5000)
     with pytest.raises(ModelLoadError, match="damaged"):
         GgufFile(tmp_path / "x.gguf")
+
+
+@pytest.mark.parametrize(
+    ("tensor", "words"),
+    [
+        (RawTensor((4, 8), bytes(128), type_id=99), "'output.weight' has the GGML type 99"),
+        (RawTensor((4, 8), bytes(128), type_id=8), "rows of 8 weights, but Q8_0 has blocks of 32"),
+        (RawTensor((4, 8), bytes(60)), "truncated: it ends before the end of the tensor 'output.weight'"),
+    ],
+)
+def test_a_tensor_that_the_file_does_not_hold_is_refused_when_it_opens(
+    tensor: RawTensor, words: str, tmp_path: Path
+) -> None:
+    assert words in refusal(tmp_path, tensors=tiny_tensors() | {"output.weight": tensor})
+
+
+@pytest.mark.parametrize("name", ["general.type", "output_norm.weight"])
+def test_a_name_that_is_there_twice_is_a_damaged_file(name: str, tmp_path: Path) -> None:
+    data = write_raw(
+        tmp_path / "x.gguf",
+        tiny_metadata() | {"general.abcd": "x"},
+        tiny_tensors() | {"output_abcd.weight": ones(8)},
+    )
+    twin = name.replace("type", "abcd").replace("_norm", "_abcd")
+    data.write_bytes(data.read_bytes().replace(twin.encode(), name.encode()))
+    with pytest.raises(ModelLoadError, match=f"{name}' twice"):
+        GgufFile(data)

@@ -127,13 +127,35 @@ class GgufContainer:
         tensor_count, field_count = cursor.scalar("Q"), cursor.scalar("Q")
         for _ in range(field_count):
             key = cursor.string()
+            if key in self.metadata:
+                raise _damaged(f"The GGUF file has the key {key!r} twice")
             self.metadata[key] = cursor.value(cursor.scalar("I"))
         found = [self._entry(cursor) for _ in range(tensor_count)]
         alignment = self._alignment()
         start = (cursor.position + alignment - 1) // alignment * alignment
-        self.tensors = {
-            entry.name: msgspec.structs.replace(entry, offset=entry.offset + start) for entry in found
-        }
+        for entry in found:
+            if entry.name in self.tensors:
+                raise _damaged(f"The GGUF file has the tensor {entry.name!r} twice")
+            self.tensors[entry.name] = msgspec.structs.replace(entry, offset=entry.offset + start)
+            self._check_place(self.tensors[entry.name])
+
+    def _check_place(self, entry: TensorEntry) -> None:
+        """Raises ModelLoadError for a tensor of an unknown type, or one that the file does not hold whole."""
+        kind = GGML_TYPES.get(entry.type_id)
+        if kind is None:
+            raise ModelLoadError(
+                f"The tensor {entry.name!r} has the GGML type {entry.type_id}, which is not supported.",
+                "Choose another quantisation of the model.",
+            )
+        if entry.elements and entry.shape[-1] % kind.weights:
+            raise _damaged(
+                f"The tensor {entry.name!r} has rows of {entry.shape[-1]:,} weights, but {kind.name} has blocks of {kind.weights}"
+            )
+        if entry.offset + entry.elements // kind.weights * kind.size > len(self.data):
+            raise ModelLoadError(
+                f"The GGUF file is truncated: it ends before the end of the tensor {entry.name!r}.",
+                "Download the file again.",
+            )
 
     def _alignment(self) -> int:
         """Bytes; a power of two, as `gguf_init_from_reader` of ggml's gguf.cpp asks for."""
@@ -156,6 +178,12 @@ class GgufContainer:
             )
         shape = tuple(cursor.scalar("Q") for _ in range(dimensions))
         return TensorEntry(name, shape[::-1], cursor.scalar("I"), cursor.scalar("Q"))
+
+
+def _damaged(fault: str) -> ModelLoadError:
+    return ModelLoadError(
+        f"{fault}: the file is damaged.", "Download the file again, or choose another GGUF file of the model."
+    )
 
 
 class _Cursor:

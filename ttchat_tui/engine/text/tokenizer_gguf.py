@@ -29,6 +29,8 @@ _OTHER_KINDS: Final = {
     "none": "none at all",
 }
 """Values of `tokenizer.ggml.model` in llama.cpp's src/llama-vocab.cpp that are not built here."""
+_MEMBERS: Final = {"tokens": str, "merges": str, "scores": (int, float), "token_type": int}
+"""The lists of a vocabulary, and what they are of."""
 _LEAVE_SPACE: Final = frozenset({"<unk>", "<s>", "<|endoftext|>"})
 """The control tokens of Phi 3 that do not take the space after them."""
 _DEFAULTS: Final[Mapping[str, Mapping[str, int]]] = {"llama": {"bos": 1, "eos": 2, "unknown": 0}}
@@ -87,8 +89,16 @@ def _beginning(metadata: Mapping[str, Any]) -> list[int]:
 
 
 def _list(metadata: Mapping[str, Any], key: str) -> list[Any]:
-    found = metadata.get(f"tokenizer.ggml.{key}")
-    return cast(list[Any], found) if isinstance(found, list) else []
+    """`tokenizer.ggml.KEY`; empty if it is missing.
+
+    Raises:
+        ModelLoadError: it is no list, or one of other things.
+    """
+    found = metadata.get(f"tokenizer.ggml.{key}", [])
+    # The values of an array in a GGUF file are of one type.
+    if not isinstance(found, list) or (found and not isinstance(found[0], _MEMBERS[key])):
+        raise ModelLoadError(f"The GGUF file has another kind of value in tokenizer.ggml.{key}.", _DAMAGED)
+    return cast(list[Any], found)
 
 
 def _vocabulary(metadata: Mapping[str, Any]) -> dict[str, int]:
@@ -109,12 +119,18 @@ def _vocabulary(metadata: Mapping[str, Any]) -> dict[str, int]:
                 f"The GGUF file has {len(tokens):,} tokens, but {size:,} values in tokenizer.ggml.{key}.",
                 _DAMAGED,
             )
+    vocab = {token: index for index, token in enumerate(tokens)}
+    if len(vocab) == len(tokens) and "" not in vocab:
+        return vocab
+    return _distinct(tokens)
+
+
+def _distinct(tokens: list[str]) -> dict[str, int]:
+    """As `_vocabulary`, for one with empty or broken texts."""
     vocab: dict[str, int] = {}
     for index, token in enumerate(tokens):
-        name = str(token)
-        if not name:
-            name = f"[EMPTY_{index}]"  # As llama.cpp calls them.
-        elif (
+        name = token or f"[EMPTY_{index}]"  # As llama.cpp calls them.
+        if (
             name in vocab and "\ufffd" in name
         ):  # Different bytes that are no UTF-8, in files of old converters.
             name = f"[BROKEN_{index}]"
@@ -144,9 +160,9 @@ def _split(metadata: Mapping[str, Any]) -> Split:
 
 def _bpe(metadata: Mapping[str, Any], vocab: dict[str, int], split: Split) -> Tokenizer:
     tokenizer = Tokenizer(
-        models.BPE(
-            vocab=vocab,
-            merges=_merges(metadata, vocab),
+        _model(
+            metadata,
+            vocab,
             ignore_merges=not split.merges_within_words,
             byte_fallback=not split.spells_bytes,
         )
@@ -168,24 +184,25 @@ def _bpe(metadata: Mapping[str, Any], vocab: dict[str, int], split: Split) -> To
     return tokenizer
 
 
-def _merges(metadata: Mapping[str, Any], vocab: Mapping[str, int]) -> list[tuple[str, str]]:
+def _model(metadata: Mapping[str, Any], vocab: dict[str, int], **options: Any) -> models.BPE:
     """
     Raises:
-        ModelLoadError: there are none, or one does not make a token of two tokens, which would be a panic of tokenizers.
+        ModelLoadError: there are no merges, or one does not make a token of two tokens.
     """
     if "tokenizer.ggml.merges" not in metadata:
         raise ModelLoadError("The GGUF file has no tokenizer.ggml.merges.", _CURE)
-    merges: list[tuple[str, str]] = []
-    for line in _list(metadata, "merges"):
-        cut = line.find(" ", 1)
-        left, right = line[:cut], line[cut + 1 :]
-        if cut < 0 or left not in vocab or right not in vocab or left + right not in vocab:
-            raise ModelLoadError(
-                f"The GGUF file has {line!r} in tokenizer.ggml.merges, which makes no token of two tokens.",
-                _DAMAGED,
-            )
-        merges.append((left, right))
-    return merges
+    lines = _list(metadata, "merges")
+    pairs: Any = [tuple(line.split(" ", 1)) for line in lines]
+    try:
+        return models.BPE(vocab=vocab, merges=pairs, **options)
+    except BaseException as error:  # tokenizers raises bare Exception, or panics
+        for line, pair in zip(lines, pairs, strict=True):
+            if not vocab.keys() >= {*pair, "".join(pair)} or len(pair) < 2:
+                raise ModelLoadError(
+                    f"The GGUF file has {line!r} in tokenizer.ggml.merges, which makes no token of two tokens.",
+                    _DAMAGED,
+                ) from error
+        raise
 
 
 def _sentencepiece(metadata: Mapping[str, Any], vocab: dict[str, int]) -> Tokenizer:
@@ -264,16 +281,12 @@ def _eats_space(metadata: Mapping[str, Any]) -> bool:
 
 def _add_special(tokenizer: Tokenizer, metadata: Mapping[str, Any], vocab: Mapping[str, int]) -> None:
     """Add control tokens as special tokens, those too that the file types as text. User-defined tokens match in plain text."""
-    types = _list(metadata, "token_type")
+    texts, types = list(vocab), _list(metadata, "token_type")[: len(vocab)]
     control = control_texts(vocab)
-    special = [
-        text for text, index in vocab.items() if text in control or (types and types[index] == _CONTROL)
-    ]
-    matched = [
-        text
-        for text, index in vocab.items()
-        if types and types[index] == _USER_DEFINED and text not in control
-    ]
+    typed = [texts[index] for index, kind in enumerate(types) if kind == _CONTROL]
+    special = [*typed, *(control.difference(typed))]
+    matched = [texts[index] for index, kind in enumerate(types) if kind == _USER_DEFINED]
+    matched = [text for text in matched if text not in control]
     eats_space = _eats_space(metadata)
     adder: Any = tokenizer  # The package's stubs do not type the lists' items.
     adder.add_special_tokens(

@@ -12,6 +12,7 @@ from textual.widgets import Input, OptionList, RadioButton, RadioSet
 
 from tests.ui.chat_app import until
 from tests.ui.shell_app import ShellApp, screen_text
+from ttchat_tui.config.schema import UiSettings
 from ttchat_tui.domain.imports import ImportReport
 from ttchat_tui.domain.prompt_template import PromptTemplate, Variable
 from ttchat_tui.models.library import ModelRow
@@ -21,6 +22,7 @@ from ttchat_tui.ui.screens.import_files import ImportFiles
 from ttchat_tui.ui.screens.model_picker import ModelPicker
 from ttchat_tui.ui.screens.prompt_picker import PromptEntry, PromptPicker
 from ttchat_tui.ui.screens.rename import Rename
+from ttchat_tui.ui.screens.rest_of_reply import RestOfReply
 from ttchat_tui.ui.screens.save import SaveTranscript, Saving
 from ttchat_tui.ui.screens.save_prompt import SavePrompt
 from ttchat_tui.ui.screens.save_several import SaveSeveral
@@ -394,3 +396,7 @@ async def test_enter_saves_from_the_choices_too_and_the_suffix_stays_in_view() -
         await pilot.press("enter")
         await pilot.pause()
     assert [(each.format, each.target.suffix) for each in results] == [("timeline", ".trace")]
+
+
+def test_half_a_character_is_not_shown_before_what_is_to_be_written() -> None:
+    assert RestOfReply("a fox 🦊".encode()[:-1], b"\x8a", UiSettings())._before == "a fox "

@@ -382,8 +382,7 @@ class InspectorScreen(Dialog[bool]):
                 self._show_fork(at, lambda: session.forking.rewrite(self._message.id, recording, at, text))
 
         pieces = [recording.piece_of(token.token_id) for token in recording.tokens[: at + 1]]
-        before, replaced = (part.decode("utf-8", "replace") for part in (b"".join(pieces[:-1]), pieces[-1]))
-        self.app.push_screen(RestOfReply(before, replaced, self._settings), end)
+        self.app.push_screen(RestOfReply(b"".join(pieces[:-1]), pieces[-1], self._settings), end)
 
     def _show_fork(self, at: int, action: Callable[[], list[Update]]) -> None:
         """Show the reply that `action` has made, at the token where it differs."""

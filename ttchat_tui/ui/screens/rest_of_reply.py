@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from typing import Final
 
 from textual import on
@@ -24,10 +25,10 @@ class RestOfReply(Dialog[str]):
     heading = "Write the rest"
     AUTO_FOCUS = "Prompt"
 
-    def __init__(self, before: str, replaced: str, settings: UiSettings) -> None:
-        """`before`: the text that stays. `replaced`: the token under the cursor."""
+    def __init__(self, before: bytes, replaced: bytes, settings: UiSettings) -> None:
+        """`before`: the text that stays, of which half a character at its end does not. `replaced`: the token under the cursor."""
         super().__init__()
-        self._before = before
+        self._before = codecs.getincrementaldecoder("utf-8")("replace").decode(before)
         self._replaced = replaced
         self._settings = settings
 
@@ -42,5 +43,5 @@ class RestOfReply(Dialog[str]):
 
     @on(Prompt.Submitted)
     def _submitted(self, event: Prompt.Submitted) -> None:
-        is_word = event.text[:1].isalnum() and self._replaced.startswith(" ")
+        is_word = event.text[:1].isalnum() and self._replaced.startswith(b" ")
         self.dismiss(" " * is_word + event.text)

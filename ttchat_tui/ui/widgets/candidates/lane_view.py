@@ -90,6 +90,8 @@ class LaneView(ScrollView, can_focus=True):
         self._shown_s = 0.0
         self._width = 0
         """Of the lines that are drawn."""
+        self._blank = Strip.blank(0)
+        """One without text."""
 
     def _new_document(self) -> ReplyDocument:
         return ReplyDocument(self.number, self._folding, is_streaming=True)
@@ -119,10 +121,11 @@ class LaneView(ScrollView, can_focus=True):
         self._show_figures(now_s)
 
     def _show_figures(self, now_s: float) -> None:
-        words = figures_of_lane(self.lane)
-        if words != self._subtitle and is_worth_showing(self.lane, now_s - self._shown_s):
-            self._subtitle, self._shown_s = words, now_s
-            self.border_subtitle = Content(visible(words))
+        if is_worth_showing(self.lane, now_s - self._shown_s):
+            words = figures_of_lane(self.lane)
+            if words != self._subtitle:
+                self._subtitle, self._shown_s = words, now_s
+                self.border_subtitle = Content(visible(words))
         title = f"{self.number} · {visible(self.lane.label)}"
         if title != self._title:  # to set it draws the whole view anew
             self._title = title
@@ -135,6 +138,7 @@ class LaneView(ScrollView, can_focus=True):
         width = self._width = self.scrollable_content_region.width
         if width <= 0:
             return
+        self._blank = Strip.blank(width, self.rich_style)
         is_at_end = self.scroll_y >= self.max_scroll_y - 1
         chunks = self._document.chunks
         first = min(first, len(self._drawn))
@@ -213,14 +217,13 @@ class LaneView(ScrollView, can_focus=True):
             return self._lines[row]
         if not self._lines and self.lane.note:
             return self._noted(row, width)
-        return Strip.blank(width, self.rich_style)
+        return self._blank
 
     def _noted(self, row: int, width: int) -> Strip:
         """A row of the reason why a reply has no text."""
         note = Content.styled(visible(self.lane.note), self._style_named("md-faint"))
         strips = note.to_strips(self, note, width, None, self.visual_style, apply_selection=False)
-        blank = Strip.blank(width, self.rich_style)
-        return strips[row].adjust_cell_length(width, self.rich_style) if row < len(strips) else blank
+        return strips[row].adjust_cell_length(width, self.rich_style) if row < len(strips) else self._blank
 
     def on_resize(self) -> None:
         self._draw(0)

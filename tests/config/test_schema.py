@@ -74,3 +74,8 @@ def test_nothing_is_given_at_first() -> None:
 def test_a_value_out_of_range_is_refused() -> None:
     with pytest.raises(msgspec.ValidationError):
         SamplingDefaults(temperature=9.0).over(SamplingParams())
+
+
+def test_a_models_name_may_begin_with_its_engine_and_with_nothing_else() -> None:
+    names = ["cpu:smollm2", "tt:folder/x", "smollm2", "org/name:v1", ":x"]
+    assert [*map(Config().without_kind, names)] == ["smollm2", "folder/x", "smollm2", "org/name:v1", ":x"]

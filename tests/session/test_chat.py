@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from tests.fakes import MODEL_MISSING, Gate, Recorder, Script, ScriptedEngine, prepare_scripted
+from tests.new_store import new_store
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import (
@@ -64,7 +65,7 @@ class Chat:
         self.now = 0.0
         self.engine = ScriptedEngine(script, gate)
         self.host = EngineHost(engine or self.engine, prepare_scripted)
-        self.store: ConversationStore = open_store(path)
+        self.store: ConversationStore = new_store(path)
         self.session = ChatSession(
             self.store, self.host, model="scripted", record=record, clock=lambda: self.now
         )

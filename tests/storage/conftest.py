@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.new_store import new_store
 from tests.storage.examples import HandClock
 from ttchat_tui.storage.conversations import ConversationStore
-from ttchat_tui.storage.opening import open_store
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def clock() -> HandClock:
 
 @pytest.fixture
 def store(path: Path, clock: HandClock) -> Iterator[ConversationStore]:
-    store = open_store(path, clock=clock)
+    store = new_store(path, clock=clock)
     assert store.mode == "read-write"
     assert store.notice is None
     yield store

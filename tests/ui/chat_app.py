@@ -11,13 +11,13 @@ from typing import Any
 from textual.pilot import Pilot
 
 from tests.fakes import Gate, Script, ScriptedEngine, host_of, prepare_scripted
+from tests.new_store import new_store
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.config.schema import Config
 from ttchat_tui.config.ui_state import UiState
 from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.session import ChatSession
 from ttchat_tui.storage.conversations import ConversationStore
-from ttchat_tui.storage.opening import open_store
 from ttchat_tui.storage.search.thread import SearchThread
 from ttchat_tui.ui.app import TtchatApp
 from ttchat_tui.ui.screens.chat import ChatScreen
@@ -54,7 +54,7 @@ class ChatApp:
         self.engine = ScriptedEngine(script, gate)
         self.host = host_of(self.engine)
         self._second, self.second_hosts = second, list[EngineHost]()
-        self.store = store or open_store(self.paths.database)
+        self.store = store or new_store(self.paths.database)
         config = config or Config()
         self.session = ChatSession(
             self.store,

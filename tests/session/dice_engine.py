@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
-from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -46,14 +45,14 @@ def token(piece: bytes | str) -> int:
 
 
 class DiceTokens:
-    end_ids: Final = frozenset({token("<end>"), token("<stop>")})
-    controls: Final = _CONTROLS
-    control_ids: Final = tuple(range(len(_PIECES), VOCABULARY))
-    beginning: Final = ()
-    size: Final = VOCABULARY
-    has_bytes: Final = True
+    end_ids = frozenset({token("<end>"), token("<stop>")})
+    controls = _CONTROLS
+    control_ids = tuple(range(len(_PIECES), VOCABULARY))
+    beginning = ()
+    size = VOCABULARY
+    has_bytes = True
 
-    @cached_property
+    @property
     def control_texts(self) -> dict[int, bytes]:
         return {each: self.token_bytes(each) for each in self.control_ids}
 

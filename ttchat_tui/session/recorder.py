@@ -104,7 +104,7 @@ class Recorder:
     def counted_in(self, stats: GenerationStats) -> GenerationStats:
         """`stats` with how probable the tokens were."""
         likelihood = Likelihood()
-        likelihood.take(self._tokens)
+        likelihood.take(self.recording.written)
         return structs.replace(
             stats, mean_logprob=likelihood.mean_logprob, greedy_share=likelihood.greedy_share
         )

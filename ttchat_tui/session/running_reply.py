@@ -157,7 +157,7 @@ class RunningReply:
 
     def adopt_defaults(self, sampling: SamplingParams) -> None:
         """The model is loaded for which it waited: without parameters of its own it uses these from the beginning."""
-        if self.uses_defaults and not self.has_started and not self.request.is_varied:
+        if self.uses_defaults and not self.has_started:
             sampling = self.settings.over(sampling)
             self.control.set_sampling(sampling)
             self._begin_with(sampling)

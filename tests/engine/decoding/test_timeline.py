@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import ClassVar
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -103,7 +103,7 @@ class Template:
     end_ids = (END,)
     beginning = ()
     controls = ()
-    control_texts: ClassVar[dict[int, bytes]] = {}
+    control_texts = MappingProxyType[int, bytes]({})
     is_whole = True
 
     def __init__(self, accounts: Accounts) -> None:

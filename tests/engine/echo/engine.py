@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -89,7 +90,7 @@ class WordTokenizer:
 
     end_ids = frozenset[int]()
     controls = frozenset[str]()
-    control_texts: Final = dict[int, bytes]()
+    control_texts = MappingProxyType[int, bytes]({})
     beginning = ()
 
     def __init__(self) -> None:

@@ -21,6 +21,7 @@ from ttchat_tui.domain.events import (
     PrefillProgress,
     RowFinished,
     StepScores,
+    TokenEvent,
 )
 from ttchat_tui.domain.generation import END_OF_THOUGHT, FinishReason
 from ttchat_tui.domain.meter import Meter
@@ -289,7 +290,7 @@ class _DecodeLoop(Ending):
         stopped = self._job.control.stopped_rows if self._batch is not None else ()
         return [row for row in live if row.number in stopped and row.reason is None]
 
-    def _frozen(self, row: ReplyRow) -> Iterator[RowFinished]:
+    def _frozen(self, row: ReplyRow) -> Iterator[TokenEvent | RowFinished]:
         """Take a row that has ended out of the batch, if there is one."""
         if self._batch is not None:
             self._batch.freeze(row.number)

@@ -71,8 +71,12 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def constraints(self) -> frozenset[ConstraintKind]:
         """The kinds for which it has a field."""
-        schema: set[ConstraintKind] = {"json-schema"} if self.json_schema != "none" else set()
-        return frozenset(schema | {"regex", "grammar"} if self.structured_outputs else schema)
+        found: set[ConstraintKind] = set()
+        if self.json_schema != "none":
+            found.add("json-schema")
+        if self.structured_outputs:
+            found |= {"regex", "grammar"}
+        return frozenset(found)
 
 
 def _fields(**others: Field) -> dict[str, Field]:

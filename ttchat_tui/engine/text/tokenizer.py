@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from itertools import takewhile
 from operator import itemgetter
 from typing import Any, Final, Literal, TypeAlias, cast
@@ -65,6 +65,11 @@ class ChatTokenizer:
         self.end_ids = ends_of(end_ids, {token.content: i for i, token in self._added.items()})
         self._encode_text: Callable[[str, bool], tuple[int, ...]] = lru_cache(_REMEMBERED)(self._encode_anew)
         self._bytes: dict[int, bytes] = {}
+        texts = {token_id: self.token_bytes(token_id) for token_id in self.control_ids}
+        self.control_texts: Mapping[int, bytes] = {
+            token_id: text for token_id, text in texts.items() if text != self.piece_of(token_id)
+        }
+        """What each control token adds to a reply's text, where that is not its name: nothing, or the tag of a thought."""
 
     @property
     def controls(self) -> Collection[str]:
@@ -74,12 +79,6 @@ class ChatTokenizer:
     @property
     def control_ids(self) -> Collection[int]:
         return self._controls.values()
-
-    @cached_property
-    def control_texts(self) -> Mapping[int, bytes]:
-        """What each control token adds to a reply's text, where that is not its name: nothing, or the tag of a thought."""
-        texts = {token_id: self.token_bytes(token_id) for token_id in self.control_ids}
-        return {token_id: text for token_id, text in texts.items() if text != self.piece_of(token_id)}
 
     @property
     def has_bytes(self) -> bool:

@@ -280,7 +280,7 @@ class InspectorScreen(Dialog[bool]):
         self._words.update(sentence)
 
     def _show_figures(self) -> None:
-        self._likelihood.take(self._recording.tokens)
+        self._likelihood.take(self._recording.written)
         line = self.query_one("#figures", Static)
         doubt, is_tinted, has_colours = self._text.doubt, self._text.is_tinted, not self.app.no_color
         line.set_class(is_tinted, "-tinted")

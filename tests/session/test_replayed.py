@@ -78,7 +78,7 @@ class Dice(Chat):
         """In the place of the latest token."""
         running = self.session.running
         assert running is not None
-        place = running.tokens - 1
+        place = len(self.session.recordings.of(running.message.id).tokens) - 1
         if (
             self.session.steering.choose(running.message.id, place, token_id)
             and self.session.recordings.of(running.message.id).tokens[place].token_id != token_id
@@ -294,11 +294,16 @@ def test_words_in_place_of_half_a_character_replace_the_whole_one(start_dice: St
 def drive(chat: Dice, rng: Random) -> None:
     """Do something at each token, until the reply has ended."""
     while chat.session.is_busy:
-        act = rng.choice(("none", "none", "cool", "hot", "ban", "choose", "end", "resume"))
+        act = rng.choice(("none", "none", "cool", "hot", "ban", "choose", "end", "resume", "stop", "short"))
         running = chat.session.running
         assert running is not None
         if act == "resume":
             chat.end()
+        elif act == "stop":
+            chat.session.stop()
+            chat.until(GenerationFinished)
+        elif act == "short":
+            chat.session.set_sampling(replace(chat.session.sampling, max_tokens=rng.randint(1, 12)))
         elif act in ("cool", "hot"):
             chat.session.set_sampling(
                 replace(chat.session.sampling, temperature=0.3 if act == "cool" else 1.4)
@@ -342,7 +347,7 @@ def test_every_version_that_a_user_makes_can_be_made_again(number: int, rows: in
             try:
                 assert chat.again(reply.id).difference is None
             except NotReplayable:
-                assert reply.is_edited
+                assert reply.is_edited or not chat.session.recordings.of(reply.id).tokens
 
 
 def test_a_reply_that_is_cut_without_words_goes_by_ids(start_dice: Start) -> None:
@@ -438,3 +443,21 @@ def test_what_a_constraint_forbids_is_not_forked_and_what_was_forked_without_it_
     chat.session.branching.show(chat.store.message(reply.id))
     ended = chat.fork(reply.id, 1, END)
     assert (len(ended.content), chat.again(ended.id).difference) == (1, None)
+
+
+def test_another_token_can_be_chosen_in_a_reply_of_which_a_part_was_typed(start_dice: Start) -> None:
+    chat = start_dice(sampling=ENDLESS)
+    chat.ask()
+    reply = chat.end()
+    recording = chat.session.recordings.of(reply.id)
+    chat.begin(lambda: chat.session.forking.rewrite(reply.id, recording, 3, "xyz"))
+    chat.step()
+    running = chat.session.running
+    assert running is not None
+    assert not chat.session.steering.can_choose(running.message.id, 3), "it was typed"
+    assert chat.session.steering.can_choose(running.message.id, 4)
+    chat.choose(token(b"q"))
+    written = chat.end()
+    tokens = chat.session.recordings.of(written.id).tokens
+    assert (tokens[4].token_id, tokens[4].is_forced) == (token(b"q"), True)
+    assert chat.again(written.id).difference is None

@@ -60,6 +60,11 @@ class Recorder:
         return self._first
 
     @property
+    def end(self) -> int:
+        """Tokens of the reply with those that it has taken."""
+        return self._first + len(self._tokens)
+
+    @property
     def recording(self) -> Recording:
         """A view: it grows with the reply."""
         return Recording(

@@ -91,8 +91,6 @@ class RunningReply:
         self.thoughts = ThoughtMeter(message.content, known.thoughts if known else ())
         self._parts = [message.content] if message.content else []
         self._token_ids = list(self.record.token_ids)
-        self.begun_tokens = len(self._token_ids)
-        """Tokens of the reply before this request."""
         self.own_bias: dict[str, float] = {}
         """For the rest of this reply, over that of the conversation."""
         self.received = len(self._token_ids)

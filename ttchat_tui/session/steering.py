@@ -52,15 +52,15 @@ class Steering:
         return refusal
 
     def can_choose(self, message_id: int, place: int) -> bool:
-        """Whether the token at `place` of this reply can be another one: it is the latest, and the reply is paused."""
+        """Whether the token at `place` of this reply's recording can be another one: it is the latest, and the reply is paused."""
         running = self._shown()
         return (
             running is not None
             and running.message.id == message_id
             and running.control.is_paused
             and running.candidates.first_end is None
-            and running.tokens == place + 1
-            and running.tokens > running.begun_tokens
+            and running.recorder is not None
+            and running.recorder.first <= place == running.recorder.end - 1
             and self.why_not is None
         )
 
@@ -68,7 +68,7 @@ class Steering:
         """Put another token in the place of the latest one. The reply stays paused, and continues from it once it resumes; an
         end token ends it at once. False: see `can_choose`."""
         running = self._shown()
-        if running is None or not self.can_choose(message_id, place):
+        if running is None or running.recorder is None or not self.can_choose(message_id, place):
             return False
-        running.control.force(Forced(token_id, instead_of=place - running.begun_tokens))
+        running.control.force(Forced(token_id, instead_of=place - running.recorder.first))
         return True

@@ -73,6 +73,15 @@ def test_the_engine_that_wrote_a_reply_writes_it_again(run: Run) -> None:
     assert (found["message_id"], found["has_recorded_prompt"], found["completion_tokens"]) == (2, True, 5)
 
 
+def test_an_empty_reply_ends_at_once_again(own_folders: Path, run: Run) -> None:
+    script = msgspec.structs.replace(KNOWN, replies=("",))
+    asked = Chat(own_folders / "data" / "conversations.db", script)
+    asked.ask("Say nothing.")
+    asked.close()
+    code, output, _ = run("last", engine=ScriptedEngine(script))
+    assert (code, "result           the same: it ends at once" in output) == (0, True)
+
+
 def test_a_replay_that_differs_names_both_tokens_and_fails(run: Run) -> None:
     other = ScriptedEngine(msgspec.structs.replace(KNOWN, replies=("One two TWO",)))
     code, output, _ = run("last", engine=other)

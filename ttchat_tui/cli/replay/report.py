@@ -53,7 +53,10 @@ def _rows(
     if agreement is not None:
         yield from _agreement_rows(agreement)
     elif difference is None:
-        yield "result", f"the same: all {result.tokens:,} tokens"
+        yield (
+            "result",
+            f"the same: all {result.tokens:,} tokens" if result.tokens else "the same: it ends at once",
+        )
     else:
         yield "result", f"another reply: {result.same:,} of {result.tokens:,} tokens are the same"
     if difference is not None:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from benchmarks.cpu_engine.turn import serve
 from tests.divergence import divergence
@@ -157,6 +156,8 @@ class Memory:
 
     def read_gbps(self) -> float:
         """GB/s (10^9) of the faster of two ways to sum 512 MB of float32."""
+        import torch  # not before: the engine runs without it
+
         if self._data is None:
             self._data = torch.ones(2**27)
         data = self._data

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
+import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -190,6 +191,27 @@ def test_a_load_works_without_a_kernel_that_is_off_unavailable_or_useless(
     assert not (tmp_path / "kernels").exists()
     monkeypatch.setenv("CC", "no-such-compiler")
     assert load(folder, str(tmp_path / "kernels"))[0] == "cpu int4"
+
+
+def test_without_one_on_the_path_the_package_ziglang_compiles(
+    tmp_path: Path, compiler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here a package whose compiler is this machine's."""
+    package = tmp_path / "packages" / "ziglang"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "__main__.py").write_text(
+        f"import os, sys; assert sys.argv[1] == 'cc'; os.execv({compiler!r}, [{compiler!r}, *sys.argv[2:]])"
+    )
+    monkeypatch.syspath_prepend(package.parent)
+    monkeypatch.setenv("PYTHONPATH", str(package.parent), prepend=os.pathsep)
+    nowhere = {"PATH": str(tmp_path)}
+    command = build.compiler(nowhere)
+    assert command == (sys.executable, "-m", "ziglang", "cc")
+    assert build.name_of(command) == "ziglang, from the package index"
+    assert build.is_possible(nowhere)
+    assert is_correct(Library(build.load(tmp_path / "kernels", nowhere)))
+    assert build.compiler({"PATH": str(tmp_path), "CC": "missing-cc"}) is None
 
 
 def test_torch_is_warmed_where_the_compiled_kernel_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,5 +57,8 @@ def _compiler(environ: Mapping[str, str]) -> Check:
     command = build.compiler(environ)
     if command is None:
         fact = "no C compiler on the PATH: 4-bit models run at about half their speed"
-        return Check("decode kernel", "note", fact, "Debian and Ubuntu: sudo apt install gcc; or set CC.")
-    return Check("decode kernel", "ok", f"compiled for this processor by {command[0]}")
+        cure = (
+            f"Debian and Ubuntu: sudo apt install gcc. Without root: {install_command('ttchat-tui[kernel]')}."
+        )
+        return Check("decode kernel", "note", fact, cure)
+    return Check("decode kernel", "ok", f"compiled for this processor by {build.name_of(command)}")

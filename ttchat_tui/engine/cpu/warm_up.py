@@ -10,7 +10,7 @@ from typing import Final
 
 from ttchat_tui.engine.decoding.loop import Stepper
 
-_SECONDS: Final = 0.12
+_SECONDS: Final = 0.05
 """Time for each number of threads."""
 _GAIN: Final = 0.95
 """More threads must be at least 5 % faster, because each one takes a core from the rest of the machine."""

@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import errno
 import hashlib
+import importlib.util
 import logging
 import os
 import platform
@@ -17,6 +18,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -39,6 +41,8 @@ MACHINES: Final = ("x86_64", "amd64")
 UNMEASURED: Final = ("aarch64", "arm64")
 """Those that lanes_neon.h supports: tested in emulation, so only by `kernel = "on"`."""
 _COMPILERS: Final = ("cc", "gcc", "clang")
+ZIG: Final = "ziglang"
+"""A package that has a C compiler, clang with its own libraries, in a wheel: the extra `kernel`."""
 _TIMEOUT_S: Final = 120.0
 _SCRATCH: Final = "compiling-"
 _ABANDONED_S: Final = 3600.0
@@ -52,7 +56,10 @@ class Unavailable(Exception):
 
 
 def compiler(environ: Mapping[str, str]) -> tuple[str, ...] | None:
-    """The C compiler as a command: `CC`, else the first usual one on the PATH. None if there is none."""
+    """The C compiler as a command: `CC`, else the first usual one on the PATH, else that of the package `ziglang`.
+
+    None if there is none.
+    """
     try:
         configured = shlex.split(environ.get("CC", ""))
     except ValueError:  # An unclosed quote.
@@ -60,7 +67,14 @@ def compiler(environ: Mapping[str, str]) -> tuple[str, ...] | None:
     for name in [configured[0]] if configured else _COMPILERS:
         if found := shutil.which(name, path=environ.get("PATH")):
             return (found, *configured[1:])
+    if not configured and importlib.util.find_spec(ZIG):
+        return (sys.executable, "-m", ZIG, "cc")
     return None
+
+
+def name_of(command: Sequence[str]) -> str:
+    """What to call a compiler."""
+    return f"{ZIG}, from the package index" if ZIG in command else command[0]
 
 
 def is_possible(environ: Mapping[str, str]) -> bool:
@@ -93,7 +107,7 @@ def load(
         raise Unavailable(f"it needs x86-64, and this machine is {platform.machine()}")
     command = compiler(environ)
     if command is None:
-        raise Unavailable("there is no C compiler (cc, gcc or clang) on the PATH")
+        raise Unavailable("there is no C compiler (cc, gcc or clang) on the PATH, and no package ziglang")
     full = (*command, f"-march={processor}")
     try:
         name = f"decode-{_digest(command, processor)}.so"
@@ -162,7 +176,7 @@ def _compile(command: Sequence[str], path: Path) -> None:
         if run.returncode != 0:
             if shutil.disk_usage(path.parent).free < _ROOM_BYTES:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path.parent))
-            raise Unavailable(f"{command[0]} does not compile it: {_first_error(run.stderr)}")
+            raise Unavailable(f"{name_of(command)} does not compile it: {_first_error(run.stderr)}")
         seal(Path(scratch))
         install(Path(scratch), path)
     finally:
@@ -196,7 +210,7 @@ def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
             output, errors = process.communicate(timeout=_TIMEOUT_S)
         except subprocess.TimeoutExpired as error:
             os.killpg(process.pid, signal.SIGKILL)  # Its children too, or `Popen` would wait for them.
-            raise Unavailable(f"{command[0]} takes more than {_TIMEOUT_S:g} s") from error
+            raise Unavailable(f"{name_of(command)} takes more than {_TIMEOUT_S:g} s") from error
     return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
 

@@ -45,7 +45,7 @@ def test_the_engines_process_loads_no_screen_and_no_transformers() -> None:
         "import importlib\n"
         "from ttchat_tui.domain.model_spec import CpuOptions\n"
         "import ttchat_tui.engine.cpu.native.build as build\n"
-        "build.is_possible = lambda environ: True\n"
+        "build.is_possible = lambda environ, is_asked_for: True\n"
         "for name in ENGINES['cpu'].warm_modules(CpuOptions()): importlib.import_module(name)"
     )
     assert "numpy" in loaded

@@ -216,9 +216,13 @@ def test_without_one_on_the_path_the_package_ziglang_compiles(
 
 def test_torch_is_warmed_where_the_compiled_kernel_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
     warm = ENGINES["cpu"].warm_modules
-    monkeypatch.setattr(build, "is_possible", lambda _environ: True)
+    monkeypatch.setattr(build.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(build, "compiler", lambda _environ: ("cc",))
+    assert "torch" in warm(CpuOptions())
+    assert "torch" not in warm(CpuOptions(kernel="on"))
+    monkeypatch.setattr(build.platform, "machine", lambda: "x86_64")
     assert "torch" not in warm(CpuOptions())
     assert "torch" in warm(CpuOptions(precision="f16"))
     assert "torch" in warm(CpuOptions(kernel="off"))
-    monkeypatch.setattr(build, "is_possible", lambda _environ: False)
+    monkeypatch.setattr(build, "compiler", lambda _environ: None)
     assert "torch" in warm(CpuOptions())

@@ -30,13 +30,17 @@ def _warm_modules(options: CpuOptions) -> tuple[str, ...]:
     """What every load needs; torch if the compiled kernel will not run the model, as far as that is known before."""
     from ttchat_tui.engine.cpu.native.build import is_possible
 
-    is_native = options.kernel == "auto" and options.precision in ("auto", "int4", "int8")
+    is_native = options.kernel != "off" and options.precision in ("auto", "int4", "int8")
     modules = (
         "ttchat_tui.engine.cpu.loading",
         "ttchat_tui.engine.cpu.engine",
         "ttchat_tui.engine.decoding.responder",
     )
-    return modules if is_native and is_possible(os.environ) else ("torch", *modules)
+    return (
+        modules
+        if is_native and is_possible(os.environ, is_asked_for=options.kernel == "on")
+        else ("torch", *modules)
+    )
 
 
 CPU: Final = EngineDeclaration(

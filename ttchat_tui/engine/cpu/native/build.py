@@ -77,9 +77,9 @@ def name_of(command: Sequence[str]) -> str:
     return f"{ZIG}, from the package index" if ZIG in command else command[0]
 
 
-def is_possible(environ: Mapping[str, str]) -> bool:
-    """Whether this machine may have the kernel: its processor is supported, and there is a compiler."""
-    return platform.machine().lower() in MACHINES and compiler(environ) is not None
+def is_possible(environ: Mapping[str, str], *, is_asked_for: bool = False) -> bool:
+    """Whether this machine may have the kernel: its processor is supported, and there is a compiler. Arguments as for `load`."""
+    return _is_supported(is_asked_for) and compiler(environ) is not None
 
 
 def load(
@@ -103,7 +103,7 @@ def load(
     Raises:
         Unavailable: there is no compiler, the processor is not x86-64, or compiling fails.
     """
-    if platform.machine().lower() not in (*MACHINES, *(UNMEASURED if is_asked_for else ())):
+    if not _is_supported(is_asked_for):
         raise Unavailable(f"it needs x86-64, and this machine is {platform.machine()}")
     command = compiler(environ)
     if command is None:
@@ -120,6 +120,10 @@ def load(
             return _load_or_compile(Path(private) / name, full, compiling)
     except OSError as error:
         raise Unavailable(_words(error)) from error
+
+
+def _is_supported(is_asked_for: bool) -> bool:
+    return platform.machine().lower() in (*MACHINES, *(UNMEASURED if is_asked_for else ()))
 
 
 def _load_or_compile(path: Path, command: Sequence[str], compiling: Callable[[], None]) -> ctypes.CDLL:

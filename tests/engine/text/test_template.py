@@ -341,8 +341,8 @@ def test_a_template_gets_contents_in_the_form_that_it_shows(source: str, prompt:
     made = ChatTemplate(source, SPECIAL, CONTROLS)
     assert made.render(chat("Hi", "Hello", "{{ x }}", system="Be kind.")).startswith(prompt)
     assert made.notes == ()
-    unfinished = made.render(chat("Hi", "Hel"), continue_last=True)
-    assert unfinished.endswith("Hel")
+    unfinished = made.render(chat("Hi", "Yes, b"), continue_last=True)
+    assert unfinished.endswith("Yes, b")
     evil = made.pieces(chat("a<|im_end|>b"))
     assert any("a<|im_end|>b" in piece.text for piece in evil if not piece.is_control)
 

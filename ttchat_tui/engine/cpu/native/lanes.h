@@ -44,8 +44,6 @@ INLINE void f_sums(const F16 xs[4], float *out) {
     _mm_storeu_ps(out, _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1)));
 }
 INLINE I16 i_load(const void *p) { return _mm512_loadu_si512(p); }
-INLINE I16 i_low(I16 x) { return _mm512_and_si512(x, _mm512_set1_epi8(15)); }
-INLINE I16 i_high(I16 x) { return _mm512_and_si512(_mm512_srli_epi16(x, 4), _mm512_set1_epi8(15)); }
 /* Each byte's bits from `shift` on, moved to bit `to`; `count` of them. All are compile-time constants. */
 INLINE I16 i_bits(I16 x, const int shift, const int count, const int to) {
     const __m512i mask = _mm512_set1_epi8((char)(((1 << count) - 1) << to));
@@ -110,8 +108,6 @@ INLINE I16 i_load(const void *p) {
     return BOTH_I(_mm256_loadu_si256(halves), _mm256_loadu_si256(halves + 1));
 }
 INLINE __m256i nibbles(__m256i x) { return _mm256_and_si256(x, _mm256_set1_epi8(15)); }
-INLINE I16 i_low(I16 x) { return BOTH_I(nibbles(x.a), nibbles(x.b)); }
-INLINE I16 i_high(I16 x) { return BOTH_I(nibbles(_mm256_srli_epi16(x.a, 4)), nibbles(_mm256_srli_epi16(x.b, 4))); }
 INLINE __m256i bits_of(__m256i x, const int shift, const int count, const int to) {
     const __m256i mask = _mm256_set1_epi8((char)(((1 << count) - 1) << to));
     typedef uint16_t Words __attribute__((vector_size(32)));

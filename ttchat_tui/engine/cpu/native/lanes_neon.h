@@ -58,8 +58,6 @@ INLINE I16 i_bits(I16 x, const int shift, const int count, const int to) {
     const uint8x16_t mask = vdupq_n_u8((uint8_t)(((1 << count) - 1) << to));
     return EACH_I(WORDS(vandq_u8(vshlq_u8(BYTES(x.v[i]), vdupq_n_s8((int8_t)(to - shift))), mask)));
 }
-INLINE I16 i_low(I16 x) { return i_bits(x, 0, 4, 0); }
-INLINE I16 i_high(I16 x) { return i_bits(x, 4, 4, 0); }
 INLINE I16 i_or(I16 x, I16 y) { return EACH_I(vorrq_s32(x.v[i], y.v[i])); }
 INLINE I16 i_look_up(I16 x, const uint8_t *table) { return EACH_I(WORDS(vqtbl1q_u8(vld1q_u8(table), BYTES(x.v[i])))); }
 INLINE I16 i_add(I16 x, I16 y) { return EACH_I(vaddq_s32(x.v[i], y.v[i])); }

@@ -69,57 +69,7 @@ INLINE int32_t four(const int8_t *bytes) {
     return value;
 }
 
-/* totals[half][row] = the outputs of one tile of 4-bit weights. `rows` is a compile-time constant. Both halves at once, so that
- * a loaded activation serves 32 outputs; two rows at once, so that sums do not wait for each other. */
-INLINE void multiply_4(const uint8_t *tile, int groups, const Group *x, const int rows, F16 totals[2][MAX_ROWS]) {
-    F16 sums[2][4]; /* local, so that it stays in registers */
-    for (int t = 0; t < 2; t++)
-        for (int row = 0; row < rows; row++)
-            sums[t][row] = f_zero();
-    for (int g = 0; g < groups; g++, tile += BYTES_4) {
-        I16 codes[2][8];
-        F16 scale[2], minimum[2];
-        for (int t = 0; t < 2; t++) {
-            const uint8_t *half = tile + t * HALF_4;
-            for (int i = 0; i < 4; i++) {
-                read_ahead(half + 64 * i + 4 * BYTES_4, rows);
-                I16 both = i_load(half + 64 * i);
-                codes[t][2 * i] = i_low(both);
-                codes[t][2 * i + 1] = i_high(both);
-            }
-            read_ahead(half + 256 + 4 * BYTES_4, rows);
-            scale[t] = f_load_half(half + 256);
-            minimum[t] = f_load_half(half + 288);
-        }
-        for (int row = 0; row < rows; row += 2) {
-            const int pair = rows - row < 2 ? 1 : 2;
-            const Group *group[2] = { x + row * groups + g, x + (row + pair - 1) * groups + g };
-            I16 high[2][2], low[2][2];
-            for (int p = 0; p < pair; p++)
-                for (int t = 0; t < 2; t++)
-                    high[p][t] = low[p][t] = i_zero();
-            for (int i = 0; i < 8; i++)
-                for (int p = 0; p < pair; p++) {
-                    const int32_t coarse = four(group[p]->high + 4 * i), fine = four(group[p]->low + 4 * i);
-                    for (int t = 0; t < 2; t++) {
-                        high[p][t] = i_dot(high[p][t], codes[t][i], coarse);
-                        low[p][t] = i_dot(low[p][t], codes[t][i], fine);
-                    }
-                }
-            for (int p = 0; p < pair; p++)
-                for (int t = 0; t < 2; t++) {
-                    F16 sum = f_from_int(i_add(i_times_256(high[p][t]), low[p][t]));
-                    sums[t][row + p] = f_fma(sum, f_mul(scale[t], f_set(group[p]->scale)), sums[t][row + p]);
-                    sums[t][row + p] = f_fma(minimum[t], f_set(group[p]->total), sums[t][row + p]);
-                }
-        }
-    }
-    for (int t = 0; t < 2; t++)
-        for (int row = 0; row < rows; row++)
-            totals[t][row] = sums[t][row];
-}
-
-/* The same for 8-bit weights. Code 128 is 0. */
+/* totals[half][row] = the outputs of one tile of 8-bit weights. Code 128 is 0. `rows` is a compile-time constant. */
 INLINE void multiply_8(const uint8_t *tile, int groups, const Group *x, const int rows, F16 totals[2][MAX_ROWS]) {
     F16 sums[2][4];
     for (int t = 0; t < 2; t++)
@@ -171,54 +121,114 @@ INLINE void load_planes(const uint8_t *at, const Planes p, const int rows, const
             codes[i] = i_look_up(codes[i], p.table);
 }
 
-/* The same for weights in bit planes. One half after the other, each in four sums that do not wait for each other. */
-INLINE void multiply_planes(const Planes p, const uint8_t *tile, int groups, const Group *x, const int rows,
-                            F16 totals[2][MAX_ROWS]) {
-    const int bytes = plane_tile_bytes(p), is_wide = p.centre > 64;
+/* Scales and minima of half a tile in bit planes, by part. */
+INLINE void load_scales(const uint8_t *tile, const Planes p, int half, const int rows, F16 scale[2], F16 minimum[2]) {
+    for (int part = 0; part < p.parts; part++) {
+        const uint8_t *at = tile + 64 * (p.low + p.high + part) + 32 * half;
+        read_ahead(at + 4 * plane_tile_bytes(p), rows);
+        scale[part] = f_load_half(at);
+        if (p.is_affine)
+            minimum[part] = f_load_half(at + 64 * p.parts);
+    }
+}
+
+/* sum + the weights of one part of a group times its activations. */
+INLINE F16 add_part(const Planes p, F16 sum, I16 high, I16 low, const Group *group, const int part, F16 scale, F16 minimum) {
+    const int32_t all = p.parts == 1 ? group->codes : part ? group->codes - group->first : group->first;
+    I16 product = i_add(i_times_256(high), low);
+    if (p.centre)
+        product = i_sub(product, i_set(p.centre * all));
+    sum = f_fma(f_from_int(product), f_mul(scale, f_set(group->scale)), sum);
+    return p.is_affine ? f_fma(minimum, f_set(group->scale * (float)all), sum) : sum;
+}
+
+INLINE I16 dot_planes(const Planes p, I16 sum, I16 codes, int32_t x) {
+    return p.centre > 64 ? i_dot_any(sum, codes, x) : i_dot(sum, codes, x);
+}
+
+/* One row, one half after the other, each in four sums that do not wait for each other. Quads from the two ends
+ * of a group in turns: in order, memory is read at less than half the rate. */
+INLINE void multiply_row_in_planes(const Planes p, const uint8_t *tile, int groups, const Group *x, F16 totals[2][MAX_ROWS]) {
+    F16 sums[2] = { f_zero(), f_zero() };
+    for (int g = 0; g < groups; g++, tile += plane_tile_bytes(p))
+        for (int t = 0; t < 2; t++) {
+            const Group *group = x + g;
+            I16 codes[QUADS];
+            F16 scale[2], minimum[2];
+            load_planes(tile + half_in_planes(p, t), p, 1, 0, codes);
+            load_scales(tile, p, t, 1, scale, minimum);
+            I16 high[2] = { i_zero(), i_zero() }, low[2] = { i_zero(), i_zero() };
+            for (int i = 0; i < QUADS / 2; i++)
+                for (int part = 0; part < 2; part++) {
+                    const int quad = part * QUADS / 2 + i;
+                    high[part] = dot_planes(p, high[part], codes[quad], four(group->high + 4 * quad));
+                    low[part] = dot_planes(p, low[part], codes[quad], four(group->low + 4 * quad));
+                }
+            if (p.parts == 1) {
+                high[0] = i_add(high[0], high[1]);
+                low[0] = i_add(low[0], low[1]);
+            }
+            for (int part = 0; part < p.parts; part++)
+                sums[t] = add_part(p, sums[t], high[part], low[part], group, part, scale[part], minimum[part]);
+        }
+    totals[0][0] = sums[0];
+    totals[1][0] = sums[1];
+}
+
+/* Several rows, two at a time, over both halves at once: a loaded activation serves 32 outputs. Groups of two parts take one half
+ * after the other: they need the registers. */
+INLINE void multiply_rows_in_planes(const Planes p, const uint8_t *tile, int groups, const Group *x, const int rows,
+                                    F16 totals[2][MAX_ROWS]) {
+    const int bytes = plane_tile_bytes(p), halves = p.parts == 2 ? 1 : 2, quads = QUADS / p.parts;
     F16 sums[2][4];
     for (int t = 0; t < 2; t++)
         for (int row = 0; row < rows; row++)
             sums[t][row] = f_zero();
     for (int g = 0; g < groups; g++, tile += bytes)
-        for (int t = 0; t < 2; t++) {
-            I16 codes[QUADS];
-            F16 scale[2], minimum[2];
-            load_planes(tile + half_in_planes(p, t), p, rows, 4 * bytes, codes);
-            const uint8_t *scales = tile + 64 * (p.low + p.high) + 32 * t;
-            for (int part = 0; part < p.parts; part++) {
-                read_ahead(scales + 64 * part + 4 * bytes, rows);
-                scale[part] = f_load_half(scales + 64 * part);
-                if (p.is_affine)
-                    minimum[part] = f_load_half(scales + 64 * (p.parts + part));
+#pragma GCC unroll 2
+        for (int first = 0; first < 2; first += halves) {
+            I16 codes[2][QUADS];
+            F16 scale[2][2], minimum[2][2];
+            for (int t = 0; t < halves; t++) {
+                load_planes(tile + half_in_planes(p, first + t), p, rows, 4 * bytes, codes[t]);
+                load_scales(tile, p, first + t, rows, scale[t], minimum[t]);
             }
-            for (int row = 0; row < rows; row++) {
-                const Group *group = x + row * groups + g;
-                I16 high[2] = { i_zero(), i_zero() }, low[2] = { i_zero(), i_zero() };
-                for (int i = 0; i < QUADS / 2; i++)
-                    for (int part = 0; part < 2; part++) {
-                        const int quad = part * QUADS / 2 + i;
-                        const int32_t coarse = four(group->high + 4 * quad), fine = four(group->low + 4 * quad);
-                        high[part] = is_wide ? i_dot_any(high[part], codes[quad], coarse) : i_dot(high[part], codes[quad], coarse);
-                        low[part] = is_wide ? i_dot_any(low[part], codes[quad], fine) : i_dot(low[part], codes[quad], fine);
-                    }
-                if (p.parts == 1) {
-                    high[0] = i_add(high[0], high[1]);
-                    low[0] = i_add(low[0], low[1]);
-                }
+#pragma GCC unroll 2
+            for (int row = 0; row < rows; row += 2)
+#pragma GCC unroll 2
                 for (int part = 0; part < p.parts; part++) {
-                    const int32_t all = p.parts == 1 ? group->codes : part ? group->codes - group->first : group->first;
-                    I16 sum = i_add(i_times_256(high[part]), low[part]);
-                    if (p.centre)
-                        sum = i_sub(sum, i_set(p.centre * all));
-                    sums[t][row] = f_fma(f_from_int(sum), f_mul(scale[part], f_set(group->scale)), sums[t][row]);
-                    if (p.is_affine)
-                        sums[t][row] = f_fma(minimum[part], f_set(group->scale * (float)all), sums[t][row]);
+                    const Group *group[2] = { x + row * groups + g, x + (row + 1) * groups + g };
+                    I16 high[2][2], low[2][2];
+                    for (int r = 0; r < 2; r++)
+                        for (int t = 0; t < halves; t++)
+                            high[r][t] = low[r][t] = i_zero();
+#pragma GCC unroll 8
+                    for (int quad = part * quads; quad < (part + 1) * quads; quad++)
+                        for (int r = 0; r < 2; r++) {
+                            const int32_t coarse = four(group[r]->high + 4 * quad), fine = four(group[r]->low + 4 * quad);
+                            for (int t = 0; t < halves; t++) {
+                                high[r][t] = dot_planes(p, high[r][t], codes[t][quad], coarse);
+                                low[r][t] = dot_planes(p, low[r][t], codes[t][quad], fine);
+                            }
+                        }
+                    for (int r = 0; r < 2; r++)
+                        for (int t = 0; t < halves; t++)
+                            sums[first + t][row + r] = add_part(p, sums[first + t][row + r], high[r][t], low[r][t], group[r],
+                                                                part, scale[t][part], minimum[t][part]);
                 }
-            }
         }
     for (int t = 0; t < 2; t++)
         for (int row = 0; row < rows; row++)
             totals[t][row] = sums[t][row];
+}
+
+/* The same for weights in bit planes. */
+INLINE void multiply_planes(const Planes p, const uint8_t *tile, int groups, const Group *x, const int rows,
+                            F16 totals[2][MAX_ROWS]) {
+    if (rows == 1)
+        multiply_row_in_planes(p, tile, groups, x, totals);
+    else
+        multiply_rows_in_planes(p, tile, groups, x, rows, totals);
 }
 
 /* The same for weights in 16 or 32 bits, in two sums of each output, one of even inputs and one of odd ones. */
@@ -264,7 +274,7 @@ typedef void (*Product)(const uint8_t *tile, int groups, const Group *x, F16 tot
         call; \
     }
 #define PRODUCTS(name, call) PRODUCT(name, 1, call) PRODUCT(name, 2, call) PRODUCT(name, 4, call)
-PRODUCTS(in_4, multiply_4(tile, groups, x, n, totals))
+PRODUCTS(in_4, multiply_planes(PLANES_4, tile, groups, x, n, totals))
 PRODUCTS(in_8, multiply_8(tile, groups, x, n, totals))
 PRODUCTS(in_5, multiply_planes(PLANES_5, tile, groups, x, n, totals))
 PRODUCTS(in_6, multiply_planes(PLANES_6, tile, groups, x, n, totals))

@@ -122,12 +122,7 @@ static int put_codes(Format format, uint8_t *tile, int half, int lane, const Cod
         for (int i = 0; i < QUADS; i++)
             put_word(tile + 64 * (2 * i + half) + 4 * lane, quads[i]);
         return put_half(tile + 1024 + 32 * half + 2 * lane, codes->scale[0]);
-    case TILE_4: {
-        uint8_t *at = tile + HALF_4 * half;
-        for (int i = 0; i < 4; i++)
-            put_word(at + 64 * i + 4 * lane, quads[2 * i] | quads[2 * i + 1] << 4);
-        return put_half(at + 256 + 2 * lane, codes->scale[0]) | put_half(at + 288 + 2 * lane, codes->minimum[0]);
-    }
+    case TILE_4: return put_in_planes(PLANES_4, tile, half, lane, codes, quads);
     case TILE_5: return put_in_planes(PLANES_5, tile, half, lane, codes, quads);
     case TILE_6: return put_in_planes(PLANES_6, tile, half, lane, codes, quads);
     case TILE_3: return put_in_planes(PLANES_3, tile, half, lane, codes, quads);

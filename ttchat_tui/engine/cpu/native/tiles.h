@@ -12,9 +12,9 @@
 
 /* w = scale * (code - centre), or scale * code + minimum. Scales and minima are float16, for each 32 or 16 inputs. */
 typedef enum {
-    TILE_4 = 0,    /* two halves, each 256 bytes of codes, 16 scales, 16 minima */
+    TILE_4 = 0,    /* like all up to TILE_MX4 but TILE_8, in bit planes: see `Planes` */
     TILE_8 = 1,    /* 16 runs of 64 bytes of codes, from the two halves alternately, then 32 scales */
-    TILE_5 = 2,    /* from here on in bit planes, see `plane_tile_bytes` */
+    TILE_5 = 2,
     TILE_6 = 3,
     TILE_3 = 4,
     TILE_2 = 5,
@@ -26,8 +26,6 @@ typedef enum {
     FORMATS = 11
 } Format;
 
-#define HALF_4 320
-#define BYTES_4 (2 * HALF_4)
 #define BYTES_8 1088
 
 /* A format in bit planes: each half has `low` + `high` vectors of 64 bytes, one for each bit of a code. The lower 2 or 4 bits of
@@ -42,6 +40,7 @@ typedef struct {
 static const uint8_t IQ4_TABLE[16] = { 1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241 };
 static const uint8_t MX4_TABLE[16] = { 12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0 };
 
+#define PLANES_4 ((Planes){ 4, 0, 1, 1, 0, 0 })
 #define PLANES_5 ((Planes){ 4, 1, 1, 1, 0, 0 })
 #define PLANES_6 ((Planes){ 4, 2, 2, 0, 32, 0 })
 #define PLANES_3 ((Planes){ 2, 1, 2, 0, 4, 0 })
@@ -58,6 +57,7 @@ static inline int half_in_planes(Planes p, int half) {
 
 static inline Planes planes_of(Format format) {
     switch (format) {
+    case TILE_4: return PLANES_4;
     case TILE_5: return PLANES_5;
     case TILE_6: return PLANES_6;
     case TILE_3: return PLANES_3;
@@ -69,7 +69,6 @@ static inline Planes planes_of(Format format) {
 
 static inline int tile_bytes(Format format) {
     switch (format) {
-    case TILE_4: return BYTES_4;
     case TILE_8: return BYTES_8;
     case TILE_F16: case TILE_BF16: return 2 * WIDTH * GROUP;
     case TILE_F32: return 4 * WIDTH * GROUP;

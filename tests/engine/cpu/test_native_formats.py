@@ -67,7 +67,8 @@ def by_gguf(part: RawPart) -> NDArray[np.float32]:
     elif part.kind == "F16":
         weights = part.data.view(np.float16).astype(np.float32)
     else:
-        weights = quants.dequantize(part.data, gguf.GGMLQuantizationType[part.kind])
+        with np.errstate(over="ignore"):  # Of MXFP4's largest scales.
+            weights = quants.dequantize(part.data, gguf.GGMLQuantizationType[part.kind])
     return weights.reshape(part.shape)
 
 

@@ -27,7 +27,7 @@ Round = dict[str, dict[str, float]]
 APP_NAME = "ttchat-tui"
 ROUNDS = 9
 QUIET_CORES = 0.1
-FRAME_S, READY_S = 0.4, 5.0
+FRAME_S, READY_S = 0.4, 2.0
 PROMPT = "rite a message"
 """The prompt's placeholder, less the character under the cursor."""
 KEY = "ж"

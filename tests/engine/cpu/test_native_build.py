@@ -207,6 +207,7 @@ def test_without_one_on_the_path_the_package_ziglang_compiles(
     monkeypatch.setenv("PYTHONPATH", str(package.parent), prepend=os.pathsep)
     nowhere = {"PATH": str(tmp_path)}
     command = build.compiler(nowhere)
+    assert command is not None
     assert command == (sys.executable, "-m", "ziglang", "cc")
     assert build.name_of(command) == "ziglang, from the package index"
     assert build.is_possible(nowhere)

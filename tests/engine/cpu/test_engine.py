@@ -351,21 +351,3 @@ def test_the_compiled_kernel_talks_without_torch(short_model_path: Path) -> None
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == []
-
-
-_LOAD = """
-import sys
-from ttchat_tui.engine.cpu.engine import CpuEngine
-from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
-import ttchat_tui.engine.cpu.loading
-assert "torch" not in sys.modules, "torch is imported before a model needs it"
-spec = ModelSpec(name="tiny", path=sys.argv[1], options=CpuOptions(threads=1))
-print(CpuEngine().load(spec, lambda progress: None).label)
-assert "torch" in sys.modules
-"""
-
-
-def test_without_a_kernel_torch_is_imported_by_the_load(folder: Path) -> None:
-    command = [sys.executable, "-c", _LOAD, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.stdout.strip() == "cpu f16", done.stderr

@@ -1,7 +1,8 @@
-"""`ttchat-tui models`: list, download, find and remove models."""
+"""`ttchat-tui models`: list, search, download, find and remove models."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -25,7 +26,9 @@ from ttchat_tui.models.errors import ModelNameError
 from ttchat_tui.models.prepare import Preparer
 from ttchat_tui.models.weights import size_on_disk
 
-app = typer.Typer(help="List, download, find and remove models.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="List, search, download, find and remove models.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @app.command("list")
@@ -45,7 +48,12 @@ def list_models(
 @app.command()
 def pull(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="Alias or hub id; the default model without one.")] = "",
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Alias or hub id (org/name, org/name:Q4_K_M, org/name/file.gguf); the default model without one."
+        ),
+    ] = "",
 ) -> None:
     """Download a model, or resume a broken download. Does nothing if the model is here."""
     paths = find_paths(os.environ)
@@ -61,6 +69,24 @@ def pull(
     where = "" if sys.stderr.isatty() and sys.stdout.isatty() else f" at {spec.path}"
     notify(f"{spec.name} is here: {size}{where}.")
     write_path(Path(spec.path))
+
+
+@app.command()
+def search(
+    text: Annotated[str, typer.Argument(help="Words of the name: `qwen3 4b`.")],
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=50, help="The most repositories; each costs a request.")
+    ] = 8,
+) -> None:
+    """Search the Hugging Face Hub for .gguf models: name, quantisation, size. `models pull` takes the name."""
+    hub_search = importlib.import_module("ttchat_tui.models.hub_search")  # httpx takes 0.1 s to import
+    found = False
+    for model in hub_search.search(text, os.environ, limit):
+        found = True
+        size = library.format_size(model.size_bytes) or "?"
+        write_line(visible_line(f"{size:>9}  {model.quantisation or '?':<8}  {model.name}"))
+    if not found:
+        notify(f"the hub has no .gguf model for {visible_line(text)!r}.")
 
 
 @app.command()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
-from typing import Final
+from pathlib import PurePath
+from typing import Final, TypeVar
 
+AnyPath = TypeVar("AnyPath", bound=PurePath)
 _SHARD: Final = re.compile(r"(?P<name>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
 
 
-def shards_of(path: Path) -> list[Path]:
+def shards_of(path: AnyPath) -> list[AnyPath]:
     """All shards of the model that this one belongs to, in order, whether they exist or not; a whole file alone."""
     match = _SHARD.fullmatch(path.name)
     if match is None or int(match["count"]) == 0:

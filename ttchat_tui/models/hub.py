@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import re
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
@@ -17,8 +18,10 @@ import msgspec
 from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.events import ProgressReporter
 from ttchat_tui.models import hub_settings
-from ttchat_tui.models.catalog import HuggingFace
+from ttchat_tui.models.catalog import HubGguf, HuggingFace
 from ttchat_tui.models.errors import ModelError
+from ttchat_tui.models.gguf_names import choose
+from ttchat_tui.models.space import require_space
 from ttchat_tui.models.verify import ByteProgress, git_blob_id, sha256_of
 
 ATTEMPTS: Final = 5
@@ -28,6 +31,8 @@ _PAUSES_S: Final = (0.5, 1.0, 2.0, 2.0, 2.0)
 """Before the next attempt. Short, because a cancellation waits for it."""
 
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}")
+_PLAIN_PATH: Final = re.compile(rf"({_PLAIN_NAME.pattern}/){{0,3}}{_PLAIN_NAME.pattern}")
+"""Shards often are in a folder of their quantisation."""
 
 TIMEOUT: Final = httpx.Timeout(30.0, connect=10.0)
 
@@ -45,8 +50,13 @@ class _Sibling(msgspec.Struct, frozen=True, rename="camel"):
     """git's id of the content; for LFS files that of the pointer."""
     lfs: _Lfs | None = None
 
+    @property
+    def name(self) -> str:
+        """Its name on this machine: without the folders of the repository."""
+        return self.rfilename.rpartition("/")[2]
 
-class _Repository(msgspec.Struct, frozen=True):
+
+class Repository(msgspec.Struct, frozen=True):
     sha: str
     """The commit of the revision."""
     siblings: tuple[_Sibling, ...] = ()
@@ -57,28 +67,32 @@ class _TransferInterrupted(Exception):
 
 
 def fetch_repo(
-    source: HuggingFace,
+    source: HuggingFace | HubGguf,
     work: Path,
     report: ProgressReporter,
     environ: Mapping[str, str],
     pause: Callable[[float], None] = time.sleep,
+    *,
+    name: str = "",
 ) -> Path:
-    """Download and verify the files of `source` into `work/<commit>`, and return that folder.
+    """Download and verify the files of `source` into `work/<commit>`, and return that folder. `name`: for `models pull`.
 
     The caller holds the lock on `work`. Complete and partial files of an earlier attempt at the same commit are reused.
 
     Raises:
-        ModelError: `offline`, `model_gated`, `model_unknown`, `model_broken`, `download_failed`.
+        ModelError: `offline`, `model_gated`, `model_unknown`, `model_broken`, `download_failed`, `disk_full`.
         Whatever `report` raises.
     """
     if hub_settings.is_offline(environ):
         raise ModelError("HF_HUB_OFFLINE forbids asking the hub.", kind="offline")
-    with httpx.Client(timeout=TIMEOUT, follow_redirects=True, headers=_headers(environ)) as client:
-        session = _Session(client, hub_settings.endpoint(environ), source, pause)
-        try:
+    with httpx.Client(timeout=TIMEOUT, follow_redirects=True, headers=headers(environ)) as client:
+        session = Session(client, hub_settings.endpoint(environ), source, pause, name)
+        with session.naming_failures():
             repository = session.repository()
             files = _files_to_fetch(source, repository)
             folder = _folder_for(work, repository.sha)
+            missing = sum(file.size - min(file.size, _bytes_of(file, folder)) for file in files)
+            require_space(missing, folder, source.label)
             progress = ByteProgress(report, "download", sum(file.size for file in files), source.label)
             done = 0
             for file in files:
@@ -86,47 +100,65 @@ def fetch_repo(
                 done += file.size
             for file in files:
                 _verify(file, folder, report)
-        except httpx.InvalidURL as error:
-            raise ModelError(
-                f"{session.endpoint} is not a valid address ({error}).",
-                kind="offline",
-                cure="Correct HF_ENDPOINT.",
-            ) from error
-        except httpx.RequestError as error:
-            raise ModelError(f"{session.endpoint} cannot be reached ({error}).", kind="offline") from error
         return folder
 
 
-class _Session:
+class Session:
     """Requests for one repository, with their retries and errors."""
 
     def __init__(
-        self, client: httpx.Client, endpoint: str, source: HuggingFace, pause: Callable[[float], None]
+        self,
+        client: httpx.Client,
+        endpoint: str,
+        source: HuggingFace | HubGguf,
+        pause: Callable[[float], None] = time.sleep,
+        name: str = "",
     ) -> None:
+        """`name`: what `models pull` takes; empty: the repository's id."""
         self._client = client
         self.endpoint = endpoint
         self._source = source
         self._pause = pause
+        self._name = name or source.repo
 
-    def repository(self) -> _Repository:
+    @contextlib.contextmanager
+    def naming_failures(self) -> Generator[None, None, None]:
+        """Turn httpx's errors with an address or a connection into `ModelError`."""
+        try:
+            yield
+        except httpx.InvalidURL as error:
+            raise ModelError(
+                f"{self.endpoint} is not a valid address ({error}).",
+                kind="offline",
+                cure="Correct HF_ENDPOINT.",
+            ) from error
+        except httpx.RequestError as error:
+            raise ModelError(f"{self.endpoint} cannot be reached ({error}).", kind="offline") from error
+
+    def repository(self) -> Repository:
         """The commit and the files of the source's revision."""
         url = f"{self.endpoint}/api/models/{self._source.repo}/revision/{self._source.revision}"
+        try:
+            return msgspec.json.decode(self.get(url, {"blobs": "true"}), type=decodable(Repository))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise ModelError(
+                f"{self.endpoint} did not answer like the hub ({error}).", kind="download_failed"
+            ) from error
+
+    def get(self, url: str, query: Mapping[str, str]) -> bytes:
+        """The answer to a short request, which is repeated while the server is overloaded."""
         for attempt in range(ATTEMPTS):
             try:
-                response = self._client.get(url, params={"blobs": "true"})
+                response = self._client.get(url, params=dict(query))
                 self._check(response)
-                return msgspec.json.decode(response.content, type=decodable(_Repository))
+                return response.content
             except _TransferInterrupted:
                 self._pause(_PAUSES_S[attempt])
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                raise ModelError(
-                    f"{self.endpoint} did not answer like the hub ({error}).", kind="download_failed"
-                ) from error
         raise self._too_many_failures()
 
     def fetch(self, file: _Sibling, commit: str, folder: Path, progress: ByteProgress, before: int) -> None:
         """Download `file` into `folder`, resuming its `.part`. `before`: bytes of other files that are done."""
-        target, part = folder / file.rfilename, folder / f"{file.rfilename}.part"
+        target, part = folder / file.name, folder / f"{file.name}.part"
         if target.is_file() and target.stat().st_size == file.size:
             progress.at(before + file.size)
             return
@@ -190,32 +222,71 @@ class _Session:
         return ModelError(
             f"The transfer of {self._source.repo} failed {ATTEMPTS} times without a new byte.",
             kind="download_failed",
-            cure=f"What arrived is kept: `ttchat-tui models pull {self._source.repo}` resumes it.",
+            cure=f"What arrived is kept: `ttchat-tui models pull {self._name}` resumes it.",
         )
 
 
-def _headers(environ: Mapping[str, str]) -> dict[str, str]:
+def headers(environ: Mapping[str, str]) -> dict[str, str]:
     """The token goes to the endpoint only: httpx drops it when it is redirected to another host (LFS storage)."""
     token = hub_settings.token(environ)
     return {"User-Agent": "ttchat-tui", **({"Authorization": f"Bearer {token}"} if token else {})}
 
 
-def _files_to_fetch(source: HuggingFace, repository: _Repository) -> list[_Sibling]:
-    """The files to fetch, smallest first. Names come from a server: only plain ones in the top folder are accepted."""
-    files = [
+def _files_to_fetch(source: HuggingFace | HubGguf, repository: Repository) -> list[_Sibling]:
+    """The files to fetch, smallest first. Names come from a server: only plain ones are accepted.
+
+    A folder's files are in the top folder of the repository. One without safetensors is searched for a .gguf file.
+    """
+    files = {file.rfilename: file for file in repository.siblings if file.size >= 0}
+    wanted = [
         file
-        for file in {each.rfilename: each for each in repository.siblings}.values()
-        if _PLAIN_NAME.fullmatch(file.rfilename)
-        and file.size >= 0
-        and any(fnmatch.fnmatchcase(file.rfilename, pattern) for pattern in source.files)
+        for name, file in files.items()
+        if isinstance(source, HuggingFace)
+        and _PLAIN_NAME.fullmatch(name)
+        and any(fnmatch.fnmatchcase(name, pattern) for pattern in source.files)
     ]
-    if not any(file.rfilename.endswith(".safetensors") for file in files):
+    if not any(file.rfilename.endswith(".safetensors") for file in wanted):
+        wanted = _gguf_files(source, files)
+    return sorted(wanted, key=lambda file: (file.size, file.rfilename))
+
+
+def _gguf_files(source: HuggingFace | HubGguf, files: Mapping[str, _Sibling]) -> list[_Sibling]:
+    names = [name for name in files if _PLAIN_PATH.fullmatch(name)]
+    try:
+        if isinstance(source, HuggingFace):
+            if not any(name.endswith(".gguf") for name in names):
+                raise ValueError("has no safetensors weights and no .gguf file")
+            return [files[name] for name in choose(names)]
+        chosen = [files[name] for name in choose(names, file=source.file, quantisation=source.quantisation)]
+    except ValueError as error:
         raise ModelError(
-            f"{source.repo} has no safetensors weights.",
+            f"{source.repo} {error}.",
             kind="model_broken",
-            cure="Download a .gguf file from there, if it has one, and start with --model /path/to/file.gguf.",
+            cure="`ttchat-tui models search TEXT` lists repositories with .gguf files.",
+        ) from error
+    return [_pinned(source, file) for file in chosen]
+
+
+def _pinned(source: HubGguf, file: _Sibling) -> _Sibling:
+    """`file` with the hash that the catalog knows, if the hub lists none.
+
+    Raises:
+        ModelError: `model_broken`: the hub lists another one.
+    """
+    if not source.sha256:
+        return file
+    if file.lfs is not None and file.lfs.sha256 != source.sha256:
+        raise ModelError(
+            f"{source.repo} has another {file.name} than the catalog knows.",
+            kind="model_broken",
+            cure=f"`ttchat-tui models pull {source.repo}/{source.file}` takes the one that is there now.",
         )
-    return sorted(files, key=lambda file: (file.size, file.rfilename))
+    return msgspec.structs.replace(file, lfs=_Lfs(source.sha256))
+
+
+def _bytes_of(file: _Sibling, folder: Path) -> int:
+    """What is in `folder` of a file, complete or not."""
+    return max(_size(folder / file.name), _size(folder / f"{file.name}.part"))
 
 
 def _folder_for(work: Path, commit: str) -> Path:
@@ -231,7 +302,7 @@ def _folder_for(work: Path, commit: str) -> Path:
 
 def _verify(file: _Sibling, folder: Path, report: ProgressReporter) -> None:
     """LFS files have a SHA-256, others git's blob id. A wrong file is deleted, so that the next pull fetches it again."""
-    path = folder / file.rfilename
+    path = folder / file.name
     if file.lfs is not None:
         is_right = sha256_of(path, report) == file.lfs.sha256
     else:

@@ -9,15 +9,28 @@ from typing import Final
 
 import msgspec
 
+from ttchat_tui.domain.user_paths import shortened
 from ttchat_tui.models import hub_settings
-from ttchat_tui.models.catalog import CatalogEntry, catalog, entry_for_repo
+from ttchat_tui.models.catalog import CatalogEntry, HuggingFace, catalog, entry_for_repo
+from ttchat_tui.models.elsewhere import FoundModel, Program, found_elsewhere, program_of
 from ttchat_tui.models.errors import ModelError
-from ttchat_tui.models.fetch import LOCKS, PARTIAL, origin_of
+from ttchat_tui.models.gguf_names import quantisation_of
+from ttchat_tui.models.hub_names import entry_for_hub_name
+from ttchat_tui.models.fetch import LOCKS, PARTIAL, origin_of, read_origin
 from ttchat_tui.models.local import find_local, find_pulled, resolve
 from ttchat_tui.models.lock import exclusive
 from ttchat_tui.models.weights import size_on_disk
 
 TABLE_HEADER: Final = ("model", "state", "size", "parameters", "context", "licence", "source")
+
+
+_OWN_WAY: Final[dict[Program | None, str]] = {
+    "Ollama": "It belongs to Ollama: `ollama rm {name}` deletes it.",
+    "LM Studio": "It belongs to LM Studio: delete it there, under My Models.",
+    "llama.cpp": "It belongs to llama.cpp's cache: delete the file yourself.",
+    "Hugging Face cache": "`hf cache` shows and clears the Hugging Face cache.",
+    None: "Delete it there yourself (`hf cache` shows and clears the Hugging Face cache).",
+}
 
 
 class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +45,8 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
     """Size on disk, or after a pull; 0 if unknown."""
     source: str = ""
     """Where it came from, or would be pulled from."""
+    quantisation: str = ""
+    """`Q4_K_M` and so on; empty for 16-bit weights and where it is unknown."""
     parameters: int = 0
     context_length: int = 0
     licence: str = ""
@@ -45,13 +60,17 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def list_models(models_dir: Path, environ: Mapping[str, str]) -> tuple[ModelRow, ...]:
-    """The catalog in its order, then other models on this machine by name."""
+    """The catalog in its order, then other models on this machine by name: our own downloads and those of other programs,
+    each file once."""
     known = catalog()
     rows = [
         _row(entry, models_dir, environ, is_default=entry.alias == known.default) for entry in known.models
     ]
-    others = (_row(entry, models_dir, environ) for entry in _outside_catalog(models_dir, environ))
-    return (*rows, *sorted((row for row in others if row.is_here), key=lambda row: row.name.casefold()))
+    others = [_row(entry, models_dir, environ) for entry in _outside_catalog(models_dir, environ)]
+    listed = {row.path for row in (*rows, *others)}
+    foreign = (_foreign_row(found) for found in found_elsewhere(environ) if found.path not in listed)
+    here = [*(row for row in others if row.is_here), *foreign]
+    return (*rows, *sorted(here, key=lambda row: row.name.casefold()))
 
 
 def installed(models_dir: Path, environ: Mapping[str, str]) -> tuple[ModelRow, ...]:
@@ -86,7 +105,7 @@ def remove(name: str, models_dir: Path, environ: Mapping[str, str]) -> int:
     """
     found = resolve(name, models_dir, environ)
     if found.entry is None:
-        raise _not_ours(found.name, found.path)
+        raise _not_ours(found.name, found.path, found.program)
     folders = [models_dir / found.entry.folder, models_dir / PARTIAL / found.entry.folder]
     with exclusive(models_dir / LOCKS / found.entry.folder, waiting=lambda: None):
         there = [folder for folder in folders if folder.is_dir()]
@@ -146,7 +165,18 @@ def _row(
         parameters=entry.parameters,
         context_length=entry.context_length,
         licence=entry.licence,
-        is_gated=entry.gated,
+        is_gated=entry.gated and isinstance(entry.sources[0], HuggingFace),
+        quantisation=quantisation_of(path.name) if path and path.is_file() else entry.quantisation,
+    )
+
+
+def _foreign_row(found: FoundModel) -> ModelRow:
+    return ModelRow(
+        name=found.name,
+        path=found.path,
+        size_bytes=size_on_disk(found.path),
+        source=f"{found.program}: {shortened(str(found.path))}",
+        quantisation=quantisation_of(found.path.name) or quantisation_of(found.name),
     )
 
 
@@ -154,24 +184,34 @@ def _source(entry: CatalogEntry, path: Path | None, models_dir: Path) -> str:
     if path is None:
         return entry.sources[0].label
     if find_pulled(entry, models_dir) is None:
-        return "Hugging Face cache"
+        program = program_of(path, environ)
+        return program if program == "Hugging Face cache" else f"{program}: {shortened(str(path))}"
     return origin_of(models_dir / entry.folder) or "copied by hand"
 
 
 def _outside_catalog(models_dir: Path, environ: Mapping[str, str]) -> Iterator[CatalogEntry]:
-    """Entries for hub ids outside the catalog that our cache or the hub's has a folder for."""
+    """Entries for names on the hub outside the catalog that our cache or the hub's has a folder for."""
     folders = models_dir.iterdir() if models_dir.is_dir() else ()
-    pulled = {folder.name.replace("--", "/", 1) for folder in folders if "--" in folder.name}
-    for repo in pulled | set(hub_settings.cached_repos(environ)):
-        if catalog().find(repo) is None and repo.count("/") == 1:
+    for folder in folders:
+        origin = read_origin(folder) if "--" in folder.name else None
+        name = (origin.name if origin else "") or folder.name.replace("--", "/")
+        entry = entry_for_hub_name(name)
+        if entry is not None and entry.folder == folder.name and catalog().find(name) is None:
+            yield entry
+    for repo in hub_settings.cached_repos(environ):
+        if (
+            catalog().find(repo) is None
+            and repo.count("/") == 1
+            and not (models_dir / repo.replace("/", "--")).is_dir()
+        ):
             yield entry_for_repo(repo)
 
 
-def _not_ours(name: str, path: Path | None) -> ModelError:
+def _not_ours(name: str, path: Path | None, program: Program | None = None) -> ModelError:
     if path is None:
         return ModelError(f"There are no files of {name} to delete.", kind="model_missing")
     return ModelError(
         f"{name} was not pulled by ttchat-tui: it is at {path}.",
         kind="model_not_ours",
-        cure="Delete it there yourself (`hf cache` shows and clears the Hugging Face cache).",
+        cure=_OWN_WAY[program].format(name=name.partition(":")[2]),
     )

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
 from ttchat_tui.domain.user_paths import expanded
 from ttchat_tui.models import hub_settings
-from ttchat_tui.models.catalog import Catalog, CatalogEntry, HuggingFace, PypiWheel, catalog, entry_for_repo
+from ttchat_tui.models.catalog import Catalog, CatalogEntry, HubGguf, HuggingFace, PypiWheel, catalog
+from ttchat_tui.models.elsewhere import Program, copy_of, find_elsewhere, is_elsewhere
 from ttchat_tui.models.errors import ModelError, ModelNameError
-from ttchat_tui.models.weights import find_weights
-
-_HUB_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
+from ttchat_tui.models.hub_names import entry_for_hub_name
+from ttchat_tui.models.weights import find_weights, size_on_disk
 
 
 class ResolvedModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,14 +26,16 @@ class ResolvedModel(msgspec.Struct, frozen=True, kw_only=True):
     path: Path | None
     """What an engine loads: a .gguf file or a folder. None: it must be pulled first."""
     entry: CatalogEntry | None
-    """Its catalog entry; None for the user's own files."""
+    """Its catalog entry; None for files of the user or of another program."""
+    program: Program | None = None
+    """The program that the files belong to, for a name such as `ollama:qwen2.5`."""
 
 
 def resolve(name: str, models_dir: Path, environ: Mapping[str, str]) -> ResolvedModel:
     """Find the model that `name` means; nothing is fetched.
 
-    In order: alias (or hub id) of the catalog, something on the disk, hub id. A file or folder named like an alias
-    is reached as `./name`.
+    In order: alias (or hub id) of the catalog, model of another program (`ollama:…`), something on the disk, name on the
+    hub (`org/name`, `org/name:Q4_K_M`, `org/name/file.gguf`). A file or folder named like an alias is reached as `./name`.
 
     Raises:
         ModelNameError: `model_unknown` (with near matches), or `model_missing` for a path to nothing.
@@ -43,24 +43,35 @@ def resolve(name: str, models_dir: Path, environ: Mapping[str, str]) -> Resolved
     """
     name = name.strip()
     entry = catalog().find(name)
-    if entry is None and _is_path(name):
+    if entry is not None and name.casefold() in (repo.casefold() for repo in entry.repos):
+        entry = entry.as_folder()
+    if entry is None and is_elsewhere(name):
+        return _resolve_elsewhere(name, environ)
+    on_hub = None if entry is not None or os.path.exists(name) else entry_for_hub_name(name)
+    if entry is None and on_hub is None and _is_path(name):
         return _resolve_path(expanded(name))
-    if entry is None and _HUB_ID.fullmatch(name):
-        entry = entry_for_repo(name)
+    entry = entry or on_hub
     if entry is None:
         raise _unknown(name, catalog())
     return ResolvedModel(name=entry.alias, path=find_local(entry, models_dir, environ), entry=entry)
 
 
 def find_local(entry: CatalogEntry, models_dir: Path, environ: Mapping[str, str]) -> Path | None:
-    """The path of a complete copy of `entry`, in our cache or the Hugging Face cache; None without one."""
+    """The path of a complete copy of `entry`, in our cache or that of another program; None without one."""
     if (own := find_pulled(entry, models_dir)) is not None:
         return own
     for source in entry.sources:
-        if isinstance(source, HuggingFace):
-            snapshot = hub_settings.cached_snapshot(source.repo, source.revision, environ)
-            if snapshot is not None and (path := _complete(snapshot)) is not None:
-                return path
+        match source:
+            case HuggingFace():
+                snapshot = hub_settings.cached_snapshot(source.repo, source.revision, environ)
+                path = _complete(snapshot) if snapshot is not None else None
+                path = path or copy_of(HubGguf(repo=source.repo, revision=source.revision), environ)
+            case HubGguf():
+                path = copy_of(source, environ)
+            case PypiWheel():
+                path = None
+        if path is not None:
+            return path
     return None
 
 
@@ -76,10 +87,21 @@ def find_pulled(entry: CatalogEntry, models_dir: Path) -> Path | None:
                 file = folder / source.file_name
                 if file.is_file() and file.stat().st_size == source.size_bytes:
                     return file
+            case HubGguf():
+                path = _complete(folder / source.file_name if source.file else folder)
+                if path is not None and path.is_file() and _has_size(path, source):
+                    return path
             case HuggingFace():
-                if _complete(folder) == folder:
-                    return folder
+                path = _complete(folder)
+                if path == folder or (
+                    path is not None and len(entry.sources) == 1
+                ):  # a repository of .gguf files
+                    return path
     return None
+
+
+def _has_size(path: Path, source: HubGguf) -> bool:
+    return not source.size_bytes or not source.is_size_exact or size_on_disk(path) == source.size_bytes
 
 
 def _complete(folder: Path) -> Path | None:
@@ -94,6 +116,17 @@ def _is_path(name: str) -> bool:
     if not name:
         return False
     return name.startswith(("/", "./", "../", "~")) or name.endswith(".gguf") or os.path.exists(name)
+
+
+def _resolve_elsewhere(name: str, environ: Mapping[str, str]) -> ResolvedModel:
+    found = find_elsewhere(name, environ)
+    if found is None:
+        raise ModelNameError(
+            f"There is no model {name} on this machine.",
+            kind="model_missing",
+            cure="`ttchat-tui models list --here` shows what is.",
+        )
+    return ResolvedModel(name=found.name, path=found.path, entry=None, program=found.program)
 
 
 def _resolve_path(path: Path) -> ResolvedModel:
@@ -115,5 +148,5 @@ def _unknown(name: str, known: Catalog) -> ModelNameError:
         f"No model is called {name!r}.",
         kind="model_unknown",
         cure=cure
-        + "`ttchat-tui models list` shows all; a hub id (org/name), a folder or a .gguf file also work.",
+        + "`ttchat-tui models list` shows all; a hub id (org/name, org/name:Q4_K_M), a folder or a .gguf file also work.",
     )

@@ -11,10 +11,10 @@ from typing import Any, Final
 import msgspec
 
 from ttchat_tui.domain.events import ProgressReporter
-from ttchat_tui.domain.model_spec import EngineKind, ModelSource, ModelSpec, TemplateValue
+from ttchat_tui.domain.model_spec import CpuOptions, EngineKind, ModelSource, ModelSpec, TemplateValue
 from ttchat_tui.models.choice import split_kind
 from ttchat_tui.models.fetch import pull
-from ttchat_tui.models.local import resolve
+from ttchat_tui.models.local import find_local, resolve
 from ttchat_tui.models.tokenizers import local_tokenizers
 
 _ONLY_FILES: Final[Mapping[EngineKind, ModelSource]] = MappingProxyType({"cpu": "files"})
@@ -67,6 +67,11 @@ class Preparer(msgspec.Struct, frozen=True, kw_only=True):
                 tokenizers=local_tokenizers(self.models_dir, self.environ),
             )
         found = resolve(name, self.models_dir, self.environ)
+        if found.entry is not None and self._wants_folder(engine):
+            entry = found.entry.as_folder()
+            found = msgspec.structs.replace(
+                found, entry=entry, path=find_local(entry, self.models_dir, self.environ)
+            )
         path = found.path
         if path is None:
             assert found.entry is not None, "only a model with sources may lack a path"
@@ -85,3 +90,10 @@ class Preparer(msgspec.Struct, frozen=True, kw_only=True):
             recommended=found.entry.recommended if found.entry else None,
             repo=next(iter(found.entry.repos), "") if found.entry else "",
         )
+
+    def _wants_folder(self, engine: EngineKind) -> bool:
+        """Whether a model of the catalog is taken as a folder of 16-bit weights: for cards, and for a precision that the
+        user chose for the CPU."""
+        options = self.options_of(engine)
+        has_precision = isinstance(options, CpuOptions) and options.precision != "auto"
+        return self.sources[engine] == "folders" or has_precision

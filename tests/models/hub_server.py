@@ -83,13 +83,15 @@ class _Handler(BaseHTTPRequestHandler):
         elif path.startswith(f"/api/models/{REPO}/revision/"):
             self._answer(200, hub.listing())
         elif path.startswith(f"/{REPO}/resolve/{COMMIT}/"):
-            self._file(path.rpartition("/")[2])
+            self._file(path.removeprefix(f"/{REPO}/resolve/{COMMIT}/"))
+        elif path == "/api/models":
+            self._answer(200, json.dumps([{"id": REPO}]).encode())
         else:
             self._answer(404, b"not found")
 
     def _file(self, name: str) -> None:
         hub, content = self.hub, self.hub.files[name]
-        is_weights = name == "model.safetensors"
+        is_weights = name.endswith((".safetensors", ".gguf"))
         if is_weights and hub.redirect_to:
             return self._answer(302, b"", {"Location": hub.redirect_to + self.path})
         if is_weights and hub.lies:

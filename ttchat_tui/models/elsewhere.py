@@ -130,13 +130,20 @@ def _ollama(environ: Mapping[str, str]) -> Iterator[FoundModel]:
     for root in _ollama_folders(environ):
         manifests = root / "manifests"
         for file in _files_below(manifests):
-            host, *middle, tag = file.relative_to(manifests).parts
-            path = _ollama_blob(file, root)
-            if path is not None and middle and (model := _model_at(path)) is not None:
-                named = middle[1:] if host == _OLLAMA_HOST and middle[0] == "library" else middle
-                where = "" if host == _OLLAMA_HOST else f"{host}/"
-                version = "" if tag == "latest" else f":{tag}"
-                yield FoundModel(f"ollama:{where}{'/'.join(named)}{version}", model, "Ollama")
+            name, path = _ollama_name(file.relative_to(manifests).parts), _ollama_blob(file, root)
+            if name and path is not None and (model := _model_at(path)) is not None:
+                yield FoundModel(f"ollama:{name}", model, "Ollama")
+
+
+def _ollama_name(parts: tuple[str, ...]) -> str:
+    """`qwen2.5:0.5b` for (`registry.ollama.ai`, `library`, `qwen2.5`, `0.5b`), as `ollama list` shows it but without
+    `:latest`; empty for another file."""
+    if len(parts) != len(("host", "namespace", "model", "tag")):
+        return ""
+    host, namespace, model, tag = parts
+    before = "" if host == _OLLAMA_HOST else f"{host}/"
+    before += "" if host == _OLLAMA_HOST and namespace == "library" else f"{namespace}/"
+    return f"{before}{model}" + ("" if tag == "latest" else f":{tag}")
 
 
 def _ollama_blob(manifest: Path, root: Path) -> Path | None:

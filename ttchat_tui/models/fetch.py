@@ -9,7 +9,7 @@ import importlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Final, Protocol, cast
 
@@ -108,12 +108,17 @@ def _fetch_any(
 ) -> tuple[Source, Path]:
     """The first source that has the model, and the folder with its verified files."""
     failures: list[ModelError] = []
+    is_hub_out = False
+    """The hub was asked for a quantised file, a smaller one, and cannot be reached or the disk is full."""
     for source in entry.sources:
+        if is_hub_out and isinstance(source, HuggingFace):
+            break
         try:
             _require_space(source, models_dir)
             return source, _fetch(source, entry.alias, work, report, environ)
         except ModelError as error:
             failures.append(error)
+            is_hub_out = isinstance(source, HubGguf) and error.info.kind in ("offline", "disk_full")
     for error in failures:
         if error.info.kind != "offline":
             raise error

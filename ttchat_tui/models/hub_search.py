@@ -64,8 +64,13 @@ def search(text: str, environ: Mapping[str, str], limit: int = REPOSITORIES) -> 
 def _hits(client: httpx.Client, endpoint: str, text: str, limit: int) -> list[_Hit]:
     session = Session(client, endpoint, HubGguf(repo="the/search"))
     query = {"search": text, "filter": "gguf", "sort": "downloads", "direction": "-1", "limit": str(limit)}
-    with session.naming_failures():
-        answer = session.get(f"{endpoint}/api/models", query)
+    try:
+        with session.naming_failures():
+            answer = session.get(f"{endpoint}/api/models", query)
+    except ModelError as error:
+        if error.info.kind in ("model_unknown", "model_gated"):
+            raise ModelError(f"{endpoint} has no search.", kind="download_failed") from error
+        raise
     try:
         hits = msgspec.json.decode(answer, type=decodable(list[_Hit]))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -14,9 +14,9 @@ from ttchat_tui.models import hub_settings
 from ttchat_tui.models.catalog import CatalogEntry, HuggingFace, catalog, entry_for_repo
 from ttchat_tui.models.elsewhere import FoundModel, Program, found_elsewhere, program_of
 from ttchat_tui.models.errors import ModelError
+from ttchat_tui.models.fetch import LOCKS, PARTIAL, origin_of, read_origin
 from ttchat_tui.models.gguf_names import quantisation_of
 from ttchat_tui.models.hub_names import entry_for_hub_name
-from ttchat_tui.models.fetch import LOCKS, PARTIAL, origin_of, read_origin
 from ttchat_tui.models.local import find_local, find_pulled, resolve
 from ttchat_tui.models.lock import exclusive
 from ttchat_tui.models.weights import size_on_disk
@@ -161,7 +161,7 @@ def _row(
         is_default=is_default,
         path=path,
         size_bytes=size_on_disk(path) if path else entry.size_bytes,
-        source=_source(entry, path, models_dir),
+        source=_source(entry, path, models_dir, environ),
         parameters=entry.parameters,
         context_length=entry.context_length,
         licence=entry.licence,
@@ -180,7 +180,7 @@ def _foreign_row(found: FoundModel) -> ModelRow:
     )
 
 
-def _source(entry: CatalogEntry, path: Path | None, models_dir: Path) -> str:
+def _source(entry: CatalogEntry, path: Path | None, models_dir: Path, environ: Mapping[str, str]) -> str:
     if path is None:
         return entry.sources[0].label
     if find_pulled(entry, models_dir) is None:

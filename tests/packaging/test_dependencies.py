@@ -28,7 +28,9 @@ NOT_IMPORTED_BY_STATEMENT = {
     "gguf": "by name, when a GGUF file has quantised tensors",
     "aiohttp": "textual-serve's own framework: its version is textual-serve's to choose",
     "llguidance": "by name, when a reply has a constraint",
+    "safetensors": "transformers reads folders with it",
     "ttnn": "the Tenstorrent engine's",
+    "ziglang": "a C compiler, run as `python -m ziglang cc`",
 }
 
 

@@ -49,4 +49,4 @@ async def test_an_engine_without_constraints_is_named(tmp_path: Path) -> None:
             "scripted cannot constrain a reply by a regex.\nIt takes json-schema; in-process engines take all."
             in chat.toasts()[-1]
         )
-        assert [name for name, _ in chat.screen.choices_constrain()] == ["json-schema", "off"]
+        assert [name for name, _ in chat.screen.choices_constrain()] == ["json-schema ", "off"]

@@ -51,7 +51,7 @@ def find_weights(path: Path) -> Path:
             return path
         path = ggufs[0]
     shards = shards_of(path)
-    if not os.path.isfile(path) and not any(shard.is_file() for shard in shards):
+    if not os.path.isfile(path) and not any(os.path.isfile(shard) for shard in shards):
         what = special_file(path)
         raise ValueError(f"is {what}" if what else "does not exist")
     for shard in shards:

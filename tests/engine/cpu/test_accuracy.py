@@ -241,7 +241,9 @@ def test_a_quoted_text_is_the_same_in_far_fewer_forwards(reduced: LoadedModel) -
             f"{model.label}, temperature {temperature}: {len(same)} tokens, {stats.decode_forwards} forwards"
         )
         if prompt is QUOTING and temperature == 0.0:
-            assert stats.decode_forwards < len(same) / 2
+            assert (
+                stats.decode_forwards < len(same) * 0.7
+            )  # the policy weighs measured times: fewer drafts on a busy machine
 
 
 def test_the_divergence_of_two_coins_is_what_the_formula_says() -> None:

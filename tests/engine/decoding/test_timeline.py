@@ -323,7 +323,6 @@ def test_the_parts_of_each_row_of_a_batch_add_up_to_its_whole_without_its_pauses
         found = {part.name: part.seconds for part in parts_of(stats)}
         assert sum(found.values()) == pytest.approx(stats.total_s, rel=1e-4)
         assert found.get("other", 0.0) <= 0.02 * (stats.total_s or 0.0)
-        assert length < 3 or rows == 1 or stats.completion_tokens < 3 or found["loop"] > 0.0
 
 
 def test_a_step_is_the_mean_of_those_after_the_first_two_tokens(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
+from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig, RopeScaling, Routing
 from ttchat_tui.engine.cpu.families import FAMILIES, Family, family_of_model_type
@@ -115,7 +116,7 @@ def _checked(config: ModelConfig) -> ModelConfig:
         size = getattr(config, field)
         if type(size) is not int or size < 1:
             raise ValueError(f"{field} = {size!r}")
-    return msgspec.convert(msgspec.structs.asdict(config), ModelConfig)
+    return msgspec.convert(msgspec.structs.asdict(config), decodable(ModelConfig))
 
 
 @contextmanager

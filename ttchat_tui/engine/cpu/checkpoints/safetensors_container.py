@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import RawTensor
 from ttchat_tui.engine.cpu.checkpoints.float_types import FLOAT_TYPES
@@ -50,9 +51,9 @@ class SafetensorsContainer:
                 self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             length = int.from_bytes(self._data[:_LENGTH], "little")
             header = bytes_at(self._data, _LENGTH, length).tobytes()
-            entries = msgspec.json.decode(header, type=dict[str, msgspec.Raw])
+            entries = msgspec.json.decode(header, type=decodable(dict[str, msgspec.Raw]))
             self._entries = {
-                name: msgspec.json.decode(entry, type=_Entry)
+                name: msgspec.json.decode(entry, type=decodable(_Entry))
                 for name, entry in entries.items()
                 if name != _METADATA
             }

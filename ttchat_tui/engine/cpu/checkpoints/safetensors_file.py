@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.model_files import SINGLE_FILE, is_index_stale
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig, RawTensor
@@ -159,7 +160,7 @@ def _read_index(folder: Path) -> dict[str, str]:
     path = folder / "model.safetensors.index.json"
     found = read_json_if_there(path).get("weight_map", {})
     try:
-        return msgspec.convert(found, dict[str, str])
+        return msgspec.convert(found, decodable(dict[str, str]))
     except msgspec.ValidationError as error:
         raise ModelLoadError(f"{path} is damaged: {error}.", "Download the model again.") from error
 

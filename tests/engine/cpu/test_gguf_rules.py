@@ -16,6 +16,7 @@ from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import RopeScaling
 from ttchat_tui.engine.cpu.checkpoints.gguf_file import GgufFile
 from ttchat_tui.engine.cpu.checkpoints.gguf_rules import check_keys, check_kind
+from ttchat_tui.engine.cpu.forward.rope import RopeTable
 
 
 def opened(
@@ -297,3 +298,69 @@ def test_a_name_that_is_there_twice_is_a_damaged_file(name: str, tmp_path: Path)
     data.write_bytes(data.read_bytes().replace(twin.encode(), name.encode()))
     with pytest.raises(ModelLoadError, match=f"{name}' twice"):
         GgufFile(data)
+
+
+FAULTY: list[tuple[dict[str, Any], str]] = [
+    ({"llama.block_count": Typed(4, 2**32 - 1)}, "block_count"),
+    ({"llama.block_count": Typed(4, 2**31 - 1)}, "block_count"),
+    ({"llama.context_length": Typed(10, 2**63)}, "context_length"),
+    (
+        {"llama.attention.head_count": Typed(4, [2]), "llama.attention.value_length": 8},
+        "attention.value_length",
+    ),
+    ({"llama.attention.key_length": Typed(4, [4]), "llama.attention.scale": 0.25}, "attention.scale"),
+    ({"llama.rope.freq_base": Typed(12, 1e300)}, "rope.freq_base"),
+]
+
+
+@pytest.mark.parametrize(("values", "key"), FAULTY)
+def test_numbers_and_arrays_without_measure_are_refused_by_key(
+    values: dict[str, Any], key: str, tmp_path: Path
+) -> None:
+    assert f"llama.{key}" in refusal(tmp_path, tiny_metadata() | values)
+
+
+def test_an_array_of_the_same_value_for_each_layer_is_that_value(tmp_path: Path) -> None:
+    arrays = {"llama.attention.head_count": Typed(4, [2]), "llama.attention.value_length": Typed(4, [4])}
+    assert opened(tmp_path, tiny_metadata() | arrays).config.heads == 2
+
+
+def _with_offset(data: bytes, name: str, offset: int) -> bytes:
+    at = data.index(name.encode()) + len(name)
+    (dimensions,) = struct.unpack_from("<I", data, at)
+    at += 4 + 8 * dimensions + 4
+    return data[:at] + struct.pack("<Q", offset) + data[at + 8 :]
+
+
+@pytest.mark.parametrize(("offset", "fault"), [(0, "at the same place"), (4, "at a multiple of 32 bytes")])
+def test_tensors_that_overlap_or_are_not_aligned_are_refused(offset: int, fault: str, tmp_path: Path) -> None:
+    path = write_raw(tmp_path / "x.gguf")
+    path.write_bytes(_with_offset(path.read_bytes(), "blk.0.ffn_norm.weight", offset))
+    with pytest.raises(ModelLoadError, match=fault):
+        GgufFile(path)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_vector_that_is_not_finite_is_refused_by_name(value: float, tmp_path: Path) -> None:
+    data = struct.pack("<8f", *[1.0] * 7, value)
+    file = opened(tmp_path, tensors=tiny_tensors() | {"blk.0.attn_norm.weight": RawTensor((8,), data)})
+    with pytest.raises(ModelLoadError, match="attn_norm is infinite or not a number"):
+        file.tensor("layers.0.attn_norm")
+
+
+@pytest.mark.parametrize(
+    ("values", "factor"),
+    [
+        ({}, 0.0),
+        ({}, math.nan),
+        ({"llama.rope.scaling.type": "yarn", "llama.rope.scaling.factor": 4.0, "llama.rope.freq_base": 1.0}, None),
+        ({"llama.rope.scaling.type": "yarn", "llama.rope.scaling.factor": 4.0, "llama.rope.scaling.yarn_beta_fast": 0.0}, None),
+    ],
+)  # fmt: skip
+def test_numbers_that_make_no_rotation_are_refused(
+    values: dict[str, Any], factor: float | None, tmp_path: Path
+) -> None:
+    extra = {} if factor is None else {"rope_freqs.weight": RawTensor((2,), struct.pack("<2f", 1.0, factor))}
+    file = opened(tmp_path, tiny_metadata() | values, tiny_tensors() | extra)
+    with pytest.raises(ModelLoadError, match="make no rotation"):
+        RopeTable(file.config, file.rope_factors)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -138,11 +139,33 @@ def test_a_file_that_was_cut_short_is_refused(folder: Path) -> None:
 
 
 def test_a_type_without_a_conversion_is_refused_by_name(folder: Path) -> None:
-    save_file({"model.norm.weight": torch.ones(4, dtype=torch.int8)}, folder / "model.safetensors")
+    save_file({"model.norm.weight": torch.ones(96, dtype=torch.int8)}, folder / "model.safetensors")
     checkpoint = SafetensorsFolder(folder)
-    assert checkpoint.raw("norm").data.tolist() == [1] * 4
+    assert checkpoint.raw("norm").data.tolist() == [1] * 96
     with pytest.raises(ModelLoadError, match=r"'model\.norm\.weight' .* I8"):
         checkpoint.tensor("norm")
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("model.norm.weight", (4,)),
+        ("model.embed_tokens.weight", (260, 95)),
+        ("model.layers.0.self_attn.q_proj.weight", (96,)),
+    ],
+)
+def test_a_weight_of_another_shape_than_config_gives_is_refused_by_name(
+    name: str, shape: tuple[int, ...], folder: Path
+) -> None:
+    save_file({name: torch.ones(shape)}, folder / "model.safetensors")
+    with pytest.raises(ModelLoadError, match=f"{re.escape(name)} .* config.json"):
+        SafetensorsFolder(folder)
+
+
+def test_a_weight_that_is_not_a_number_is_refused_by_name(folder: Path) -> None:
+    save_file({"model.norm.weight": torch.full((96,), torch.nan)}, folder / "model.safetensors")
+    with pytest.raises(ModelLoadError, match=r"model\.norm\.weight is infinite or not a number"):
+        SafetensorsFolder(folder).tensor("norm")
 
 
 def test_a_config_that_lacks_a_size_names_it() -> None:

@@ -38,6 +38,21 @@ def test_shards_open_as_one_from_any_of_them(shards: list[Path]) -> None:
             np.testing.assert_array_equal(read_tensor(container.data, container.tensors[name]), weight)
 
 
+def test_a_part_of_a_joined_tensor_is_read_from_its_own_shard(shards: list[Path]) -> None:
+    container = GgufContainer(shards[0])
+    for name, weight in WEIGHTS.items():
+        part = container.tensors[name].part(1, 1)
+        np.testing.assert_array_equal(read_tensor(container.data, part), weight[1:])
+
+
+def test_shards_whose_names_were_exchanged_are_refused(shards: list[Path]) -> None:
+    shards[1].rename(shards[1].with_suffix(".x"))
+    shards[2].rename(shards[1])
+    shards[1].with_suffix(".x").rename(shards[2])
+    with pytest.raises(ModelLoadError, match="another part of the model than its name says"):
+        GgufContainer(shards[0])
+
+
 def test_a_missing_shard_is_named(shards: list[Path]) -> None:
     shards[1].unlink()
     with pytest.raises(ModelLoadError, match=shards[1].name):

@@ -200,4 +200,4 @@ def variables_of(source: str) -> frozenset[str]:
 
 
 def _broken(reason: str) -> TemplateError:
-    return TemplateError(f"The model's chat template is broken: {reason}")
+    return TemplateError(f"The model's chat template is broken: {reason}", _CURE)

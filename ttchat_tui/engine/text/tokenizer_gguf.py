@@ -50,7 +50,7 @@ def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> ChatTokenizer:
         case "llama":
             tokenizer = _sentencepiece(metadata, vocab)
         case kind:
-            what = f", which is {_OTHER_KINDS[kind]}" if kind in _OTHER_KINDS else ""
+            what = f", which is {_OTHER_KINDS[str(kind)]}" if str(kind) in _OTHER_KINDS else ""
             raise ModelLoadError(
                 f"The GGUF file has tokenizer.ggml.model = {kind!r}{what}; gpt2, gemma4 and llama are supported.",
                 _CURE,
@@ -151,7 +151,7 @@ def _split(metadata: Mapping[str, Any]) -> Split:
     name = metadata.get("tokenizer.ggml.pre") or "default"
     if metadata.get("tokenizer.ggml.model") == "gemma4":
         name = "gemma4"
-    if name not in SPLITS:
+    if not isinstance(name, str) or name not in SPLITS:
         raise ModelLoadError(
             f"The GGUF file has tokenizer.ggml.pre = {name!r}, which is not supported.", _CURE
         )

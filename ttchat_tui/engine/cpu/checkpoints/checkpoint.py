@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.families import FAMILIES, Family
 from ttchat_tui.engine.cpu.weights.int4_blocks import Int4Blocks
 
@@ -151,6 +152,21 @@ class RawTensor(msgspec.Struct, frozen=True):
     and k of Llama. `tensor` and `int4_blocks` undo it."""
 
 
+def finite(name: str, weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The weight itself.
+
+    Raises:
+        ModelLoadError: some of it is infinite or no number.
+    """
+    # Two passes without a copy: a NaN is the least and the greatest of all.
+    if weight.size and not (np.isfinite(weight.min()) and np.isfinite(weight.max())):
+        raise ModelLoadError(
+            f"The weight {name} is infinite or not a number in places.",
+            "Download the model again, or another quantisation of it.",
+        )
+    return weight
+
+
 class Checkpoint(Protocol):
     """An open model file or folder. A weight is read from a memory map on request."""
 
@@ -181,7 +197,7 @@ class Checkpoint(Protocol):
         """Read the weight of this canonical name as float32, a copy.
 
         Raises:
-            ModelLoadError: it is missing, or its type is not supported.
+            ModelLoadError: it is missing or not finite, or its type is not supported.
         """
         ...
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ from ttchat_tui.engine.cpu.checkpoints.hf_config import (
     yarn_magnitude,
 )
 from ttchat_tui.engine.cpu.families import FAMILIES, Family, family_of_architecture
+
+_GREATEST: Final = float(np.finfo(np.float32).max)
 
 
 class GgufConfig:
@@ -48,6 +50,7 @@ class GgufConfig:
         self,
         vocab_size: int,
         *,
+        most_layers: int,
         is_head_tied: bool,
         short_factors: NDArray[np.float32] | None,
         long_factors: NDArray[np.float32] | None,
@@ -55,6 +58,7 @@ class GgufConfig:
     ) -> ModelConfig:
         """
         Args:
+            most_layers: a greater number of layers is damage.
             short_factors: LongRoPE's, which are tensors of the file, as the next.
             has_rope_factors: the file has ready-made divisors of the frequencies (Llama 3.1).
         Raises:
@@ -62,6 +66,8 @@ class GgufConfig:
         """
         heads, hidden = self._count("attention.head_count"), self._count("embedding_length")
         head_size, layers = self._count("attention.key_length", hidden // heads), self._count("block_count")
+        if layers > most_layers:
+            raise self._unsupported("block_count", layers)
         kv_heads = self._count("attention.head_count_kv", heads)
         if heads % kv_heads:
             raise self._unsupported("attention.head_count_kv", kv_heads)
@@ -119,9 +125,13 @@ class GgufConfig:
         return (*self.family.gguf_keys, *partial)
 
     def _sliding(self, layers: int) -> tuple[bool, ...]:
-        key = f"{self.architecture}.attention.sliding_window_pattern"
-        pattern: int | list[bool] = self._metadata.get(key, self.family.full_every)
-        return tuple(map(bool, pattern)) if isinstance(pattern, list) else layers_with_window(pattern, layers)
+        key = "attention.sliding_window_pattern"
+        pattern: Any = self._metadata.get(f"{self.architecture}.{key}", self.family.full_every)
+        if isinstance(pattern, list) and len(cast(list[Any], pattern)) == layers:
+            return tuple(map(bool, cast(list[Any], pattern)))
+        if not isinstance(pattern, int) or pattern < 0:
+            raise self._unsupported(key, pattern)
+        return layers_with_window(pattern, layers)
 
     def _attention_scale(self, layers: int, hidden: int, heads: int) -> float:
         if layers == self.family.wide_layers:
@@ -131,9 +141,12 @@ class GgufConfig:
     def _routing(self) -> Routing | None:
         if not self._number("expert_count", 0):
             return None
+        experts, used = self._count("expert_count"), self._count("expert_used_count")
+        if used > experts:
+            raise self._unsupported("expert_used_count", used)
         return Routing(
-            experts=self._count("expert_count"),
-            used=self._count("expert_used_count"),
+            experts=experts,
+            used=used,
             ffn_size=int(self._number("expert_feed_forward_length", 0)) or self._count("feed_forward_length"),
             is_normed=bool(self._metadata.get(f"{self.architecture}.expert_weights_norm", True)),
         )
@@ -177,7 +190,7 @@ class GgufConfig:
         )
 
     def _count(self, key: str, default: int | None = None) -> int:
-        """A number of things: at least one. Of an array with a value for each layer, the one that all have."""
+        """A number of things: at least one, within 31 bits. Of an array with a value for each layer, the one that all have."""
         value = self._metadata.get(f"{self.architecture}.{key}", default)
         if isinstance(value, list):
             values = cast(list[Any], value)
@@ -186,16 +199,16 @@ class GgufConfig:
             value = values[0]
         if value is None or isinstance(value, bool) or not isinstance(value, int):
             raise self._missing(key)
-        if value < 1:
+        if not 1 <= value < 2**31:
             raise self._unsupported(key, value)
         return value
 
     def _number(self, key: str, default: float | None = None) -> float:
-        """A finite number that is not negative."""
+        """A number that is not negative, within float32."""
         value = self._metadata.get(f"{self.architecture}.{key}", default)
         if value is None or isinstance(value, bool) or not isinstance(value, (int, float)):
             raise self._missing(key)
-        if not (math.isfinite(value) and value >= 0):
+        if not 0 <= value <= _GREATEST:
             raise self._unsupported(key, value)
         return value
 

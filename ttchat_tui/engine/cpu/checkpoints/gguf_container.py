@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import mmap
 import struct
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,6 +41,12 @@ class TensorEntry(msgspec.Struct, frozen=True):
     def elements(self) -> int:
         return math.prod(self.shape)
 
+    @property
+    def size(self) -> int:
+        """Bytes. Raises KeyError for an unknown type."""
+        kind = GGML_TYPES[self.type_id]
+        return self.elements // kind.weights * kind.size
+
     def part(self, first: int, rows: int) -> TensorEntry:
         """A run of its rows, those of three dimensions counted through; all if `rows` is 0.
 
@@ -53,7 +60,7 @@ class TensorEntry(msgspec.Struct, frozen=True):
             raise ModelLoadError(f"The tensor {self.name!r} has the unknown GGML type {self.type_id}.")
         rest = self.shape[-1:] if len(self.shape) > 1 else ()
         row_bytes = math.prod(rest) // kind.weights * kind.size
-        return TensorEntry(self.name, (rows, *rest), self.type_id, self.offset + first * row_bytes)
+        return msgspec.structs.replace(self, shape=(rows, *rest), offset=self.offset + first * row_bytes)
 
 
 class GgufContainer:
@@ -70,16 +77,20 @@ class GgufContainer:
         """
         path, *others = [path] if is_shard else shards_of(path)
         self._open(path)
-        for other in others:
-            shard = GgufContainer(other, is_shard=True)
-            self.tensors.update(
-                {
-                    name: msgspec.structs.replace(entry, shard=shard.data)
-                    for name, entry in shard.tensors.items()
-                }
-            )
+        for number, other in enumerate(others, start=1):
+            self._add_shard(other, number)
         if not is_shard:
             self._check_shards(path, len(others) + 1)
+
+    def _add_shard(self, path: Path, number: int) -> None:
+        shard = GgufContainer(path, is_shard=True)
+        if shard.metadata.get("split.no", number) != number or shard.tensors.keys() & self.tensors.keys():
+            raise ModelLoadError(
+                f"{path} is another part of the model than its name says, or a part of another model.",
+                "Download all files of the model, and keep their names.",
+            )
+        for name, entry in shard.tensors.items():
+            self.tensors[name] = msgspec.structs.replace(entry, shard=shard.data)
 
     def _check_shards(self, path: Path, count: int) -> None:
         """The names of files are the user's: the first file says how many there are, and what they hold."""
@@ -107,7 +118,8 @@ class GgufContainer:
         except (struct.error, IndexError, KeyError, OverflowError, RecursionError) as error:
             self.data.close()
             raise ModelLoadError(
-                f"{path} is damaged or truncated ({error}).", "Download the file again."
+                f"{path} is damaged or truncated: its header cannot be read to the end.",
+                "Download the file again.",
             ) from error
 
     def _parse(self) -> None:
@@ -115,7 +127,7 @@ class GgufContainer:
             raise ModelLoadError("This is not a GGUF file: it does not start with GGUF.", "Check the path.")
         cursor = _Cursor(self.data, 4)
         version = cursor.scalar("I")
-        if version & 0xFFFF == 0:
+        if version and version & 0xFFFF == 0:
             raise ModelLoadError(
                 "The GGUF file is big-endian, for another kind of machine.",
                 "Download the little-endian file, which is the usual one.",
@@ -136,8 +148,11 @@ class GgufContainer:
         for entry in found:
             if entry.name in self.tensors:
                 raise _damaged(f"The GGUF file has the tensor {entry.name!r} twice")
+            if entry.offset % alignment:
+                raise _damaged(f"The tensor {entry.name!r} is not at a multiple of {alignment} bytes")
             self.tensors[entry.name] = msgspec.structs.replace(entry, offset=entry.offset + start)
             self._check_place(self.tensors[entry.name])
+        self._check_overlaps()
 
     def _check_place(self, entry: TensorEntry) -> None:
         """Raises ModelLoadError for a tensor of an unknown type, or one that the file does not hold whole."""
@@ -147,15 +162,22 @@ class GgufContainer:
                 f"The tensor {entry.name!r} has the GGML type {entry.type_id}, which is not supported.",
                 "Choose another quantisation of the model.",
             )
-        if entry.elements and entry.shape[-1] % kind.weights:
+        if entry.elements and entry.shape and entry.shape[-1] % kind.weights:
             raise _damaged(
                 f"The tensor {entry.name!r} has rows of {entry.shape[-1]:,} weights, but {kind.name} has blocks of {kind.weights}"
             )
-        if entry.offset + entry.elements // kind.weights * kind.size > len(self.data):
+        if entry.offset + entry.size > len(self.data):
             raise ModelLoadError(
                 f"The GGUF file is truncated: it ends before the end of the tensor {entry.name!r}.",
                 "Download the file again.",
             )
+
+    def _check_overlaps(self) -> None:
+        """Raises ModelLoadError if two tensors share bytes: one of them would be read as numbers that it has not."""
+        placed = sorted(self.tensors.values(), key=lambda entry: entry.offset)
+        for before, after in pairwise(placed):
+            if before.offset + before.size > after.offset:
+                raise _damaged(f"The tensors {before.name!r} and {after.name!r} are at the same place")
 
     def _alignment(self) -> int:
         """Bytes; a power of two, as `gguf_init_from_reader` of ggml's gguf.cpp asks for."""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ttchat_tui.engine.base import ModelLoadError
-from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig, RawTensor
+from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig, RawTensor, finite
 from ttchat_tui.engine.cpu.checkpoints.gguf_config import GgufConfig
 from ttchat_tui.engine.cpu.checkpoints.gguf_container import GgufContainer, TensorEntry
 from ttchat_tui.engine.cpu.checkpoints.gguf_rules import DAMAGED, check_keys, check_kind, check_tensors
@@ -125,7 +125,7 @@ class GgufFile:
         return 8 if all(is_quantized(entry) for entry in matrices) else 16
 
     def tensor(self, name: str) -> NDArray[np.float32]:
-        weight = read_tensor(self._file.data, self._entry(name))
+        weight = finite(name, read_tensor(self._file.data, self._entry(name)))
         heads = self._permuted_heads(name)
         return half_split_rows(weight, heads, self.config.rotary_size) if heads else weight
 
@@ -171,6 +171,7 @@ class GgufFile:
             raise ModelLoadError("The GGUF file has no tensor token_embd.weight.", DAMAGED)
         config = fields.read(
             (*self._file.tensors[names["embed"]].shape, 0)[0],
+            most_layers=len(self._file.tensors),
             is_head_tied="head" not in names,
             short_factors=self._vector(_SHORT_FACTORS),
             long_factors=self._vector(_LONG_FACTORS),

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias, cast
 from ttchat_tui.domain.model_files import gguf_that_is_no_model
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig
+from ttchat_tui.engine.cpu.checkpoints.parts import times
 
 CURE: Final = "Use the model's safetensors folder instead: it runs through transformers. Or choose another GGUF file of the model."
 DAMAGED: Final = "Download the file again, or choose another GGUF file of the model."
@@ -148,7 +149,7 @@ def check_tensors(shapes: Mapping[str, tuple[int, ...]], config: ModelConfig) ->
             raise ModelLoadError(f"The GGUF file has the tensor {name}, which is not supported.", CURE)
         if found != size:
             raise ModelLoadError(
-                f"The tensor {name} has the shape {_times(found)}; the file's hyperparameters give {_times(size)}.",
+                f"The tensor {name} has the shape {times(found)}; the file's hyperparameters give {times(size)}.",
                 CURE,
             )
     for name in expected:
@@ -232,10 +233,6 @@ def _optional_shapes(config: ModelConfig, found: Collection[str]) -> Shapes:
     return shapes
 
 
-def _times(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape)) or "()"
-
-
 def _is_neutral(name: str, value: Any) -> bool:
     """Whether the key changes nothing with this value; of an array, with each of its values."""
     if isinstance(value, list):
@@ -249,16 +246,21 @@ def _same(value: Any, other: Any) -> bool:
     return isinstance(value, (int, float)) and math.isclose(value, other, rel_tol=1e-6)
 
 
-def _head_size(metadata: Mapping[str, Any], prefix: str) -> Any:
+def _head_size(metadata: Mapping[str, Any], prefix: str) -> int:
     """The size of a head: `load_hparams` in llama-model.cpp."""
-    found = metadata.get(f"{prefix}attention.key_length")
-    if found is not None:
-        return found
-    return metadata[f"{prefix}embedding_length"] // metadata[f"{prefix}attention.head_count"]
+
+    def count(key: str) -> int:
+        value = metadata[f"{prefix}{key}"]
+        return value[0] if isinstance(value, list) else value  # Of equal values, one for each layer.
+
+    if f"{prefix}attention.key_length" in metadata:
+        return count("attention.key_length")
+    return count("embedding_length") // count("attention.head_count")
 
 
 def _is_head_size(value: Any, metadata: Mapping[str, Any], prefix: str) -> bool:
-    return _same(value, _head_size(metadata, prefix))
+    values = cast(list[Any], value) if isinstance(value, list) else [value]
+    return all(_same(each, _head_size(metadata, prefix)) for each in values)
 
 
 def _is_usual_scale(value: Any, metadata: Mapping[str, Any], prefix: str) -> bool:

@@ -37,7 +37,7 @@ def read_raw(data: mmap.mmap, entry: TensorEntry, paired_heads: int = 0) -> RawT
     """
     try:
         kind = GGML_TYPES[entry.type_id]
-        view = bytes_at(entry.shard or data, entry.offset, _size(entry))
+        view = bytes_at(entry.shard or data, entry.offset, entry.size)
     except (ValueError, KeyError) as error:
         raise _unreadable(entry, error) from error
     return RawTensor(kind.name, entry.shape, view, paired_heads)
@@ -45,7 +45,7 @@ def read_raw(data: mmap.mmap, entry: TensorEntry, paired_heads: int = 0) -> RawT
 
 def release(data: mmap.mmap, entry: TensorEntry) -> None:
     """Take the tensor's pages out of this process."""
-    drop_pages(entry.shard or data, entry.offset, _size(entry))
+    drop_pages(entry.shard or data, entry.offset, entry.size)
 
 
 def read_tensor(data: mmap.mmap, entry: TensorEntry) -> NDArray[np.float32]:
@@ -108,12 +108,6 @@ def _blocks(raw: RawTensor) -> Int4Blocks:
     return Int4Blocks(
         blocks.codes.reshape(raw.shape), blocks.scale.reshape(groups), blocks.minimum.reshape(groups)
     )
-
-
-def _size(entry: TensorEntry) -> int:
-    """Bytes."""
-    kind = GGML_TYPES[entry.type_id]
-    return entry.elements // kind.weights * kind.size
 
 
 def _unreadable(entry: TensorEntry, error: Exception) -> ModelLoadError:

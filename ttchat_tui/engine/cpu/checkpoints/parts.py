@@ -66,6 +66,29 @@ def _experts(joined: str, config: ModelConfig) -> Iterator[tuple[str, int]]:
             yield f"{number}.{part}", config.hidden_size if part == "down" else routing.ffn_size
 
 
+def shape_of(name: str, config: ModelConfig) -> tuple[int, ...] | None:
+    """The shape of a weight by its canonical name, or that of a joined tensor, outputs first; None for an unknown name."""
+    prefix, _, part = name.rpartition(".")
+    base, bias, _ = part.partition("_bias")
+    hidden, q, kv = config.hidden_size, config.heads * config.head_size, config.kv_heads * config.head_size
+    is_whole, routing = config.traits.qk_norm == "whole", config.routing
+    ffn = routing.ffn_size if routing is not None and ".experts." in prefix else config.ffn_size
+    outputs = {
+        "embed": config.vocab_size, "head": config.vocab_size, "q": q, "k": kv, "v": kv, "o": hidden, "qkv": q + 2 * kv,
+        "gate": ffn, "up": ffn, "gate_up": 2 * ffn, "down": hidden, "router": routing.experts if routing else 0,
+    }  # fmt: skip
+    if base in outputs:
+        inputs = {"o": q, "down": ffn}.get(base, hidden)
+        return (outputs[base],) if bias else (outputs[base], inputs)
+    norms = {"q_norm": q if is_whole else config.head_size, "k_norm": kv if is_whole else config.head_size}
+    return (norms.get(base, hidden),) if base.endswith("norm") else None
+
+
+def times(shape: tuple[int, ...]) -> str:
+    """A shape in words: "64 x 32"."""
+    return " x ".join(map(str, shape)) or "()"
+
+
 def half_split_rows(weight: NDArray[Any], heads: int, rotary_size: int = 0) -> NDArray[Any]:
     """Rows of each head from pair order (2i, 2i + 1) to half-split order (i, i + rotary_size / 2).
 

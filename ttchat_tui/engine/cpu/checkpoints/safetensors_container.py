@@ -68,18 +68,32 @@ class SafetensorsContainer:
     def names(self) -> Collection[str]:
         return self._entries.keys()
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Outputs first.
+
+        Raises:
+            ModelLoadError: it is not in the file.
+        """
+        if name not in self._entries:
+            raise self._unreadable(f"it has no tensor {name!r}")
+        return self._entries[name].shape
+
     def raw(self, part: Part) -> RawTensor:
         """Its own bytes.
 
         Raises:
             ModelLoadError: it is not in the file, or the file is truncated.
         """
+        shape = self.shape(part.tensor)
+        entry = self._entries[part.tensor]
+        first, end = entry.data_offsets
         try:
-            entry = self._entries[part.tensor]
-            first, end = entry.data_offsets
             data = bytes_at(self._data, self._start + first, end - first)
-        except (KeyError, ValueError) as error:
+        except ValueError as error:
             raise self._unreadable(error) from error
+        kind = FLOAT_TYPES.get(entry.dtype)
+        if kind is not None and math.prod(shape) * kind.size != len(data):
+            raise self._unreadable(f"{part.tensor!r} has not the size of its shape")
         if not part.rows:
             return RawTensor(entry.dtype, entry.shape, data)
         rest = entry.shape[-1:] if len(entry.shape) > 1 else ()
@@ -101,8 +115,6 @@ class SafetensorsContainer:
                 f"The tensor {name!r} in {self._path} is of type {raw.kind}, which is not supported.",
                 "Choose a model with 16-bit or 32-bit weights.",
             )
-        if math.prod(raw.shape) * kind.size != len(raw.data):
-            raise self._unreadable(f"{name!r} has not the size of its shape")
         return kind.to_float32(raw.data).reshape(raw.shape)
 
     def release(self, name: str) -> None:

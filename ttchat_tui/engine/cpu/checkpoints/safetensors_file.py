@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.model_files import SINGLE_FILE, is_index_stale
 from ttchat_tui.engine.base import ModelLoadError
-from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig, RawTensor
+from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig, RawTensor, finite
 from ttchat_tui.engine.cpu.checkpoints.hf_config import read_config, why_not_own
-from ttchat_tui.engine.cpu.checkpoints.parts import Part, half_split_rows, parts_by_name
+from ttchat_tui.engine.cpu.checkpoints.parts import Part, half_split_rows, parts_by_name, shape_of, times
 from ttchat_tui.engine.cpu.checkpoints.safetensors_container import SafetensorsContainer
 from ttchat_tui.engine.cpu.families import Family
 from ttchat_tui.engine.text.json_file import read_json, read_json_if_there
@@ -87,8 +87,20 @@ class SafetensorsFolder:
         unread = (key for name, key in names.items() if not _is_read(name, self.config))
         self.unread = next((key for key in unread if not (has_more and _is_beside_text(key))), "")
         """A tensor that the forward does not read; empty if it reads all."""
+        if not self.unread:
+            self._check_shapes(names)
         self.rope_factors: NDArray[np.float32] | None = None
         self.generation_config: Mapping[str, Any] = read_json_if_there(folder / "generation_config.json")
+
+    def _check_shapes(self, names: Mapping[str, str]) -> None:
+        """Raises ModelLoadError for a weight of another shape than config.json gives. `names`: canonical → in the file."""
+        for name, tensor in names.items():
+            shape, found = shape_of(name, self.config), self._files[tensor].shape(tensor)
+            if shape is not None and found != shape:
+                raise ModelLoadError(
+                    f"The tensor {tensor} in {self._folder} has the shape {times(found)}; config.json gives {times(shape)}.",
+                    "Download the model again: its files are of different models or versions.",
+                )
 
     @property
     def names(self) -> Collection[str]:
@@ -97,7 +109,7 @@ class SafetensorsFolder:
     def tensor(self, name: str) -> NDArray[np.float32]:
         part = self._part(name)
         file = self._files[part.tensor]
-        weight = file.float32(part)
+        weight = finite(part.tensor, file.float32(part))
         file.release(part.tensor)
         if name.endswith("norm"):
             weight += np.float32(self.config.traits.norm_offset)

@@ -11,11 +11,13 @@ products of q and k do not change, because both are permuted alike. A pair that 
 from __future__ import annotations
 
 import math
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig, RopeKind, RopeScaling
 
 
@@ -23,7 +25,13 @@ class RopeTable:
     """Rotations of all positions for each of `ModelConfig.rope_kinds`, computed in blocks as the context grows."""
 
     def __init__(self, config: ModelConfig, factors: NDArray[np.float32] | None = None) -> None:
-        """`factors` are divisors of the frequencies from the file, if it has them."""
+        """
+        Args:
+            factors: divisors of the frequencies from the file, if it has them.
+        Raises:
+            ModelLoadError: the file's numbers make no rotation.
+        """
+        _check(config, factors)
         self._config = config
         self._factors = factors
         self._tables: dict[bool, NDArray[np.complex64]] = {}
@@ -78,6 +86,23 @@ def rope_turns(
     elif kind == "local":
         frequencies[turning] = _plain(config, config.local_rope_theta)
     return Turns(frequencies, magnitudes)
+
+
+def _check(config: ModelConfig, factors: NDArray[np.float32] | None) -> None:
+    """Raises ModelLoadError if a frequency cannot be computed, or is no finite number."""
+    for kind, is_long in product(config.rope_kinds, (False, True)):
+        try:
+            with np.errstate(all="ignore"):
+                turns = rope_turns(config, factors, kind, is_long=is_long)
+        except (ArithmeticError, ValueError):  # No logarithm, or factors of another number.
+            turns = None
+        if turns is None or not (
+            np.isfinite(turns.frequencies).all() and np.isfinite(turns.magnitudes).all()
+        ):
+            raise ModelLoadError(
+                "The numbers for the rotary embedding (rope) in the model's file make no rotation.",
+                "Download the model again, or choose another file of it.",
+            )
 
 
 def _plain(config: ModelConfig, theta: float) -> NDArray[np.float32]:

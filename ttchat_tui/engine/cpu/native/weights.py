@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 import numpy as np
@@ -17,6 +17,9 @@ from ttchat_tui.engine.cpu.native.linear import NativeLinear
 from ttchat_tui.engine.cpu.native.step import NativeLayer
 from ttchat_tui.engine.cpu.native.tiles import NotPackable, RawPart, is_packable, rounded_to_q8_0
 from ttchat_tui.engine.cpu.weights.weights import MatrixPart, convert_layers
+from ttchat_tui.engine.decoding.rules import NoUsableLogits
+
+_CURE: Final = "Download the file again, or another quantisation of it."
 
 
 class NativeWeights(msgspec.Struct, frozen=True):
@@ -36,11 +39,21 @@ class Embedding:
         self._part = part
 
     def rows(self, ids: Sequence[int]) -> NDArray[np.float32]:
-        """[ids, hidden], rounded to float16."""
+        """[ids, hidden], rounded to float16 where that holds them.
+
+        Raises:
+            NoUsableLogits: they are infinite or not numbers.
+        """
         rows = self._library.unpack(self._part, np.array(ids, np.int32))
         with np.errstate(over="ignore"):
             rounded = rows.astype(np.float16).astype(np.float32)
-        return rounded if np.isfinite(rounded).all() else rows
+        if np.isfinite(rounded).all():
+            return rounded
+        if not np.isfinite(rows).all():
+            raise NoUsableLogits(
+                "The model's embedding is infinite or not a number for a token of the text.", _CURE
+            )
+        return rows
 
 
 def convert_weights(
@@ -116,7 +129,7 @@ class _NativeBuilder:
         except NotPackable as error:
             raise ModelLoadError(
                 f"A weight cannot be loaded: {error}.",
-                "Download the file again, or another quantisation of it.",
+                _CURE,
             ) from error
         for part in parts:
             self._checkpoint.release(part.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,20 @@ def test_a_weight_that_is_not_a_number_is_refused_by_name(folder: Path) -> None:
     save_file({"model.norm.weight": torch.full((96,), torch.nan)}, folder / "model.safetensors")
     with pytest.raises(ModelLoadError, match=r"model\.norm\.weight is infinite or not a number"):
         SafetensorsFolder(folder).tensor("norm")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("num_hidden_layers", 2**63),
+        ("max_position_embeddings", 2**63),
+        ("rms_norm_eps", math.nan),
+        ("rms_norm_eps", -1.0),
+    ],
+)
+def test_numbers_beyond_measure_make_no_model(field: str, value: float) -> None:
+    with pytest.raises(ModelLoadError, match="makes no model"):
+        read_config({**BASE, field: value})
 
 
 def test_a_config_that_lacks_a_size_names_it() -> None:

@@ -22,6 +22,8 @@ _ACTIVATIONS: Final = {"silu": ("silu", "swish"), "gelu": ("gelu_pytorch_tanh",)
 _SEEING: Final = frozenset({"gemma3", "mistral3"})
 """Model types of which we run the part for text."""
 _LAYERS: Final = frozenset({"attention", "full_attention", "sliding_attention"})
+_MOST_LAYERS: Final = 10_000
+"""More are damage."""
 _ROPES: Final = ("default", "linear", "llama3", "yarn", "longrope", "su")
 
 
@@ -67,6 +69,8 @@ def read_config(raw: Mapping[str, Any]) -> ModelConfig:
         assert name is not None, "`why_not_own` says so"
         family, heads, hidden = FAMILIES[name], raw["num_attention_heads"], raw["hidden_size"]
         head_size = raw.get("head_dim") or hidden // heads
+        if raw["num_hidden_layers"] > _MOST_LAYERS:
+            raise ValueError(f"num_hidden_layers = {raw['num_hidden_layers']}")
         window, sliding = _sliding(raw, family)
         rope = _main_rope(raw)
         share = rope.get("partial_rotary_factor") or raw.get("partial_rotary_factor") or family.rotary_share
@@ -102,7 +106,7 @@ def read_config(raw: Mapping[str, Any]) -> ModelConfig:
 
 
 def _checked(config: ModelConfig) -> ModelConfig:
-    """Raises ValueError for a value of another type, and for sizes below one."""
+    """Raises ValueError for a value of another type, and for numbers beyond measure."""
     for field in (
         "hidden_size",
         "ffn_size",
@@ -114,8 +118,21 @@ def _checked(config: ModelConfig) -> ModelConfig:
         "context_length",
     ):
         size = getattr(config, field)
-        if type(size) is not int or size < 1:
+        if type(size) is not int or not 1 <= size < 2**31:
             raise ValueError(f"{field} = {size!r}")
+    for field in (
+        "norm_eps",
+        "rope_theta",
+        "embedding_scale",
+        "residual_scale",
+        "attention_scale",
+        "logit_scale",
+    ):
+        number = getattr(config, field)
+        if not 0 <= number < math.inf:
+            raise ValueError(f"{field} = {number!r}")
+    if config.routing is not None and not 1 <= config.routing.used <= config.routing.experts:
+        raise ValueError(f"{config.routing.used} of {config.routing.experts} experts for a token")
     return msgspec.convert(msgspec.structs.asdict(config), decodable(ModelConfig))
 
 

@@ -127,8 +127,11 @@ class GgufConfig:
     def _sliding(self, layers: int) -> tuple[bool, ...]:
         key = "attention.sliding_window_pattern"
         pattern: Any = self._metadata.get(f"{self.architecture}.{key}", self.family.full_every)
-        if isinstance(pattern, list) and len(cast(list[Any], pattern)) == layers:
-            return tuple(map(bool, cast(list[Any], pattern)))
+        if isinstance(pattern, list):
+            values = cast(list[Any], pattern)
+            if len(values) != layers or not isinstance(values[0], int):
+                raise self._unsupported(key, values)
+            return tuple(map(bool, values))
         if not isinstance(pattern, int) or pattern < 0:
             raise self._unsupported(key, pattern)
         return layers_with_window(pattern, layers)

@@ -251,7 +251,9 @@ def _head_size(metadata: Mapping[str, Any], prefix: str) -> int:
 
     def count(key: str) -> int:
         value = metadata[f"{prefix}{key}"]
-        return value[0] if isinstance(value, list) else value  # Of equal values, one for each layer.
+        return (
+            cast(list[int], value)[0] if isinstance(value, list) else value
+        )  # Of equal values, one for each layer.
 
     if f"{prefix}attention.key_length" in metadata:
         return count("attention.key_length")

@@ -37,19 +37,21 @@ static void quantize_group(const float *x, Group *group) {
         largest = size > largest ? size : largest;
     }
     float inverse = largest > 0 ? LARGEST / largest : 0;
-    int32_t codes = 0;
-    for (int i = 0; i < GROUP; i++) {
-        int32_t code = (int32_t)rintf(x[i] * inverse);
-        int32_t high = (code + 128) >> 8;
-        group->high[i] = (int8_t)high;
-        group->low[i] = (int8_t)(code - high * 256);
-        codes += code;
-        if (i == GROUP / 2 - 1)
-            group->first = codes;
-    }
+    int32_t codes[GROUP], first = 0, rest = 0;
+    for (int i = 0; i < GROUP; i++) /* Each loop does one thing, so that compilers vectorise it. */
+        codes[i] = (int32_t)rintf(x[i] * inverse);
+    for (int i = 0; i < GROUP / 2; i++)
+        first += codes[i];
+    for (int i = GROUP / 2; i < GROUP; i++)
+        rest += codes[i];
+    for (int i = 0; i < GROUP; i++)
+        group->high[i] = (int8_t)((codes[i] + 128) >> 8);
+    for (int i = 0; i < GROUP; i++)
+        group->low[i] = (int8_t)codes[i]; /* the rest: code - 256 * high */
     group->scale = largest / LARGEST;
-    group->codes = codes;
-    group->total = group->scale * (float)codes;
+    group->first = first;
+    group->codes = first + rest;
+    group->total = group->scale * (float)group->codes;
 }
 
 static void quantize(const float *x, Group *groups, int size) {

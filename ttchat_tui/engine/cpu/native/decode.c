@@ -23,29 +23,66 @@ static int first_seen(const Step *s, int row) {
     return window && position >= window ? position - window + 1 : 0;
 }
 
-/* One key-value head of one row, one block of positions. */
+/* Queries of one key-value head that attend together: those of as many rows as fit, or a part of one row's. */
+static int queries_at_once(const Step *s) {
+    const int group = s->model->heads / s->model->kv_heads;
+#ifdef __AVX512F__
+    if (s->count > 1 && group <= MOST_QUERIES)
+        return MOST_QUERIES / group * group;
+#endif
+    const int parts = (group + MOST_QUERIES - 1) / MOST_QUERIES;
+    return (group + parts - 1) / parts;
+}
+
+/* How many times that many there are for the current rows. */
+static int runs_of_queries(const Step *s) {
+    const int at_once = queries_at_once(s);
+    return (s->count * (s->model->heads / s->model->kv_heads) + at_once - 1) / at_once;
+}
+
+/* Where the keys and values of one head of a row are. */
+static Places places_of(const Step *s, const RowPlace *place, int head) {
+    const Caches *caches = s->caches;
+    const int kv_heads = s->model->kv_heads, size = s->model->head_size;
+    const size_t shared = (size_t)caches->shared_capacity * size, own = (size_t)caches->own_capacity * size;
+    const uint16_t *cache = caches->shared[s->index] + head * shared;
+    Places places = { cache, cache + kv_heads * shared, 0, 0, place->shared };
+    if (caches->own) {
+        places.own_keys = caches->own[s->index] + ((size_t)place->slot * kv_heads + head) * own;
+        places.own_values = places.own_keys + (size_t)caches->own_slots * kv_heads * own;
+    }
+    return places;
+}
+
+/* Some queries of one key-value head, of one row or several, and one block of positions. */
 static void attention_piece(void *context, int piece) {
     const Step *s = context;
     const LayerStack *m = s->model;
-    const int group = m->heads / m->kv_heads, block = piece % s->blocks;
-    const int head = piece / s->blocks % m->kv_heads, under_way = piece / s->blocks / m->kv_heads;
-    const int row = s->first + under_way, first = first_seen(s, row);
-    const RowPlace *place = s->places + row;
-    const int from = block * BLOCK > first ? block * BLOCK : first;
-    const int to = at_most(place->position + 1, (block + 1) * BLOCK);
-    if (from >= to)
-        return;
-    const Caches *caches = s->caches;
-    const size_t shared = (size_t)caches->shared_capacity * m->head_size, own = (size_t)caches->own_capacity * m->head_size;
-    const uint16_t *cache = caches->shared[s->index] + head * shared;
-    Places places = { cache, cache + m->kv_heads * shared, 0, 0, place->shared };
-    if (caches->own) {
-        places.own_keys = caches->own[s->index] + ((size_t)place->slot * m->kv_heads + head) * own;
-        places.own_values = places.own_keys + (size_t)caches->own_slots * m->kv_heads * own;
+    const int group = m->heads / m->kv_heads, at_once = queries_at_once(s), runs = runs_of_queries(s);
+    const int run = piece % runs, block = piece / runs % s->blocks, head = piece / runs / s->blocks;
+    const int end = at_most(s->count * group, (run + 1) * at_once);
+    Query queries[MOST_QUERIES];
+    int count = 0;
+    for (int number = run * at_once; number < end; number++) {
+        const int under_way = number / group, row = s->first + under_way, first = first_seen(s, row);
+        const RowPlace *place = s->places + row;
+        const int from = block * BLOCK > first ? block * BLOCK : first;
+        const int to = at_most(place->position + 1, (block + 1) * BLOCK);
+        if (from >= to)
+            continue;
+        const int q = head * group + number % group;
+        queries[count++] = (Query){
+            s->qkv + ((size_t)row * (m->heads + 2 * m->kv_heads) + q) * m->head_size, places_of(s, place, head), row, from, to,
+            s->partials + ((size_t)under_way * m->heads + q) * s->blocks + block,
+        };
     }
-    const int q = head * group;
-    attend_heads(s->qkv + (size_t)row * (m->heads + 2 * m->kv_heads) * m->head_size + q * m->head_size, group, m->head_size,
-                 m->score_cap, places, from, to, s->partials + ((size_t)under_way * m->heads + q) * s->blocks + block, s->blocks);
+    if (!count)
+        return;
+    if (queries->row != queries[count - 1].row)
+        attend(queries, count, m->head_size, m->score_cap);
+    else
+        attend_one_row(queries->q, count, m->head_size, m->score_cap, queries->places, queries->from, queries->to,
+                       queries->partial, s->blocks);
 }
 
 /* RMSNorm of heads, in place. */
@@ -119,7 +156,7 @@ static void attend_rows(Step *s) {
         for (int row = s->first; row < s->first + s->count; row++)
             last = s->places[row].position > last ? s->places[row].position : last;
         s->blocks = last / BLOCK + 1;
-        share_out(attention_piece, s, s->count * s->model->kv_heads * s->blocks);
+        share_out(attention_piece, s, runs_of_queries(s) * s->model->kv_heads * s->blocks);
         for (int row = s->first; row < s->first + s->count; row++)
             gather_row(s, row);
     }

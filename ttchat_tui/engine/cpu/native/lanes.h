@@ -28,6 +28,12 @@ INLINE I16 i_zero(void) { return _mm512_setzero_si512(); }
 INLINE F16 f_zero(void) { return _mm512_setzero_ps(); }
 INLINE F16 f_set(float x) { return _mm512_set1_ps(x); }
 INLINE F16 f_load(const float *p) { return _mm512_loadu_ps(p); }
+/* As f_load, into a register: else compilers load anew for each product. */
+INLINE F16 f_hold(const float *p) {
+    F16 x = _mm512_loadu_ps(p);
+    __asm__("" : "+v"(x));
+    return x;
+}
 INLINE void f_store(float *p, F16 x) { _mm512_storeu_ps(p, x); }
 INLINE F16 f_add(F16 a, F16 b) { return _mm512_add_ps(a, b); }
 INLINE F16 f_mul(F16 a, F16 b) { return _mm512_mul_ps(a, b); }
@@ -83,6 +89,7 @@ INLINE I16 i_zero(void) { return BOTH_I(_mm256_setzero_si256(), _mm256_setzero_s
 INLINE F16 f_zero(void) { return BOTH_F(_mm256_setzero_ps(), _mm256_setzero_ps()); }
 INLINE F16 f_set(float x) { return BOTH_F(_mm256_set1_ps(x), _mm256_set1_ps(x)); }
 INLINE F16 f_load(const float *p) { return BOTH_F(_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)); }
+INLINE F16 f_hold(const float *p) { return f_load(p); }
 INLINE void f_store(float *p, F16 x) { _mm256_storeu_ps(p, x.a), _mm256_storeu_ps(p + 8, x.b); }
 INLINE F16 f_add(F16 x, F16 y) { return BOTH_F(_mm256_add_ps(x.a, y.a), _mm256_add_ps(x.b, y.b)); }
 INLINE F16 f_mul(F16 x, F16 y) { return BOTH_F(_mm256_mul_ps(x.a, y.a), _mm256_mul_ps(x.b, y.b)); }

@@ -29,6 +29,7 @@ INLINE I16 i_zero(void) { return EACH_I(vdupq_n_s32(0)); }
 INLINE F16 f_zero(void) { return EACH_F(vdupq_n_f32(0)); }
 INLINE F16 f_set(float x) { return EACH_F(vdupq_n_f32(x)); }
 INLINE F16 f_load(const float *p) { return EACH_F(vld1q_f32(p + 4 * i)); }
+INLINE F16 f_hold(const float *p) { return f_load(p); }
 INLINE void f_store(float *p, F16 x) {
     for (int i = 0; i < 4; i++)
         vst1q_f32(p + 4 * i, x.v[i]);

@@ -16,6 +16,7 @@ from tests.session.test_chat import Chat
 from ttchat_tui.cli import chat
 from ttchat_tui.cli.invocation import Invocation
 from ttchat_tui.cli.main import app
+from ttchat_tui.cli.replay.command import _of_the_reply
 from ttchat_tui.cli.replay.comparison import replay
 from ttchat_tui.domain.conversation import Message, ReplyRecord
 from ttchat_tui.domain.events import GenerationEvent, GenerationFinished, TokenEvent
@@ -23,7 +24,7 @@ from ttchat_tui.domain.generation import GenerationControl, GenerationRequest, G
 from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec
 from ttchat_tui.domain.recording import RecordedToken, Recording
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.session.stored_requests import StoredReply, StoredRequest
+from ttchat_tui.session.stored_requests import StoredReply, StoredRequest, stored_reply
 
 KNOWN = Script(replies=("One two three \x1b[31m four.",), logprobs=True, context_length=4096)
 Run = Callable[..., tuple[int, str, str]]
@@ -170,3 +171,15 @@ def test_a_replay_that_differs_is_tried_again_with_the_cache_as_it_was() -> None
     result, _ = replay(Rounding(), cold, lambda _count: None)
     assert result.difference is not None
     assert (result.difference.number, result.same, result.is_rebuilt) == (2, 1, False)
+
+
+@pytest.mark.parametrize("place", ["/models/m/scripted", "cpu:/models/scripted", "/models/scripted/"])
+def test_a_model_that_is_named_by_its_path_is_found_there_again(own_folders: Path, place: str) -> None:
+    asked = Chat(own_folders / "data" / "conversations.db", KNOWN)
+    asked.session.model = place
+    asked.ask("Count.")
+    reply = stored_reply(asked.store, 2)
+    found = _of_the_reply(asked.store, reply)
+    asked.close()
+    assert reply.record.model == "scripted"
+    assert found["model.name"].rstrip("/") == place.rstrip("/")

@@ -9,8 +9,9 @@ import pytest
 
 from tests.models.builders import GGUF, write_folder
 from ttchat_tui.models.catalog import PypiWheel, catalog
+from ttchat_tui.models.choice import DEFAULT
 from ttchat_tui.models.errors import ModelError
-from ttchat_tui.models.local import ResolvedModel, resolve
+from ttchat_tui.models.local import ResolvedModel, lasting_name, resolve
 
 
 @pytest.fixture
@@ -141,3 +142,18 @@ def test_an_incomplete_model_names_what_is_missing(models_dir: Path, tmp_path: P
     with pytest.raises(ModelError, match="has no tokenizer") as caught:
         resolve(str(folder), models_dir, {})
     assert caught.value.info.kind == "model_broken"
+
+
+@pytest.mark.parametrize("kind", ["", "cpu:"])
+def test_a_path_stays_the_same_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    (tmp_path / "blob").write_text("")
+    (tmp_path / "model-00001-of-00002.gguf").symlink_to("blob")
+    (tmp_path / DEFAULT).mkdir()
+    monkeypatch.chdir(tmp_path)
+    place = f"{kind}{tmp_path}/model-00001-of-00002.gguf"
+    assert lasting_name(f"{kind}./model-00001-of-00002.gguf") == place
+    assert lasting_name(place) == place
+    for name in (DEFAULT, "remote:lab/llama", "remote:", "a-name"):
+        assert lasting_name(name) == name

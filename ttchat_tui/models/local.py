@@ -56,6 +56,15 @@ def resolve(name: str, models_dir: Path, environ: Mapping[str, str]) -> Resolved
     return ResolvedModel(name=entry.alias, path=find_local(entry, models_dir, environ), entry=entry)
 
 
+def lasting_name(name: str) -> str:
+    """`name` as an argument of `--model` that means the same model from any folder; links are kept, which name the model."""
+    kind, colon, path = name.partition(":")
+    if colon and kind.isalpha() and path.startswith(("./", "../", "~")):  # `cpu:./model.gguf`
+        return f"{kind}:{lasting_name(path)}"
+    is_file = catalog().find(name) is None and _is_path(name) and os.path.exists(expanded(name))
+    return os.path.abspath(expanded(name)) if is_file else name
+
+
 def find_local(entry: CatalogEntry, models_dir: Path, environ: Mapping[str, str]) -> Path | None:
     """The path of a complete copy of `entry`, in our cache or that of another program; None without one."""
     if (own := find_pulled(entry, models_dir)) is not None:

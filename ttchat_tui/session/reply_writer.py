@@ -45,15 +45,15 @@ class ReplyWriter:
             home.replace(message)
 
     def begin_rows(
-        self, home: OpenConversation, rows: Sequence[Candidate], record: ReplyRecord
+        self, home: OpenConversation, rows: Sequence[Candidate], record: ReplyRecord, place: str
     ) -> list[Message]:
-        """Store an empty reply to the end of the path for each row, beside each other. The first is the head. Raises
-        StorageError."""
+        """Store an empty reply to the end of the path for each row, beside each other. The first is the head. `place`: of the
+        model, as in the store. Raises StorageError."""
         parent = home.path[-1]
         messages: list[Message] = []
         for row in rows:
             own = msgspec.structs.replace(record, sampling=row.sampling or record.sampling, seed=row.seed)
-            messages.append(self._store.begin_reply(parent.conversation_id, parent.id, own))
+            messages.append(self._store.begin_reply(parent.conversation_id, parent.id, own, place))
         if len(messages) > 1:
             self._store.set_head(parent.conversation_id, messages[0].id)
             messages = [self._store.message(each.id) for each in messages]  # with their siblings counted

@@ -203,10 +203,12 @@ class Messages:
             )
         return self.message(message_id)
 
-    def begin_reply(self, conversation_id: int, parent_id: int, record: ReplyRecord) -> Message:
+    def begin_reply(
+        self, conversation_id: int, parent_id: int, record: ReplyRecord, place: str = ""
+    ) -> Message:
         """Add an empty reply that this process streams into, and make it the head.
 
-        The conversation records the model's name.
+        The conversation records where its model is: `place`, an argument of `--model`, or the name in the record.
         """
         now = self._clock()
         sampling = encoded_sampling(record.sampling)
@@ -222,7 +224,7 @@ class Messages:
                 transaction,
                 conversation_id,
                 "head_id = ?, updated_at = ?, model = ?",
-                *(message_id, now, record.model),
+                *(message_id, now, place or record.model),
             )
         return self.message(message_id)
 
@@ -270,9 +272,10 @@ class Messages:
                 ),
             )
             transaction.execute(
-                "UPDATE conversations SET updated_at = ?, model = ?"
+                "UPDATE conversations SET updated_at = ?,"
+                " model = CASE WHEN substr(rtrim(model, '/'), -length(?) - 1) = '/' || ? THEN model ELSE ? END"
                 " WHERE id = (SELECT conversation_id FROM messages WHERE id = ?)",
-                (now, record.model, message_id),
+                (now, *(record.model,) * 3, message_id),
             )
             write_parts(transaction, message_id, recorded)
         return self.message(message_id)

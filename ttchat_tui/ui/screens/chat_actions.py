@@ -13,7 +13,6 @@ from textual.message import Message as TextualMessage
 
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.updates import NOTE, Update
-from ttchat_tui.domain.user_paths import expanded
 from ttchat_tui.models.errors import ModelError
 from ttchat_tui.session import with_served_name
 from ttchat_tui.storage.errors import StorageError
@@ -295,7 +294,7 @@ class ChatActions(SidebarScreen):
 
     def remember_model(self, name: str) -> None:
         """Store the model for the next start."""
-        self.keep_ui_state(last_model=lasting_name(name))
+        self.keep_ui_state(last_model=deferred.local.lasting_name(name))
 
     # --- the view
 
@@ -385,9 +384,3 @@ class ChatActions(SidebarScreen):
 
     def on_system_prompt_left(self) -> None:
         self.prompt.focus()
-
-
-def lasting_name(model: str) -> str:
-    """The model's name as an argument of `--model` that works from any folder."""
-    path = expanded(model)
-    return str(path.resolve()) if os.path.exists(path) else model

@@ -15,7 +15,7 @@ from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.domain.preset import Preset
 from ttchat_tui.domain.text import visible_line
 from ttchat_tui.ui import deferred
-from ttchat_tui.ui.screens.chat_actions import ChatActions, lasting_name
+from ttchat_tui.ui.screens.chat_actions import ChatActions
 from ttchat_tui.ui.widgets.prompt.pasted_text import as_draft
 
 if TYPE_CHECKING:
@@ -274,7 +274,7 @@ class PromptActions(ChatActions):
         self.apply_typed_settings()
         files, folder = deferred.prompt_files, self.library.presets_dir
         preset = self.session.presets.current()
-        preset = msgspec.structs.replace(preset, model=lasting_name(preset.model))
+        preset = msgspec.structs.replace(preset, model=deferred.local.lasting_name(preset.model))
 
         def save(chosen: SavedPrompt | None) -> None:
             if chosen is not None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
-from typing import Final
 
 import msgspec
 from typing_extensions import assert_never
@@ -61,9 +59,6 @@ CONNECTION_LOST = "connection_lost"
 REFUSALS = ("prompt_too_long",)
 """Kinds of error after which the request is undone: nothing was generated."""
 
-_LOCAL: Final = "ttchat_tui.models.local"
-"""Imported by name: it reads the catalog, which would delay the first frame."""
-
 
 class ReplyRunner:
     """The running reply, if there is one."""
@@ -117,11 +112,10 @@ class ReplyRunner:
         record = ReplyRecord(
             model=info.model if info else model, engine=info.label if info else "", sampling=sampling
         )
-        place = importlib.import_module(_LOCAL).lasting_name(model)
         drawn = draw_rows(sampling, rows) if isinstance(rows, int) else rows
         try:
             home.path.read()  # before anything is stored: the prompt needs all of it
-            message, *others = self._writer.begin_rows(home, drawn, record, place)
+            message, *others = self._writer.begin_rows(home, drawn, record, model)
         except StorageError as error:
             return self._for_screen(home, [Notice(error.info)])
         home.path.append(message)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import msgspec
 
@@ -19,6 +21,9 @@ from ttchat_tui.session.running_reply import CHECKPOINT_S, LONGEST_BACKOFF_S, Ru
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.recording_parts import StoredPart
+
+_LOCAL: Final = "ttchat_tui.models.local"
+"""Imported by name: it reads the catalog, which would delay the first frame."""
 
 log = logging.getLogger(__name__)
 
@@ -45,12 +50,13 @@ class ReplyWriter:
             home.replace(message)
 
     def begin_rows(
-        self, home: OpenConversation, rows: Sequence[Candidate], record: ReplyRecord, place: str
+        self, home: OpenConversation, rows: Sequence[Candidate], record: ReplyRecord, model: str
     ) -> list[Message]:
-        """Store an empty reply to the end of the path for each row, beside each other. The first is the head. `place`: of the
-        model, as in the store. Raises StorageError."""
+        """Store an empty reply to the end of the path for each row, beside each other. The first is the head. `model`: as it
+        was named for the load. Raises StorageError."""
         parent = home.path[-1]
         messages: list[Message] = []
+        place = importlib.import_module(_LOCAL).lasting_name(model)
         for row in rows:
             own = msgspec.structs.replace(record, sampling=row.sampling or record.sampling, seed=row.seed)
             messages.append(self._store.begin_reply(parent.conversation_id, parent.id, own, place))

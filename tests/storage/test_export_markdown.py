@@ -13,7 +13,12 @@ from markdown_it import MarkdownIt
 from tests.storage.examples import FINISHED, SAMPLING, STATS, answer, ask
 from ttchat_tui.domain.conversation import Conversation, Message
 from ttchat_tui.storage.conversations import ConversationStore
-from ttchat_tui.storage.export_markdown import close_last_block, escape_turn_headings, export_markdown
+from ttchat_tui.storage.export_markdown import (
+    close_last_block,
+    escape_turn_headings,
+    excerpt,
+    export_markdown,
+)
 
 TALK = Conversation(id=1, title="A talk", created_at=0.0, updated_at=1.5, system_prompt="Be brief.")
 
@@ -181,3 +186,9 @@ def test_a_message_without_turn_headings_is_not_changed() -> None:
     ):
         assert escape_turn_headings(content) == content
     assert escape_turn_headings("a\r\n\r\n## You\r\n") == "a\r\n\r\n\\## You\r\n"
+
+
+@pytest.mark.parametrize(("content", "fence"), [('{"a": 1}', "```"), ('{"a": "````"}', "`````")])
+def test_a_reply_in_json_is_a_block_of_code(content: str, fence: str) -> None:
+    reply = message(2, content)
+    assert f"\n\n{fence}json\n{content}\n{fence}\n" in excerpt([reply])

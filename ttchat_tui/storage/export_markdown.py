@@ -12,12 +12,14 @@ import msgspec
 from markdown_it import MarkdownIt
 
 from ttchat_tui.domain.conversation import Conversation, Message, ReplyRecord
+from ttchat_tui.domain.literal_text import is_json
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.thoughts import normalised
 from ttchat_tui.storage.export_words import HEADINGS, figures_of, one_line
 
 _OUR_WORDS: Final = frozenset(word.casefold() for word in HEADINGS.values())
 _LINE_ENDS: Final = re.compile(r"(\r\n|\r|\n)")
+_TICKS: Final = re.compile("`+")
 _NO_LETTERS: Final = re.compile(r"[\W_]+")
 _MODEL: Final = re.compile(r"\(.*\)\W*$", re.DOTALL)
 """What follows the word in a heading of ours."""
@@ -35,7 +37,7 @@ _HTML_ENDS: Final = ("-->", "?>", ">", "]]>", "</script>", "</pre>", "</style>",
 def export_markdown(conversation: Conversation, messages: Sequence[Message]) -> str:
     """`messages`: one path, first to last.
 
-    Content is unchanged, with two exceptions that keep the turns apart: a block that is left open is closed, and a heading
+    Content is unchanged, except that a reply in JSON is fenced as code, and to keep the turns apart: a block that is left open is closed, and a heading
     that reads like one of ours (`## Assistant`) is escaped with a backslash.
     """
     fields = _front_matter(conversation, messages)
@@ -74,7 +76,12 @@ def _heading(message: Message) -> str:
 
 
 def _text_of(message: Message) -> str:
-    return normalised(message.content) if message.role == "assistant" else message.content
+    if message.role != "assistant":
+        return message.content
+    if is_json(message.content):
+        fence = "`" * max(3, 1 + max(map(len, _TICKS.findall(message.content)), default=0))
+        return f"{fence}json\n{message.content.strip()}\n{fence}"
+    return normalised(message.content)
 
 
 def _content(content: str) -> str:

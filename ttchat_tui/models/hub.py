@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import functools
 import re
 import shutil
 import time
 from collections.abc import Callable, Generator, Mapping
 from http import HTTPStatus
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import httpx
 import msgspec
@@ -85,8 +86,8 @@ def fetch_repo(
     """
     if hub_settings.is_offline(environ):
         raise ModelError("HF_HUB_OFFLINE forbids asking the hub.", kind="offline")
-    with httpx.Client(timeout=TIMEOUT, follow_redirects=True, headers=headers(environ)) as client:
-        session = Session(client, hub_settings.endpoint(environ), source, pause, name)
+    with connected(environ) as session_for:
+        session = session_for(source, pause, name)
         with session.naming_failures():
             repository = session.repository()
             files = _files_to_fetch(source, repository)
@@ -101,6 +102,19 @@ def fetch_repo(
             for file in files:
                 _verify(file, folder, report)
         return folder
+
+
+@contextlib.contextmanager
+def connected(environ: Mapping[str, str]) -> Generator[SessionMaker, None, None]:
+    """Sessions with the user's hub over one client."""
+    with httpx.Client(timeout=TIMEOUT, follow_redirects=True, headers=_headers(environ)) as client:
+        yield functools.partial(Session, client, hub_settings.endpoint(environ))
+
+
+class SessionMaker(Protocol):
+    def __call__(
+        self, source: HuggingFace | HubGguf, pause: Callable[[float], None] = time.sleep, name: str = ""
+    ) -> Session: ...
 
 
 class Session:
@@ -226,7 +240,7 @@ class Session:
         )
 
 
-def headers(environ: Mapping[str, str]) -> dict[str, str]:
+def _headers(environ: Mapping[str, str]) -> dict[str, str]:
     """The token goes to the endpoint only: httpx drops it when it is redirected to another host (LFS storage)."""
     token = hub_settings.token(environ)
     return {"User-Agent": "ttchat-tui", **({"Authorization": f"Bearer {token}"} if token else {})}

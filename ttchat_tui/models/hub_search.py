@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-import httpx
 import msgspec
 
 from ttchat_tui.domain.decoding import decodable
@@ -16,7 +15,7 @@ from ttchat_tui.models import hub_settings
 from ttchat_tui.models.catalog import HubGguf
 from ttchat_tui.models.errors import ModelError
 from ttchat_tui.models.gguf_names import models_among, quantisation_of
-from ttchat_tui.models.hub import TIMEOUT, Session, headers
+from ttchat_tui.models.hub import Session, connected
 
 REPOSITORIES: Final = 8
 """The most that are listed: each costs a request."""
@@ -46,10 +45,9 @@ def search(text: str, environ: Mapping[str, str], limit: int = REPOSITORIES) -> 
         raise ModelError(
             "HF_HUB_OFFLINE forbids asking the hub.", kind="offline", cure="Unset it for this command."
         )
-    with httpx.Client(timeout=TIMEOUT, follow_redirects=True, headers=headers(environ)) as client:
-        endpoint = hub_settings.endpoint(environ)
-        for hit in _hits(client, endpoint, text, limit):
-            session = Session(client, endpoint, HubGguf(repo=hit.id))
+    with connected(environ) as session_for:
+        for hit in _hits(session_for(HubGguf(repo="the/search")), text, limit):
+            session = session_for(HubGguf(repo=hit.id))
             try:
                 with session.naming_failures():
                     listing = session.repository()
@@ -61,8 +59,8 @@ def search(text: str, environ: Mapping[str, str], limit: int = REPOSITORIES) -> 
             yield from sorted(_models_of(hit.id, sizes), key=lambda model: (model.size_bytes, model.name))
 
 
-def _hits(client: httpx.Client, endpoint: str, text: str, limit: int) -> list[_Hit]:
-    session = Session(client, endpoint, HubGguf(repo="the/search"))
+def _hits(session: Session, text: str, limit: int) -> list[_Hit]:
+    endpoint = session.endpoint
     query = {"search": text, "filter": "gguf", "sort": "downloads", "direction": "-1", "limit": str(limit)}
     try:
         with session.naming_failures():

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ttchat_tui.config import prompt_library as prompt_library
     from ttchat_tui.models import library as library
     from ttchat_tui.models import local as local
+    from ttchat_tui.models import machine as machine
     from ttchat_tui.session import attachments as attachments
     from ttchat_tui.session import file_finder as file_finder
     from ttchat_tui.session import fuzzy as fuzzy
@@ -74,6 +75,7 @@ MODULES: Final[dict[str, str]] = {
     "library": "ttchat_tui.models.library",
     "model_rows": "ttchat_tui.ui.model_rows",
     "local": "ttchat_tui.models.local",
+    "machine": "ttchat_tui.models.machine",
     "save": "ttchat_tui.ui.screens.save",
     "export": "ttchat_tui.storage.export",
     "queue_panel": "ttchat_tui.ui.widgets.queue_panel",

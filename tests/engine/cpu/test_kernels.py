@@ -14,6 +14,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from ttchat_tui.domain.free_memory import available_bytes
 from ttchat_tui.engine.base import OutOfMemory
 from ttchat_tui.engine.cpu import warm_up as warm_up_module
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig, RopeScaling
@@ -23,7 +24,6 @@ from ttchat_tui.engine.cpu.weights import kernels as kernels_module
 from ttchat_tui.engine.cpu.weights.kernels import working_kernels
 from ttchat_tui.engine.cpu.weights.linear import F16Linear, Fp32Head, Fp32Linear, fits_f16
 from ttchat_tui.engine.cpu.weights.memory import (
-    available_bytes,
     check_memory,
     needed_bytes,
     with_prefill_copy,

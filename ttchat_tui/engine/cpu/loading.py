@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from ttchat_tui.domain.events import LoadPhase, LoadProgress, ProgressReporter
+from ttchat_tui.domain.free_memory import available_bytes
 from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import ModelLoadError
@@ -35,7 +36,7 @@ from ttchat_tui.engine.cpu.preload import import_torch
 from ttchat_tui.engine.cpu.stepper import CachedStepper
 from ttchat_tui.engine.cpu.thread_governor import GovernedStepper
 from ttchat_tui.engine.cpu.warm_up import usable_cores, warm_up
-from ttchat_tui.engine.cpu.weights.memory import available_bytes, check_memory, needed_bytes
+from ttchat_tui.engine.cpu.weights.memory import check_memory, needed_bytes
 from ttchat_tui.engine.cpu.weights.precision import WeightPlan, native_plan
 from ttchat_tui.engine.decoding.lookup import LookupStepper
 from ttchat_tui.engine.decoding.loop import BatchStepper, Stepper

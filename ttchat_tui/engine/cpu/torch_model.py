@@ -9,13 +9,13 @@ from collections.abc import Callable
 
 import torch
 
+from ttchat_tui.domain.free_memory import available_bytes
 from ttchat_tui.domain.model_spec import CpuOptions
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import Checkpoint
 from ttchat_tui.engine.cpu.forward.model import DecoderModel
 from ttchat_tui.engine.cpu.forward.rope import RopeTable
 from ttchat_tui.engine.cpu.weights.kernels import working_kernels
 from ttchat_tui.engine.cpu.weights.memory import (
-    available_bytes,
     check_memory,
     needed_bytes,
     with_prefill_copy,

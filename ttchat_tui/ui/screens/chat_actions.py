@@ -255,7 +255,11 @@ class ChatActions(SidebarScreen):
                 self.command_model(name)
 
         current = deferred.model_rows.loaded(self.session.model, self.session.info)
-        self.app.push_screen(deferred.model_picker.ModelPicker(self.offered_models(), current), load)
+        cache_dir = self.services.paths.cache_dir
+        picker = deferred.model_picker.ModelPicker(
+            self.offered_models(), current, lambda: deferred.machine.this_machine(cache_dir)
+        )
+        self.app.push_screen(picker, load)
 
     def offered_models(self) -> Sequence[ModelRow]:
         """The models of this machine, the catalog, and the server."""

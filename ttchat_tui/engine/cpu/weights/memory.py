@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -19,8 +18,6 @@ _NATIVE_RUNTIME: Final = 150 * 2**20
 """The same without torch."""
 _FIRST_POSITIONS: Final = 2048
 """Positions of the first KV cache."""
-_CGROUP: Final = Path("/sys/fs/cgroup")
-_MEMINFO: Final = Path("/proc/meminfo")
 
 
 _WEIGHT_BYTES: Final[dict[WeightFormat, float]] = {
@@ -79,18 +76,3 @@ def check_memory(needed: int, available: int | None) -> None:
         f"The model needs about {needed / 1e9:.1f} GB of memory, but only {available / 1e9:.1f} GB are free.",
         "Close other programs, choose a smaller model, or set precision to auto or int4.",
     )
-
-
-def available_bytes(meminfo: Path = _MEMINFO, cgroup: Path = _CGROUP) -> int | None:
-    """Memory available without swapping, within the limit of the control group; None if unknown."""
-    try:
-        lines = meminfo.read_text().splitlines()
-        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration, ValueError):
-        return None
-    try:
-        limit = int((cgroup / "memory.max").read_text())
-        used = int((cgroup / "memory.current").read_text())
-    except (OSError, ValueError):
-        return free  # No control group, or its limit is the word "max".
-    return min(free, max(limit - used, 0))

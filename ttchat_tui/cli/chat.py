@@ -39,7 +39,7 @@ from ttchat_tui.engine.runtime.isolated import IsolatedEngine
 from ttchat_tui.engine.runtime.load_queue import Prepare
 from ttchat_tui.engine.runtime.switching import SwitchingEngine
 from ttchat_tui.engine.tenstorrent.telemetry import System
-from ttchat_tui.models.choice import ModelChoice, split_kind
+from ttchat_tui.models.choice import DEFAULT, ModelChoice, split_kind
 from ttchat_tui.session import ChatSession
 from ttchat_tui.signals import EndingSignals
 from ttchat_tui.signals import name as signal_name
@@ -114,7 +114,8 @@ def _run(invocation: Invocation, typed: TypedAhead | None, ending: EndingSignals
     screen_ready = threading.Event()
     with open_session(invocation, config, model.name, engine, screen_ready, ending) as session:
         if typed is not None:
-            return _run_screen(invocation, config, state, session, screen_ready, typed)
+            is_default = model.place == "default" and model.name == DEFAULT
+            return _run_screen(invocation, config, state, session, screen_ready, typed, is_default)
         screen_ready.set()
         gc.enable()
         headless = importlib.import_module(_HEADLESS)
@@ -321,8 +322,10 @@ def _run_screen(
     session: ChatSession,
     screen_ready: threading.Event,
     typed: TypedAhead,
+    is_default: bool,
 ) -> int:
-    """Run the Textual app. It is imported only now, while the engine's process starts on the other core."""
+    """Run the Textual app. `is_default`: the default model is loaded because nothing else was chosen.
+    It is imported only now, while the engine's process starts on the other core."""
     terminal.ensure_utf8()
     gc.disable()  # until the app is mounted: imports leave no garbage, and collecting costs 65 ms
     launch = importlib.import_module(_SCREEN)
@@ -337,6 +340,7 @@ def _run_screen(
         read_cards=system.read_cards if system.card_numbers() else None,
         resume=(invocation.sampling_flags, invocation.system_flag) if invocation.resume else None,
         place_of=_place_of(invocation),
+        offers_models=is_default,
     )
     try:
         with terminal.captured(invocation.paths.log_file, typed.before):

@@ -27,6 +27,8 @@ class UiState(msgspec.Struct, frozen=True, kw_only=True):
     """The right sidebar."""
     show_preview: bool | None = None
     """The sampler's preview in it."""
+    has_offered_models: bool = False
+    """The first start has offered better models than the default."""
     last_model: str | None = None
     """Alias, hub id or absolute path, as `--model` takes it."""
 

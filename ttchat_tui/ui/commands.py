@@ -118,6 +118,7 @@ TABLE: Final[tuple[Action, ...]] = (
     Action("toggle_thoughts", "Open or fold the thoughts", "Transcript", "Open or fold the thoughts of the selected message or the last reply; so do enter on a selected one and a click.", "alt+o", "/thoughts"),
     Action("follow_end", "Scroll to the end", "Transcript", "Show the newest text and follow it again.", "ctrl+end", "/end"),
     Action("model", "Choose a model", "Model", "Load another model; the conversation stays.", "ctrl+o", "/model", "name"),
+    Action("get_model", "Get a model", "Model", "Download a model while you chat, and load it then: a name as for /model, a number of the first start's offer, or cancel.", slash="/get", argument="name", is_new=True),
     Action("reload_model", "Reload the model", "Model", "Load the model again, after an error or a change of precision.", slash="/reload"),
     Action("unload_model", "Unload the model", "Model", "Free the model's memory.", slash="/unload"),
     Action("preset", "Choose a preset", "Model", "Use a preset's system prompt, sampling and model in this conversation.", slash="/preset", argument="preset"),

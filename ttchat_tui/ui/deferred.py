@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from ttchat_tui.config import prompt_files as prompt_files
     from ttchat_tui.config import prompt_library as prompt_library
+    from ttchat_tui.models import background as background
     from ttchat_tui.models import library as library
     from ttchat_tui.models import local as local
     from ttchat_tui.models import machine as machine
+    from ttchat_tui.models import offer as offer
     from ttchat_tui.session import attachments as attachments
     from ttchat_tui.session import file_finder as file_finder
     from ttchat_tui.session import fuzzy as fuzzy
@@ -72,10 +74,12 @@ MODULES: Final[dict[str, str]] = {
     "clipboard": "ttchat_tui.ui.clipboard",
     "help": "ttchat_tui.ui.screens.help",
     "model_picker": "ttchat_tui.ui.screens.model_picker",
+    "background": "ttchat_tui.models.background",
     "library": "ttchat_tui.models.library",
     "model_rows": "ttchat_tui.ui.model_rows",
     "local": "ttchat_tui.models.local",
     "machine": "ttchat_tui.models.machine",
+    "offer": "ttchat_tui.models.offer",
     "save": "ttchat_tui.ui.screens.save",
     "export": "ttchat_tui.storage.export",
     "queue_panel": "ttchat_tui.ui.widgets.queue_panel",

@@ -34,6 +34,7 @@ def build(
     read_cards: Callable[[], tuple[CardReading, ...]] | None = None,
     resume: tuple[Mapping[str, object], str | None] | None = None,
     place_of: Callable[[str], str] | None = None,
+    offers_models: bool = False,
 ) -> TtchatApp:
     """Build the app.
 
@@ -42,6 +43,7 @@ def build(
         on_screen_ready: see `Services`.
         resume: open the latest conversation; sampling parameters and a system prompt that override its own.
         place_of: where a setting was given, for errors.
+        offers_models: see `Services`.
     Raises:
         ConfigError: a key is bound twice, or an action or theme is unknown.
     """
@@ -56,6 +58,7 @@ def build(
         before_terminal_takeover=before_terminal_takeover,
         on_screen_ready=on_screen_ready,
         read_cards=read_cards,
+        offers_models=offers_models,
         resume=Resume(*resume) if resume else None,
     )
     prompt_keys = (*config.ui.submit_keys, *config.ui.newline_keys)

@@ -37,5 +37,7 @@ class Services(msgspec.Struct):
     """Called once, when the first frame is drawn and the sidebars are mounted. Deferred work starts then."""
     read_cards: Callable[[], tuple[CardReading, ...]] | None = None
     """Reads the telemetry of the Tenstorrent cards; None without cards. Thread-safe; may be slow."""
+    offers_models: bool = False
+    """The default model is loaded because nothing else was chosen: a first start may offer better ones."""
     resume: Resume | None = None
     """Set to open the latest conversation (`-c`) instead of a new one."""

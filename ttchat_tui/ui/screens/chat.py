@@ -28,6 +28,7 @@ from ttchat_tui.ui.screens.constraining import ConstraintActions
 from ttchat_tui.ui.screens.elsewhere import FOLLOW_S
 from ttchat_tui.ui.screens.file_actions import FileActions
 from ttchat_tui.ui.screens.finding import Finding
+from ttchat_tui.ui.screens.getting import Getting
 from ttchat_tui.ui.screens.inspecting import Inspecting
 from ttchat_tui.ui.screens.ledger_actions import LedgerActions
 from ttchat_tui.ui.screens.organising import OrganisingActions
@@ -66,6 +67,7 @@ class ChatScreen(
     Inspecting,
     Timing,
     FileActions,
+    Getting,
     OrganisingActions,
     PromptActions,
     Attaching,

@@ -26,6 +26,8 @@ BESIDE_NAME = 27
 QUANTISATION = 8
 RATE = 11
 """Columns of the quantisation and the expected speed, where they are shown."""
+LOW = 20
+"""Rows of a screen that has no room for the line with the source."""
 NARROWEST_NAME = 21
 """A name that is cut further makes room by hiding the speed or the quantisation."""
 
@@ -75,6 +77,7 @@ class ModelPicker(Dialog[str]):
 
     def on_resize(self) -> None:
         """Also called as it opens: the names get the width that the box leaves."""
+        self.query_one(".source").display = self.app.size.height >= LOW
         self._draw_again()
 
     def _draw_again(self) -> None:

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from msgspec import structs
+from textual.content import Content
 from typing_extensions import assert_never
 
 from ttchat_tui.domain.attachments import without_mentioned_blocks
@@ -55,7 +56,6 @@ from ttchat_tui.ui.widgets.transcript.message_format import (
     cost_hint,
     fault_view,
     view_of,
-    welcome,
     with_reload_hint,
 )
 from ttchat_tui.ui.widgets.transcript.views import Entry
@@ -79,6 +79,8 @@ class UpdateDrawing(Elsewhere):
     pace_keys: Callable[[], Sequence[ShownKey]]
     show_pace: Callable[[], None]
     show_preview: Callable[[], None]
+    welcome_text: Callable[[], Content]
+    offer_models: Callable[[], None]
     _context_shown: Mapping[str, int] = MappingProxyType({})
     """Of the running reply, or of what sending the draft would take."""
 
@@ -176,7 +178,7 @@ class UpdateDrawing(Elsewhere):
     def _open(self, conversation: Conversation | None, messages: Sequence[Message]) -> None:
         self.has_answered = False
         self.transcript.show(self._entries(messages))
-        self.transcript.set_placeholder(None if messages else welcome())
+        self.transcript.set_placeholder(None if messages else self.welcome_text())
         draft = self.session.draft
         self.prompt.know_pastes(self.session.folds.of(draft))
         self.prompt.set_draft(draft)
@@ -227,7 +229,7 @@ class UpdateDrawing(Elsewhere):
 
     def _welcome_if_empty(self) -> None:
         if not self.session.path:
-            self.transcript.set_placeholder(welcome())
+            self.transcript.set_placeholder(self.welcome_text())
 
     def count(self) -> None:
         """Count the tokens that sending would take."""
@@ -293,6 +295,7 @@ class UpdateDrawing(Elsewhere):
         self._show_context(0, info.context_length)
         self.show_notes(info.notes)
         self.remember_model(self.session.loaded_model)
+        self.offer_models()
         self.announce("ttchat", f"{info.model} is ready.")
         self._refresh_settings()
         self.count()

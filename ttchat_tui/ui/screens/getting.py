@@ -102,9 +102,8 @@ class Getting(ChatActions):
         except ModelError as error:
             self.show_error(error.info)
             return
-        self._end_offer()
         if found.path is not None or found.entry is None:
-            self.command_model(name)
+            self._take(name)
             return
         self._pull = deferred.background.BackgroundPull(
             found.entry, self.services.paths.models_dir, os.environ
@@ -125,7 +124,7 @@ class Getting(ChatActions):
         self.query_one(DownloadLine).remove()
         if pull.is_complete:
             self.notify(f"{pull.name} is here.", markup=False)
-            self.command_model(pull.name)
+            self._take(pull.name)
         elif pull.error is not None:
             self.show_error(pull.error)
         else:
@@ -142,8 +141,9 @@ class Getting(ChatActions):
             amounts = f"  {share:.0%}  {progress.done / 1e6:,.0f} / {progress.total / 1e6:,.0f} MB"
         return visible_line(f"↓ {verb}{pull.name}{amounts}   /get cancel")
 
-    def _end_offer(self) -> None:
-        """It is answered: its keys are free again, and the empty transcript is as always."""
+    def _take(self, name: str) -> None:
+        """Load a model that is here. The offer is answered: its keys are free again, and an empty transcript is as always."""
+        self.command_model(name)
         remove_bindings(self, [f"alt+{number}" for number in self._numbers()])
         self._offers = ()
         if not self.session.path:

@@ -56,7 +56,7 @@ async def test_the_first_start_offers_three_models_and_a_download_keeps_the_conv
             chat.session.submit("Hello!")
             await until(pilot, lambda: chat.session.loaded_model == NAME and chat.host.state == "ready")
             assert chat.session.conversation is not None
-            assert [message.content for message in chat.session.path][0] == "Hello!"
+            assert chat.session.path[0].content == "Hello!"
             assert not chat.screen.query(DownloadLine)
             assert (chat.paths.models_dir / "maker--toy:Q4_K_M" / "toy-Q4_K_M.gguf").read_bytes() == GGUF
 

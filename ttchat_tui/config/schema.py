@@ -30,7 +30,7 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Which model runs, and on which engine."""
 
     name: str = ""
-    """Alias, hub id, folder or .gguf file; empty: the model last used, at first the catalog's default."""
+    """Alias, hub id (org/name, org/name:Q4_K_M), folder or .gguf file; empty: the model last used, at first the catalog's default."""
     engine: EngineKind = "auto"
     """`auto` takes the best that this machine has; else one of `engine_choices`."""
     context_length: Annotated[int, Meta(ge=0)] = 0

@@ -157,3 +157,13 @@ def test_a_path_stays_the_same_from_any_folder(
     assert lasting_name(place) == place
     for name in (DEFAULT, "remote:lab/llama", "remote:", "a-name"):
         assert lasting_name(name) == name
+
+
+def test_a_mistyped_path_below_a_folder_that_is_here_is_no_name_on_the_hub(
+    models_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert resolve("models/sub/a.gguf", models_dir, {}).entry is not None
+    models_dir.mkdir()
+    with pytest.raises(ModelError, match=r"models/sub/a\.gguf does not exist"):
+        resolve("models/sub/a.gguf", models_dir, {})

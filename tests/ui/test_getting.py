@@ -49,7 +49,7 @@ async def test_the_first_start_offers_three_models_and_a_download_keeps_the_conv
             assert "alt+1" in "\n".join(screen_text(chat.app))
 
             monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
-            chat.screen.command_get_model(NAME)
+            chat.screen.choose_model(NAME)
             chat.screen.command_get_model("qwen3-4b")
             await pilot.pause()
             assert any(f"{NAME} is still coming" in toast for toast in chat.toasts())

@@ -147,7 +147,11 @@ class Session:
                 cure="Correct HF_ENDPOINT.",
             ) from error
         except httpx.RequestError as error:
-            raise ModelError(f"{self.endpoint} cannot be reached ({error}).", kind="offline") from error
+            raise ModelError(
+                f"{self.endpoint} cannot be reached ({error}).",
+                kind="offline",
+                cure="Check the network; HF_ENDPOINT names a mirror.",
+            ) from error
 
     def repository(self) -> Repository:
         """The commit and the files of the source's revision."""

@@ -47,7 +47,8 @@ def resolve(name: str, models_dir: Path, environ: Mapping[str, str]) -> Resolved
         entry = entry.as_folder()
     if entry is None and is_elsewhere(name):
         return _resolve_elsewhere(name, environ)
-    on_hub = None if entry is not None or os.path.exists(name) else entry_for_hub_name(name)
+    is_near = os.path.exists(name) or (name.endswith(".gguf") and os.path.isdir(name.partition("/")[0]))
+    on_hub = None if entry is not None or is_near else entry_for_hub_name(name)
     if entry is None and on_hub is None and _is_path(name):
         return _resolve_path(expanded(name))
     entry = entry or on_hub

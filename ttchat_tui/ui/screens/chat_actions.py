@@ -44,6 +44,7 @@ class ChatActions(SidebarScreen):
     count: Callable[[], None]
     take_back_preset: Callable[[], bool]
     pace_word: Callable[[], str]
+    choose_model: Callable[[str], None]
     _busy_words = ""
     """The last error that ends with the reply."""
     _has_failed = False
@@ -252,7 +253,7 @@ class ChatActions(SidebarScreen):
     def action_model(self) -> None:
         def load(name: str | None) -> None:
             if name:
-                self.command_model(name)
+                self.choose_model(name)
 
         current = deferred.model_rows.loaded(self.session.model, self.session.info)
         cache_dir = self.services.paths.cache_dir

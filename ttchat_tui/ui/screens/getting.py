@@ -85,15 +85,8 @@ class Getting(ChatActions):
 
     def command_get_model(self, name: str) -> None:
         """Download a model while the chat continues, and load it then. `name`: a number of the offer, or a model's name."""
-        if self._pull is not None:
-            if name == CANCEL:
-                self._pull.cancel()
-            else:
-                self.show_error(
-                    ErrorInfo(
-                        kind=NOTE, message=f"{self._pull.name} is still coming.", cure="/get cancel stops it."
-                    )
-                )
+        if self._pull is not None and name == CANCEL:
+            self._pull.cancel()
             return
         if name.isdecimal() and 1 <= int(name) <= len(self._offers):
             name = self._offers[int(name) - 1].name
@@ -102,14 +95,34 @@ class Getting(ChatActions):
         except ModelError as error:
             self.show_error(error.info)
             return
-        if found.path is not None or found.entry is None:
+        if found.path is not None or found.entry is None or not self._is_quantised_wanted():
             self._take(name)
+            return
+        if self._pull is not None:
+            coming = f"{self._pull.name} is still coming."
+            self.show_error(ErrorInfo(kind=NOTE, message=coming, cure="/get cancel stops it."))
             return
         self._pull = deferred.background.BackgroundPull(
             found.entry, self.services.paths.models_dir, os.environ
         )
         self.mount(DownloadLine(self._line(self._pull), markup=False), after=self.query_one(StatusLine))
         self.set_timer(LOOK_EVERY_S, self._look)
+
+    def choose_model(self, name: str) -> None:
+        """What was chosen in the picker: a model that is not here comes beside the present one, if there is one."""
+        is_local = self.services.config.without_kind(name) == name
+        if is_local and self.session.info is not None and self.model_fault(name) is None:
+            self.command_get_model(name)
+        else:
+            self.command_model(name)
+
+    def _is_quantised_wanted(self) -> bool:
+        """Whether the CPU loads the model as it comes. Else the load itself downloads what the engine wants: a card and a
+        chosen precision take another source."""
+        config, info = self.services.config, self.session.info
+        has_card = self.services.read_cards is not None and config.model.engine == "auto"
+        is_cpus = info is not None and info.engine == "cpu" and config.model.engine in ("auto", "cpu")
+        return is_cpus and not has_card and config.cpu.precision == "auto"
 
     def _look(self) -> None:
         """Draw the progress. At the end of the download load the model, once no reply runs."""

@@ -71,13 +71,18 @@ def check_folder_kind(folder: Path, raw: Mapping[str, Any], name: str) -> None:
 
 
 def _quantised_by(raw: Mapping[str, Any]) -> str:
-    config = raw.get("quantization_config")
-    if isinstance(config, dict):
-        method = cast(dict[str, Any], config).get("quant_method")
-        if method is not None:
-            return "" if method == "mxfp4" else _METHODS.get(str(method), str(method))
-    mlx: Any = raw.get("quantization") or config
-    if isinstance(mlx, dict) and mlx:
-        bits = cast(dict[str, Any], mlx).get("bits")
-        return f"MLX in {bits} bits" if bits else "MLX"
-    return ""
+    config = _table(raw, "quantization_config")
+    method = config.get("quant_method")
+    if method is not None:
+        return "" if method == "mxfp4" else _METHODS.get(str(method), str(method))
+    mlx = _table(raw, "quantization") or config
+    if not mlx:
+        return ""
+    bits = mlx.get("bits")
+    return f"MLX in {bits} bits" if bits else "MLX"
+
+
+def _table(raw: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The table of this name; empty if there is none."""
+    value = raw.get(key)
+    return cast(dict[str, Any], value) if isinstance(value, dict) else {}

@@ -195,7 +195,8 @@ def _outside_catalog(models_dir: Path, environ: Mapping[str, str]) -> Iterator[C
     for folder in folders:
         origin = read_origin(folder) if "--" in folder.name else None
         name = (origin.name if origin else "") or folder.name.replace("--", "/")
-        entry = entry_for_hub_name(name)
+        copied = folder.name.replace("--", "/", 1)  # by hand, under a name that the hub may not have
+        entry = entry_for_hub_name(name) or (entry_for_repo(copied) if copied.count("/") == 1 else None)
         if entry is not None and entry.folder == folder.name and catalog().find(name) is None:
             yield entry
     for repo in hub_settings.cached_repos(environ):

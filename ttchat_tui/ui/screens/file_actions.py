@@ -19,7 +19,6 @@ from ttchat_tui.domain.imports import ImportReport
 from ttchat_tui.domain.recording import Recording
 from ttchat_tui.domain.text import visible
 from ttchat_tui.domain.thoughts import TAG
-from ttchat_tui.domain.updates import ConversationsChanged
 from ttchat_tui.domain.user_paths import unquoted
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui import deferred
@@ -41,6 +40,7 @@ class FileActions(ChatActions):
     """One method for each action; `command_<name>` takes what follows a slash command."""
 
     start_search: Callable[[], None]
+    follow_history: Callable[[], None]
     selected_messages: Callable[[], list[Message]]
 
     def action_save(self) -> None:
@@ -276,7 +276,7 @@ class FileActions(ChatActions):
             markup=False,
             timeout=8,
         )
-        self.show_updates([ConversationsChanged()])
+        self.follow_history()  # written over another connection, as by another window
         self.start_search()  # it indexes what is new
 
 

@@ -139,3 +139,15 @@ async def test_two_models_stream_side_by_side_and_the_kept_one_closes_the_screen
         assert [each.content for each in chat.session.path] == ["count", "Five six seven."]
         await until(pilot, lambda: "1 other candidate deleted. /undo brings it back." in chat.toasts())
         assert chat.session.second.model == "", "it is freed"
+
+
+async def test_a_reply_that_fails_says_why_below_what_it_has(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path, Script(replies=("One two three.",), batch_sizes=(2,), fault="raise", fault_at=2))
+    async with running(chat) as pilot:
+        chat.screen.prompt.text = "/candidates 2 count"
+        await pilot.press("enter")
+        await ended(pilot, chat)
+        await shows(pilot, chat, "The script says so.")
+        lines = on_screen(chat).splitlines()
+        text = next(number for number, line in enumerate(lines) if "One" in line)
+        assert lines[text + 2].count("The script says so.") == 2

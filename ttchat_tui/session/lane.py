@@ -127,5 +127,5 @@ class Lane:
         if self.message is None:
             error = end.error if end is not None else None
             self.note = error.message if error is not None else "It ended before its first token."
-        elif not self.message.content and self.message.reply is not None:
+        elif self.message.reply is not None:
             self.note = self.message.reply.error

@@ -92,6 +92,8 @@ class LaneView(ScrollView, can_focus=True):
         """Of the lines that are drawn."""
         self._blank = Strip.blank(0)
         """One without text."""
+        self._reason: list[Strip] = []
+        """Why the reply failed, or has no text; after the text."""
 
     def _new_document(self) -> ReplyDocument:
         return ReplyDocument(self.number, self._folding, is_streaming=True)
@@ -116,8 +118,9 @@ class LaneView(ScrollView, can_focus=True):
             self._draw(self._document.update())
         if is_ended and not self._is_final:
             self._is_final = True
-            if text:
-                self._draw(self._document.finish())
+            self._draw(self._document.finish() if text else 0)
+        elif self._reason and not is_ended:  # it begins again
+            self._draw(0)
         self._show_figures(now_s)
 
     def _show_figures(self, now_s: float) -> None:
@@ -147,7 +150,7 @@ class LaneView(ScrollView, can_focus=True):
         begin = self._starts[first] if first < len(self._starts) else len(self._lines)
         del self._starts[first:]
         replaced = self._lines[begin:]
-        before = len(self._lines)
+        before = len(self._lines) + len(self._reason)
         del self._lines[begin:]
         for number, chunk in enumerate(chunks[first:], start=first):
             its_before = known[number - first] if number - first < len(known) else []
@@ -159,12 +162,13 @@ class LaneView(ScrollView, can_focus=True):
             if old is not new:
                 break
             begin += 1
-        height = len(self._lines)
+        self._reason = self._draw_reason(width)
+        height = len(self._lines) + len(self._reason)
         if height > self.scrollable_content_region.height and self.lane.state == "running":
             height += -(height + self.number) % STEP  # not all views scroll at the same moment
         if height != self.virtual_size.height:
             self._set_height(height)
-        self.refresh_lines(begin, max(before, len(self._lines)) - begin)
+        self.refresh_lines(begin, max(before, height) - begin)
         if is_at_end and self.max_scroll_y > 0:
             self.scroll_to(y=self.max_scroll_y, animate=False, force=True, immediate=True)
 
@@ -212,18 +216,19 @@ class LaneView(ScrollView, can_focus=True):
             self._draw(0)
 
     def render_line(self, y: int) -> Strip:
-        row, width = round(self.scroll_y) + y, self._width
+        row = round(self.scroll_y) + y
         if row < len(self._lines):
             return self._lines[row]
-        if not self._lines and self.lane.note:
-            return self._noted(row, width)
-        return self._blank
+        row -= len(self._lines)
+        return self._reason[row] if row < len(self._reason) else self._blank
 
-    def _noted(self, row: int, width: int) -> Strip:
-        """A row of the reason why a reply has no text."""
+    def _draw_reason(self, width: int) -> list[Strip]:
+        if not self.lane.note:
+            return []
         note = Content.styled(visible(self.lane.note), self._style_named("md-faint"))
         strips = note.to_strips(self, note, width, None, self.visual_style, apply_selection=False)
-        return strips[row].adjust_cell_length(width, self.rich_style) if row < len(strips) else self._blank
+        between = [self._blank] if self._lines else []
+        return between + [strip.adjust_cell_length(width, self.rich_style) for strip in strips]
 
     def on_resize(self) -> None:
         self._draw(0)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from rich.cells import cell_len
 from textual.pilot import Pilot
 
 from tests.fakes import Script
@@ -17,6 +18,7 @@ from ttchat_tui.models.library import ModelRow
 from ttchat_tui.session import with_served_name
 from ttchat_tui.ui.model_rows import loaded, offered
 from ttchat_tui.ui.screens.model_picker import ModelPicker
+from ttchat_tui.ui.widgets.cells import cut_in_middle
 
 HERE = ModelRow(name="smollm2-135m-instruct", path=Path("/m/small.gguf"))
 SERVER = RemoteEndpoint(base_url="http://127.0.0.1:9/v1")
@@ -125,3 +127,12 @@ def test_only_a_model_whose_template_is_known_is_said_not_to_understand_a_choice
     local = msgspec.structs.replace(SERVED, endpoint="", served=())
     assert "chat template of llama-3 does not understand it" in local.why_not_thinking("Thinking “off”")
     assert "template" not in SERVED.why_not_thinking("Thinking “off”")
+
+
+@pytest.mark.parametrize("width", range(50))
+def test_a_long_name_keeps_its_end_which_tells_it_from_others(width: int) -> None:
+    name = "lmstudio:bart/SmolLM2-世界-GGUF/SmolLM2-Q8_0.gguf"
+    cut = cut_in_middle(name, width)
+    assert cell_len(cut) <= width
+    assert cut == name or width < cell_len(name)
+    assert width < 21 or cut.endswith("Q8_0.gguf")

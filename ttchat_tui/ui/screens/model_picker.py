@@ -17,7 +17,7 @@ from ttchat_tui.models.library import ModelRow, format_size
 from ttchat_tui.models.machine import Machine
 from ttchat_tui.ui.model_rows import REMOTE_PREFIX
 from ttchat_tui.ui.screens.dialog import Dialog
-from ttchat_tui.ui.widgets.cells import cut_to_cells, pad_to_cells
+from ttchat_tui.ui.widgets.cells import cut_in_middle, pad_to_cells
 from ttchat_tui.ui.widgets.line_field import LineField
 
 WIDEST_NAME = 30
@@ -120,7 +120,7 @@ class ModelPicker(Dialog[str]):
         has_rate = self._machine is not None and spare >= QUANTISATION + RATE
         beside = BESIDE_NAME + QUANTISATION * has_quantisation + RATE * has_rate
         width = max(1, min(WIDEST_NAME, room - beside))
-        name = pad_to_cells(cut_to_cells(visible(shown or "its first model"), width), width)
+        name = pad_to_cells(cut_in_middle(visible(shown or "its first model"), width), width)
         if row.endpoint:
             return Content.assemble(mark, name, "  ", ("at ", "dim"), visible(row.endpoint))
         size = f"{format_size(row.size_bytes) if row.size_bytes else '':>8}"

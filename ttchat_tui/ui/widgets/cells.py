@@ -14,6 +14,16 @@ def cut_to_cells(text: str, width: int) -> str:
     return set_cell_size(text, width - 1).rstrip() + "…"
 
 
+def cut_in_middle(text: str, width: int) -> str:
+    """`text` cut to `width` cells, with … after its first third if it was longer: names of files differ at their ends."""
+    if cell_len(text) <= width:
+        return text
+    start = set_cell_size(text, max(0, width - 1) // 3).rstrip()
+    room = width - 1 - cell_len(start)
+    end = next((text[index:] for index in range(len(text)) if cell_len(text[index:]) <= room), "")
+    return f"{start}…{end}" if width > 0 else ""
+
+
 def pad_to_cells(text: str, width: int) -> str:
     """`text` padded with blanks to `width` cells."""
     return text + " " * max(0, width - cell_len(text))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig, RawTensor
-from ttchat_tui.engine.cpu.forward.rope import rope_turns
+from ttchat_tui.engine.cpu.forward.rope import rotary_frequencies
 
 
 @dataclass
@@ -106,7 +106,7 @@ def _norm(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
 def _rotate(x: torch.Tensor, checkpoint: RandomCheckpoint) -> torch.Tensor:
     """Rotary embedding in half-split order: element i turns with element i + head_size / 2."""
     frequencies = torch.from_numpy(
-        rope_turns(checkpoint.config, checkpoint.rope_factors).frequencies
+        rotary_frequencies(checkpoint.config, checkpoint.rope_factors).frequencies
     ).double()
     angles = torch.arange(x.shape[1], dtype=torch.float64)[:, None] * frequencies
     first, second = x.chunk(2, dim=-1)

@@ -18,7 +18,7 @@ from ttchat_tui.domain.free_memory import available_bytes
 from ttchat_tui.engine.base import OutOfMemory
 from ttchat_tui.engine.cpu import warm_up as warm_up_module
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig, RopeScaling
-from ttchat_tui.engine.cpu.forward.rope import rope_turns
+from ttchat_tui.engine.cpu.forward.rope import rotary_frequencies
 from ttchat_tui.engine.cpu.warm_up import thread_counts, warm_up
 from ttchat_tui.engine.cpu.weights import kernels as kernels_module
 from ttchat_tui.engine.cpu.weights.kernels import working_kernels
@@ -154,9 +154,9 @@ def test_available_memory_is_the_lesser_of_machine_and_control_group(tmp_path: P
 def test_ready_made_rope_factors_divide_the_frequencies() -> None:
     """GGUF files of Llama 3 carry the result of its scaling as a tensor."""
     scaling = RopeScaling(kind="llama3", factor=8.0)
-    scaled = rope_turns(msgspec.structs.replace(CONFIG, rope_scaling=scaling), None).frequencies
-    plain = rope_turns(CONFIG, None).frequencies
-    np.testing.assert_allclose(rope_turns(CONFIG, plain / scaled).frequencies, scaled, rtol=1e-6)
+    scaled = rotary_frequencies(msgspec.structs.replace(CONFIG, rope_scaling=scaling), None).frequencies
+    plain = rotary_frequencies(CONFIG, None).frequencies
+    np.testing.assert_allclose(rotary_frequencies(CONFIG, plain / scaled).frequencies, scaled, rtol=1e-6)
     assert (plain / scaled).min() == 1.0
     assert (plain / scaled).max() == pytest.approx(8.0)
 

@@ -23,7 +23,7 @@ _PRINTED: Final = re.compile(r"""['"]text['"]\s*:\s*['"]\w+['"]""")
 """A part that a template has printed as a list, instead of showing its text."""
 
 
-class TemplateForm(NamedTuple):
+class ContentForm(NamedTuple):
     """What the probe has found."""
 
     shown: frozenset[str]
@@ -37,23 +37,23 @@ class TemplateForm(NamedTuple):
         return _ROLES - self.shown - {"system"}
 
 
-def probe(render: Render) -> TemplateForm:
+def probe(render: Render) -> ContentForm:
     """Plain contents for all roles if they show as much as any other form; else typed parts for some or all of them.
 
     Raises:
         TemplateError: the template ends for no conversation; refusals are part of the answer.
     """
     try:
-        plain = TemplateForm(_shown(render, ()))
+        plain = ContentForm(_shown(render, ()))
         if plain.shown == _ROLES:
             return plain
         hidden = _ROLES - plain.shown
-        mixed = TemplateForm(_shown(render, hidden), hidden) if plain.shown else plain
-        typed = TemplateForm(_shown(render, _ROLES), _ROLES)
+        mixed = ContentForm(_shown(render, hidden), hidden) if plain.shown else plain
+        typed = ContentForm(_shown(render, _ROLES), _ROLES)
         return max((plain, mixed, typed), key=lambda form: len(form.shown))
     except TemplateError:  # It may end for other conversations, of which the shortest must do.
         shown = _shown_in(render, ("system", "user"), ())
-        return TemplateForm(_ROLES if "system" in shown else _ROLES - {"system"})
+        return ContentForm(_ROLES if "system" in shown else _ROLES - {"system"})
 
 
 def as_parts(content: str) -> list[Mapping[str, str]]:

@@ -64,18 +64,10 @@ class GgufConfig:
         Raises:
             ModelLoadError: a field is missing or not supported.
         """
-        heads, hidden = self._count("attention.head_count"), self._count("embedding_length")
-        head_size, layers = self._count("attention.key_length", hidden // heads), self._count("block_count")
+        hidden, layers = self._count("embedding_length"), self._count("block_count")
         if layers > most_layers:
             raise self._unsupported("block_count", layers)
-        kv_heads = self._count("attention.head_count_kv", heads)
-        if heads % kv_heads:
-            raise self._unsupported("attention.head_count_kv", kv_heads)
-        if head_size % 2:
-            raise self._unsupported("attention.key_length", head_size)
-        rotary_size = self._count("rope.dimension_count", int(head_size * self.family.rotary_share))
-        if rotary_size % 2 or rotary_size > head_size:
-            raise self._unsupported("rope.dimension_count", rotary_size)
+        heads, kv_heads, head_size, rotary_size = self._heads(hidden)
         switch = f"{self.architecture}.rope.scaling.finetuned"
         if self.family.has_rope_switch and not self._metadata.get(switch, True):
             raise self._unsupported("rope.scaling.finetuned", value=False)
@@ -116,6 +108,22 @@ class GgufConfig:
             query_growth=self._number("attention.temperature_scale", 0.0),
             routing=self._routing(),
         )  # fmt: skip
+
+    def _heads(self, hidden: int) -> tuple[int, int, int, int]:
+        """Heads, heads of keys and values, size of a head, and how much of it is rotated."""
+        heads = self._count("attention.head_count")
+        head_size = self._count("attention.key_length", hidden // heads)
+        kv_heads = self._count("attention.head_count_kv", heads)
+        if heads % kv_heads:
+            raise self._unsupported(
+                "attention.head_count_kv", kv_heads, f", which does not divide the {heads} heads and"
+            )
+        if head_size % 2:
+            raise self._unsupported("attention.key_length", head_size)
+        rotary_size = self._count("rope.dimension_count", int(head_size * self.family.rotary_share))
+        if rotary_size % 2 or rotary_size > head_size:
+            raise self._unsupported("rope.dimension_count", rotary_size)
+        return heads, kv_heads, head_size, rotary_size
 
     @property
     def computed_keys(self) -> Collection[str]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig
 
 
-class Part(NamedTuple):
+class TensorPart(NamedTuple):
     """Where a weight is."""
 
     tensor: str
@@ -25,14 +25,14 @@ class Part(NamedTuple):
     """0: the whole tensor."""
 
 
-def parts_by_name(names: Mapping[str, str], config: ModelConfig) -> dict[str, Part]:
+def parts_by_name(names: Mapping[str, str], config: ModelConfig) -> dict[str, TensorPart]:
     """
     Args:
         names: canonical name, or that of a joined tensor such as `layers.0.qkv` → name in the file.
     Returns:
         By canonical name.
     """
-    found: dict[str, Part] = {}
+    found: dict[str, TensorPart] = {}
     for name, tensor in names.items():
         prefix, _, last = name.rpartition(".")
         if prefix.endswith(".experts"):
@@ -42,11 +42,11 @@ def parts_by_name(names: Mapping[str, str], config: ModelConfig) -> dict[str, Pa
         elif last in ("gate_up", "gate_up_bias"):
             sizes = [(last.replace("gate_up", part), config.ffn_size) for part in ("gate", "up")]
         else:
-            found[name] = Part(tensor)
+            found[name] = TensorPart(tensor)
             continue
         first = 0
         for part, rows in sizes:
-            found[f"{prefix}.{part}"] = Part(tensor, first, rows)
+            found[f"{prefix}.{part}"] = TensorPart(tensor, first, rows)
             first += rows
     return found
 

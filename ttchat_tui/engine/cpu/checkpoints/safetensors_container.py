@@ -23,7 +23,7 @@ from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import RawTensor
 from ttchat_tui.engine.cpu.checkpoints.float_types import FLOAT_TYPES
 from ttchat_tui.engine.cpu.checkpoints.mapped_bytes import bytes_at, drop_pages
-from ttchat_tui.engine.cpu.checkpoints.parts import Part
+from ttchat_tui.engine.cpu.checkpoints.parts import TensorPart
 
 _LENGTH: Final = 8
 """Bytes of the header's length."""
@@ -78,7 +78,7 @@ class SafetensorsContainer:
             raise self._unreadable(f"it has no tensor {name!r}")
         return self._entries[name].shape
 
-    def raw(self, part: Part) -> RawTensor:
+    def raw(self, part: TensorPart) -> RawTensor:
         """Its own bytes.
 
         Raises:
@@ -102,7 +102,7 @@ class SafetensorsContainer:
         ]
         return RawTensor(entry.dtype, (part.rows, *rest), rows.reshape(-1))
 
-    def float32(self, part: Part) -> NDArray[np.float32]:
+    def float32(self, part: TensorPart) -> NDArray[np.float32]:
         """A copy.
 
         Raises:

@@ -16,7 +16,13 @@ from ttchat_tui.domain.model_files import SINGLE_FILE, is_index_stale
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig, RawTensor, finite
 from ttchat_tui.engine.cpu.checkpoints.hf_config import read_config, why_not_own
-from ttchat_tui.engine.cpu.checkpoints.parts import Part, half_split_rows, parts_by_name, shape_of, times
+from ttchat_tui.engine.cpu.checkpoints.parts import (
+    TensorPart,
+    half_split_rows,
+    parts_by_name,
+    shape_of,
+    times,
+)
 from ttchat_tui.engine.cpu.checkpoints.safetensors_container import SafetensorsContainer
 from ttchat_tui.engine.cpu.families import Family
 from ttchat_tui.engine.text.json_file import read_json, read_json_if_there
@@ -132,7 +138,7 @@ class SafetensorsFolder:
             return 0
         return self.config.heads if last[0] == "q" else self.config.kv_heads
 
-    def _part(self, name: str) -> Part:
+    def _part(self, name: str) -> TensorPart:
         if name not in self._parts:
             raise ModelLoadError(
                 f"{self._folder} has no tensor {_file_name(name)}.", "Download the model again."

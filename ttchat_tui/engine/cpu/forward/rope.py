@@ -51,13 +51,13 @@ class RopeTable:
         positions = np.arange(size, dtype=np.float32)
         kinds: list[NDArray[np.complex64]] = []
         for kind in self._config.rope_kinds:
-            turns = rope_turns(self._config, self._factors, kind, is_long=is_long)
+            turns = rotary_frequencies(self._config, self._factors, kind, is_long=is_long)
             turned = np.exp(1j * np.outer(positions, turns.frequencies)).astype(np.complex64)
             kinds.append(turns.magnitudes * turned)
         return np.stack(kinds)
 
 
-class Turns(NamedTuple):
+class RotaryFrequencies(NamedTuple):
     """How the pairs of a head turn."""
 
     frequencies: NDArray[np.float32]
@@ -66,13 +66,13 @@ class Turns(NamedTuple):
     """What the pairs are multiplied by, [head_size / 2]."""
 
 
-def rope_turns(
+def rotary_frequencies(
     config: ModelConfig,
     factors: NDArray[np.float32] | None,
     kind: RopeKind = "main",
     *,
     is_long: bool = False,
-) -> Turns:
+) -> RotaryFrequencies:
     """The turns of one kind of layer. `factors` are divisors from the file, if it has them."""
     frequencies = np.zeros(config.head_size // 2, np.float32)
     magnitudes = np.ones(config.head_size // 2, np.float32)
@@ -85,7 +85,7 @@ def rope_turns(
             magnitudes[turning] = config.rope_scaling.magnitude
     elif kind == "local":
         frequencies[turning] = _plain(config, config.local_rope_theta)
-    return Turns(frequencies, magnitudes)
+    return RotaryFrequencies(frequencies, magnitudes)
 
 
 def _check(config: ModelConfig, factors: NDArray[np.float32] | None) -> None:
@@ -93,7 +93,7 @@ def _check(config: ModelConfig, factors: NDArray[np.float32] | None) -> None:
     for kind, is_long in product(config.rope_kinds, (False, True)):
         try:
             with np.errstate(all="ignore"):
-                turns = rope_turns(config, factors, kind, is_long=is_long)
+                turns = rotary_frequencies(config, factors, kind, is_long=is_long)
         except (ArithmeticError, ValueError):  # No logarithm, or factors of another number.
             turns = None
         if turns is None or not (

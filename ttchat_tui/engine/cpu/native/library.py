@@ -15,9 +15,9 @@ from ttchat_tui.engine.cpu.native import build
 from ttchat_tui.engine.cpu.native.tiles import (
     WIDTH,
     NotPackable,
-    Part,
     RawPart,
     Recipe,
+    SourcePart,
     TileRow,
     Tiles,
     recipe_of,
@@ -133,7 +133,7 @@ class Library:
         self._pack.argtypes = [ctypes.POINTER(Recipe), ctypes.POINTER(TileRow), ctypes.c_void_p]
         self._unpack: Any = compiled.unpack
         self._unpack.argtypes = [
-            ctypes.POINTER(Part), ctypes.c_int32, ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p,
+            ctypes.POINTER(SourcePart), ctypes.c_int32, ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p,
         ]  # fmt: skip
         self._final_norm: Any = compiled.final_norm
         self._final_norm.argtypes = [

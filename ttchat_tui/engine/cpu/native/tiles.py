@@ -55,7 +55,7 @@ class TileRow(ctypes.Structure):
     _fields_ = [("tiles", ctypes.c_void_p), ("format", ctypes.c_int32), ("padding", ctypes.c_int32)]
 
 
-class Part(ctypes.Structure):
+class SourcePart(ctypes.Structure):
     """`RawPart` of packing.h."""
 
     _fields_ = [
@@ -72,7 +72,7 @@ class Recipe(ctypes.Structure):
     """`Recipe` of packing.h."""
 
     _fields_ = [
-        ("parts", ctypes.POINTER(Part)),
+        ("parts", ctypes.POINTER(SourcePart)),
         ("count", ctypes.c_int32),
         ("inputs", ctypes.c_int32),
         ("outputs", ctypes.c_int32),
@@ -130,9 +130,9 @@ def recipe_of(
             raise NotPackable(f"weights of type {part.kind} are not read by the kernel")
         if part.shape[1] != inputs:
             raise NotPackable("the rows have different lengths")
-    native = (Part * len(parts))(
+    native = (SourcePart * len(parts))(
         *(
-            Part(
+            SourcePart(
                 data=part.data.ctypes.data,
                 order=None if part.order is None else part.order.ctypes.data,
                 type=TYPE_NUMBERS[part.kind],

@@ -284,3 +284,17 @@ def test_a_reply_follows_when_both_have_ended(start: Start) -> None:
     chat.gates[1].open()
     chat.until(lambda: len(chat.session.path) == 4 and not chat.session.is_busy)
     assert [each.content for each in chat.session.path[:3]] == ["count", FOUR, "and on"]
+
+
+def test_the_second_model_is_freed_when_its_last_reply_ends_off_screen(start: Start) -> None:
+    chat = start()
+    both_stream(chat)
+    chat.session.candidates.second.watch(is_on_screen=True)
+    chat.session.candidates.second.watch(is_on_screen=False)
+    assert chat.session.second.model == "other", "it has not ended"
+    chat.gates[1].open()
+    chat.until(lambda: chat.lanes[1].state == "ended")
+    assert chat.session.second.model == ""
+    chat.gates[0].open()
+    chat.ended()
+    assert on_disk(chat) == [(FOUR, "complete")] * 2

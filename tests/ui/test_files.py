@@ -35,7 +35,8 @@ def words_in(index: Path) -> int:
         return 0
 
 
-async def test_an_import_is_tried_made_and_listed(tmp_path: Path) -> None:
+async def test_an_import_is_tried_made_and_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ttchat_tui.ui.screens.chat.FOLLOW_S", 3600.0)  # the list does not wait for that
     file = write_json([chatgpt(Turn("How?", Turn("So."))), {"id": 1}], tmp_path / "my export.json")
     chat = ChatApp(tmp_path)
     async with running(chat) as pilot:

@@ -21,6 +21,7 @@ from tests.ui.chat_app import ChatApp, reply_ended, running, settle, until
 from ttchat_tui.config.ui_state import UiState
 from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.models.library import ModelRow
+from ttchat_tui.ui.screens import timeline
 from ttchat_tui.ui.screens.model_picker import ModelPicker
 from ttchat_tui.ui.widgets.candidates.lane_view import LaneView
 from ttchat_tui.ui.widgets.inspector.token_text import TokenText
@@ -47,6 +48,16 @@ MODELS = [
     ModelRow(name="qwen3-0.6b", size_bytes=1_200_000_000),
     ModelRow(name="llama-3.1-8b-instruct", size_bytes=16_100_000_000, is_gated=True),
 ]
+
+LOOKS = pytest.mark.parametrize(
+    ("theme", "size", "no_color"),
+    [
+        ("tenstorrent-dark", (60, 20), False),
+        ("tenstorrent-light", (100, 30), False),
+        ("tenstorrent-dark", (150, 45), True),
+    ],
+    ids=["dark-60x20", "light-100x30", "no-color-150x45"],
+)
 
 
 class Picture(SVGImageExtension):
@@ -129,15 +140,7 @@ async def test_the_model_picker_at_80x24(picture: SnapshotAssertion, tmp_path: P
         assert await taken(pilot, chat) == picture
 
 
-@pytest.mark.parametrize(
-    ("theme", "size", "no_color"),
-    [
-        ("tenstorrent-dark", (60, 20), False),
-        ("tenstorrent-light", (100, 30), False),
-        ("tenstorrent-dark", (150, 45), True),
-    ],
-    ids=["dark-60x20", "light-100x30", "no-color-150x45"],
-)
+@LOOKS
 async def test_the_inspector_with_a_tint(
     picture: SnapshotAssertion,
     tmp_path: Path,
@@ -158,27 +161,52 @@ async def test_the_inspector_with_a_tint(
         assert await taken(pilot, chat) == picture
 
 
-async def test_the_samplers_preview_over_a_light_chat_at_100x30(
-    picture: SnapshotAssertion, tmp_path: Path
+@LOOKS
+async def test_the_samplers_preview(
+    picture: SnapshotAssertion,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    theme: str,
+    size: tuple[int, int],
+    no_color: bool,
 ) -> None:
-    state = UiState(theme="tenstorrent-light", show_preview=True)
+    if no_color:
+        monkeypatch.setenv("NO_COLOR", "1")
+    state = UiState(theme=theme, show_preview=True)
     chat = ChatApp(tmp_path, Script(replies=(REPLY,), logprobs=True), ui_state=state)
-    async with running(chat, (100, 30)) as pilot:
+    async with running(chat, size) as pilot:
         await ask(pilot, chat)
         await pilot.press("f5", "right", "right")
         await until(pilot, lambda: chat.session.preview.token is not None)
         assert await taken(pilot, chat) == picture
 
 
-@pytest.mark.parametrize(
-    ("theme", "size", "no_color"),
-    [
-        ("tenstorrent-dark", (60, 20), False),
-        ("tenstorrent-light", (100, 30), False),
-        ("tenstorrent-dark", (150, 45), True),
-    ],
-    ids=["dark-60x20", "light-100x30", "no-color-150x45"],
-)
+@LOOKS
+async def test_the_timeline_of_two_replies(
+    picture: SnapshotAssertion,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    theme: str,
+    size: tuple[int, int],
+    no_color: bool,
+) -> None:
+    if no_color:
+        monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(timeline, "clock_time", lambda _: "14:02")
+    replies = ("One two three four five six.", "Seven eight nine ten.")
+    chat = ChatApp(tmp_path, Script(replies=replies, logprobs=True), ui_state=UiState(theme=theme))
+    async with running(chat, size) as pilot:
+        await ask(pilot, chat)
+        await ask(pilot, chat)
+        await pilot.press(*"/timeline", "enter")
+        await until(pilot, lambda: isinstance(chat.app.screen, timeline.TimelineScreen))
+        screen = chat.app.screen
+        assert isinstance(screen, timeline.TimelineScreen)
+        await until(pilot, lambda: bool(screen._latencies))
+        assert await taken(pilot, chat) == picture
+
+
+@LOOKS
 async def test_candidates_with_their_differences(
     picture: SnapshotAssertion,
     tmp_path: Path,

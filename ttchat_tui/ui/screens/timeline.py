@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Final
 
 from textual import getters, on
@@ -26,6 +25,7 @@ from ttchat_tui.ui.widgets.cells import cut_to_cells, pad_to_cells
 from ttchat_tui.ui.widgets.metrics.figures import one_line
 from ttchat_tui.ui.widgets.timeline.about_reply import lines_about, meanings, medians
 from ttchat_tui.ui.widgets.timeline.bar import duration_words
+from ttchat_tui.ui.widgets.transcript.message_format import clock_time
 
 MOST: Final = 20
 FOLLOW_S: Final = 0.5
@@ -61,6 +61,8 @@ class TimelineScreen(Dialog[MessageChoice]):
         self._latencies: dict[int, Sequence[float]] = {}
         """Of the recordings that were read, by message."""
         self._was_running = False
+        self._time_cells = 0
+        """Width of the column with the times of day, or of earlier days."""
 
     def body(self) -> ComposeResult:
         yield Static("", id="columns-of-replies", markup=False)
@@ -86,13 +88,14 @@ class TimelineScreen(Dialog[MessageChoice]):
             self._about.update(f"{error.info.message}\n{error.info.cure}".strip())
             return
         self._was_running = self._session.timelines.running() is not None
+        self._time_cells = max((len(clock_time(each.created_at)) + 1 for each in self._replies), default=0)
         self._list.set_options(Option(self._line(each)) for each in self._replies)
         ids = [each.id for each in self._replies]
         if ids:
             self._list.highlighted = ids.index(wanted) if wanted in ids else 0
         else:
             self._about.update(_NOTHING)
-        header = f"{'':<6}{'reply'}"
+        header = " " * self._time_cells + "reply"
         self.query_one("#columns-of-replies", Static).update(
             Content.styled(
                 f"{pad_to_cells(header, self._room)}{'whole':>9}{'TTFT':>9}{'step p50':>10}", "$text-muted"
@@ -113,7 +116,7 @@ class TimelineScreen(Dialog[MessageChoice]):
 
     def _line(self, message: Message) -> Content:
         stats = _stats_of(message)
-        when = datetime.fromtimestamp(message.created_at).strftime("%H:%M ")
+        when = clock_time(message.created_at).ljust(self._time_cells)
         room = self._room - len(when)
         words = cut_to_cells(one_line(message.content[:_WORDS]) or "…", room - 1)
         figures = (whole_s(stats), stats.ttft_s, stats.itl_p50_s)

@@ -69,6 +69,7 @@ DESCRIBED: dict[str, tuple[str, dict[str, Any]]] = {
     "exaone4": ("Exaone4", {**_SLIDING, "rope_parameters": {
         "rope_type": "llama3", "rope_theta": 500.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
         "original_max_position_embeddings": 64}}),
+    "exaone4-1.2b": ("Exaone4", {"layer_types": ["full_attention"] * 4, "num_hidden_layers": 4, "sliding_window": None}),
     "qwen3-moe": ("Qwen3Moe", {"num_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 32,
                                "norm_topk_prob": True}),
     "mixtral": ("Mixtral", {"num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": 20}),

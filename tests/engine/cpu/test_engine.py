@@ -30,7 +30,7 @@ from ttchat_tui.engine.cpu import loading, torch_model
 from ttchat_tui.engine.cpu.engine import CpuEngine
 from ttchat_tui.engine.cpu.warm_up import usable_cores
 from ttchat_tui.engine.cpu.weights.kernels import working_kernels
-from ttchat_tui.engine.text.generation_config import recommended_sampling
+from ttchat_tui.engine.text.generation_config import recommended_sampling, suppressed_ids, unapplied_notes
 
 GREEDY = SamplingParams(temperature=0.0, top_k=0, top_p=1.0, max_tokens=12)
 HELLO = (ChatMessage("user", "hello"),)
@@ -308,6 +308,42 @@ def test_generation_config_is_recommended_before_the_catalog(tmp_path: Path) -> 
 )  # fmt: skip
 def test_sampling_that_the_authors_recommend(config: dict[str, Any], expected: SamplingParams | None) -> None:
     assert recommended_sampling(config) == expected
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])  # Our own forward, and transformers.
+def test_tokens_that_the_authors_suppress_are_never_drawn(family: str, tmp_path: Path) -> None:
+    engine, folder = CpuEngine(), save(build(family), tmp_path)
+    load(engine, folder)
+    _, plain = text_and_ids(reply(engine, HELLO))
+    for suppressed in ({"suppress_tokens": plain[:6]}, {"bad_words_ids": [[each] for each in plain[:6]]}):
+        (folder / "generation_config.json").write_text(json.dumps(suppressed))
+        load(engine, folder)
+        _, ids = text_and_ids(reply(engine, HELLO))
+        assert ids
+        assert not {*ids} & {*plain[:6]}
+
+
+@pytest.mark.parametrize(
+    ("config", "suppressed", "unapplied"),
+    [
+        ({}, [], ""),
+        ({"suppress_tokens": [3, 3, -1, "x", True], "bad_words_ids": [[4], [9], [5, 6]]}, [3, 4], "bad_words_ids of several tokens"),
+        ({"suppress_tokens": None, "bad_words_ids": 7, "typical_p": 1.0, "no_repeat_ngram_size": 0}, [], ""),
+        ({"begin_suppress_tokens": [1], "no_repeat_ngram_size": 3}, [], "begin_suppress_tokens, no_repeat_ngram_size"),
+    ],
+)  # fmt: skip
+def test_what_the_authors_never_want(config: dict[str, Any], suppressed: list[int], unapplied: str) -> None:
+    assert suppressed_ids(config, end_ids=[9]) == {*suppressed}
+    notes = unapplied_notes(config)
+    assert notes == (
+        [f"The model's generation config has {unapplied}, which this app does not apply."] * bool(unapplied)
+    )
+
+
+def test_what_the_authors_want_and_the_sampler_does_not_do_is_noted(tmp_path: Path) -> None:
+    folder = save(build("llama"), tmp_path)
+    (folder / "generation_config.json").write_text(json.dumps({"no_repeat_ngram_size": 3}))
+    assert any("no_repeat_ngram_size" in note for note in load(CpuEngine(), folder)[0].notes)
 
 
 _TALK = """

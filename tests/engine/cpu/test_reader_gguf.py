@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.engine.cpu.gguf_files import permuted, write_gguf
+from tests.engine.cpu.raw_gguf import Typed, tiny_metadata, write_raw
 from tests.engine.cpu.tiny_models import build, save
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import RopeScaling
@@ -18,6 +19,7 @@ from ttchat_tui.engine.cpu.checkpoints.gguf_container import GgufContainer
 from ttchat_tui.engine.cpu.checkpoints.gguf_file import GgufFile, canonical_name, half_split_rows
 from ttchat_tui.engine.cpu.checkpoints.gguf_tensors import read_tensor
 from ttchat_tui.engine.cpu.checkpoints.safetensors_file import SafetensorsFolder
+from ttchat_tui.engine.text.generation_config import suppressed_ids, unapplied_notes
 
 Q = gguf.GGMLQuantizationType
 
@@ -89,6 +91,22 @@ def test_recommended_sampling_and_template_are_read(llama: Path, tmp_path: Path)
     file = GgufFile(tmp_path / "x.gguf")
     assert file.generation_config == {"temperature": 0.5}
     assert file.template.source == "{{ 1 }}"
+
+
+def test_tokens_to_suppress_are_read_and_other_samplers_are_noted(tmp_path: Path) -> None:
+    file = GgufFile(
+        write_raw(
+            tmp_path / "x.gguf",
+            {
+                **tiny_metadata(),
+                "tokenizer.ggml.suppress_tokens": Typed(5, [1, 2]),
+                "general.sampling.mirostat": 2,
+                "general.sampling.xtc_probability": 0.0,
+            },
+        )
+    )
+    assert suppressed_ids(file.generation_config, ()) == {1, 2}
+    assert "mirostat," in unapplied_notes(file.generation_config)[0]
 
 
 QUANTISABLE = [Q.F32, Q.F16, Q.BF16, Q.Q8_0, Q.Q4_0, Q.Q4_1, Q.Q5_0, Q.Q5_1]

@@ -42,6 +42,15 @@ def test_a_ban_comes_before_everything_and_greedy_honours_it() -> None:
     assert shares[1] / shares[0] == pytest.approx(math.exp(-0.5 / 0.7), rel=1e-5)
 
 
+def test_a_suppressed_token_is_banned_unless_the_user_biases_it() -> None:
+    words = WordTokenizer()
+    words.encode_pieces([])
+    (first,) = words.ids_of("first")
+    table = BiasTable(BiasIds(words), suppressed=[first, first + 1])
+    for bias, banned in (({}, [first, first + 1]), ({"first": 0.5}, [first + 1]), ({}, [first, first + 1])):
+        assert table.find(bias)[0].banned.tolist() == banned
+
+
 def test_the_recording_has_the_models_own_probabilities_and_names_the_ban() -> None:
     bias = bias_of(_0=BAN, _3=9.0)
     plain = Sampler(5, 1).sample_recorded(LOGITS, GREEDY, with_alternatives=True)[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import types
 from collections.abc import Callable, Iterator
@@ -383,6 +384,19 @@ def test_a_wrong_flag_is_detected(
     monkeypatch.setattr(family, "_flags", flags)
     said, wanted = _conversation(tmp_path, generation)
     assert said != wanted
+
+
+@pytest.mark.parametrize("installed", ["s4"], indirect=True)
+def test_suppressed_tokens_are_never_drawn_by_the_host_and_noted_where_the_card_draws(
+    engine: TenstorrentEngine, installed: Installation
+) -> None:
+    load(engine, installed)
+    plain = {*reply(engine)[0]}
+    file = installed.checkpoint / "generation_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "suppress_tokens": [*plain]}))
+    assert not any("suppresses" in note for note in load(engine, installed).notes)
+    assert not plain & {*reply(engine)[0]}
+    assert any("suppresses" in note for note in load(engine, installed, sampling="device").notes)
 
 
 def _conversation(folder: Path, generation: str) -> tuple[list[Any], list[Any]]:

@@ -122,6 +122,7 @@ def _new_responder(model: LoadedModel) -> Responder:
         batch=model.batch,
         batch_sizes=_batch_sizes(model),
         constraint_tokenizer=model.tokenizer,
+        suppressed=model.suppressed,
     )
     return responder
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -41,7 +41,7 @@ from ttchat_tui.engine.cpu.weights.precision import WeightPlan, native_plan
 from ttchat_tui.engine.decoding.lookup import LookupStepper
 from ttchat_tui.engine.decoding.loop import BatchStepper, Stepper
 from ttchat_tui.engine.text import template_process
-from ttchat_tui.engine.text.generation_config import recommended_sampling
+from ttchat_tui.engine.text.generation_config import recommended_sampling, suppressed_ids, unapplied_notes
 from ttchat_tui.engine.text.json_file import read_json, read_json_if_there
 from ttchat_tui.engine.text.template import ChatTemplate, TemplateData
 from ttchat_tui.engine.text.tokenizer import ChatTokenizer
@@ -79,6 +79,8 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     share_threads: Callable[[int], None]
     """Use only a share of the threads, since so many models decode at once."""
     recommended: SamplingParams | None
+    suppressed: Collection[int]
+    """Tokens that its authors never want."""
     notes: tuple[str, ...]
 
 
@@ -132,6 +134,7 @@ def load_model(spec: ModelSpec, report: ProgressReporter) -> LoadedModel:
         threads=threads,
         share_threads=_thread_sharer(model, stepper, threads),
         recommended=recommended_sampling(model.generation_config) or spec.recommended,
+        suppressed=suppressed_ids(model.generation_config, model.tokenizer.end_ids),
         notes=(*model.notes, *_notes(model, spec)),
     )
 
@@ -165,8 +168,8 @@ def _naming(path: Path) -> Generator[None, None, None]:
 
 
 def _notes(model: _ColdModel, spec: ModelSpec) -> list[str]:
-    """What the user should know about the template, the context and the threads."""
-    notes = list(model.template.notes)
+    """What the user should know about the template, the sampling, the context and the threads."""
+    notes = [*model.template.notes, *unapplied_notes(model.generation_config)]
     if spec.context_length > model.context_length:
         notes.append(
             f"The context is {model.context_length:,} tokens, the model's maximum, instead of the"

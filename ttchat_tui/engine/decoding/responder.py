@@ -70,6 +70,7 @@ class Responder:
         batch_sizes: Sequence[int] = (1,),
         prefill_chunk: int = PREFILL_CHUNK,
         constraint_tokenizer: ConstraintTokenizer | None = None,
+        suppressed: Collection[int] = (),
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """
@@ -77,6 +78,7 @@ class Responder:
             constraint_tokenizer: the tokenizer as constraints need it; None: requests with one are refused.
             batch: decodes candidates, over the same KV cache; None if the engine cannot.
             prefill_chunk: prompt tokens per call of the stepper's `prefill`.
+            suppressed: tokens that the model's authors never want; drawn only if the user biases them.
             clock: monotonic, in seconds.
         """
         self._clock = clock
@@ -91,7 +93,7 @@ class Responder:
         self._constraints = ConstraintCompiler(constraint_tokenizer) if constraint_tokenizer else None
         self._thought_end = ThoughtEnd(template, tokenizer, tokenizer.controls)
         self._bias_ids = BiasIds(tokenizer)
-        self._biases = BiasTable(self._bias_ids)
+        self._biases = BiasTable(self._bias_ids, suppressed)
         self._prompts = PromptBuilder(template, tokenizer, context_length, clock)
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -35,15 +35,21 @@ NO_BIAS: Final = TokenBias(np.empty(0, dtype=np.intp), np.empty(0, dtype=np.floa
 class BiasTable:
     """Remembers the last bias, since each token of a reply asks for it."""
 
-    def __init__(self, ids: BiasIds) -> None:
+    def __init__(self, ids: BiasIds, suppressed: Collection[int] = ()) -> None:
+        """`suppressed`: tokens that are banned unless the user biases them."""
         self._ids = ids
-        self._last: tuple[Mapping[str, float], TokenBias, tuple[str, ...]] = ({}, NO_BIAS, ())
+        self._suppressed = dict.fromkeys(suppressed, BAN)
+        self._last: tuple[Mapping[str, float], TokenBias, tuple[str, ...]] = (
+            {},
+            _token_bias(self._suppressed),
+            (),
+        )
 
     def find(self, bias: Mapping[str, float]) -> tuple[TokenBias, tuple[str, ...]]:
         """The tokens, and a sentence for each text that is not one token, which has no effect."""
         if bias is not self._last[0]:
             amounts, problems = self._ids.find(bias)
-            self._last = (bias, _token_bias(amounts), problems)
+            self._last = (bias, _token_bias(self._suppressed | amounts), problems)
         return self._last[1:]
 
 

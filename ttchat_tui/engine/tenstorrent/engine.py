@@ -44,7 +44,7 @@ from ttchat_tui.engine.tenstorrent.mesh import mesh_shape, named_shape
 from ttchat_tui.engine.tenstorrent.stepper import CardStepper
 from ttchat_tui.engine.tenstorrent.telemetry import System
 from ttchat_tui.engine.tenstorrent.visible_cards import chip_count
-from ttchat_tui.engine.text.generation_config import recommended_sampling
+from ttchat_tui.engine.text.generation_config import recommended_sampling, suppressed_ids, unapplied_notes
 from ttchat_tui.engine.text.json_file import read_json, read_json_if_there
 from ttchat_tui.engine.text.template import ChatTemplate, PromptPiece
 from ttchat_tui.engine.text.tokenizer import ChatTokenizer
@@ -113,9 +113,13 @@ class TenstorrentEngine:
         )
         with explain_errors():
             card = load_card(card_spec, report)
-        self._loaded = _ready(card, tokenizer, template)
-        recommended = recommended_sampling(read_json_if_there(folder / "generation_config.json"))
+        generation = read_json_if_there(folder / "generation_config.json")
+        suppressed = suppressed_ids(generation, tokenizer.end_ids)
+        self._loaded = _ready(card, tokenizer, template, suppressed)
         draws = self._loaded.draws
+        notes = [*prepared.notes, *card.notes, *unapplied_notes(generation)]
+        if draws is not None and suppressed:
+            notes.append(f"The card samples, so tokens that the model suppresses may come. {_ON_HOST}")
         return EngineInfo(
             model=spec.name,
             engine="tt",
@@ -125,8 +129,8 @@ class TenstorrentEngine:
             load_s=time.perf_counter() - started,
             capabilities=_capabilities(self._loaded),
             end_ids=self._loaded.responder.end_ids,
-            notes=(*prepared.notes, *card.notes),
-            recommended=recommended or spec.recommended,
+            notes=tuple(notes),
+            recommended=recommended_sampling(generation) or spec.recommended,
         )
 
     def count(
@@ -220,7 +224,9 @@ def _no_logits() -> CannotFollow:
     )
 
 
-def _ready(card: LoadedCard, tokenizer: ChatTokenizer, template: ChatTemplate) -> _Loaded:
+def _ready(
+    card: LoadedCard, tokenizer: ChatTokenizer, template: ChatTemplate, suppressed: Collection[int]
+) -> _Loaded:
     """The loaded state: a responder over the model on the card."""
     model, stepper = card.model, card.stepper
     assert model is not None
@@ -239,6 +245,7 @@ def _ready(card: LoadedCard, tokenizer: ChatTokenizer, template: ChatTemplate) -
             batch_sizes=batch_sizes,
             prefill_chunk=card.context_length,
             constraint_tokenizer=tokenizer,
+            suppressed=suppressed,
         ),
     )
 

@@ -185,7 +185,7 @@ class Checkpoint(Protocol):
 
     @property
     def generation_config(self) -> Mapping[str, Any]:
-        """The authors' recommended sampling parameters, by transformers' names; may be empty."""
+        """What the authors recommend for sampling, by transformers' names; may be empty."""
         ...
 
     @property

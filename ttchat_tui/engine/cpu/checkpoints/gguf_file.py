@@ -75,6 +75,9 @@ _SAMPLING: Final = {
     "general.sampling.top_p": "top_p",
     "general.sampling.min_p": "min_p",
     "general.sampling.penalty_repeat": "repetition_penalty",
+    "general.sampling.xtc_probability": "xtc_probability",
+    "general.sampling.mirostat": "mirostat",
+    "tokenizer.ggml.suppress_tokens": "suppress_tokens",
 }
 """llama.cpp's key → transformers' name."""
 

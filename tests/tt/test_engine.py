@@ -31,7 +31,7 @@ from ttchat_tui.domain.events import (
 from ttchat_tui.domain.generation import Candidate, GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec, TenstorrentOptions
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.engine.base import LoadCancelled
+from ttchat_tui.engine.base import EngineError, LoadCancelled
 from ttchat_tui.engine.runtime.child import Timeouts
 from ttchat_tui.engine.runtime.isolated import IsolatedEngine
 from ttchat_tui.engine.runtime.timeouts import with_minimum
@@ -239,6 +239,26 @@ def test_a_second_model_of_the_same_shape_and_name_has_converted_weights_of_its_
     card.engine.load(card.spec, lambda progress: None)
 
     assert tensors_in(cache) == both
+
+
+def test_a_checkpoint_without_some_weights_is_refused_by_name(card: Card, tmp_path: Path) -> None:
+    """tt_transformers reads it through transformers, which would fill them with random numbers."""
+    from safetensors.torch import load_file, save_file
+
+    from tests.tt.tiny_llama import write_model
+
+    folder = write_model(tmp_path, seed=2)
+    file = folder / "model.safetensors"
+    tensors = load_file(file)
+    del tensors["model.layers.0.mlp.down_proj.weight"]
+    save_file(tensors, file, metadata={"format": "pt"})
+    broken = msgspec.structs.replace(card.spec, path=str(folder))
+    with pytest.raises(EngineError, match=r"has no weights model\.layers\.0\.mlp\.down_proj\.weight\."):
+        card.engine.load(broken, lambda progress: None)
+
+    card.engine.load(card.spec, lambda progress: None)
+    events, _ = reply(card.engine, request_for())
+    assert text(events) == "!!!!"
 
 
 def tensors_in(cache: Path) -> dict[str, dict[str, str]]:

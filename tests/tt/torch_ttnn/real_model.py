@@ -10,12 +10,22 @@ import torch
 from safetensors.torch import save_file
 
 from tests.tt.torch_ttnn.rounding import rounded
-from ttchat_tui.engine.cpu.checkpoints import safetensors_file
 from ttchat_tui.engine.cpu.checkpoints.gguf_file import GgufFile
 from ttchat_tui.engine.text.tokenizer_gguf import tokenizer_from_gguf
 
-_NAMES: Final = {ours: theirs for theirs, ours in safetensors_file._TOP.items()}
-_LAYER_NAMES: Final = {ours: theirs for theirs, ours in safetensors_file._LAYER.items()}
+_NAMES: Final = {"embed": "model.embed_tokens.weight", "norm": "model.norm.weight", "head": "lm_head.weight"}
+_LAYER_NAMES: Final = {
+    "attn_norm": "input_layernorm.weight",
+    "q": "self_attn.q_proj.weight",
+    "k": "self_attn.k_proj.weight",
+    "v": "self_attn.v_proj.weight",
+    "o": "self_attn.o_proj.weight",
+    "ffn_norm": "post_attention_layernorm.weight",
+    "gate": "mlp.gate_proj.weight",
+    "up": "mlp.up_proj.weight",
+    "down": "mlp.down_proj.weight",
+}
+"""Hugging Face's names of a Llama's tensors, by canonical name."""
 
 
 def write_smollm2(parent: Path, file: Path, *, is_rounded: bool = False) -> Path:

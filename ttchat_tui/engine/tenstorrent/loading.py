@@ -18,6 +18,7 @@ from ttchat_tui.domain.model_spec import TenstorrentOptions
 from ttchat_tui.engine.tenstorrent import package
 from ttchat_tui.engine.tenstorrent.adapter import CardModel, Profile, identify
 from ttchat_tui.engine.tenstorrent.buckets import warm_lengths
+from ttchat_tui.engine.tenstorrent.complete_weights import refuse_missing_weights
 from ttchat_tui.engine.tenstorrent.default_mesh import one_chip_note
 from ttchat_tui.engine.tenstorrent.environment import Api, importable_library
 from ttchat_tui.engine.tenstorrent.errors import explain
@@ -249,17 +250,18 @@ def _build_model(
     common, config = _library_module("common"), _library_module("model_config")
     progress.check()
     batch = options.max_batch_size
-    arguments, model, kv_cache, state = common.create_tt_model(
-        mesh.device,
-        instruct=True,
-        max_batch_size=batch,
-        optimizations=_optimizations(config, options),
-        max_seq_len=context,
-        paged_attention_config=common.PagedAttentionConfig(
-            block_size=BLOCK_SIZE, max_num_blocks=batch * (context // BLOCK_SIZE)
-        ),
-        dtype=ttnn.bfloat8_b,
-    )
+    with refuse_missing_weights():
+        arguments, model, kv_cache, state = common.create_tt_model(
+            mesh.device,
+            instruct=True,
+            max_batch_size=batch,
+            optimizations=_optimizations(config, options),
+            max_seq_len=context,
+            paged_attention_config=common.PagedAttentionConfig(
+                block_size=BLOCK_SIZE, max_num_blocks=batch * (context // BLOCK_SIZE)
+            ),
+            dtype=ttnn.bfloat8_b,
+        )
     del state  # The host's copy of the weights: 16 GB for an 8B model.
     gc.collect()
     progress.check()
@@ -344,7 +346,7 @@ def _build_package(ttnn: Any, mesh: Mesh, spec: CardSpec, report: ProgressReport
     batch = options.max_batch_size
     context = package.positions(spec.requested_context, spec.model_context, _KV_POSITIONS // batch)
     choice = choose_package_sampler(options)
-    with native_progress(report) as progress:
+    with native_progress(report) as progress, refuse_missing_weights():
         llm = package.build(
             package.package_for(spec.name),
             mesh.device,

@@ -37,6 +37,7 @@ from ttchat_tui.domain.recording import (
     alternatives_of,
     packed,
 )
+from ttchat_tui.domain.reply_settings import differing
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.thoughts import end_of_open_thought
 from ttchat_tui.domain.timeline import PrefillChunk, StepParts, Timeline
@@ -90,6 +91,7 @@ class ScriptedReply:
         self._latest: TokenEvent | None = None
         self._words = {token_id(word): word for word in script}
         self._sampling_before = self.own or request.sampling
+        self._differing = differing([request.sampling, self._sampling_before])
 
     def started(self) -> GenerationStarted:
         return GenerationStarted(self.request.id, self.prompt_tokens, 0, self.context_length, self.dropped)
@@ -99,7 +101,8 @@ class ScriptedReply:
         self.paused_s += PAUSED_S
 
     def sampling(self, control: GenerationControl) -> SamplingParams:
-        return self.own or control.sampling
+        own = {name: getattr(self.own, name) for name in self._differing} if self.own else {}
+        return msgspec.structs.replace(control.sampling, **own)
 
     def take_forced(self, control: GenerationControl) -> Iterator[TokenEvent]:
         """What the user has chosen since the last call: the next words, or another latest token."""

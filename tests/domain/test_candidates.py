@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttchat_tui.domain.candidates import MOST, CandidateOrder, Variant, parse_candidates, variants
+from ttchat_tui.domain.candidates import MOST, CandidateOrder, Variant, parse_candidates, rows_of, variants
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.generation import Candidate
 from ttchat_tui.domain.preset import BUILT_IN
@@ -60,12 +60,13 @@ def test_what_differs_is_the_label(typed: str, labels: list[str]) -> None:
 
 
 def test_where_a_parameter_differs_nothing_else_does() -> None:
-    for each, temperature in zip(found("temperature=0.2,1.4"), (0.2, 1.4), strict=True):
-        assert each.row == Candidate(seed=5, sampling=msgspec.structs.replace(OWN, temperature=temperature))
-    for each in found("preset"):
-        assert each.row.sampling is not None
-        assert (each.row.seed, each.row.sampling.max_tokens) == (5, 77), "what presets leave alone"
-    assert [each.row.sampling for each in found("2")] == [None, None], "they follow the sliders"
+    for row, temperature in zip(rows_of(found("temperature=0.2,1.4"), OWN), (0.2, 1.4), strict=True):
+        assert row == Candidate(seed=5, sampling=msgspec.structs.replace(OWN, temperature=temperature))
+    for row in rows_of(found("preset"), OWN):
+        assert row.sampling is not None
+        assert (row.seed, row.sampling.max_tokens) == (5, 77), "what presets leave alone"
+    for typed in ("2", "2 temperature=0.3"):
+        assert [row.sampling for row in rows_of(found(typed), OWN)] == [None, None], "only seeds differ"
 
 
 @pytest.mark.parametrize(
@@ -123,7 +124,7 @@ def test_a_range_begins_and_ends_with_its_ends_and_never_leaves_it(
         return
     if low == high:
         return  # one value for all
-    values = [getattr(checked(each.row.sampling or OWN), name) for each in result]
+    values = [getattr(checked(each.settings.over(OWN)), name) for each in result]
     assert (values[0], values[-1], len(set(values))) == (low, high, count)
     assert values == sorted(values)
 

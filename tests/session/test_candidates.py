@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from tests.fakes import MODEL_MISSING, Gate, Script
 from tests.session.test_chat import Chat
@@ -351,3 +352,46 @@ def test_a_model_that_cannot_be_loaded_leaves_the_others(start: Start) -> None:
         ("", "There is no model 'missing'."),
         (FOUR, ""),
     ]
+
+
+@pytest.mark.parametrize("fault", ["", "raise"])
+def test_a_reply_made_again_that_comes_to_nothing_leaves_the_one_before(start: Start, fault: str) -> None:
+    gate = Gate()
+    chat = start(Script(replies=(FOUR,), batch_sizes=(2,), stepped=True), gate)
+    gate.open()
+    ask(chat, "2 count")
+    finish(chat)
+    candidates = chat.session.candidates
+    for lane in candidates.lanes:
+        gate.shut()
+        before = lane.label, lane.message, lane.text
+        if fault:
+            chat.engine.script = replace(chat.engine.script, fault="raise", fault_at=0)
+            gate.release()
+        candidates.regenerate(lane)
+        chat.until(PrefillProgress)
+        if not fault:
+            candidates.stop(lane)
+        finish(chat)
+        assert (lane.label, lane.message, lane.text) == before
+        assert lane.note == ("The script says so." if fault else "It ended before its first token.")
+        assert len(chat.session.tree()) == 3
+    assert candidates.is_on_screen, "so that each can be asked again"
+
+
+def test_the_first_row_has_its_reply_while_the_others_run(start: Start) -> None:
+    gate = Gate()
+    chat = start(Script(replies=(FOUR,), batch_sizes=(2,), stepped=True), gate)
+    ask(chat, "2 max-tokens=1,9 count")
+    gate.release()
+    chat.until(RowFinished, row=0)
+    candidates = chat.session.candidates
+    first, second = candidates.lanes
+    assert (first.has_reply, second.has_reply) == (True, False)
+    candidates.continue_reply(first)
+    assert first.wish == "continue"
+    candidates.stop(first)
+    candidates.keep(first)
+    gate.open()
+    finish(chat)
+    assert (candidates.lanes, first.text) == ([first], "one")

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from tests.session.dice_engine import DiceEngine, token
 from tests.session.test_chat import Chat
@@ -22,9 +22,10 @@ from ttchat_tui.domain.candidates import Variant
 from ttchat_tui.domain.constraint import Constraint
 from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.events import GenerationFinished, GenerationStarted, RowFinished, TokenEvent
-from ttchat_tui.domain.generation import Candidate, GenerationControl
+from ttchat_tui.domain.generation import GenerationControl
 from ttchat_tui.domain.logit_bias import BAN
 from ttchat_tui.domain.recording import alternatives_of
+from ttchat_tui.domain.reply_settings import ReplySettings
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.updates import NOTE, Notice
 from ttchat_tui.session.stored_requests import NotReplayable, stored_reply
@@ -183,13 +184,17 @@ def test_an_end_that_the_user_chooses_is_recorded_and_chosen_again(start_dice: S
         assert chat.again(longer.id).difference is None
 
 
+def lane_with(sampling: SamplingParams) -> Variant:
+    return Variant("", 5, ReplySettings(sampling=asdict(sampling)))
+
+
 def test_a_ban_of_this_reply_reaches_candidates_with_parameters_of_their_own(start_dice: Start) -> None:
     chat = start_dice(sampling=ENDLESS)
     own = [
         replace(ENDLESS, temperature=each, logit_bias={**ENDLESS.logit_bias, "a": -3.0})
         for each in (0.2, 1.5)
     ]
-    wanted = [Variant("", Candidate(seed=5, sampling=each)) for each in (ENDLESS, *own)]
+    wanted = [lane_with(each) for each in (ENDLESS, *own)]
     chat.begin(lambda: chat.session.candidates.ask(wanted, "hi"))
     chat.step()
     chat.step()
@@ -400,7 +405,7 @@ def test_a_continuation_that_is_stopped_at_once_leaves_no_trace(start_dice: Star
 def test_no_token_is_chosen_for_a_row_that_has_ended(start_dice: Start) -> None:
     chat = start_dice(sampling=ENDLESS)
     own = replace(ENDLESS, max_tokens=1)
-    wanted = [Variant("", Candidate(seed=5, sampling=each)) for each in (own, ENDLESS)]
+    wanted = [lane_with(each) for each in (own, ENDLESS)]
     chat.begin(lambda: chat.session.candidates.ask(wanted, "hi"))
     chat.step()
     chat.until(RowFinished, row=0)

@@ -192,6 +192,14 @@ def test_what_is_done_with_one_does_not_touch_the_other(start: Start) -> None:
     assert len(chat.session.tree()) == 3
 
 
+def test_a_slider_acts_on_both(start: Start) -> None:
+    chat = start()
+    both_stream(chat)
+    moved = SamplingParams(temperature=0.1, max_tokens=3)
+    chat.session.set_sampling(moved)
+    assert [each.control.sampling for each in chat.session.running_replies] == [moved] * 2
+
+
 def test_one_engine_that_fails_leaves_the_other(start: Start) -> None:
     chat = start(second=Script(replies=(FOUR,), stepped=True, fault="raise", fault_at=1))
     both_stream(chat)

@@ -14,8 +14,15 @@ import msgspec
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.generation import Candidate
 from ttchat_tui.domain.preset import BUILT_IN, Preset
-from ttchat_tui.domain.reply_settings import names_near, parse_reply_settings, setting_words
-from ttchat_tui.domain.sampling import TEMPLATE_FIELDS, SamplingParams
+from ttchat_tui.domain.reply_settings import (
+    NO_SETTINGS,
+    ReplySettings,
+    differing,
+    names_near,
+    parse_reply_settings,
+    setting_words,
+)
+from ttchat_tui.domain.sampling import KEPT_BY_PRESETS, TEMPLATE_FIELDS, SamplingParams
 
 DEFAULT: Final = 4
 MOST: Final = 32
@@ -32,9 +39,24 @@ class Variant(msgspec.Struct, frozen=True):
 
     label: str
     """What it differs in: `temperature 0.2`."""
-    row: Candidate
-    model: str = ""
-    """As an argument of `--model`; empty: the loaded one."""
+    seed: int
+    settings: ReplySettings = NO_SETTINGS
+    """What was typed for it. It holds as long as the lane does; all other settings are those of the conversation."""
+
+    @property
+    def model(self) -> str:
+        """As an argument of `--model`; empty: the loaded one."""
+        return self.settings.model
+
+
+def rows_of(wanted: Sequence[Variant], sampling: SamplingParams) -> list[Candidate]:
+    """The rows of one batch. `sampling`: the conversation's. Only where they differ do they have parameters of their own."""
+    own = [each.settings.over(sampling) for each in wanted]
+    is_varied = bool(differing(own))
+    return [
+        Candidate(seed=each.seed, sampling=row if is_varied else None)
+        for each, row in zip(wanted, own, strict=True)
+    ]
 
 
 class CandidateOrder(msgspec.Struct, frozen=True):
@@ -92,27 +114,24 @@ def variants(
     values = _values(order)
     if isinstance(values, ErrorInfo):
         return values
-    settings = [parse_reply_settings(f"{order.name}={value}") for value in values]
-    for each in settings:
-        if isinstance(each, ErrorInfo):
-            return each
-    samplings = [each.over(sampling) for each in settings if not isinstance(each, ErrorInfo)]
-    if len(samplings) > 1 and order.name != "seed":
-        seed = draw(sampling, 1)[0].seed  # one for all: nothing else differs
-        return [
-            Variant(", ".join(setting_words(each, [order.name])), Candidate(seed=seed, sampling=each))
-            for each in samplings
-        ]
+    settings: list[ReplySettings] = []
+    for value in values:
+        parsed = parse_reply_settings(f"{order.name}={value}")
+        if isinstance(parsed, ErrorInfo):
+            return parsed
+        settings.append(parsed)
+    count = order.count or DEFAULT
     if order.name == "seed":
-        count = order.count or DEFAULT
-        rows = [Candidate(seed=each.seed or 0) for each in samplings]
-        rows = rows if len(rows) > 1 else draw(samplings[0] if samplings else sampling, count)
-    else:
-        rows = [
-            Candidate(seed=each.seed, sampling=samplings[0])
-            for each in draw(sampling, order.count or DEFAULT)
-        ]
-    return [Variant(f"seed {row.seed}", row) for row in rows]
+        seeds = [each.over(sampling).seed or 0 for each in settings]
+        if len(seeds) < 2:
+            seeds = [each.seed for each in draw(settings[0].over(sampling) if settings else sampling, count)]
+        return [Variant(f"seed {seed}", seed) for seed in seeds]
+    if len(settings) < 2:
+        return [Variant(f"seed {each.seed}", each.seed, settings[0]) for each in draw(sampling, count)]
+    seed = draw(sampling, 1)[0].seed  # one for all: nothing else differs
+    return [
+        Variant(", ".join(setting_words(each.over(sampling), [order.name])), seed, each) for each in settings
+    ]
 
 
 def _values(order: CandidateOrder) -> list[str] | ErrorInfo:
@@ -149,11 +168,18 @@ def _presets(
     for each in found:
         if not each.sampling.given:
             return _usage(f"The preset {each.name} gives no sampling, in which candidates could differ.")
-    seed = draw(sampling, 1)[0].seed
-    return [
-        Variant(f"preset {each.name}", Candidate(seed=seed, sampling=each.sampling_over(sampling, default)))
-        for each in found
+    seed, kept = draw(sampling, 1)[0].seed, {*KEPT_BY_PRESETS, *TEMPLATE_FIELDS}
+    decided = [
+        name
+        for name in SamplingParams.__struct_fields__
+        if name not in kept or any(name in each.sampling.given for each in found)
     ]
+    wanted: list[Variant] = []
+    for each in found:
+        own = each.sampling_over(sampling, default)
+        held = ReplySettings(sampling={name: getattr(own, name) for name in decided})
+        wanted.append(Variant(f"preset {each.name}", seed, held))
+    return wanted
 
 
 def _models(order: CandidateOrder, seed: int) -> list[Variant] | ErrorInfo:
@@ -165,7 +191,7 @@ def _models(order: CandidateOrder, seed: int) -> list[Variant] | ErrorInfo:
     if len(set(labels)) < len(names):
         labels = names
     rows = zip(labels, names, strict=True)
-    return [Variant(label, Candidate(seed=seed), name) for label, name in rows]
+    return [Variant(label, seed, ReplySettings(model=name)) for label, name in rows]
 
 
 def _usage(message: str, cure: str = "") -> ErrorInfo:

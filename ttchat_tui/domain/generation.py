@@ -35,8 +35,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     """A fixed number: a random seed is drawn before the request is made."""
     sampling: SamplingParams | None = None
-    """Its own parameters, max_tokens and stop strings included; of changes during the reply it takes those of the logit bias only.
-    None: those of row 0, live changes included."""
+    """Its own parameters, max_tokens and stop strings included. Where they differ from those of row 0 they hold; what the user
+    changes of the others during the reply acts. None: those of row 0."""
 
 
 class Given(msgspec.Struct, frozen=True, kw_only=True):

@@ -86,14 +86,15 @@ def differing(samplings: Sequence[SamplingParams]) -> list[str]:
 
 def continued(
     own: SamplingParams, sampling: SamplingParams, compared: Iterable[str]
-) -> tuple[SamplingParams, str]:
-    """The parameters with which a reply with `own` ones continues in a conversation with others, and a sentence about them;
+) -> tuple[ReplySettings, str]:
+    """The settings with which a reply with `own` ones continues in a conversation with others, and a sentence about them;
     empty: they are as before. In what it was `compared` with other replies, it keeps its own."""
-    used = msgspec.structs.replace(sampling, **{name: getattr(own, name) for name in compared})
+    held = ReplySettings(sampling={name: getattr(own, name) for name in compared})
+    used = held.over(sampling)
     kept, new = differing([sampling, used]), differing([own, used])
     words = [f"with its own {', '.join(setting_words(used, kept))}"] if kept else []
     words += [f"from here on with {', '.join(setting_words(used, new))}"] if new else []
-    return used, f"It continues {', and '.join(words)}." if words else ""
+    return held, f"It continues {', and '.join(words)}." if words else ""
 
 
 def setting_words(sampling: SamplingParams, names: Iterable[str]) -> list[str]:

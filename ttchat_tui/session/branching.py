@@ -126,10 +126,10 @@ class Branching:
         session = self._session
         session.load_if_none()
         is_exact = session.info is None or session.info.capabilities.continues
-        last, sampling, words = session.path[-1], session.sampling, ""
+        last, settings, words = session.path[-1], NO_SETTINGS, ""
         if last.reply is not None and last.reply.sampling is not None:
-            sampling, words = continued(last.reply.sampling, sampling, self.differing(last))
-        began = self._runner.continue_reply(self._home(), sampling, replaced)
+            settings, words = continued(last.reply.sampling, session.sampling, self.differing(last))
+        began = self._runner.continue_reply(self._home(), session.sampling, replaced, settings)
         return [
             *([] if is_exact else [Notice(ASKED_IN_WORDS)]),
             *began,

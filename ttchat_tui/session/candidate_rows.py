@@ -9,7 +9,7 @@ from typing import Final
 from msgspec import structs
 
 from ttchat_tui.domain.conversation import Message, MessageStatus, ReplyRecord
-from ttchat_tui.domain.events import RowFinished, TokenEvent
+from ttchat_tui.domain.events import GenerationFinished, RowFinished, TokenEvent
 from ttchat_tui.domain.generation import Candidate
 from ttchat_tui.domain.recording import RecordedPrompt
 from ttchat_tui.domain.sampling import SamplingParams
@@ -123,6 +123,13 @@ class CandidateRows:
     def __getitem__(self, number: int) -> CandidateRow:
         """Row `number` of the request, from 1 on."""
         return self.rows[number - 1]
+
+    def end_first(self, event: GenerationFinished) -> None:
+        """The request has ended, and row 0 with it unless it ended before."""
+        if self.first_end is None:
+            self.first_end = RowFinished(
+                event.request_id, 0, event.reason, event.stats, event.text, error=event.error
+            )
 
     def set_prompt(self, prompt: RecordedPrompt) -> None:
         """The prompt of every row. `prompt`: of row 0."""

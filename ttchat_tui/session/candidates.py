@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from ttchat_tui.domain.candidates import DEFAULT, CandidateOrder, Variant, variants
+from ttchat_tui.domain.candidates import DEFAULT, CandidateOrder, Variant, rows_of, variants
 from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.errors import ErrorInfo
-from ttchat_tui.domain.generation import Candidate
 from ttchat_tui.domain.preset import Preset
+from ttchat_tui.domain.reply_settings import differing
+from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.text import counted
 from ttchat_tui.domain.updates import (
     NOTE,
@@ -163,17 +164,10 @@ class Candidates:
     def _not_honoured(self, wanted: Sequence[Variant]) -> ErrorInfo | None:
         """The engine does not take the parameter in which they are to differ."""
         info = self._session.info
-        samplings = [each.row.sampling for each in wanted if each.row.sampling is not None]
-        if info is None or len(samplings) < 2:
+        names = differing([each.settings.over(self._session.sampling) for each in wanted])
+        if info is None or not names or set(names) & info.capabilities.sampling:
             return None
-        differing = [
-            name
-            for name in samplings[0].__struct_fields__
-            if any(getattr(each, name) != getattr(samplings[0], name) for each in samplings)
-        ]
-        if set(differing) & info.capabilities.sampling:
-            return None
-        names = " and ".join(name.replace("_", "-") for name in differing)
+        names = " and ".join(name.replace("_", "-") for name in names)
         return ErrorInfo(kind="usage", message=f"{info.label} takes no {names}: all would be alike.")
 
     @property
@@ -240,14 +234,15 @@ class Candidates:
         replaced = before[at + 1 :]
         self._home.path = before[: at + 1]
         asked, self._asked = self._asked, None
-        session = self._session
+        wanted, sampling = [lane.variant for lane in lanes], self._sampling
         began = self._runner.begin(
             self._home,
-            self._home.sampling or session.default_sampling,
-            session.model,
+            sampling,
+            self._session.model,
             asked=asked,
             replaced=replaced,
-            rows=[lane.variant.row for lane in lanes],
+            settings=wanted[0].settings,
+            rows=rows_of(wanted, sampling),
         )
         if self._runner.running is None:
             self._home.path = before
@@ -257,6 +252,11 @@ class Candidates:
         shown = [BranchShown(at + 1, ())] if replaced and self._is_home_shown else []
         return [*shown, *began, ConversationsChanged()]
 
+    @property
+    def _sampling(self) -> SamplingParams:
+        """Of the conversation."""
+        return self._home.sampling or self._session.default_sampling
+
     def _continue(self, lane: Lane) -> list[Update]:
         message, at = lane.message, self._home.path.place_of(self._question_id)
         if message is None or message.reply is None or at is None:
@@ -264,8 +264,7 @@ class Candidates:
         self._home.path = self._home.path[: at + 1]
         self._home.path.append(message)
         shown = [BranchShown(at + 1, (message,))] if self._is_home_shown else []
-        sampling = message.reply.sampling or self._session.sampling
-        began = self._runner.continue_reply(self._home, sampling)
+        began = self._runner.continue_reply(self._home, self._sampling, settings=lane.variant.settings)
         if self._runner.running is None:
             lane.wish = None
         else:
@@ -276,7 +275,7 @@ class Candidates:
         """Begin no more, for this reason. `are_named`: only those that wait for a certain model."""
         for lane in self._waiting:
             if lane.variant.model or not are_named:
-                lane.wish, lane.note = None, lane.note or why
+                lane.give_up(lane.note or why)
         return []
 
     def miss(self, model: str, error: ErrorInfo, *, is_lost: bool) -> list[Update]:
@@ -284,7 +283,7 @@ class Candidates:
         that need none in particular."""
         for lane in self._waiting:
             if lane.variant.model == model or (is_lost and not lane.variant.model):
-                lane.wish, lane.note = None, error.message
+                lane.give_up(error.message)
         return self.begin_next()
 
     @property
@@ -303,22 +302,17 @@ class Candidates:
         """Another reply in the place of this one, which stays a sibling. It waits until the others have ended."""
         if (why := self._why_not_again(lane)) is not None:
             return [Notice(why)]
-        row = lane.variant.row
-        label = lane.label
-        seed = fresh_seed()
-        if label == f"seed {row.seed}":
+        label, seed = lane.label, fresh_seed()
+        if label == f"seed {lane.variant.seed}":
             label = f"seed {seed}"
-        lane.variant = msgspec.structs.replace(
-            lane.variant, label=label, row=Candidate(seed=seed, sampling=row.sampling)
-        )
-        lane.wish = "answer"
+        lane.ask_again(msgspec.structs.replace(lane.variant, label=label, seed=seed))
         return self.begin_next()
 
     def continue_reply(self, lane: Lane) -> list[Update]:
         """More of a reply that was stopped or cut off. It waits until the others have ended."""
         if (why := self._why_not_again(lane)) is not None:
             return [Notice(why)]
-        lane.wish = "continue" if lane.ended is not None else "answer"
+        lane.wish = "continue" if lane.has_reply else "answer"
         return self.begin_next()
 
     def _why_not_again(self, lane: Lane) -> ErrorInfo | None:
@@ -339,7 +333,7 @@ class Candidates:
 
     def keep(self, lane: Lane) -> list[Update]:
         """Keep this one alone: the others are stopped, and deleted once all have ended."""
-        if lane.state == "ended" and lane.ended is None:
+        if lane.state == "ended" and not lane.has_reply:
             return []
         self._kept = lane
         self.stop(*(each for each in self.lanes if each is not lane))

@@ -318,13 +318,13 @@ class Conversations:
         return [*opened, *self.queue.restore(), ConversationsChanged()]
 
     def set_sampling(self, sampling: SamplingParams) -> None:
-        """Set this conversation's parameters. A running reply uses them from its next token.
+        """Set this conversation's parameters. Running replies use them from their next token.
 
         Raises:
             StorageError: they apply to this session only.
         """
-        if self.running is not None and self.is_answering:
-            self.running.set_sampling(sampling, waits=self._host.is_loading)
+        for running in self.running_replies if self.is_answering else ():
+            running.set_sampling(sampling, waits=self._host.is_loading)
         self._opened.set_sampling(sampling)
 
     def set_system_prompt(self, text: str) -> None:

@@ -31,7 +31,9 @@ class Lane:
         self.message: Message | None = None
         """Its reply as it is stored; None: it has none yet, or it ended without a text."""
         self.note = ""
-        """Why there is no reply."""
+        """Why there is no reply, or why it failed."""
+        self._before: tuple[Variant, Message | None] | None = None
+        """What it had before it was asked again; it returns if nothing comes of that."""
         self._running: RunningReply | None = None
         self._row = 0
         self._meter: Meter | None = None
@@ -70,12 +72,13 @@ class Lane:
         return ending.stats.completion_tokens if ending is not None and ending.stats is not None else 0
 
     @property
-    def ended(self) -> Message | None:
-        """Its final reply, once it is stored."""
-        if self._running is None:
-            return self.message
-        row = self._running.candidates[self._row] if self._row else None
-        return row.message if row is not None and row.end is not None and not row.is_removed else None
+    def has_reply(self) -> bool:
+        """It has ended with a reply."""
+        if self._running is None or (end := self._end) is None:
+            return self._running is None and self.message is not None
+        if self._row:
+            return not self._running.candidates[self._row].is_removed
+        return bool(self.text or end.text) or end.reason == "stop"
 
     @property
     def ending(self) -> LaneEnding | None:
@@ -92,6 +95,17 @@ class Lane:
         is_alone = self._running is not None and not self._running.request.candidates
         return self._meter.stats() if is_alone and self._meter is not None else None
 
+    def ask_again(self, variant: Variant) -> None:
+        """Wait for another reply in the place of the one that it has."""
+        self._before = self.variant, self.message
+        self.variant, self.wish = variant, "answer"
+
+    def give_up(self, note: str) -> None:
+        """Wait no longer, for this reason."""
+        self.wish, self.note = None, note
+        if self._before is not None:
+            (self.variant, self.message), self._before = self._before, None
+
     def begin(self, running: RunningReply, row: int, meter: Meter) -> None:
         """`meter`: of the request."""
         self.wish, self.note = None, ""
@@ -100,9 +114,8 @@ class Lane:
 
     def stop(self) -> None:
         """End it, or wait no longer."""
-        self.wish = None
-        if self._running is None:
-            self.note = self.note or ("" if self.message else "It was not begun.")
+        if self._running is None or self._end is not None:
+            self.give_up(self.note or ("" if self.has_reply or self._before else "It was not begun."))
         elif self._running.request.candidates:
             self._running.control.stop_rows(self._row)
         else:
@@ -124,8 +137,9 @@ class Lane:
             self.message = running.home.path.message(running.message.id)
             end = running.candidates.first_end
         self._running = None
+        reason = end.error.message if end is not None and end.error is not None else ""
         if self.message is None:
-            error = end.error if end is not None else None
-            self.note = error.message if error is not None else "It ended before its first token."
-        elif self.message.reply is not None:
-            self.note = self.message.reply.error
+            self.give_up(reason or "It ended before its first token.")
+        else:
+            self.note = (self.message.reply.error if self.message.reply else "") or reason
+        self._before = None

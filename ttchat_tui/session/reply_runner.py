@@ -132,10 +132,14 @@ class ReplyRunner:
         )
 
     def continue_reply(
-        self, home: OpenConversation, sampling: SamplingParams, replaced: Sequence[Message] = ()
+        self,
+        home: OpenConversation,
+        sampling: SamplingParams,
+        replaced: Sequence[Message] = (),
+        settings: ReplySettings = NO_SETTINGS,
     ) -> list[Update]:
         """Continue the last reply of `home` where it ended. With `replaced` it is a copy, which is removed if nothing is
-        added."""
+        added. See `RunningReply` for `settings`."""
         try:
             home.path.read()
             self._writer.retry(at_once=True)
@@ -145,7 +149,15 @@ class ReplyRunner:
         except StorageError as error:
             return [Notice(error.info)]
         home.replace(message)
-        return self._generate(home, message, sampling, recorder, replaced=replaced, continued=last)
+        return self._generate(
+            home,
+            message,
+            settings.over(sampling),
+            recorder,
+            replaced=replaced,
+            settings=settings,
+            continued=last,
+        )
 
     def _generate(
         self,
@@ -218,6 +230,7 @@ class ReplyRunner:
         self.meter.observe(event)
         if isinstance(event, GenerationFinished):  # an engine that died has no figures of its own
             event = msgspec.structs.replace(event, stats=self.meter.stats())
+            running.candidates.end_first(event)
         match event:
             case GenerationStarted():
                 self._start(running, event)
@@ -319,9 +332,9 @@ class ReplyRunner:
     def _finish_batch(self, running: RunningReply, event: GenerationFinished) -> list[Update]:
         """End row 0 like any reply, with its own reason and figures, after those that have no end of their own."""
         updates = self._writer.end_rows(running, event.reason, event.error)
-        own, siblings = event, running.candidates.stored
-        if (first := running.candidates.first_end) is not None:
-            own = GenerationFinished(event.request_id, first.reason, first.stats, first.text, first.error)
+        first, siblings = running.candidates.first_end, running.candidates.stored
+        assert first is not None
+        own = GenerationFinished(event.request_id, first.reason, first.stats, first.text, first.error)
         for update in self._finish(running, own):
             if isinstance(update, ReplyEnded):
                 update = ReplyEnded(update.message, update.error, siblings, event.stats)

@@ -66,7 +66,7 @@ class RunningReply:
             uses_defaults: the conversation has no parameters of its own, so the model's defaults apply.
             asked: the user's message that was stored with it; withdrawn if the prompt is rejected.
             replaced: what was on screen in the place of this request; shown again if this one fails.
-            settings: of this reply alone.
+            settings: of this reply alone, to its end.
             continued: the row before it was continued; restored if nothing is added.
             now: the session's clock, seconds.
             recorder: None: nothing is recorded.
@@ -139,16 +139,14 @@ class RunningReply:
 
     def set_sampling(self, sampling: SamplingParams, *, waits: bool) -> None:
         """Use the user's parameters from the next token on; `waits`: for a load, so that it is the first one. What the chat
-        template got stays. Candidates with parameters of their own keep all but bans and boosts, and so does row 0 beside
-        them."""
+        template got stays, and so do the settings of this reply alone."""
         self.uses_defaults = False
-        bias = {text: each for text, each in {**sampling.logit_bias, **self.own_bias}.items() if each}
-        if self.request.is_varied:
-            sampling = msgspec.structs.replace(self.request.sampling, logit_bias=bias)
-            self.control.set_sampling(sampling)
-            return
         given = {name: getattr(self.request.sampling, name) for name in TEMPLATE_FIELDS}
-        sampling = msgspec.structs.replace(sampling, logit_bias=bias, **given)
+        bias = sampling.logit_bias
+        sampling = self.settings.over(msgspec.structs.replace(sampling, **given))
+        bias = {**bias, **sampling.logit_bias, **self.own_bias}
+        bias = {text: amount for text, amount in bias.items() if amount}
+        sampling = msgspec.structs.replace(sampling, logit_bias=bias)
         self.control.set_sampling(sampling)
         if waits:
             self._begin_with(sampling)

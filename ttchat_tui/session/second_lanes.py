@@ -84,15 +84,15 @@ class SecondLanes:
         path, lane = home.path[: at + 1], waiting[0]
         if lane.wish == "continue" and lane.message is not None and lane.message.reply is not None:
             path.append(lane.message)
-            began = second.continue_reply(home, path, lane.message.reply.sampling or self._session.sampling)
+            began = second.continue_reply(home, path, lane.variant.settings)
             begun = [lane]
         else:
             most = max(second.info.capabilities.batch_sizes)
             begun = [each for each in waiting if each.variant.model == model and each.wish == "answer"][:most]
-            began = second.begin(home, path, [each.variant.row for each in begun])
+            began = second.begin(home, path, [each.variant for each in begun])
         for row, each in enumerate(begun):
             if second.running is None:
-                each.wish, each.note = None, "It could not be stored."
+                each.give_up("It could not be stored.")
             else:
                 each.begin(second.running, row, second.meter)
         return began
@@ -110,7 +110,7 @@ class SecondLanes:
         else:
             for lane in self.waiting:
                 if lane.variant.model == model:
-                    lane.wish, lane.note = None, error.message
+                    lane.give_up(error.message)
         return second.free()
 
     # --- words

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import get_args
 
+from ttchat_tui.domain.candidates import Variant, rows_of
 from ttchat_tui.domain.events import EngineEvent, GenerationEvent, LoadEvent, SecondModelEvent
-from ttchat_tui.domain.generation import Candidate
 from ttchat_tui.domain.meter import Meter
 from ttchat_tui.domain.model_spec import EngineInfo
+from ttchat_tui.domain.reply_settings import ReplySettings
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.updates import DraftReturned, Notice, Update
 from ttchat_tui.engine.runtime.host import EngineHost
@@ -135,20 +136,26 @@ class SecondModel:
 
     # --- replies
 
-    def begin(self, home: OpenConversation, path: MessagePath, rows: Sequence[Candidate]) -> list[Update]:
+    def begin(self, home: OpenConversation, path: MessagePath, wanted: Sequence[Variant]) -> list[Update]:
         """Answer the last message of `path` in `home`, whose end stays the head of the conversation."""
-        beside = self._beside(home, path)
+        beside, sampling = self._beside(home, path), self._sampling(home)
         assert self._runner is not None
-        assert self.info is not None
-        sampling = beside.sampling or self._default_sampling(self.info.recommended or SamplingParams())
-        return self._begun(home, self._runner.begin(beside, sampling, self.model, rows=rows))
+        rows, settings = rows_of(wanted, sampling), wanted[0].settings
+        began = self._runner.begin(beside, sampling, self.model, settings=settings, rows=rows)
+        return self._begun(home, began)
 
     def continue_reply(
-        self, home: OpenConversation, path: MessagePath, sampling: SamplingParams
+        self, home: OpenConversation, path: MessagePath, settings: ReplySettings
     ) -> list[Update]:
-        """Continue the reply at the end of `path`."""
+        """Continue the reply at the end of `path`. `settings`: of this reply alone."""
         assert self._runner is not None
-        return self._begun(home, self._runner.continue_reply(self._beside(home, path), sampling))
+        beside, sampling = self._beside(home, path), self._sampling(home)
+        return self._begun(home, self._runner.continue_reply(beside, sampling, settings=settings))
+
+    def _sampling(self, home: OpenConversation) -> SamplingParams:
+        """Of the conversation; else the defaults of this model."""
+        assert self.info is not None
+        return home.sampling or self._default_sampling(self.info.recommended or SamplingParams())
 
     def _beside(self, home: OpenConversation, path: MessagePath) -> OpenConversation:
         """`home` with another path: the reply is in its tree, and not on its path."""

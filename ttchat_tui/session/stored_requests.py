@@ -18,6 +18,7 @@ from ttchat_tui.domain.conversation import Message, ReplyRecord
 from ttchat_tui.domain.errors import AppError
 from ttchat_tui.domain.generation import Candidate, GenerationRequest, Given
 from ttchat_tui.domain.recording import RecordedPrompt, RecordedToken, Recording, SamplingChange
+from ttchat_tui.domain.reply_settings import differing
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.session.forking import text_before
 from ttchat_tui.session.outgoing import outgoing
@@ -167,12 +168,12 @@ def _request(
     # One more than there are, if it was ended: a replay that writes on is another reply.
     most = max(1, len(tokens) + ends_reply)
     own = recording.sampling_at(first, record.sampling or SamplingParams())
-    begun = prompt.rows[0].sampling if prompt.rows and prompt.rows[0].sampling else own
-    varied = begun if any(row.sampling for row in prompt.rows) else None
+    varied = [row.sampling for row in prompt.rows if row.sampling is not None]
+    begun = varied[0] if varied else own
     changes = tuple(
         SamplingChange(each.at - first, structs.replace(_live(each.sampling, varied), max_tokens=most))
         for each in recording.changes
-        if first + (varied is None) <= each.at < after + ends_reply
+        if first + (not varied) <= each.at < after + ends_reply
     )
     chosen = {place: token.token_id for place, token in enumerate(tokens) if token.is_forced}
     if ends_reply and recording.tokens and recording.tokens[-1].is_end:
@@ -190,10 +191,11 @@ def _request(
     )
 
 
-def _live(sampling: SamplingParams, varied: SamplingParams | None) -> SamplingParams:
-    """What a change sets in the whole batch. `varied`: of row 0 of a batch whose rows differ, in which only bans and boosts
-    change."""
-    return sampling if varied is None else structs.replace(varied, logit_bias=sampling.logit_bias)
+def _live(sampling: SamplingParams, varied: Sequence[SamplingParams]) -> SamplingParams:
+    """What a change of one row sets in row 0. `varied`: the rows' own parameters, which hold where they differ; a change of
+    their bias is one of all."""
+    held = {name: getattr(varied[0], name) for name in differing(varied) if name != "logit_bias"}
+    return structs.replace(sampling, **held)
 
 
 def _rendered(store: ConversationStore, message: Message, request: GenerationRequest) -> GenerationRequest:

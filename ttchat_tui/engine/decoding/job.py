@@ -8,6 +8,7 @@ from typing import Final, Protocol
 import msgspec
 
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
+from ttchat_tui.domain.reply_settings import differing
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.decoding.constraint import RowConstraint
 from ttchat_tui.engine.decoding.token_bias import NO_BIAS, TokenBias
@@ -90,31 +91,34 @@ class ReplyJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LiveSampling:
-    """Seed and sampling parameters of one row. Row 0 and candidates without parameters of their own follow the control; of what the
-    user changes during the reply, the others take bans and boosts only."""
+    """Seed and sampling parameters of one row. All follow the control, but a candidate holds those in which it differs from row 0
+    at the beginning; of a logit bias of its own, what the user has not changed since."""
 
     def __init__(self, request: GenerationRequest, control: GenerationControl, number: int) -> None:
         candidate = request.candidates[number - 1] if number else None
+        own = candidate and candidate.sampling
         self.seed = request.seed if candidate is None else candidate.seed
-        self._own = candidate and candidate.sampling
-        self.begun = self._own or request.sampling
+        self.begun = own or request.sampling
         """At the beginning."""
         self._control = control
-        self._begun_bias = self._bias = request.sampling.logit_bias
-        self._own_now = self.begun
+        names = differing([request.sampling, own]) if own is not None else ()
+        self._held = {name: getattr(own, name) for name in names}
+        self._begun_bias = request.sampling.logit_bias
+        self._followed, self._now = request.sampling, self.begun
 
     @property
     def now(self) -> SamplingParams:
         """For the next token."""
-        if self._own is None:
-            return self._control.sampling
-        if (bias := self._control.sampling.logit_bias) is not self._bias:
-            self._bias, self._own_now = bias, self._biased(self._own, bias)
-        return self._own_now
+        live = self._control.sampling
+        if live is not self._followed:
+            self._followed, self._now = live, self._held_over(live)
+        return self._now
 
-    def _biased(self, own: SamplingParams, bias: Mapping[str, float]) -> SamplingParams:
-        """`own` with what `bias` has changed since the beginning."""
-        begun = self._begun_bias
-        changed = {text: bias.get(text, 0.0) for text in {*begun, *bias} if bias.get(text) != begun.get(text)}
-        known = {**own.logit_bias, **changed}
-        return msgspec.structs.replace(own, logit_bias={text: each for text, each in known.items() if each})
+    def _held_over(self, live: SamplingParams) -> SamplingParams:
+        held = self._held
+        if "logit_bias" in held:
+            begun, bias = self._begun_bias, live.logit_bias
+            changed = {text: bias.get(text, 0.0) for text in {*begun, *bias}}
+            known = {**held["logit_bias"], **{t: a for t, a in changed.items() if a != begun.get(t, 0.0)}}
+            held = {**held, "logit_bias": {text: amount for text, amount in known.items() if amount}}
+        return msgspec.structs.replace(live, **held) if held else live

@@ -271,7 +271,7 @@ class CandidatesScreen(Dialog[ErrorInfo]):
     def action_keep(self) -> None:
         """Keep the chosen one; the others go. While it streams, it stays on screen alone, and the screen closes at its end."""
         lane, candidates = self._lane, self._session.candidates
-        if lane.state == "ended" and lane.ended is None:
+        if lane.state == "ended" and not lane.has_reply:
             self.say(NO_REPLY)
             return
         self._change(lambda: candidates.keep(lane))
@@ -283,7 +283,7 @@ class CandidatesScreen(Dialog[ErrorInfo]):
 
     def action_open(self) -> None:
         lane, candidates = self._lane, self._session.candidates
-        if lane.state == "ended" and lane.ended is None:
+        if lane.state == "ended" and not lane.has_reply:
             self.say(NO_REPLY)
             return
         self._change(lambda: candidates.show(lane))

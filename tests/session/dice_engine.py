@@ -1,4 +1,5 @@
-"""An engine whose model throws dice: the real decode loop over scores that depend on every id before, and on nothing else. Its
+"""An engine whose model throws dice: the real decode loop over scores that depend on every id before, and in a batch on which rows
+are decoded together, as rounding does. Its
 tokens are letters, parts of one character, tags of thoughts, a control token without a text, and two ends of a turn."""
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ class DiceStepper(BatchStepper):
     def step_rows(self, ids: Sequence[int]) -> NDArray[np.float32]:
         for held, token_id in zip(self._rows.values(), ids, strict=True):
             held.append(token_id)
-        return np.stack([self._scores(held) for held in self._rows.values()])
+        return np.stack([self._scores([*self._rows, -1, *held]) for held in self._rows.values()])
 
     def freeze(self, row: int) -> None:
         del self._rows[row]

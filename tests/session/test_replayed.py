@@ -239,6 +239,32 @@ def test_a_token_that_the_user_chose_in_a_batch_is_chosen_again_in_its_row_only(
         assert tuple(ids) == third.reply.token_ids[: at + 1]
 
 
+def test_a_row_that_was_stopped_is_stopped_again(start_dice: Start) -> None:
+    """The scores depend on the rows that are decoded together."""
+    chat = start_dice(sampling=ENDLESS)
+    for stopped in (0, 1, 2):
+        chat.ask(rows=3)
+        question = chat.session.path[-2]
+        for _ in range(3):
+            for row in range(3):
+                if not row:
+                    chat.session.pausing.step()
+                chat.until(TokenEvent, row=row)
+        running = chat.session.running
+        assert running is not None
+        running.control.stop_rows(stopped)
+        chat.end()
+        replies = chat.store.children(question.id, question.conversation_id)
+        assert [len(each.reply.token_ids) for each in replies if each.reply] == [
+            3 if row == stopped else 12 for row in range(3)
+        ]
+        left = tuple(row for row in range(3) if row != stopped)
+        for row, reply in enumerate(replies):
+            recorded = [(each.at, each.rows) for each in chat.store.recordings.of(reply.id).batches]
+            assert recorded == [(1, (0, 1, 2)), *([] if row == stopped else [(3, left)])]
+            assert chat.again(reply.id).difference is None
+
+
 def test_a_fork_behind_control_tokens_and_thoughts_goes_by_ids(start_dice: Start) -> None:
     """They have names in the recording, and other texts or none in the reply."""
     chat = start_dice(sampling=ENDLESS)
@@ -299,7 +325,9 @@ def test_words_in_place_of_half_a_character_replace_the_whole_one(start_dice: St
 def drive(chat: Dice, rng: Random) -> None:
     """Do something at each token, until the reply has ended."""
     while chat.session.is_busy:
-        act = rng.choice(("none", "none", "cool", "hot", "ban", "choose", "end", "resume", "stop", "short"))
+        act = rng.choice(
+            ("none", "none", "cool", "hot", "ban", "choose", "end", "resume", "stop", "short", "stop row")
+        )
         running = chat.session.running
         assert running is not None
         if act == "resume":
@@ -307,6 +335,8 @@ def drive(chat: Dice, rng: Random) -> None:
         elif act == "stop":
             chat.session.stop()
             chat.until(GenerationFinished)
+        elif act == "stop row":
+            running.control.stop_rows(rng.randrange(3))
         elif act == "short":
             chat.session.set_sampling(replace(chat.session.sampling, max_tokens=rng.randint(1, 12)))
         elif act in ("cool", "hot"):
@@ -336,11 +366,19 @@ def act_on(chat: Dice, reply: Message, rng: Random) -> None:
 
 
 @settings(max_examples=sized(6, 400), deadline=None)
-@given(number=st.integers(0, 10**6), rows=st.integers(1, 3), turns=st.integers(0, 4))
-def test_every_version_that_a_user_makes_can_be_made_again(number: int, rows: int, turns: int) -> None:
+@given(number=st.integers(0, 10**6), rows=st.integers(1, 3), turns=st.integers(0, 4), is_sweep=st.booleans())
+def test_every_version_that_a_user_makes_can_be_made_again(
+    number: int, rows: int, turns: int, is_sweep: bool
+) -> None:
     rng = Random(number)
     with TemporaryDirectory() as folder, closing(Dice(Path(folder) / "a.db", number)) as chat:
-        chat.ask(rows=rows)
+        if is_sweep:
+            wanted = [
+                Variant("", 5, ReplySettings(sampling={"temperature": 0.4 * row})) for row in range(rows)
+            ]
+            chat.begin(lambda: chat.session.candidates.ask(wanted, "hi"))
+        else:
+            chat.ask(rows=rows)
         drive(chat, rng)
         question = chat.session.path[0]
         for _ in range(turns):

@@ -14,6 +14,7 @@ from tests.storage.examples import FINISHED, STARTED, answer, ask
 from tests.storage.imports.conversations import run
 from ttchat_tui.domain.recording import (
     CUTS,
+    BatchChange,
     BatchRow,
     Cut,
     Pause,
@@ -88,6 +89,7 @@ def recordings(draw: st.DrawFn) -> Recording:
         pauses=[Pause(1, 2.5), Pause(1, 0.25)] if draw(st.booleans()) else [],
         pieces={each: draw(st.binary(max_size=8)) for each in ids},
         prompts=draw(st.lists(PROMPTS, max_size=2)),
+        batches=[BatchChange(1, (0, 2)), BatchChange(9, (2,))] if draw(st.booleans()) else [],
     )
 
 
@@ -100,6 +102,7 @@ def test_a_recording_comes_back_within_its_precision(recording: Recording) -> No
     assert (found.first, list(found.changes)) == (recording.first, list(recording.changes))
     assert list(found.pauses) == list(recording.pauses)
     assert list(found.prompts) == list(recording.prompts)
+    assert list(found.batches) == list(recording.batches)
     assert dict(found.pieces) == dict(recording.pieces)
     for token, read in zip(recording.tokens, found.tokens, strict=True):
         assert (read.token_id, read.rank, read.is_drafted) == (token.token_id, token.rank, token.is_drafted)
@@ -152,6 +155,7 @@ RECORDED = Recording(
     pauses=[Pause(1, 8.5)],
     prompts=[RecordedPrompt(0, 0, (1, 70_000), 1, (BatchRow(7), BatchRow(8, SamplingParams(top_k=3))), 1)],
     pieces={5: b" a", 7: b"\xe2\x80", 9: b"b"},
+    batches=[BatchChange(1, (0, 1))],
 )
 
 

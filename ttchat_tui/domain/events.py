@@ -10,7 +10,7 @@ import msgspec
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.generation import FinishReason, GenerationStats
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo
-from ttchat_tui.domain.recording import Distribution, Pause, RecordedToken, SamplingChange
+from ttchat_tui.domain.recording import BatchChange, Distribution, Pause, RecordedToken, SamplingChange
 from ttchat_tui.domain.timeline import ColdWork, StepParts
 
 EngineState: TypeAlias = Literal["empty", "loading", "ready", "generating", "unloading", "failed"]
@@ -152,6 +152,8 @@ class TokenEvent(msgspec.Struct, frozen=True, tag=True):
     """Tokens of this event from which on other parameters applied."""
     pauses: tuple[Pause, ...] = ()
     """Before tokens of this event. No time includes them."""
+    batches: tuple[BatchChange, ...] = ()
+    """Tokens of this event from which on other rows were decoded together. Empty if nothing is recorded."""
     forced: tuple[bool, ...] = ()
     """For each token whether the user chose it in place of the sampler. Empty if none was chosen."""
     replaces: int | None = None

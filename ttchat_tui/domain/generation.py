@@ -9,7 +9,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from ttchat_tui.domain.chat import ChatMessage
-from ttchat_tui.domain.recording import RecordLevel, SamplingChange
+from ttchat_tui.domain.recording import BatchChange, RecordLevel, SamplingChange
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.timeline import Timeline
 
@@ -50,7 +50,9 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
     """Tokens that the user chose in one row, by their places in the reply: they are in the place of those that are drawn. One that a
     constraint forbids ends the constraint."""
     row: int = 0
-    """The row of `chosen`."""
+    """The row that is made again, to which `chosen` belongs."""
+    batches: tuple[BatchChange, ...] = ()
+    """Which rows are decoded together: the others end where they are in none, and nowhere else. Empty: each ends by itself."""
     ids: tuple[int, ...] = ()
     """Teacher forcing: the tokens of the reply, whatever the model would write. Nothing but the context's end ends it before the
     last one, and with the last one it ends with `length`. What is recorded of each is as of a token that was drawn."""

@@ -76,6 +76,15 @@ class Pause(msgspec.Struct, frozen=True):
     seconds: float
 
 
+class BatchChange(msgspec.Struct, frozen=True):
+    """Other rows of a batch are decoded together: some have ended."""
+
+    at: int
+    """The first token that came from a step of these rows; 0 is the first one of the reply (in an event: of the event)."""
+    rows: tuple[int, ...]
+    """Numbers of all rows of the step, its own included, in order."""
+
+
 class BatchRow(msgspec.Struct, frozen=True):
     """A row of the batch that a candidate was decoded in."""
 
@@ -143,6 +152,8 @@ class Recording(msgspec.Struct, frozen=True):
     """Of each request of the reply, in order, as far as they are known."""
     controls: Mapping[int, bytes] = {}
     """Of the control tokens in `pieces`: what they add to the reply's text, which is nothing or the tag of a thought."""
+    batches: Sequence[BatchChange] = ()
+    """In order, for each request that was a batch from its second token on: the first one comes from the prefill, which has one row."""
 
     @property
     def written(self) -> Sequence[RecordedToken]:

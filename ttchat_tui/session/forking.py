@@ -161,10 +161,11 @@ class Forking:
         tokens = [*recording.tokens[begin - recording.first : at], *([added] if added else [])]
         pauses = [each for each in recording.pauses if begin <= each.at < end]
         prompts = [each for each in recording.prompts if begin <= each.at <= end]
+        batches = [each for each in recording.batches if begin <= each.at < end]
         return PartialCopy(
             message.id,
             end,
-            encoded(Recording(tokens, begin, changes, pieces, pauses, prompts, recording.controls)),
+            encoded(Recording(tokens, begin, changes, pieces, pauses, prompts, recording.controls, batches)),
         )
 
 

@@ -12,6 +12,7 @@ from ttchat_tui.domain.events import TokenEvent
 from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.domain.recording import (
     NOT_RECORDED,
+    BatchChange,
     Likelihood,
     Pause,
     RecordedPrompt,
@@ -34,6 +35,7 @@ class _Mark(NamedTuple):
     changes: int = 0
     pauses: int = 0
     prompts: int = 0
+    batches: int = 0
 
 
 class Recorder:
@@ -46,6 +48,7 @@ class Recorder:
         self._changes: list[SamplingChange] = []
         self._pauses: list[Pause] = []
         self._prompts: list[RecordedPrompt] = []
+        self._batches: list[BatchChange] = []
         self._pieces: dict[int, bytes] = {}
         self._controls: dict[int, bytes] = {}
         self._parts = [_Mark()]
@@ -75,6 +78,7 @@ class Recorder:
             self._pauses,
             self._prompts,
             self._controls,
+            self._batches,
         )
 
     def begin_with(self, sampling: SamplingParams) -> None:
@@ -91,6 +95,7 @@ class Recorder:
         at = self._first + len(self._tokens)
         self._changes += [SamplingChange(at + each.at, each.sampling) for each in event.sampling_changes]
         self._pauses += [Pause(at + each.at, each.seconds) for each in event.pauses]
+        self._batches += [BatchChange(at + each.at, each.rows) for each in event.batches]
         self._pieces.update(event.pieces)
         self._controls.update(event.controls)
         self._tokens += tokens_of(event, self._pieces)
@@ -129,7 +134,13 @@ class Recorder:
         self._written, self._written_tokens = len(self._parts) - 1, len(self._tokens)
 
     def _mark(self) -> _Mark:
-        return _Mark(len(self._tokens), len(self._changes), len(self._pauses), len(self._prompts))
+        return _Mark(
+            len(self._tokens),
+            len(self._changes),
+            len(self._pauses),
+            len(self._prompts),
+            len(self._batches),
+        )
 
     def _between(self, begin: _Mark, end: _Mark) -> Recording:
         return Recording(
@@ -140,6 +151,7 @@ class Recorder:
             pieces=self._pieces,
             controls=self._controls,
             prompts=self._prompts[begin.prompts : end.prompts],
+            batches=self._batches[begin.batches : end.batches],
         )
 
 

@@ -17,7 +17,7 @@ from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.conversation import Message, ReplyRecord
 from ttchat_tui.domain.errors import AppError
 from ttchat_tui.domain.generation import Candidate, GenerationRequest, Given
-from ttchat_tui.domain.recording import RecordedPrompt, RecordedToken, Recording, SamplingChange
+from ttchat_tui.domain.recording import BatchChange, RecordedPrompt, RecordedToken, Recording, SamplingChange
 from ttchat_tui.domain.reply_settings import differing
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.session.forking import text_before
@@ -175,6 +175,11 @@ def _request(
         for each in recording.changes
         if first + (not varied) <= each.at < after + ends_reply
     )
+    batches = tuple(
+        BatchChange(each.at - first, each.rows)
+        for each in recording.batches
+        if first <= each.at < after + ends_reply
+    )
     chosen = {place: token.token_id for place, token in enumerate(tokens) if token.is_forced}
     if ends_reply and recording.tokens and recording.tokens[-1].is_end:
         chosen[len(tokens)] = recording.tokens[-1].token_id
@@ -187,7 +192,7 @@ def _request(
             Candidate(seed=each.seed, sampling=_up_to(each.sampling, most)) for each in prompt.rows[1:]
         ),
         record="full",
-        given=Given(prompt_ids=prompt.ids, changes=changes, chosen=chosen, row=prompt.row),
+        given=Given(prompt_ids=prompt.ids, changes=changes, chosen=chosen, row=prompt.row, batches=batches),
     )
 
 

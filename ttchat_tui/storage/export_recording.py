@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from ttchat_tui.domain.recording import (
     Alternative,
+    BatchChange,
     Cut,
     Pause,
     RecordedPrompt,
@@ -51,6 +52,7 @@ class FileRecording(msgspec.Struct, frozen=True, kw_only=True):
     changes: tuple[SamplingChange, ...] = ()
     pauses: tuple[Pause, ...] = ()
     prompts: tuple[RecordedPrompt, ...] = ()
+    batches: tuple[BatchChange, ...] = ()
     pieces: tuple[tuple[int, FilePiece], ...] = ()
     """The text of every id, negative ones too, which stand for tokens of a server without ids."""
     controls: tuple[tuple[int, FilePiece], ...] = ()
@@ -65,6 +67,7 @@ def to_file(message_id: int, recording: Recording) -> FileRecording:
         changes=tuple(recording.changes),
         pauses=tuple(recording.pauses),
         prompts=tuple(recording.prompts),
+        batches=tuple(recording.batches),
         pieces=_pieces_to_file(recording.pieces),
         controls=_pieces_to_file(recording.controls),
     )
@@ -78,6 +81,7 @@ def from_file(file: FileRecording) -> Recording:
         changes=file.changes,
         pauses=file.pauses,
         prompts=file.prompts,
+        batches=file.batches,
         pieces=_pieces_from_file(file.pieces),
         controls=_pieces_from_file(file.controls),
     )

@@ -21,6 +21,7 @@ from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.recording import (
     NOT_RECORDED,
+    BatchChange,
     BatchRow,
     Pause,
     RecordedPrompt,
@@ -99,6 +100,8 @@ class _Columns(msgspec.Struct, array_like=True, frozen=True):
     """The fields of `RecordedPrompt`: ids as int32, of each row the seed and the parameters as JSON."""
     controls: tuple[tuple[int, bytes], ...] = ()
     """`Recording.controls`, of this part's pieces."""
+    batches: tuple[tuple[int, tuple[int, ...]], ...] = ()
+    """Index in the reply, and the rows of the batch from there on."""
 
 
 def joined(parts: Sequence[Recording]) -> Recording:
@@ -113,11 +116,13 @@ def joined(parts: Sequence[Recording]) -> Recording:
     controls: dict[int, bytes] = {}
     changes: list[SamplingChange] = []
     pauses: list[Pause] = []
+    batches: list[BatchChange] = []
     merged: Mapping[int, bytes] | None = None
     for part in parts:
         # What was at the end of the reply before it was continued.
         changes = [*(each for each in changes if each.at < part.first), *part.changes]
         pauses = [*(each for each in pauses if each.at < part.first), *part.pauses]
+        batches = [*(each for each in batches if each.at < part.first), *part.batches]
         if part.pieces is not merged:
             merged = part.pieces
             if any(pieces.get(token_id, piece) != piece for token_id, piece in merged.items()):
@@ -136,6 +141,7 @@ def joined(parts: Sequence[Recording]) -> Recording:
         prompts=[prompt for part in parts for prompt in part.prompts],
         pieces=pieces,
         controls=controls,
+        batches=batches,
     )
 
 
@@ -199,6 +205,7 @@ def encoded(recording: Recording) -> StoredPart:
             for each in recording.prompts
         ),
         controls=tuple((each, recording.controls[each]) for each in piece_ids if each in recording.controls),
+        batches=tuple((each.at, each.rows) for each in recording.batches),
     )
     data = bytes([VERSION]) + zlib.compress(msgspec.msgpack.encode(columns), _LEVEL)
     return StoredPart(recording.first, len(recording.written), data)
@@ -222,6 +229,7 @@ def decoded(first: object, data: object, known: dict[int, bytes] | None = None) 
             pieces=_pieces(piece_ids, columns, {} if known is None else known),
             prompts=[_prompt(*each) for each in columns.prompts],
             controls=dict(columns.controls),
+            batches=[BatchChange(*each) for each in columns.batches],
         )
     except (ValueError, IndexError, OverflowError, struct.error, zlib.error) as error:
         raise StorageError(

@@ -298,12 +298,16 @@ class _DecodeLoop(Ending):
             yield row.row_finished()
 
     def _await_step(self, live: Sequence[ReplyRow]) -> Iterator[GenerationEvent]:
-        """Wait while the user pauses the reply, and take the tokens that the user chooses and the changes that are given for the
-        next token. The wait ends early where a chosen end token has ended every row."""
+        """Wait while the user pauses the reply, and take the tokens that the user chooses and what is given for the next
+        token. The wait ends early where a chosen end token has ended every row."""
         control = self._job.control
-        for change in self._job.request.given.changes:
-            if live and change.at == live[0].meter.completion_tokens:
+        given, tokens = self._job.request.given, live[0].meter.completion_tokens if live else -1
+        for change in given.changes:
+            if change.at == tokens:
                 control.set_sampling(change.sampling)
+        for batch in given.batches:
+            if batch.at == tokens:
+                control.stop_rows(*({row.number for row in live} - {*batch.rows}))
         if live and control.is_paused:
             is_ready = False
             while not is_ready and any(row.reason is None for row in live):
@@ -340,8 +344,9 @@ class _DecodeLoop(Ending):
     def _step(self, live: Sequence[ReplyRow]) -> Sequence[NDArray[np.float32] | Drawn] | NDArray[np.float32]:
         """Feed each live row its latest token."""
         self._rows[0].feed.before_step()
+        numbers = tuple(row.number for row in live) if self._batch is not None else ()
         for row in live:
-            row.note_step()
+            row.note_step(numbers)
         began_s = self._job.now_s()
         if self._batch is None:
             outputs = (self._stepper.step(live[0].last_id),)

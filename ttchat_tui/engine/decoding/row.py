@@ -18,6 +18,7 @@ from ttchat_tui.domain.events import GenerationFinished, RequestAdapted, RowFini
 from ttchat_tui.domain.generation import END_OF_THOUGHT, FinishReason, GenerationStats
 from ttchat_tui.domain.meter import Meter
 from ttchat_tui.domain.recording import (
+    BatchChange,
     Distribution,
     Pause,
     RecordedToken,
@@ -58,7 +59,6 @@ class ReplyRow(Ending):
         self._job = job
         self._sampling = sampling
         self._text_stream = text_stream
-        self._constraint = job.constraints[number] if job.constraints else None
         self._clock = StepClock(job.now_s)
         self._sampler: Sampler | None = None
         self._sampling_before = self._step_sampling = sampling.begun
@@ -67,6 +67,12 @@ class ReplyRow(Ending):
         self._changes: list[SamplingChange] = []
         """Since the latest token, as `_pauses`."""
         self._pauses: list[Pause] = []
+        self._batches: list[BatchChange] = []
+        self._batch: tuple[int, ...] = ()
+        """The rows of the latest step."""
+        self._is_held = bool(job.request.given.batches) and number != job.request.given.row
+        """It ends where the batch that is made again went on without it."""
+        self._constraint = job.constraints[number] if job.constraints and not self._is_held else None
         self._end: RecordedToken | None = None
         """The end token that the user chose."""
         self._problems: tuple[str, ...] = ()
@@ -104,7 +110,7 @@ class ReplyRow(Ending):
         chosen = self._next_forced()
         token_id, logprobs, distribution = self._draw(output, sampling, chosen if given is None else given)
         self._clock.note_drawn()
-        if token_id in self._job.stop_ids and given is None:
+        if token_id in self._job.stop_ids and given is None and not self._is_held:
             self.reason = "stop"
             if chosen is not None:
                 self._note_end(token_id, self._job.now_s(), logprobs[0] if logprobs else None, distribution)
@@ -116,6 +122,7 @@ class ReplyRow(Ending):
         pieces, controls = self._new_pieces(token_id, distribution)
         changes, self._changes = self._changes, []
         pauses, self._pauses = self._pauses, []
+        batches, self._batches = self._batches, []
         self._latest = TokenEvent(
             request_id=self._job.request.id,
             token_ids=(token_id,),
@@ -129,14 +136,18 @@ class ReplyRow(Ending):
             controls=controls,
             sampling_changes=tuple(changes),
             pauses=tuple(pauses),
+            batches=tuple(batches),
             forced=(True,) if chosen is not None else (),
             spent=() if self._job.request.record == "off" else (parts,),
         )
         return self._latest
 
-    def note_step(self) -> None:
-        """The stepper gets the latest token: a device draws the next one with the parameters of now."""
+    def note_step(self, batch: tuple[int, ...]) -> None:
+        """The stepper gets the latest token, with those of the rows of `batch`; empty: there is none. A device draws the next
+        one with the parameters of now."""
         self._step_sampling = self._sampling.now
+        if batch != self._batch and self._job.request.record != "off":
+            self._batch, self._batches = batch, [BatchChange(0, batch)]
 
     def _noted(self, sampling: SamplingParams) -> SamplingParams:
         """These parameters take effect now. If they are others than before, that is recorded."""
@@ -280,7 +291,7 @@ class ReplyRow(Ending):
 
     def rest(self) -> Iterator[TokenEvent]:
         """What has happened since the latest token, before the row's last event."""
-        if not (self._changes or self._pauses or self._end):
+        if not (self._changes or self._pauses or self._batches or self._end):
             return
         pieces, controls = self._new_pieces(self._end.token_id, None) if self._end else ({}, {})
         yield TokenEvent(
@@ -293,6 +304,7 @@ class ReplyRow(Ending):
             controls=controls,
             sampling_changes=tuple(self._changes),
             pauses=tuple(self._pauses),
+            batches=tuple(self._batches),
             end=self._end,
         )
 
@@ -324,7 +336,7 @@ class ReplyRow(Ending):
         """Set `reason` if the latest token ends the reply."""
         followed = self._job.followed
         is_complete = self._constraint is not None and self._constraint.is_complete
-        if (self._text_stream.is_stopped or is_complete) and not followed:
+        if (self._text_stream.is_stopped or is_complete) and not (followed or self._is_held):
             self.reason = "stop"
         elif self.meter.completion_tokens >= (len(followed) or self._noted(self._sampling.now).max_tokens):
             self.reason = "length"

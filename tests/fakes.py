@@ -84,7 +84,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     context_length: int = 256
     batch_sizes: tuple[int, ...] = (1,)
     honours: frozenset[str] = Capabilities().sampling
-    """Sampling parameters that the engine says it honours."""
+    """Sampling parameters that the engine says it honours. With `constraint` it replies as the script says all the same."""
     thinking: tuple[Thinking, ...] = ()
     """What the engine says of thinking."""
     logprobs: bool = False
@@ -249,7 +249,8 @@ class ScriptedEngine:
             require_rows(request.rows, self.script.batch_sizes)
             for text in _several(request.sampling.logit_bias):
                 raise _no_single_token(text)
-            require_no_constraint(request, "The script has no constraints.")
+            if "constraint" not in self.script.honours:
+                require_no_constraint(request, "The script has no constraints.")
             fitted = self._shorten(request.messages, request.keep)
             tokens, reply.dropped = fitted.tokens, fitted.dropped
             if tokens >= self.script.context_length:

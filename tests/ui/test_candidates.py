@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
+import pytest
 from textual.pilot import Pilot
 
 from tests.fakes import Gate, Script
 from tests.ui.chat_app import ChatApp, running, settle, until
 from ttchat_tui.domain.candidates import CandidateOrder, parse_candidates
+from ttchat_tui.domain.constraint import Constraint, ConstraintKind
+from ttchat_tui.domain.model_spec import Capabilities
 from ttchat_tui.domain.preset import BUILT_IN
 from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.ui.markdown.document import RenderChunk
 from ttchat_tui.ui.screens.candidates import KEYS, CandidatesScreen
 from ttchat_tui.ui.widgets.candidates.lane_view import LaneView
 from ttchat_tui.ui.widgets.candidates.lane_words import figures_of_lane
+from ttchat_tui.ui.widgets.transcript.chunk import MessageChunk
+from ttchat_tui.ui.widgets.transcript.message import MessageWidget
 
 
 def on_screen(chat: ChatApp) -> str:
@@ -139,6 +147,53 @@ async def test_two_models_stream_side_by_side_and_the_kept_one_closes_the_screen
         assert [each.content for each in chat.session.path] == ["count", "Five six seven."]
         await until(pilot, lambda: "1 other candidate deleted. /undo brings it back." in chat.toasts())
         assert chat.session.second.model == "", "it is freed"
+
+
+def drawn(chunks: Sequence[RenderChunk] | Sequence[MessageChunk]) -> str:
+    """The text of all lines, at one width wherever they are."""
+    lines = [line for chunk in chunks for row in chunk.rows for line in row.lines(60)]
+    return "\n".join("".join(span.content.plain for span in line) for line in lines)
+
+
+ABLE = Capabilities().sampling | {"constraint"}
+TEXTS = (
+    '{"a": "*b*", "c_d_e": [1, 2]}',
+    "1. *a* _b_ `c`\n\n- <b>d</b> # e",
+    "<think>\n*so* it is\n</think>\n\n*a*",
+)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("constraint", [None, *(Constraint(kind, ".") for kind in get_args(ConstraintKind))])
+async def test_a_lane_shows_a_reply_as_the_chat_does(
+    tmp_path: Path, constraint: Constraint | None, text: str
+) -> None:
+    gate = Gate()
+    chat = ChatApp(tmp_path, Script(replies=(text,), batch_sizes=(2,), stepped=True, honours=ABLE), gate)
+    async with running(chat, (150, 40)) as pilot:
+        chat.session.set_sampling(SamplingParams(constraint=constraint))
+        await pilot.press(*"count", "f12")
+        gate.release(3)
+        await until(pilot, lambda: chat.session.candidates.lanes[0].tokens == 3)
+        lane = chat.session.candidates.lanes[0]
+
+        async def is_alike() -> None:
+            await settle(pilot, chat)
+            chat.screen.transcript.flush()
+            key = lane.message.id if lane.message else 0
+            (in_chat,) = (each for each in chat.screen.query(MessageWidget) if each.view.key == key)
+            view = chat.app.screen.query(LaneView).first()
+            await until(pilot, lambda: drawn(view.chunks) == drawn(in_chat.chunks) != "")
+
+        await is_alike()
+        gate.open()
+        await ended(pilot, chat)
+        await is_alike()
+        await pilot.press("r")
+        await until(pilot, lambda: lane.state == "ended")
+        await is_alike()
+        if constraint is not None:
+            assert "*a*" in drawn(chat.app.screen.query(LaneView).first().chunks) or text is TEXTS[0]
 
 
 async def test_a_reply_that_fails_says_why_below_what_it_has(tmp_path: Path) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 from ttchat_tui.domain.candidates import Variant
 from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.events import RowFinished
-from ttchat_tui.domain.generation import FinishReason, GenerationStats
+from ttchat_tui.domain.generation import FinishReason, GenerationStats, ThoughtFigures
 from ttchat_tui.domain.meter import Meter
 from ttchat_tui.session.running_reply import RunningReply
 
@@ -70,6 +71,14 @@ class Lane:
             return (self._running.candidates[self._row] if self._row else self._running).received
         ending = self.ending
         return ending.stats.completion_tokens if ending is not None and ending.stats is not None else 0
+
+    @property
+    def thoughts(self) -> Sequence[ThoughtFigures]:
+        """Figures of the thoughts so far."""
+        if self._running is not None:
+            return (self._running.candidates[self._row] if self._row else self._running).thoughts.figures
+        ending = self.ending
+        return ending.stats.thoughts if ending is not None and ending.stats is not None else ()
 
     @property
     def has_reply(self) -> bool:

@@ -22,6 +22,7 @@ from ttchat_tui.ui.widgets.candidates.differences import Marks
 from ttchat_tui.ui.widgets.candidates.lane_words import figures_of_lane, is_worth_showing
 from ttchat_tui.ui.widgets.transcript.chunk import style_around
 from ttchat_tui.ui.widgets.transcript.folding import Folding
+from ttchat_tui.ui.widgets.transcript.message_format import literal_of
 from ttchat_tui.ui.widgets.transcript.reply_document import ReplyDocument
 from ttchat_tui.ui.widgets.transcript.transcript import Transcript
 
@@ -77,7 +78,7 @@ class LaneView(ScrollView, can_focus=True):
         self._folding = folding
         self._source = ""
         self._is_final = False
-        self._document = self._new_document()
+        self._document, self._drawn_of = self._new_document(), self.lane.message
         self._drawn: list[list[DrawnRow]] = []
         """Of each chunk."""
         self._lines: list[Strip] = []
@@ -96,7 +97,9 @@ class LaneView(ScrollView, can_focus=True):
         """Why the reply failed, or has no text; after the text."""
 
     def _new_document(self) -> ReplyDocument:
-        return ReplyDocument(self.number, self._folding, is_streaming=True)
+        message = self.lane.message
+        key, literal = (message.id, literal_of(message)) if message is not None else (0, None)
+        return ReplyDocument(key, self._folding, is_streaming=True, literal=literal)
 
     @property
     def chunks(self) -> list[RenderChunk]:
@@ -107,15 +110,24 @@ class LaneView(ScrollView, can_focus=True):
 
     def flush(self, now_s: float) -> None:
         """Draw what has come since the last call. `now_s`: a clock, for figures that move."""
-        text, is_ended = self.lane.text, self.lane.state == "ended"
-        if not text.startswith(self._source) or (is_ended and text != self._source and self._is_final):
-            self._source, self._is_final, self._document = "", False, self._new_document()
+        lane, message = self.lane, self.lane.message
+        text, is_ended = lane.text, lane.state == "ended"
+        is_other = (message and message.id) != (self._drawn_of and self._drawn_of.id)
+        if (
+            is_other
+            or not text.startswith(self._source)
+            or (is_ended and text != self._source and self._is_final)
+        ):
+            self._source, self._is_final = "", False
+            self._document, self._drawn_of = self._new_document(), message
             self._marks = {}
             self._draw(0)
+        self._document.figures = lane.thoughts
         if len(text) > len(self._source):
             self._document.feed(text[len(self._source) :])
             self._source = text
-            self._draw(self._document.update())
+            first, header = self._document.update(), self._document.header_row
+            self._draw(first if header is None else min(first, header))
         if is_ended and not self._is_final:
             self._is_final = True
             self._draw(self._document.finish() if text else 0)

@@ -46,7 +46,7 @@ def view_of(message: Message, *, error_cure: str = "", differing: Sequence[str] 
         key=message.id,
         role=message.role,
         text=_shown(message),
-        literal=_literal(message),
+        literal=literal_of(message),
         status=message.status,
         title=title_of(message),
         time=clock_time(message.created_at),
@@ -66,8 +66,9 @@ def _shown(message: Message) -> str:
     return normalised(message.content)
 
 
-def _literal(message: Message) -> str | None:
-    """What the user has edited may have any form."""
+def literal_of(message: Message) -> str | None:
+    """The language of a reply that is no Markdown (`domain.literal_text.language_of`). What the user has edited may have any
+    form."""
     sampling = message.reply.sampling if message.reply and not message.is_edited else None
     return language_of(sampling.constraint) if sampling is not None else None
 

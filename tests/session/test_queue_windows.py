@@ -17,12 +17,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tests.session.test_chat import Chat
 from tests.session.test_elsewhere import of_kind
-from tests.session.test_queue import Asked
 from tests.size import sized
 from tests.storage.examples import STARTED, HandClock, ask
 from ttchat_tui.domain.conversation import QueuedMessage
 from ttchat_tui.domain.events import GenerationFinished
-from ttchat_tui.domain.updates import DraftReturned, MessageChanged, Notice, Update
+from ttchat_tui.domain.updates import DraftReturned, Notice, Update
 from ttchat_tui.session.message_queue import MessageQueue
 from ttchat_tui.session.presence import BEAT_S, Heartbeats
 from ttchat_tui.storage.conversations import ConversationStore
@@ -314,19 +313,3 @@ def test_a_long_prefill_on_another_host_is_no_interrupted_reply(beats: bool, exp
             if beats:
                 presence.beat()
     assert [each.status for each in store.recover()] == expected
-
-
-def test_no_message_follows_a_reply_that_another_window_is_writing(start: Callable[..., Chat]) -> None:
-    writing, other = Asked(start), start()
-    other.session.open(writing.home)
-    writer = Writer("another host", 1, "1")
-    with writing.store._database.transaction() as transaction:
-        transaction.execute("UPDATE messages SET writer = ? WHERE writer IS NOT NULL", (writer.encoded(),))
-    (refused,) = other.session.submit("and then?")
-    assert isinstance(refused, DraftReturned)
-    assert "still being written in another window" in refused.error.message
-    assert len(other.session.path) == 2, "nothing is stored"
-    writing.finish()
-    updates = other.ask("and then?")
-    assert of_kind(updates, MessageChanged)
-    assert other.engine.requests[0].messages[-2].content == "one two three", "the whole reply is sent"

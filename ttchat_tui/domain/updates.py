@@ -41,6 +41,12 @@ class MessageChanged(msgspec.Struct, frozen=True):
     message: Message
 
 
+class ReplyFollowed(msgspec.Struct, frozen=True):
+    """A reply on screen that another window writes, or has written: with its text so far, or as it has ended."""
+
+    message: Message
+
+
 class MessageRemoved(msgspec.Struct, frozen=True):
     message_id: int
 
@@ -188,6 +194,7 @@ Update: TypeAlias = (
     | BranchShown
     | MessageAdded
     | MessageChanged
+    | ReplyFollowed
     | MessageRemoved
     | ReplyBegan
     | ReplyStarted

@@ -141,7 +141,7 @@ class Candidates:
         home, updates, asked = self._shown_home(), list[Update](), None
         if text:
             is_new = home.id is None
-            updates += [*home.follow(), *home.catch_up()]
+            updates += home.follow()
             asked = home.add_user_message(text, self._session.model)
             updates += [MessageAdded(asked), ConversationsChanged()]
             if is_new:

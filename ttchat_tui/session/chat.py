@@ -56,9 +56,11 @@ from ttchat_tui.session.conversations import Conversations
 from ttchat_tui.session.folds import Folds
 from ttchat_tui.session.forking import Forking
 from ttchat_tui.session.notices import (
+    ANSWERED_BY_OTHER,
     LOAD_AND_SEND,
     NO_MODEL,
     STILL_LOADING,
+    STOP_IT_THERE,
     Unsaved,
     answered_elsewhere,
     not_kept,
@@ -67,7 +69,6 @@ from ttchat_tui.session.notices import (
     still_running,
     with_served_name,
 )
-from ttchat_tui.session.other_windows import OtherWindows
 from ttchat_tui.session.pausing import Pausing
 from ttchat_tui.session.presets import Presets
 from ttchat_tui.session.sampler_preview import SamplerPreview
@@ -88,10 +89,6 @@ class ChatSession(Conversations):
     def branching(self) -> Branching:
         """What can be done to the tree on screen."""
         return Branching(self, self._store, self._runner, lambda: self._opened, self._why_not)
-
-    @cached_property
-    def other_windows(self) -> OtherWindows:
-        return OtherWindows(self._store, lambda: self._opened, lambda: self.running_replies)
 
     @cached_property
     def presets(self) -> Presets:
@@ -175,29 +172,28 @@ class ChatSession(Conversations):
         self.model = model
         self._host.load(model)
 
-    def submit(self, text: str, candidates: int = 1) -> list[Update]:
-        """Send a message. It is stored first: in its conversation, or in the queue while a reply runs or others wait. With
-        several candidates, the first streams as the reply, and the others become its siblings when all have ended. If no
-        model is loaded, it waits for the load of the current one; after a failure only if it is sent twice."""
+    def submit(self, text: str, candidates: int = 1, *, may_wait: bool = True) -> list[Update]:
+        """Send a message. It is stored first: in its conversation, or in the queue while a reply runs, others wait, or another
+        window answers there (unless it `may_wait`, it then returns, kind `reply_busy`). With several candidates, the first
+        streams as the reply, and the others become its siblings when all have ended. If no model is loaded, it waits for the
+        load of the current one; after a failure only if it is sent twice."""
         if self._has_failed and self._offered != (self._opened, text):
             self._offered = (self._opened, text)
             return [DraftReturned(text, msgspec.structs.replace(NO_MODEL, cure=LOAD_AND_SEND))]
-        self._offered = None
-        is_new = self._opened.id is None
-        waits = self.is_busy or self.queue.is_waiting
-        message, caught_up = None, list[Update]()
+        self._offered, is_new = None, self._opened.id is None
+        message, updates = None, list[Update]()
         try:
-            if waits:
-                updates = self._opened.queue(text, self.model, self.queue, candidates)
+            is_answered = self._opened.id in self.other_windows.answered()
+            if is_answered and not may_wait:
+                return [DraftReturned(text, ANSWERED_BY_OTHER)]
+            if is_answered or self.is_busy or self.queue.is_waiting:
+                updates += self._opened.queue(text, self.model, self.queue, candidates)
             else:
-                caught_up += (
-                    self._opened.follow()
-                )  # else the message would become a version of the other window's
-                caught_up += self._opened.catch_up()
+                updates += self._opened.follow()  # else it would become a version of another window's
                 message = self._opened.add_user_message(text, self.model)
-                updates = [*caught_up, MessageAdded(message), ConversationsChanged()]
+                updates += [MessageAdded(message), ConversationsChanged()]
         except StorageError as error:
-            return [*caught_up, DraftReturned(text, error.info)]
+            return [*updates, DraftReturned(text, error.info)]
         if is_new:
             with suppress(StorageError):  # a later call stores it
                 self._drafts.keep(None, "")
@@ -214,6 +210,8 @@ class ChatSession(Conversations):
             return still_running(cure)
         if self._has_failed:
             return NO_MODEL
+        if self._opened.id in self.other_windows.answered():
+            return ANSWERED_BY_OTHER
         behind = self.answered_elsewhere
         return answered_elsewhere(behind, "Try again when it has ended.") if behind else None
 
@@ -265,6 +263,8 @@ class ChatSession(Conversations):
             return held
         if self.answered_elsewhere:
             return [*held, Notice(runs_elsewhere(self.answered_elsewhere))]
+        if self.other_windows.is_answering:
+            return [*held, Notice(STOP_IT_THERE)]
         aside = self.side_requests.running
         return [*held, *(self.side_requests.cancel(aside) if aside is not None else [])]
 

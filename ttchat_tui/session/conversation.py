@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
+from msgspec import structs
+
 from ttchat_tui.domain.conversation import Conversation, ListedConversation, Message
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.thoughts import extract_answer
-from ttchat_tui.domain.updates import ContextChanged, MessageAdded, MessageChanged, Update
+from ttchat_tui.domain.updates import ContextChanged, MessageAdded, MessageChanged, ReplyFollowed, Update
 from ttchat_tui.session.message_queue import MessageQueue
-from ttchat_tui.session.notices import WRITTEN_ELSEWHERE, quoted
+from ttchat_tui.session.notices import quoted
 from ttchat_tui.session.outgoing import Outgoing, outgoing
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
@@ -64,32 +66,16 @@ class OpenConversation:
         if self.conversation is not None:
             self._store.set_system_prompt(self.conversation.id, text)
 
-    def catch_up(self) -> list[Update]:
-        """Read the last reply again if another window was writing it when it was read. For a time when nothing runs here.
-
-        Raises:
-            StorageError: `reply_busy`: the other window still writes it.
-        """
-        last = self.path[-1] if self.path else None
-        if last is None or last.status != "streaming":
-            return []
-        self._store.recover()  # that window may have died
-        message = self._store.message(last.id)
-        if message.status == "streaming":
-            raise StorageError(WRITTEN_ELSEWHERE)
-        self.replace(message)
-        return [MessageChanged(message)]
-
     def follow(self) -> list[Update]:
-        """Show what another window has sent after the end of the path, and how far the reply is that it writes. For a time
-        when nothing runs here. Raises StorageError."""
+        """Show what another window has sent after the end of the path, and how far the reply is that it writes there. For a
+        time when nothing runs here. Raises StorageError."""
         updates = list[Update]()
         last = self.path[-1] if self.path else None
         if last is None:
             return updates
-        if last.status == "streaming" and (fresh := self._store.message(last.id)) != last:
+        if last.role == "assistant" and (fresh := self._fresh(last)) != last:
             self.replace(fresh)
-            updates.append(MessageChanged(fresh))
+            updates.append(ReplyFollowed(fresh))
         if self._store.children(last.id, last.conversation_id):
             known = len(self.path)
             path = self.path.switched(self._store.newest_ids(last), known)
@@ -98,6 +84,15 @@ class OpenConversation:
             updates += [MessageChanged(last)] if last.role == "user" else []  # it is answered now
             updates += map(MessageAdded, added)
         return [*updates, ContextChanged()] if updates else updates
+
+    def _fresh(self, known: Message) -> Message:
+        """A reply as it is stored now. Its versions are counted elsewhere. One that could not be stored at its end stays as it
+        is known."""
+        fresh = self._store.message(known.id)
+        is_unsaved = fresh.status == "streaming" != known.status
+        if is_unsaved and known.conversation_id not in self._store.answered_by_others():
+            return known
+        return structs.replace(fresh, sibling_index=known.sibling_index, sibling_count=known.sibling_count)
 
     def add_user_message(self, text: str, model: str, *, queued_id: int | None = None) -> Message:
         """Store a message at the end of the path. The first message also stores the conversation. See the store for

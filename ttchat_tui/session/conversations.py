@@ -32,8 +32,9 @@ from ttchat_tui.session.conversation import OpenConversation
 from ttchat_tui.session.drafts import Drafts
 from ttchat_tui.session.marks import Marks
 from ttchat_tui.session.message_queue import MessageQueue
-from ttchat_tui.session.notices import not_sent
+from ttchat_tui.session.notices import held_after, not_sent
 from ttchat_tui.session.organising import Organising
+from ttchat_tui.session.other_windows import OtherWindows
 from ttchat_tui.session.past_prompts import PastPrompts
 from ttchat_tui.session.presence import Heartbeats
 from ttchat_tui.session.recordings import RecordedReplies
@@ -73,8 +74,7 @@ class Conversations:
         """The model that was requested last; it may be loading or have failed."""
         self.loaded_model = ""
         """The name under which the current or last loaded model was requested."""
-        self.recovered: tuple[Message, ...] = tuple(store.recover())
-        """Replies that were running when an earlier process died. They are kept and marked as interrupted."""
+        store.recover()
         self._system_prompt = system_prompt
         self._opened = OpenConversation(store, system_prompt)
         self._writer = ReplyWriter(store, clock)
@@ -94,6 +94,9 @@ class Conversations:
         self._drafts = Drafts(store)
         self._clock = clock
         self.marks = Marks(lambda: self.running_replies, self.queue)
+        self.other_windows = OtherWindows(
+            store, lambda: self._opened, lambda: self.running_replies, self.marks, self._begin_next
+        )
         self._offered: tuple[OpenConversation, str] | None = None
         self._cancel_offered_s = -math.inf
         """When the user was last offered to cancel the load."""
@@ -213,12 +216,6 @@ class Conversations:
         """All stored conversations, newest first; the same object as before if nothing has changed. Raises StorageError."""
         return self._store.listed()
 
-    def recovered_elsewhere(self) -> list[ListedConversation]:
-        """Conversations, other than the one on screen, in which a reply was running when an earlier process died. Raises
-        StorageError."""
-        ids = {each.conversation_id for each in self.recovered if each.id not in self.path.ids}
-        return [each for each in self.conversations() if each.id in ids] if ids else []
-
     @property
     def search(self) -> Search | None:
         """Search over all conversations; None if nothing is kept on disk."""
@@ -328,11 +325,7 @@ class Conversations:
         self._opened.set_sampling(sampling)
 
     def set_system_prompt(self, text: str) -> None:
-        """Set this conversation's system prompt, from the next message on.
-
-        Raises:
-            StorageError: it applies to this session only.
-        """
+        """Set this conversation's system prompt, from the next message on. Raises StorageError: it applies to this session."""
         self._opened.set_system_prompt(text)
 
     @property
@@ -354,11 +347,13 @@ class Conversations:
     def _begin_next(self) -> list[Update]:
         """Send the first queued message if no reply runs and a model is loaded or being loaded.
 
-        A message that cannot be sent is reported; those of a deleted conversation are skipped, otherwise the queue is held.
-        Side requests come last.
+        A message that cannot be sent is reported; those of a deleted conversation are skipped, otherwise the queue is held. One
+        to a conversation in which another window answers waits. Side requests come last.
         """
         updates: list[Update] = []
-        while not self.is_busy and self.has_model and (queued := self.queue.next()) is not None:
+        while not self.is_busy and self.has_model and self.queue.is_waiting:
+            if (queued := self.queue.next(self.other_windows.answered())) is None:
+                break
             updates += self._begin(queued)
         self.marks.note(updates)
         return [*updates, *self.side_requests.begin_next()]
@@ -366,7 +361,10 @@ class Conversations:
     def _begin(self, queued: QueuedMessage) -> list[Update]:
         try:
             home = self._home_of(queued.conversation_id)
-            caught_up = [*home.follow(), *home.catch_up()]
+            caught_up = home.follow() if home is self._opened else []
+            ended = home.path[-1].status if home.path else ""
+            if queued.id in self.queue.behind_others and ended in ("interrupted", "error"):
+                return [*caught_up, *self.queue.hold(queued.conversation_id), Notice(held_after(ended))]
             message = home.add_user_message(queued.content, self.model, queued_id=queued.id)
         except StorageError as error:
             notice = Notice(not_sent(queued, error.info))

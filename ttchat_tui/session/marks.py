@@ -34,6 +34,10 @@ class Marks:
             if isinstance(update, ReplyEndedElsewhere):
                 self._ended[update.conversation.id] = "finished" if update.status == "complete" else "failed"
 
+    def note_failed(self, *ids: int) -> None:
+        """Mark conversations elsewhere in which a reply was cut off."""
+        self._ended.update(dict.fromkeys(ids, "failed"))
+
     def clear(self, *ids: int) -> None:
         """The replies that have ended in these conversations have been seen, or are deleted."""
         for each in ids:

@@ -40,6 +40,8 @@ class MessageQueue:
         """First to last."""
         self.held: Set[int] = frozenset()
         """The ids of messages that wait until `release`."""
+        self.behind_others: Set[int] = frozenset()
+        """The ids of messages that wait, or have waited, for a reply that another window writes."""
         self._edited_id: int | None = None
         """This message is being edited: it keeps its place, and the queue waits for it."""
 
@@ -53,9 +55,12 @@ class MessageQueue:
         """The conversations with waiting messages."""
         return {each.conversation_id for each in self.messages}
 
-    def next(self) -> QueuedMessage | None:
-        """The message whose turn it is, which stays in the queue; None while it is edited, or if all are held."""
-        first = next((each for each in self.messages if each.id not in self.held), None)
+    def next(self, answered: Set[int] = frozenset()) -> QueuedMessage | None:
+        """The message whose turn it is, which stays in the queue; None while it is edited, or if all others are held. The
+        messages of `answered`, conversations in which other windows answer, let those behind them pass."""
+        ready = [each for each in self.messages if each.id not in self.held]
+        self.behind_others |= {each.id for each in ready if each.conversation_id in answered}
+        first = next((each for each in ready if each.conversation_id not in answered), None)
         return None if first is None or first.id == self._edited_id else first
 
     def refresh(self) -> None:
@@ -76,17 +81,18 @@ class MessageQueue:
         known, ids = {each.id for each in self.messages}, {each.id for each in messages}
         self.messages = messages
         self.held = (self.held & ids) | (ids - known - ({max(ids)} if is_added else set()))
+        self.behind_others &= ids
 
-    def hold(self) -> list[Update]:
-        """Keep what waits now until `release`."""
+    def hold(self, conversation_id: int | None = None) -> list[Update]:
+        """Keep what waits now until `release`: all, or what is for one conversation."""
         if not self.is_waiting:
             return []
-        self.held = {each.id for each in self.messages}
+        self.held |= {each.id for each in self.messages if conversation_id in (None, each.conversation_id)}
         return [QueueChanged()]
 
     def release(self) -> list[Update]:
         """Send what waits, one after the other."""
-        self.held = frozenset()
+        self.held = self.behind_others = frozenset()
         return [QueueChanged(), *self._begin_next()]
 
     def restore(self) -> list[Update]:

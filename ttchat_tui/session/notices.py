@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
-from ttchat_tui.domain.conversation import QueuedMessage
+from ttchat_tui.domain.conversation import ListedConversation, QueuedMessage
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import PreviousModel
 from ttchat_tui.domain.generation import FinishReason
@@ -37,10 +38,18 @@ STILL_LOADING = ErrorInfo(
     kind=NOTE, message="The model is still loading.", cure="Press Esc again to cancel the load."
 )
 
-WRITTEN_ELSEWHERE = ErrorInfo(
+ANSWERED_BY_OTHER = ErrorInfo(
     kind="reply_busy",
-    message="The last reply of this conversation is still being written in another window, so no message can follow it yet.",
-    cure="Send it again when the reply has ended.",
+    message="Another window is answering in this conversation.",
+    cure="Try again when the reply has ended.",
+)
+STOP_IT_THERE = ErrorInfo(
+    kind=NOTE, message="The reply is written in another window.", cure="It can be stopped there."
+)
+OTHER_HAS_ENDED = ErrorInfo(
+    kind=NOTE,
+    message="The window that was answering here has ended. The text so far is kept.",
+    cure="/continue resumes it.",
 )
 
 _NO_MORE: Final[dict[FinishReason, str]] = {
@@ -104,6 +113,24 @@ def queue_left(count: int) -> ErrorInfo:
     """Another window has ended, and `count` messages waited in it."""
     what = "a message that waits. It is" if count == 1 else f"{count:,} messages that wait. They are"
     return ErrorInfo(kind=NOTE, message=f"Another window has ended with {what} held here.")
+
+
+def cut_off(conversations: Sequence[ListedConversation]) -> ErrorInfo:
+    """Replies in these were cut off as their process died."""
+    names = " and ".join(quoted(each.title or "Untitled") for each in conversations)
+    return ErrorInfo(
+        kind=NOTE,
+        message=f"The app ended while a reply was running in {names}. The text so far is kept.",
+        cure="/continue resumes it there.",
+    )
+
+
+def held_after(status: str) -> ErrorInfo:
+    """A message waited for a reply of another window, which did not end as it should."""
+    how = "failed" if status == "error" else "was interrupted"
+    return ErrorInfo(
+        kind=NOTE, message=f"The reply in another window {how}. What waited for it is held here."
+    )
 
 
 def queue_elsewhere(count: int) -> ErrorInfo:

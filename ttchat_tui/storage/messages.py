@@ -16,7 +16,7 @@ from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.storage.database import Database, Transaction, Value
 from ttchat_tui.storage.errors import StorageError, not_found
 from ttchat_tui.storage.message_path import MessagePath
-from ttchat_tui.storage.presence import ALIVE_AT
+from ttchat_tui.storage.presence import ALIVE_AT, note_interrupted
 from ttchat_tui.storage.queue import change_own
 from ttchat_tui.storage.recording_parts import StoredPart
 from ttchat_tui.storage.recordings import write_parts
@@ -335,20 +335,35 @@ class Messages:
             )
 
     def recover(self) -> list[Message]:
-        """Mark replies whose writer has ended as interrupted, and return them."""
+        """Mark replies whose process has ended as interrupted. Returns those that this call has marked: of several windows that
+        look, one gets each. `SignsOfLife.take_interrupted` has them until a screen has reported them."""
+        marked = list[int]()
+        if ended := self._ended_replies():
+            with self._database.transaction() as transaction:
+                for message_id, writer in ended:
+                    updated = transaction.execute(
+                        "UPDATE messages SET status = 'interrupted', writer = NULL WHERE id = ? AND writer IS ?",
+                        (message_id, writer),
+                    )
+                    if updated.rowcount:
+                        marked.append(message_id)
+                        note_interrupted(transaction, message_id)
+        return [self.message(message_id) for message_id in marked]
+
+    def _ended_replies(self) -> list[tuple[int, Value]]:
+        """The replies whose process has ended while it wrote them, each with that process."""
         now = self._clock()
-        streaming = f"SELECT id, writer, max(written_at, {ALIVE_AT}) AS written_at FROM messages WHERE status = 'streaming'"
-        with self._database.transaction() as transaction:
-            ended = [
-                row["id"]
-                for row in transaction.execute(streaming).fetchall()
-                if has_writer_ended(text_from(row["writer"]), now - time_from(row["written_at"]))
-            ]
-            transaction.executemany(
-                "UPDATE messages SET status = 'interrupted', writer = NULL WHERE id = ?",
-                [(message_id,) for message_id in ended],
-            )
-        return [self.message(message_id) for message_id in ended]
+        sql = f"SELECT id, writer, max(written_at, {ALIVE_AT}) AS written_at FROM messages WHERE status = 'streaming'"
+        return [
+            (row["id"], row["writer"])
+            for row in self._database.rows(sql)
+            if has_writer_ended(text_from(row["writer"]), now - time_from(row["written_at"]))
+        ]
+
+    def answered_by_others(self) -> set[int]:
+        """The conversations in which other processes write replies."""
+        sql = "SELECT conversation_id FROM messages WHERE status = 'streaming' AND writer != ?"
+        return {row[0] for row in self._database.rows(sql, this_process().encoded())}
 
 
 def update_conversation(

@@ -1,4 +1,5 @@
-"""Signs of life of the processes that write, for those that cannot look for them: on another host or in another container."""
+"""Signs of life of the processes that write, for those that cannot look for them: on another host or in another container.
+And what ended processes left unfinished."""
 
 from __future__ import annotations
 
@@ -10,6 +11,9 @@ from ttchat_tui.storage.writers import this_process
 
 KEPT_S: Final = 86_400.0
 """Signs of life older than this are removed."""
+
+_INTERRUPTED: Final = "interrupted "
+"""The key in `app_state` of a reply that was cut off, and that no screen has reported: this and its message's id."""
 
 ALIVE_AT: Final = "ifnull((SELECT CAST(value AS REAL) FROM app_state WHERE key = 'alive ' || writer), 0)"
 """In a query of rows with a `writer`: when that process last gave a sign of life; 0: never."""
@@ -26,6 +30,24 @@ class SignsOfLife:
         """Store a sign of life of this process."""
         with self._database.transaction() as transaction:
             beat(transaction, self._clock())
+
+    def take_interrupted(self) -> list[int]:
+        """The ids of the replies that `Messages.recover` has marked since the last call, in any process: each is returned to
+        one caller, who reports it. Writes nothing if there are none."""
+        sql = "SELECT key FROM app_state WHERE key GLOB ?"
+        if not self._database.rows(sql, f"{_INTERRUPTED}*"):
+            return []
+        with self._database.transaction() as transaction:
+            keys = [row["key"] for row in transaction.execute(sql, (f"{_INTERRUPTED}*",)).fetchall()]
+            transaction.executemany("DELETE FROM app_state WHERE key = ?", [(key,) for key in keys])
+        return sorted(int(number) for key in keys if (number := key[len(_INTERRUPTED) :]).isdecimal())
+
+
+def note_interrupted(transaction: Transaction, message_id: int) -> None:
+    """Remember that a reply was cut off, until it is reported."""
+    transaction.execute(
+        "REPLACE INTO app_state (key, value) VALUES (?, '')", (f"{_INTERRUPTED}{message_id}",)
+    )
 
 
 def beat(transaction: Transaction, now: float) -> None:

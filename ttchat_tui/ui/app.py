@@ -185,7 +185,7 @@ class TtchatApp(PatchedApp, inherit_bindings=False):
     def drop_stale_toasts(self, *, with_errors: bool = False) -> None:
         """Remove toasts about what the user has dealt with. Errors stay their time, or go `with_errors`."""
         for old in self.shown_toasts():
-            if with_errors or old.severity != "error":
+            if with_errors or (old.severity != "error" and old.title != toasts.INTERRUPTED):
                 self.remove_toast(old)
 
     def action_help(self) -> None:

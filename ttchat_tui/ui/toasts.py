@@ -12,6 +12,9 @@ ROWS_EACH: Final = 12
 
 LONGEST_S: Final = 10.0
 
+INTERRUPTED: Final = "Interrupted"
+"""The title of the toast about replies that were cut off. Sending a message does not remove it: it is about something else."""
+
 _RANK: Final = {"information": 0, "warning": 1, "error": 2}
 
 

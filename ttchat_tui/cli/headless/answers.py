@@ -68,7 +68,7 @@ class Answers:
         return self.wait_for_load() if loaded.is_reloading and exit_code is None else exit_code
 
     def send(self, text: str) -> int | None:
-        return self._when_loaded(lambda: self.session.submit(text))
+        return self._when_loaded(lambda: self.session.submit(text, may_wait=False))
 
     def compare(self, order: CandidateOrder, preset: Callable[[str], Preset]) -> int | None:
         """Ask for several replies, and write each as a whole once all have ended. What `preset` raises passes through."""

@@ -17,6 +17,8 @@ from ttchat_tui.config.paths import Paths
 from ttchat_tui.domain.attachments import AttachmentError, mention_of
 from ttchat_tui.domain.text import counted, visible_line
 from ttchat_tui.session.attachments import attach_mentioned, mentioned_file
+from ttchat_tui.session.notices import cut_off
+from ttchat_tui.session.other_windows import is_cut_off
 
 ASK: Final = "> "
 MORE: Final = "... "
@@ -59,10 +61,13 @@ class Repl:
             self._answers.remark(
                 f"Continuing: {conversation.title} ({counted(conversation.message_count, 'message')})"
             )
-        if self._session.recovered:
+        last = self._session.last_reply
+        if last is not None and is_cut_off(last):
             self._answers.remark(
-                "A reply was cut off when the last session ended; its text so far is kept. /continue resumes it."
+                "The last reply was cut off as the app ended; its text so far is kept. /continue resumes it."
             )
+        if elsewhere := self._session.other_windows.interrupted():
+            self._answers.remark(cut_off(elsewhere).message)
 
     def _turn(self) -> int | None:
         """Read one line and act on it; the exit code if it was the last."""

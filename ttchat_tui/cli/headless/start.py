@@ -118,7 +118,9 @@ def _answer(driver: Driver, prompt: str, output: Output, candidates: int) -> int
     for note in (*loaded.info.notes, *_unheeded(driver.session.sampling.thinking, loaded.info)):
         notify(note)
     output.loaded(loaded.info)
-    replied = _wait_for_reply(driver, lambda: driver.session.submit(prompt, candidates), output)
+    replied = _wait_for_reply(
+        driver, lambda: driver.session.submit(prompt, candidates, may_wait=False), output
+    )
     if replied.is_reader_gone:
         abandon_output()
         return DONE

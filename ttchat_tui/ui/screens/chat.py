@@ -25,7 +25,7 @@ from ttchat_tui.ui.screens.attaching import Attaching
 from ttchat_tui.ui.screens.branch_actions import BranchActions
 from ttchat_tui.ui.screens.comparing import Comparing
 from ttchat_tui.ui.screens.constraining import ConstraintActions
-from ttchat_tui.ui.screens.elsewhere import FOLLOW_S
+from ttchat_tui.ui.screens.elsewhere import FOLLOW_S, LOOK_S
 from ttchat_tui.ui.screens.file_actions import FileActions
 from ttchat_tui.ui.screens.finding import Finding
 from ttchat_tui.ui.screens.getting import Getting
@@ -125,7 +125,7 @@ class ChatScreen(
         await self.mount_sidebars()
         self.is_whole = True
         self.post_message(self.Completed())
-        self.show_recovered()
+        self.show_interrupted()
         self.restore_queue()
         self._refresh_settings()
         self._refresh_metrics()
@@ -134,16 +134,10 @@ class ChatScreen(
         notice = self.session.storage_notice
         if notice is not None:
             self.show_error(notice)
-            self.status.set_notice(
-                "nothing is kept" if self.session.storage_mode == "memory" else "read-only"
-            )
-        self.set_interval(FOLLOW_S, self.follow_others)
+        self.set_interval(LOOK_S, self.follow_others)
+        self.set_interval(FOLLOW_S, self.follow_queue)
+        self.set_interval(FOLLOW_S, self.follow_history)
         self.services.on_screen_ready()
-
-    def follow_others(self) -> None:
-        """Take note of other windows and programs."""
-        self.follow_queue()
-        self.follow_history()
 
     def _first_conversation(self) -> Sequence[Update]:
         resume = self.services.resume

@@ -12,14 +12,16 @@ from textual.timer import Timer
 
 from ttchat_tui.domain.conversation import Conversation, Message
 from ttchat_tui.domain.errors import ErrorInfo
-from ttchat_tui.domain.updates import ReplyEndedElsewhere, Update
+from ttchat_tui.domain.updates import ConversationsChanged, ReplyEndedElsewhere, Update
 from ttchat_tui.session import ReadList, first_words, name_of
+from ttchat_tui.session.notices import cut_off
 from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.ui import toasts
 from ttchat_tui.ui.daemon_thread import in_daemon_thread
 from ttchat_tui.ui.screens.chat_actions import ChatActions
 from ttchat_tui.ui.terminal_notice import notice
 from ttchat_tui.ui.textual_patches.privates import write_to_terminal
-from ttchat_tui.ui.widgets.transcript.message_data import MessageView
+from ttchat_tui.ui.widgets.transcript.message_data import SEPARATOR, MessageView
 from ttchat_tui.ui.widgets.transcript.message_format import view_of
 
 if TYPE_CHECKING:
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 
 FOLLOW_S: Final = 5.0
 """How often the list looks for what others have written, in seconds."""
+
+LOOK_S: Final = 1.0
+"""How often the conversation on screen does. Other windows store a running reply as often."""
 
 READ_AFTER_S: Final = 0.1
 READ_EVERY_S: Final = 0.02
@@ -138,16 +143,48 @@ class Elsewhere(ChatActions):
         self.show_place_of_reply()
         self.announce_reply(update.conversation, update.text, error)
 
-    def show_recovered(self) -> None:
-        """Report the conversations in which a reply was cut off by a crash. Raises StorageError."""
-        if names := [name_of(each) for each in self.session.recovered_elsewhere()]:
-            self.notify(
-                f"The app ended while a reply was running in {' and '.join(names)}. The text so far is kept; /continue "
-                "resumes it there.",
-                title="Interrupted",
-                markup=False,
-                timeout=10,
-            )
+    def show_interrupted(self) -> None:
+        """Report the conversations in which a reply was cut off as its window died."""
+        try:
+            found = self.session.other_windows.interrupted()
+        except StorageError as error:
+            log.warning("interrupted replies could not be looked for: %s", error)
+            return
+        if found:
+            error = cut_off(found)
+            words = f"{error.message} {error.cure}"
+            self.notify(words, title=toasts.INTERRUPTED, severity="warning", markup=False, timeout=10)
+            self.show_updates([ConversationsChanged()])
+
+    def follow_others(self) -> None:
+        """Show what other windows write in the conversation on screen, and what those that have died left."""
+        try:
+            updates = self.session.other_windows.follow()
+        except StorageError as error:
+            log.warning("what other windows write could not be read: %s", error)
+            return
+        self.show_updates(updates)
+        self.show_interrupted()
+
+    def lasting_notice(self, is_answered: bool) -> str:
+        """For the status line: whether conversations are kept, and whether another window answers in this one."""
+        is_kept = self.session.storage_notice is None
+        kept = "" if is_kept else "nothing is kept" if self.session.storage_mode == "memory" else "read-only"
+        return SEPARATOR.join(filter(None, (kept, "another window answers" if is_answered else "")))
+
+    def follow_reply(self, message: Message) -> None:
+        """Show a reply of another window with its text so far, or as it has ended."""
+        view = self.view(message)
+        if message.status != "streaming":
+            self.transcript.finish(view)
+            return
+        shown = self.transcript.source_of(message.id)
+        if message.content.startswith(shown):
+            self.transcript.begin(structs.replace(view, text=shown))
+            self.transcript.feed(message.id, message.content[len(shown) :])
+            self.transcript.flush()
+        else:
+            self.transcript.add(view)
 
     def refresh_history(self) -> None:
         """Draw the list of conversations again. Raises StorageError."""
@@ -157,7 +194,7 @@ class Elsewhere(ChatActions):
         self.history_panel.show(self.session.organising.listed(), current)
 
     def follow_history(self) -> None:
-        """Show what other windows and programs have written, on screen and in the list, and what age it all has by now.
+        """Show in the list what other windows and programs have written, and what age it all has by now.
 
         Without a change this is one look at the counter of commits, a tenth of a millisecond: no work for a thread. With one,
         10,000 conversations are read on another thread.
@@ -165,7 +202,6 @@ class Elsewhere(ChatActions):
         if self.history_panel is None:
             return
         try:
-            self.show_updates(self.session.other_windows.follow())
             read = self.session.organising.read_aside()
             if read is None:
                 self.history_panel.follow(self.session.organising.listed())

@@ -49,6 +49,8 @@ class Queueing(ChatActions):
         keys = keys_label(BY_NAME["focus_queue"], self.services.config.keys)
         behind = self.session.answered_elsewhere
         what_for = f" for the reply in {behind}" if behind else ""
+        if waiting and not self.session.is_busy and queue.behind_others:
+            what_for = " for the reply in another window"
         if not self.session.has_model:
             what_for = " for a model"
         said = [f"{_messages(waiting)} wait{'s' * (waiting == 1)}{what_for}"] if waiting else []

@@ -38,6 +38,7 @@ from ttchat_tui.domain.updates import (
     ReplyDelayed,
     ReplyEnded,
     ReplyEndedElsewhere,
+    ReplyFollowed,
     ReplyPrefilling,
     ReplyRewritten,
     ReplyStarted,
@@ -98,7 +99,9 @@ class UpdateDrawing(Elsewhere):
 
     def _show_whether_busy(self) -> None:
         """A reply ends in several ways: with a text, withdrawn in favour of what it replaced, with its conversation."""
-        is_busy = self.session.is_answering
+        is_busy, is_answered = self.session.is_answering, self.session.other_windows.is_answering
+        self.prompt.set_answered(is_answered)
+        self.status.set_notice(self.lasting_notice(is_answered))
         if is_busy != self.prompt.is_busy:
             self.prompt.set_busy(is_busy)
             if not is_busy:
@@ -123,6 +126,8 @@ class UpdateDrawing(Elsewhere):
                 self.transcript.add(view_of(message))
             case MessageChanged(message):
                 self.transcript.update(self.view(message))
+            case ReplyFollowed(message):
+                self._follow_reply(message)
             case MessageRemoved(message_id):
                 self._remove(message_id)
             case ReplyBegan(message):
@@ -276,6 +281,14 @@ class UpdateDrawing(Elsewhere):
         self._refresh_metrics()
         self.count()
         self.announce_reply(self.session.conversation, message.content, error)
+
+    def _follow_reply(self, message: Message) -> None:
+        self.follow_reply(message)
+        if message.status != "streaming":
+            self._note_last_stats(self.session.path)
+            self._show_last_context()
+            self._refresh_metrics()
+            self.count()
 
     def _show_state(self, state: EngineState, detail: str) -> None:
         self.status.set_state(state, detail)

@@ -12,7 +12,7 @@ from ttchat_tui.cli import chat
 from ttchat_tui.cli.invocation import bare_invocation
 from ttchat_tui.config.load import load_config
 from ttchat_tui.signals import EndingSignals
-from ttchat_tui.storage.conversations import ConversationStore
+from ttchat_tui.storage.drafts import StoredDrafts
 from ttchat_tui.storage.errors import not_found
 
 
@@ -27,7 +27,7 @@ def test_a_draft_that_cannot_be_stored_is_printed_with_its_lines_and_without_a_c
     def refuse(*_: object) -> None:
         raise not_found("This conversation")
 
-    monkeypatch.setattr(ConversationStore, "set_new_draft", refuse)
+    monkeypatch.setattr(StoredDrafts, "set", refuse)
     with (
         EndingSignals() as ending,
         chat.open_session(

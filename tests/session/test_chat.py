@@ -276,7 +276,7 @@ def test_a_message_that_cannot_fit_comes_back_as_a_draft(start: Callable[..., Ch
     assert chat.session.path == []
     assert chat.session.conversation is None, "no list shows an empty one, and its draft would be lost"
     chat.session.save_draft(text)
-    assert chat.store.new_draft() == text
+    assert chat.store.drafts.of(None).text == text
     chat.ask("short")
     assert [message.content for message in chat.engine.requests[-1].messages] == ["short"]
 
@@ -549,7 +549,7 @@ def test_the_draft_of_a_new_conversation_is_gone_once_it_is_sent(start: Callable
     chat = start()
     chat.session.save_draft("hello")
     chat.ask("hello")
-    assert chat.store.new_draft() == ""
+    assert chat.store.drafts.of(None).text == ""
 
 
 def test_a_failed_deletion_changes_nothing(
@@ -665,7 +665,7 @@ def test_a_full_disk_returns_the_draft_and_the_chat_continues(
         patch.setattr(chat.store, "discard", refuse)
         assert chat.session.submit("kept?") == [DraftReturned("kept?", full.info)]
         chat.session.save_draft("kept?")
-        assert chat.store.new_draft() == "kept?"
+        assert chat.store.drafts.of(None).text == "kept?"
     with monkeypatch.context() as patch:
         patch.setattr(chat.store, "finish_reply", refuse)
         updates = chat.ask("now")
@@ -674,7 +674,7 @@ def test_a_full_disk_returns_the_draft_and_the_chat_continues(
     assert any(isinstance(update, ReplyStreamed) for update in chat.ask("and again"))
 
 
-@pytest.mark.parametrize("fails", ["create_conversation", "set_new_draft"])
+@pytest.mark.parametrize("fails", ["create_conversation", "drafts"])
 def test_a_message_is_sent_and_its_draft_gone_or_both_are_as_they_were(
     start: Callable[..., Chat], monkeypatch: pytest.MonkeyPatch, fails: str
 ) -> None:
@@ -686,11 +686,11 @@ def test_a_message_is_sent_and_its_draft_gone_or_both_are_as_they_were(
 
     chat.session.save_draft("hello")
     with monkeypatch.context() as patch:
-        patch.setattr(chat.store, fails, refuse)
+        patch.setattr(*((chat.store.drafts, "set") if fails == "drafts" else (chat.store, fails)), refuse)
         is_returned = DraftReturned("hello", full.info) in chat.session.submit("hello")
     assert is_returned == (chat.session.path == []) == (chat.store.latest() is None)
     chat.session.save_draft("hello" if is_returned else "")
-    assert chat.store.new_draft() == ("hello" if is_returned else "")
+    assert chat.store.drafts.of(None).text == ("hello" if is_returned else "")
 
 
 class Versions:

@@ -148,7 +148,7 @@ def test_a_draft_and_a_title_stay_with_their_conversation(start: Callable[..., C
     assert away.session.answered_elsewhere == "“Numbers”"
     ended = of_kind(away.finish(), ReplyEndedElsewhere)
     assert [update.conversation.title for update in ended] == ["Numbers"]
-    assert away.store.new_draft() == "for the new one"
+    assert away.store.drafts.of(None).text == "for the new one"
     assert away.store.conversation(away.home).draft == ""
 
 
@@ -249,8 +249,7 @@ def test_a_draft_that_cannot_be_stored_is_there_when_its_conversation_is_found_a
     assert chat.session.conversation is not None
     home = chat.session.conversation.id
     with monkeypatch.context() as patch:
-        patch.setattr(chat.store, "set_draft", refuse)
-        patch.setattr(chat.store, "set_new_draft", refuse)
+        patch.setattr(chat.store.drafts, "set", refuse)
         assert [type(update) for update in chat.session.save_draft("half a")] == [Notice]
         assert chat.session.save_draft("half a thought") == [], "it is reported once"
         chat.session.new_conversation()
@@ -264,8 +263,8 @@ def test_a_draft_that_cannot_be_stored_is_there_when_its_conversation_is_found_a
         lost = ("another", "half a thought", "hello again")
         assert sorted(chat.session.close(), key=str) == [Unsaved(why, each) for each in lost]
     chat.session.save_draft("a whole thought", edit)
-    assert (chat.store.conversation(home).draft, chat.store.edit(home)) == ("a whole thought", edit)
-    assert chat.store.new_draft() == "another", "the others are stored as well, once it can be done"
+    assert (chat.store.conversation(home).draft, chat.store.drafts.of(home).edit) == ("a whole thought", edit)
+    assert chat.store.drafts.of(None).text == "another", "the others are stored as well, once it can be done"
     assert chat.session.close() == []
 
 
@@ -292,7 +291,7 @@ def test_a_draft_that_was_sent_does_not_come_back(
 ) -> None:
     chat = start(Script(replies=("Hi.",)))
     with monkeypatch.context() as patch:
-        patch.setattr(chat.store, "set_new_draft", refuse)
+        patch.setattr(chat.store.drafts, "set", refuse)
         chat.session.save_draft("hello")
     chat.ask("hello")
     chat.session.new_conversation()

@@ -67,8 +67,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     first = answer(store, ask(store, "Hello?"))
     answer(store, store.add_user_message(first.conversation_id, first.id, "And now?"))
     store.delete(answer(store, ask(store, "Gone")).conversation_id)
-    store.set_new_draft("a draft")
-    store.set_draft(first.conversation_id, "", Edit(first.id, "Hello!"))
+    store.drafts.set(None, "a draft")
+    store.drafts.set(first.conversation_id, "", Edit(first.id, "Hello!"))
     store.queue.add(first.conversation_id, "Later", 2)
     store.close()
     return path.read_bytes()
@@ -80,7 +80,7 @@ def use(store: ConversationStore) -> None:
     store.listed()
     store.conversations(filter="a")
     store.recent_prompts()
-    assert isinstance(store.new_draft(), str)
+    assert isinstance(store.drafts.of(None).text, str)
     store.queue.adopt()
     for queued in store.queue.messages():
         assert queued.candidates >= 1
@@ -91,7 +91,7 @@ def use(store: ConversationStore) -> None:
             store.undelete(last)
     for listed in store.conversations():
         with suppress(StorageError):  # settings that cannot be read are said, with `repair` as the cure
-            store.edit(listed.id)
+            store.drafts.of(listed.id)
             conversation = store.conversation(listed.id)
             path = list(store.shown_path(conversation))
             assert path, "every listed conversation has messages, and shows them"

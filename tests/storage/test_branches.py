@@ -53,12 +53,12 @@ def test_a_deleted_branch_is_purged_with_its_conversation(tmp_path: Path) -> Non
     store.branches.cut([store.message(reply)], asked.id)
     other = store.create_conversation()
     for each in (home, other):
-        store.set_draft(each.id, "", Edit(asked.id, "pears"))
+        store.drafts.set(each.id, "", Edit(asked.id, "pears"))
     store.delete(home.id)
     now[0] += 31 * 24 * 3600
     store.purge_deleted()
     assert store.last_deleted() == []
-    assert (store.edit(home.id), store.edit(other.id)) == (None, Edit(asked.id, "pears"))
+    assert (store.drafts.of(home.id).edit, store.drafts.of(other.id).edit) == (None, Edit(asked.id, "pears"))
     store.close()
 
 

@@ -24,7 +24,7 @@ def test_a_conversation_survives_a_restart_unchanged(store: ConversationStore, p
     made = store.create_conversation(title="T", model="m", system_prompt="Be brief.", sampling=SAMPLING)
     asked = store.add_user_message(made.id, None, "Zero\x00, emoji 👩‍🚀, bidi \u202e, [bold]")
     replied = answer(store, asked)
-    store.set_draft(made.id, "half a thou")
+    store.drafts.set(made.id, "half a thou")
     store.close()
     again = open_store(path)
     found = again.conversation(made.id)
@@ -58,7 +58,7 @@ def test_opening_a_conversation_does_not_move_it_up(store: ConversationStore, cl
     clock.now += 1
     store.rename(older.conversation_id, "Renamed")
     store.set_head(older.conversation_id, older.id)
-    store.set_draft(older.conversation_id, "x")
+    store.drafts.set(older.conversation_id, "x")
     store.set_sampling(older.conversation_id, SAMPLING)
     store.set_system_prompt(older.conversation_id, "Be brief.")
     assert [each.id for each in store.conversations()] == [newer.conversation_id, older.conversation_id]
@@ -146,7 +146,7 @@ def test_a_missing_conversation_is_an_error_with_a_sentence(store: ConversationS
     for missing in (
         lambda: store.conversation(99),
         lambda: store.undelete(99),
-        lambda: store.set_draft(99, "x"),
+        lambda: store.drafts.set(99, "x"),
         lambda: store.message(99),
         lambda: store.path(99),
         lambda: store.leaf_of(99),
@@ -203,12 +203,12 @@ def test_an_invalid_row_is_a_storage_error(path: Path) -> None:
 
 
 def test_the_draft_of_a_new_conversation_survives_a_restart(store: ConversationStore, path: Path) -> None:
-    assert store.new_draft() == ""
-    store.set_new_draft("one")
-    store.set_new_draft("two\nlines")
+    assert store.drafts.of(None).text == ""
+    store.drafts.set(None, "one")
+    store.drafts.set(None, "two\nlines")
     store.close()
     again = open_store(path)
-    assert again.new_draft() == "two\nlines"
+    assert again.drafts.of(None).text == "two\nlines"
     again.close()
 
 
@@ -219,19 +219,19 @@ def test_a_new_conversations_draft_belongs_to_its_window_until_that_has_ended(
     other = open_store(path)
     with monkeypatch.context() as patch:  # a process that lives: the one that started this one
         patch.setattr(os, "getpid", os.getppid)
-        store.set_new_draft("theirs")
-        assert store.new_draft() == "theirs"
-    assert other.new_draft() == ""
-    other.set_new_draft("mine")
-    assert other.new_draft() == "mine"
+        store.drafts.set(None, "theirs")
+        assert store.drafts.of(None).text == "theirs"
+    assert other.drafts.of(None).text == ""
+    other.drafts.set(None, "mine")
+    assert other.drafts.of(None).text == "mine"
     monkeypatch.setattr("ttchat_tui.storage.writers._exists", lambda pid: pid == here.pid)
-    assert other.new_draft() == "mine", "the window of the other draft has ended now"
-    other.set_new_draft("")
-    assert other.new_draft(adopts=False) == ""
-    assert other.new_draft() == "theirs"
-    other.set_new_draft("taken over")
-    other.set_new_draft("")
-    assert other.new_draft() == ""
+    assert other.drafts.of(None).text == "mine", "the window of the other draft has ended now"
+    other.drafts.set(None, "")
+    assert other.drafts.of(None, adopts=False).text == ""
+    assert other.drafts.of(None).text == "theirs"
+    other.drafts.set(None, "taken over")
+    other.drafts.set(None, "")
+    assert other.drafts.of(None).text == ""
     other.close()
 
 
@@ -261,12 +261,12 @@ def test_lone_surrogates_are_replaced_in_every_column(store: ConversationStore) 
     assert ended.reply.sampling is not None
     assert (ended.reply.error, ended.reply.sampling.stop) == (mark, (mark,))
     store.rename(made.id, half)
-    store.set_draft(made.id, half)
-    store.set_new_draft(half)
+    store.drafts.set(made.id, half)
+    store.drafts.set(None, half)
     store.set_system_prompt(made.id, half)
     assert store.conversation(made.id).system_prompt == mark
     assert [each.draft for each in store.conversations(filter=half)] == [mark]
-    assert store.new_draft() == mark
+    assert store.drafts.of(None).text == mark
 
 
 def test_everything_a_store_returns_is_valid_utf8(store: ConversationStore) -> None:

@@ -63,8 +63,8 @@ def test_a_lost_file_is_restored_with_everything_and_reported(
 
 
 WRITES: dict[str, Callable[[ConversationStore, int], object]] = {
-    "draft": lambda store, it: store.set_draft(it, "typed"),
-    "new draft": lambda store, it: store.set_new_draft("typed"),
+    "draft": lambda store, it: store.drafts.set(it, "typed"),
+    "new draft": lambda store, it: store.drafts.set(None, "typed"),
     "title": lambda store, it: store.rename(it, "Renamed"),
     "settings": lambda store, it: store.set_system_prompt(it, "Be brief."),
     "deletion": lambda store, it: store.delete(it),

@@ -42,7 +42,7 @@ def fill(path: Path, *, clock: HandClock | None = None) -> Path:
         for turn in range(TURNS):
             reply = answer(store, asked, f"Reply {turn} " + "of many words " * (turn % 4) ** 4 * 3)
             asked = store.add_user_message(asked.conversation_id, reply.id, f"And {turn}, ünï?")
-    store.set_new_draft("not sent")
+    store.drafts.set(None, "not sent")
     store.close()
     return path
 
@@ -187,7 +187,7 @@ def test_an_unreadable_file_is_restored_from_the_backup(filled: Path) -> None:
     assert_sound(filled)
     assert [rows_in(filled, table) for table in ("messages", "conversations")] == before
     store = open_store(filled)
-    assert store.new_draft() == "not sent"
+    assert store.drafts.of(None).text == "not sent"
     store.close()
 
 
@@ -294,7 +294,7 @@ def test_damage_beside_the_messages_costs_none(
     assert_sound(filled)
     assert [rows_in(filled, table) for table in ("messages", "conversations")] == before
     store = open_store(filled)
-    assert store.new_draft() == "not sent"
+    assert store.drafts.of(None).text == "not sent"
     store.close()
 
 

@@ -51,7 +51,7 @@ async def test_messages_are_edited_in_the_prompt(tmp_path: Path) -> None:
 
         await pilot.press("alt+e", "space", *"more")
         await until(
-            pilot, lambda: chat.store.edit(1) == Edit(1, "one more")
+            pilot, lambda: chat.store.drafts.of(1).edit == Edit(1, "one more")
         )  # a pause in typing: kill -9 may come
         assert chat.store.conversations()[0].draft == "draft", "an edit is no draft"
         chat.screen.action_new()
@@ -66,7 +66,7 @@ async def test_messages_are_edited_in_the_prompt(tmp_path: Path) -> None:
         assert said(chat) == ["one more", "an answer"]
         assert "‹ 2/2 ›" in on_screen(chat)
         assert prompt.text == "draft"
-        assert chat.store.edit(1) is None, "it was sent"
+        assert chat.store.drafts.of(1).edit is None, "it was sent"
 
         await pilot.press("alt+h")
         assert said(chat) == ["one", "an answer"], "the last message with versions is the edited one"
@@ -108,7 +108,7 @@ async def test_messages_are_edited_in_the_prompt(tmp_path: Path) -> None:
         assert not chat.screen.is_editing, "another conversation has its own draft"
         assert prompt.text == ""
 
-        chat.store.set_draft(1, "draft", Edit(1, "of the other branch"))
+        chat.store.drafts.set(1, "draft", Edit(1, "of the other branch"))
         chat.screen.open_conversation(1)
         assert (chat.screen.is_editing, prompt.text) == (False, "draft")
         await pilot.press("up")
@@ -132,7 +132,7 @@ async def test_a_message_with_files_is_edited_as_it_was_typed(
         assert prompt.text == "see @a.py"
         await until(pilot, lambda: "the file stays as read · becomes another version" in on_screen(chat))
         chat.screen.keep_draft()
-        assert chat.store.edit(1) is None, "nothing is changed yet"
+        assert chat.store.drafts.of(1).edit is None, "nothing is changed yet"
         await pilot.press("enter")
         await until(pilot, lambda: not chat.screen.is_editing)
         await reply_ended(pilot, chat)

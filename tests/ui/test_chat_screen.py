@@ -212,7 +212,7 @@ async def test_the_draft_comes_back_after_a_restart(tmp_path: Path) -> None:
     async with running(chat) as pilot:
         await pilot.press(*"half a th")
         chat.screen.prompt.paste(pasted := "a line\n" * 30)
-        await until(pilot, lambda: chat.store.new_draft() == f"half a th{pasted}")
+        await until(pilot, lambda: chat.store.drafts.of(None).text == f"half a th{pasted}")
         folded = chat.screen.prompt.document.text
     again = ChatApp(tmp_path)
     async with running(again):
@@ -407,7 +407,7 @@ async def test_a_refused_message_is_put_before_what_was_typed_since(tmp_path: Pa
         gate.open()
         await reply_ended(pilot, chat)
         assert chat.screen.prompt.text == "much too long " * 9 + "\n\nnext"
-        assert chat.store.new_draft() or chat.store.conversation(1).draft
+        assert chat.store.drafts.of(None).text or chat.store.conversation(1).draft
     chat.host.shutdown()
     chat.store.close()
 
@@ -603,7 +603,7 @@ async def test_ctrl_q_leaves_from_a_dialog_too_and_keeps_the_draft(tmp_path: Pat
     async with running(chat) as pilot:
         await pilot.press(*"not yet", "f1", "ctrl+q")
         await pilot.pause()
-        assert chat.store.new_draft() == "not yet"
+        assert chat.store.drafts.of(None).text == "not yet"
         assert chat.app.return_code == 0
 
 

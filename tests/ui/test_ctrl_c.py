@@ -32,7 +32,7 @@ async def test_pressed_twice_it_quits_and_keeps_the_draft(tmp_path: Path) -> Non
         await pilot.press("d", "r", "a", "f", "t", "ctrl+c", "ctrl+c")
         await until(pilot, lambda: chat.app.return_code is not None)
         assert chat.app.return_code == 0
-        assert chat.store.new_draft() == "draft"
+        assert chat.store.drafts.of(None).text == "draft"
 
 
 async def test_a_second_press_much_later_only_asks_again(

@@ -27,7 +27,7 @@ async def test_an_unreadable_message_ends_no_action(tmp_path: Path, monkeypatch:
     for number in range(PAGE):
         parent = answer(chat.store, chat.store.add_user_message(home.id, parent, f"question {number}")).id
     first = chat.store.path(parent or 0).ids[0]
-    chat.store.set_draft(home.id, "a draft", Edit(first, "an edit"))
+    chat.store.drafts.set(home.id, "a draft", Edit(first, "an edit"))
     whole = ConversationStore.messages
 
     def refuse(store: ConversationStore, ids: Sequence[int]) -> list[Message]:

@@ -73,6 +73,14 @@ class Edit(msgspec.Struct, frozen=True):
     text: str
 
 
+class Draft(msgspec.Struct, frozen=True):
+    """What a window has typed in a conversation and not sent."""
+
+    text: str = ""
+    edit: Edit | None = None
+    """In the prompt in its place."""
+
+
 class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     """One conversation and its settings."""
 

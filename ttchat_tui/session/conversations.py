@@ -331,12 +331,12 @@ class Conversations:
     @property
     def draft(self) -> str:
         """The unsent draft of the conversation on screen. Raises StorageError."""
-        return self._drafts.of(self._opened.conversation)
+        return self._drafts.of(self._opened.id).text
 
     @property
     def edit_in_progress(self) -> Edit | None:
         """The unsent edit of a message of the conversation on screen. Raises StorageError."""
-        return self._drafts.edit_in(self._opened.id)
+        return self._drafts.of(self._opened.id).edit
 
     def save_draft(self, text: str, edit: Edit | None = None) -> list[Update]:
         """Store draft and edit of the conversation on screen; see `Drafts.save`."""

@@ -1,8 +1,8 @@
-"""Unsent drafts and edits: stored with their conversations, and kept in memory while the database cannot be written."""
+"""This window's unsent drafts and edits: stored for their conversations, and kept in memory while the database cannot be written."""
 
 from __future__ import annotations
 
-from ttchat_tui.domain.conversation import Conversation, Edit
+from ttchat_tui.domain.conversation import Draft, Edit
 from ttchat_tui.domain.updates import Notice, Update
 from ttchat_tui.session.notices import Unsaved
 from ttchat_tui.storage.conversations import ConversationStore
@@ -14,27 +14,21 @@ class Drafts:
 
     def __init__(self, store: ConversationStore) -> None:
         self._store = store
-        self._unstored: dict[int | None, tuple[str, Edit | None]] = {}
+        self._unstored: dict[int | None, Draft] = {}
         self._has_begun = False
         """The new conversation was shown: one that is begun now is empty."""
         self._fault = ""
         """The kind of the last reported error that kept a draft from being stored."""
 
-    def of(self, conversation: Conversation | None) -> str:
-        """Raises StorageError."""
-        key = None if conversation is None else conversation.id
-        if key in self._unstored:
-            return self._unstored[key][0]
-        if conversation is not None:
-            return conversation.draft
-        is_first, self._has_begun = not self._has_begun, True
-        return self._store.new_draft(adopts=is_first)
-
-    def edit_in(self, conversation_id: int | None) -> Edit | None:
-        """The edit in this conversation that was not sent. Raises StorageError."""
+    def of(self, conversation_id: int | None) -> Draft:
+        """This window's draft there, with the edit that was not sent; else one that a window left which has ended. Raises
+        StorageError."""
         if conversation_id in self._unstored:
-            return self._unstored[conversation_id][1]
-        return None if conversation_id is None else self._store.edit(conversation_id)
+            return self._unstored[conversation_id]
+        if conversation_id is not None:
+            return self._store.drafts.of(conversation_id)
+        is_first, self._has_begun = not self._has_begun, True
+        return self._store.drafts.of(None, adopts=is_first)
 
     def save(self, conversation_id: int | None, text: str, edit: Edit | None) -> list[Update]:
         """Store both. If that fails, they are kept for this session; the failure is reported once."""
@@ -52,7 +46,7 @@ class Drafts:
         Raises:
             StorageError: the draft stays in memory; a later call stores it.
         """
-        self._unstored[conversation_id] = text, edit
+        self._unstored[conversation_id] = Draft(text, edit)
         self._write(conversation_id)
         for each in list(self._unstored):
             try:
@@ -65,20 +59,17 @@ class Drafts:
     def close(self) -> list[Unsaved]:
         """Store drafts that could not be stored before. Returns those that are lost, with the reason."""
         lost: list[Unsaved] = []
-        for key, (text, edit) in list(self._unstored.items()):
+        for key, draft in list(self._unstored.items()):
             try:
                 self._write(key)
             except StorageError as error:
-                unsent = filter(str.strip, (text, "" if edit is None else edit.text))
+                unsent = filter(str.strip, (draft.text, "" if draft.edit is None else draft.edit.text))
                 lost += [
                     Unsaved(f"{error.info.message} This was written and not sent:", each) for each in unsent
                 ]
         return lost
 
     def _write(self, conversation_id: int | None) -> None:
-        text, edit = self._unstored[conversation_id]
-        if conversation_id is None:
-            self._store.set_new_draft(text)
-        else:
-            self._store.set_draft(conversation_id, text, edit)
+        draft = self._unstored[conversation_id]
+        self._store.drafts.set(conversation_id, draft.text, draft.edit)
         del self._unstored[conversation_id]

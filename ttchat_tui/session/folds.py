@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -51,16 +52,25 @@ class Folds:
     def of(self, text: str, *, is_edit: bool = False) -> list[str]:
         """The texts that were folded in the draft `text`."""
         try:
-            found = self._read().get(self._place(is_edit))
+            known = self._read()
         except StorageError as error:
             log.info("the folds of a draft could not be read: %s", error)
             return []
-        if found is None or found.draft != _digest(text):
-            return []
-        return [text[start:end] for start, end in found.spans]
+        here, digest = self._here(is_edit), _digest(text)
+        found = (
+            each.spans
+            for place, each in known.items()
+            if f"{place} ".startswith(here) and each.draft == digest
+        )
+        return [text[start:end] for start, end in next(found, ())]
+
+    def _here(self, is_edit: bool) -> str:
+        """How the places of drafts, or edits, in the conversation on screen begin."""
+        return f"{'edit' if is_edit else 'draft'} {self._home().id or ''} "
 
     def _place(self, is_edit: bool) -> str:
-        return f"{'edit' if is_edit else 'draft'} {self._home().id or ''}"
+        """That of this process: each window has its own draft."""
+        return f"{self._here(is_edit)}{os.getpid()}"
 
     def _read(self) -> dict[str, _DraftFolds]:
         """Raises StorageError."""

@@ -10,16 +10,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
-import msgspec
-
-from ttchat_tui.domain.conversation import Conversation, Edit, ListedConversation
-from ttchat_tui.domain.decoding import decodable
+from ttchat_tui.domain.conversation import Conversation, ListedConversation
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.tags import tags_in
 from ttchat_tui.storage.branches import Branches
 from ttchat_tui.storage.context_marks import ContextMarks
 from ttchat_tui.storage.database import Database, Value
+from ttchat_tui.storage.drafts import StoredDrafts, purge_drafts
 from ttchat_tui.storage.errors import not_found
 from ttchat_tui.storage.listing import Listing
 from ttchat_tui.storage.messages import Messages, deletion_time, update_conversation
@@ -27,7 +25,6 @@ from ttchat_tui.storage.presence import SignsOfLife
 from ttchat_tui.storage.queue import StoredQueue
 from ttchat_tui.storage.recordings import Recordings
 from ttchat_tui.storage.rows import CONVERSATION_COLUMNS, conversation_from, encoded_sampling, text_from
-from ttchat_tui.storage.writers import SILENCE_S, has_writer_ended, this_process
 
 StoreMode: TypeAlias = Literal["read-write", "read-only", "memory"]
 """read-only: the file can be read, additions live in memory. memory: nothing is kept on disk."""
@@ -49,16 +46,6 @@ _LISTED: Final = f"""
 """
 
 _FOLDS: Final = "folds"
-_EDIT: Final = "edit "
-"""The key in `app_state` of the edit in a conversation: this and the conversation's id."""
-
-
-NEW_DRAFT: Final = "new_draft"
-"""The key in `app_state` of a new conversation's draft begins so; its process follows, as `Writer` encodes it."""
-
-
-def _new_draft_key() -> str:
-    return f"{NEW_DRAFT}{this_process().encoded()}"
 
 
 class ConversationStore(Messages):
@@ -75,11 +62,10 @@ class ConversationStore(Messages):
         """Use `opening.open_store`. All methods work in every mode; `notice` says what is not kept."""
         super().__init__(database, clock)
         self.queue = StoredQueue(database, clock)
+        self.drafts = StoredDrafts(database, clock)
         self.presence = SignsOfLife(database, clock)
         self.branches = Branches(database, clock)
         self.listing = Listing(database)
-        self._new_draft_from = ""
-        """The key of the draft that was read last: when another is stored, it has gone."""
         self.context = ContextMarks(database)
         self.recordings = Recordings(database)
         self.mode: StoreMode = mode
@@ -243,43 +229,6 @@ class ConversationStore(Messages):
             raise not_found("This message")
         self._set(conversation_id, "head_id = ?", message_id)
 
-    def set_draft(self, conversation_id: int, text: str, edit: Edit | None = None) -> None:
-        """Store the draft, and the edit that is in the prompt in its place."""
-        key = f"{_EDIT}{conversation_id}"
-        with self._database.transaction() as transaction:
-            update_conversation(transaction, conversation_id, "draft = ?", text)
-            if edit is None:
-                transaction.execute("DELETE FROM app_state WHERE key = ?", (key,))
-            else:
-                value = msgspec.json.encode(edit).decode()
-                transaction.execute("REPLACE INTO app_state (key, value) VALUES (?, ?)", (key, value))
-
-    def edit(self, conversation_id: int) -> Edit | None:
-        """The edit that was not sent; None if there is none, or if it cannot be read."""
-        row = self._database.row("SELECT value FROM app_state WHERE key = ?", f"{_EDIT}{conversation_id}")
-        try:
-            return None if row is None else msgspec.json.decode(text_from(row["value"]), type=decodable(Edit))
-        except (msgspec.DecodeError, RecursionError):
-            return None
-
-    def new_draft(self, *, adopts: bool = True) -> str:
-        """The draft of this process's new conversation; else, with `adopts`, one that a process left which has ended. Never
-        that of another window."""
-        own = _new_draft_key()
-        rows = self._database.rows("SELECT key, value FROM app_state WHERE key GLOB ?", f"{NEW_DRAFT}*")
-        drafts = {row["key"]: text_from(row["value"]) for row in rows}
-        left = [key for key in drafts if adopts and has_writer_ended(key[len(NEW_DRAFT) :], SILENCE_S + 1)]
-        self._new_draft_from = own if own in drafts or not left else left[-1]
-        return drafts.get(self._new_draft_from, "")
-
-    def set_new_draft(self, text: str) -> None:
-        own = _new_draft_key()
-        with self._database.transaction() as transaction:
-            transaction.execute("DELETE FROM app_state WHERE key IN (?, ?)", (own, self._new_draft_from))
-            if text:
-                transaction.execute("INSERT INTO app_state (key, value) VALUES (?, ?)", (own, text))
-        self._new_draft_from = own
-
     def folds(self) -> str:
         """What `set_folds` stored; empty if nothing was."""
         row = self._database.row("SELECT value FROM app_state WHERE key = ?", _FOLDS)
@@ -298,10 +247,7 @@ class ConversationStore(Messages):
         oldest = self._clock() - KEPT_AFTER_DELETE_S
         with self._database.transaction() as transaction:
             transaction.execute("DELETE FROM conversations WHERE deleted_at <= ?", (oldest,))
-            transaction.execute(
-                "DELETE FROM app_state WHERE key GLOB ? AND substr(key, ?) NOT IN (SELECT id FROM conversations)",
-                (f"{_EDIT}*", len(_EDIT) + 1),
-            )
+            purge_drafts(transaction)
             transaction.execute(
                 "DELETE FROM changes WHERE seq <= (SELECT max(seq) FROM changes) - ?", (KEPT_CHANGES,)
             )

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias, TypeGuard
 import msgspec
 
 from ttchat_tui.storage.database import decoded_text
+from ttchat_tui.storage.drafts import NEW_DRAFTS, new_draft_from
 
 StoredRow: TypeAlias = dict[str, Any]
 """A row by the names of its columns, with anything as values."""
@@ -110,8 +111,9 @@ def read_rows(select: Select) -> SavedRows:
         for row in select("SELECT message_id, first, tokens, data FROM recordings")
         if is_id(row["message_id"]) and isinstance(row["first"], int)
     }
-    for row in select("SELECT value FROM app_state WHERE key GLOB 'new_draft*'"):
-        found.draft = row["value"] if isinstance(row["value"], str) else found.draft
+    for pattern in NEW_DRAFTS:
+        for row in select("SELECT key, value FROM app_state WHERE key GLOB ?", pattern):
+            found.draft = new_draft_from(row["key"], row["value"]) or found.draft
     return found
 
 

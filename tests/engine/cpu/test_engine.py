@@ -10,16 +10,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.engine.cpu.native_kernel import kernel_folder
-from tests.engine.cpu.tiny_models import build, save
+from tests.engine.cpu.tiny_models import build, described, save
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import (
     GenerationEvent,
     GenerationFinished,
     GenerationStarted,
     LoadProgress,
+    PrefillProgress,
     TokenEvent,
 )
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
@@ -344,6 +346,18 @@ def test_what_the_authors_want_and_the_sampler_does_not_do_is_noted(tmp_path: Pa
     folder = save(build("llama"), tmp_path)
     (folder / "generation_config.json").write_text(json.dumps({"no_repeat_ngram_size": 3}))
     assert any("no_repeat_ngram_size" in note for note in load(CpuEngine(), folder)[0].notes)
+
+
+@pytest.mark.parametrize("threads", [1, 0])  # 0: with a governor around the stepper.
+def test_a_reply_that_makes_a_longrope_conversation_long_says_that_it_is_read_anew(
+    threads: int, tmp_path: Path
+) -> None:
+    engine = CpuEngine()
+    load(engine, save(described("phi4-mini"), tmp_path, "{{ messages[0].content }}"), threads=threads)
+    sampling = msgspec.structs.replace(GREEDY, max_tokens=60)
+    events = reply(engine, HELLO, sampling)
+    again = [event for event in events if isinstance(event, PrefillProgress) and event.time_s is None]
+    assert [(event.done, event.total) for event in again] == [(33, 33)], "the original context is 32"
 
 
 _TALK = """

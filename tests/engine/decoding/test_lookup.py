@@ -43,10 +43,14 @@ class Model(Stepper):
         self.held: list[int] = []
         self.rows: list[int] = []
         """Rows of each decode forward."""
+        self.long_from = 1000
         self.now_s = 0.0
 
     def clock(self) -> float:
         return self.now_s
+
+    def becomes_long(self, length: int) -> bool:
+        return length >= self.long_from
 
     def cached_prefix(self, ids: Sequence[int]) -> int:
         limit = min(len(self.held), len(ids) - 1)
@@ -62,6 +66,8 @@ class Model(Stepper):
         return self.step_many([token_id])[0]
 
     def step_many(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        end = len(self.held) + len(ids)
+        assert self.becomes_long(end) == self.becomes_long(len(self.held)), "the decode loop reads it anew"
         self.rows.append(len(ids))
         self.now_s += 1.0 + self._row_cost * (len(ids) - 1)
         start = len(self.held)
@@ -175,6 +181,16 @@ def test_a_speculated_reply_has_the_same_events(prompt: list[int], seed: int, te
     plain = generate(Model(habitual), prompt, sampling, seed=seed)
     drafted = generate(speculating(Model(habitual)), prompt, sampling, seed=seed)
     assert without_forwards(drafted) == without_forwards(plain)
+
+
+@pytest.mark.parametrize("long_from", range(21, 45))
+def test_no_draft_crosses_the_length_from_which_a_conversation_is_long(long_from: int) -> None:
+    """So that the decode loop sees the step at which it becomes long, and can be cancelled in it."""
+    model = Model(reciting(range(1, 9)))
+    model.long_from = long_from
+    events = generate(speculating(model), [*range(1, 9)] * 2)
+    assert ids_of(events) == ids_of(generate(Model(reciting(range(1, 9))), [*range(1, 9)] * 2))
+    assert max(model.rows) > 1
 
 
 @settings(max_examples=sized(15, 600), deadline=None)

@@ -39,9 +39,14 @@ class RecitingStepper(Stepper):
         self.spoken = 0
         self.now_s = 100.0
         self.computed: list[int] = []
-        """How many ids each call of prefill computed."""
+        """How many ids each chunk of prefill had."""
         self.before_step: Callable[[int], None] = lambda step: None
         self.chunk = 4
+        self.long_from = 1000
+        self.is_long = False
+
+    def becomes_long(self, length: int) -> bool:
+        return length >= self.long_from
 
     def cached_prefix(self, ids: Sequence[int]) -> int:
         same = 0
@@ -52,11 +57,15 @@ class RecitingStepper(Stepper):
         return same
 
     def prefill(self, ids: Sequence[int], report: Callable[[int, int], bool]) -> NDArray[np.float32]:
+        if self.is_long != self.becomes_long(len(ids)):
+            self.is_long = not self.is_long
+            self.cache.clear()
+            self.spoken += 1  # The step that made it long.
         done = self.cached_prefix(ids)
-        self.computed.append(len(ids) - done)
         del self.cache[done:]
         while done < len(ids):
-            done = min(done + self.chunk, len(ids))
+            self.computed.append(min(self.chunk, len(ids) - done))
+            done += self.computed[-1]
             self.cache = list(ids[:done])
             self.now_s += 0.5
             if not report(done, len(ids)):
@@ -315,9 +324,48 @@ def test_progress_of_prefill_counts_cached_tokens_and_nothing_is_computed_twice(
     assert isinstance(started, GenerationStarted)
     assert started.cached_tokens == 7
     progress = [(e.done, e.total) for e in events if isinstance(e, PrefillProgress)]
-    assert progress == [(12, 20), (17, 20), (20, 20)]
-    assert stepper.computed == [5, 5, 3]
+    assert progress == [(15, 20), (20, 20)]
+    assert stepper.computed == [4, 4, 4, 1]
     assert finished(events).stats.cached_tokens == 7
+
+
+def test_a_conversation_that_becomes_long_is_read_anew_with_progress() -> None:
+    stepper = RecitingStepper("Hello")
+    stepper.long_from = 12
+    events = Run(stepper, prefill_chunk=4).events
+    kinds = "".join("r" if isinstance(event, PrefillProgress) else "t" for event in events[1:-1])
+    assert kinds == "rrr" + "tt" + "rrr" + "ttt", "ten ids of the prompt, then two tokens, then twelve ids"
+    again = [event for event in events if isinstance(event, PrefillProgress)][3:]
+    assert [(event.done, event.total, event.time_s) for event in again] == [
+        (4, 12, None),
+        (8, 12, None),
+        (12, 12, None),
+    ]
+    assert (text_of(events), finished(events).reason) == ("Hello", "stop")
+    assert stepper.cache == [*range(10), *b"Hello"]
+    (plain,) = {
+        event.prefill_s for event in (finished(Run(RecitingStepper("Hello"), prefill_chunk=4).events).stats,)
+    }
+    assert finished(events).stats.prefill_s == plain, "the reading of the prompt alone"
+
+
+def test_a_prompt_that_is_long_is_read_as_long_from_its_first_chunk_on() -> None:
+    stepper = RecitingStepper("Hello")
+    stepper.long_from = 12
+    events = Run(stepper, prompt_ids=range(20), prefill_chunk=4).events
+    assert len([event for event in events if isinstance(event, PrefillProgress)]) == 5
+    assert stepper.computed == [4] * 5, "no chunk twice"
+
+
+def test_cancel_reaches_into_the_step_that_reads_a_conversation_anew() -> None:
+    run = Run(RecitingStepper("Hello"))
+    run.stepper.long_from = 12
+    events = []
+    for event in run:
+        events.append(event)
+        if len(tokens(events)) == 2:
+            report_cancels_at(run, 8)
+    assert (finished(events).reason, text_of(events), len(run.stepper.cache)) == ("cancelled", "He", 8)
 
 
 def test_parameters_are_read_for_every_token() -> None:

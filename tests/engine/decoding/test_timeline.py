@@ -26,7 +26,8 @@ from ttchat_tui.domain.generation import (
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.timeline import StepParts
 from ttchat_tui.engine.base import OutOfMemory
-from ttchat_tui.engine.decoding.loop import BatchStepper
+from ttchat_tui.engine.decoding.job import PREFILL_CHUNK
+from ttchat_tui.engine.decoding.loop import BatchStepper, PrefillAborted
 from ttchat_tui.engine.decoding.responder import Responder
 from ttchat_tui.engine.decoding.sampler import History
 from ttchat_tui.engine.text.template import PromptPiece
@@ -66,10 +67,15 @@ class Model(BatchStepper):
         return self.steps > 1 and self.steps - 2 < len(self._drafts) and self._drafts[self.steps - 2]
 
     def cached_prefix(self, ids: Sequence[int]) -> int:
-        return 1
+        self._held = 1
+        return self._held
 
     def prefill(self, ids: Sequence[int], report: Callable[[int, int], bool]) -> NDArray[np.float32]:
-        self._accounts.spend("prefill")
+        while self._held < len(ids):
+            self._held = min(self._held + PREFILL_CHUNK, len(ids))
+            self._accounts.spend("prefill")
+            if not report(self._held, len(ids)):
+                raise PrefillAborted
         return self._logits(1)
 
     def step(self, token_id: int) -> NDArray[np.float32]:

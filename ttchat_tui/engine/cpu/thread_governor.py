@@ -96,6 +96,9 @@ class GovernedStepper(Stepper):
     def prefill(self, ids: Sequence[int], report: Callable[[int, int], bool]) -> NDArray[np.float32]:
         return self._stepper.prefill(ids, report)
 
+    def becomes_long(self, length: int) -> bool:
+        return self._stepper.becomes_long(length)
+
     def step(self, token_id: int) -> NDArray[np.float32]:
         start = time.perf_counter()
         logits = self._stepper.step(token_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 from ttchat_tui.domain.errors import ErrorInfo
@@ -51,3 +51,15 @@ class Ending:
             yield
         except Exception as exception:  # noqa: BLE001 - the boundary: an engine may raise anything
             self.fail_with(exception, what)
+
+
+def ending_of_batch(whole: Ending, rows: Sequence[Ending]) -> tuple[FinishReason, ErrorInfo | None]:
+    """An error in any row is the batch's, then a cancel; otherwise the batch ends as row 0 does."""
+    for ending in (whole, *rows):
+        if ending.error is not None:
+            return "error", ending.error
+    if any(row.reason == "cancelled" for row in rows):
+        return "cancelled", None
+    reason = rows[0].reason
+    assert reason is not None
+    return reason, None

@@ -89,6 +89,9 @@ class LookupStepper(Stepper):
         self._context.set_ids(ids)
         return logits
 
+    def becomes_long(self, length: int) -> bool:
+        return self._stepper.becomes_long(length)
+
     def expect(self, ids: Sequence[int]) -> None:
         self._expected, self._expected_at = ids, len(self._context)
 
@@ -114,6 +117,9 @@ class LookupStepper(Stepper):
         draft = list(self._expected[at : at + min(self._max_draft, room)])
         if not draft:
             draft = self._context.guess(min(self._policy.draft_length(self._context.match), room))
+        length = len(self._context)
+        if self.becomes_long(length + len(draft)) and not self.becomes_long(length):
+            draft = []  # The decode loop has to see the step that makes it long.
         began_s = self._clock()
         if draft:
             logits = self._rows.step_many([token_id, *draft])

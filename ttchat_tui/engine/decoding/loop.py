@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import (
     GenerationEvent,
     GenerationFinished,
@@ -23,14 +22,17 @@ from ttchat_tui.domain.events import (
     StepScores,
     TokenEvent,
 )
-from ttchat_tui.domain.generation import END_OF_THOUGHT, FinishReason
+from ttchat_tui.domain.generation import END_OF_THOUGHT
 from ttchat_tui.domain.meter import Meter
 from ttchat_tui.domain.timeline import ColdWork
 from ttchat_tui.engine.base import PromptTooLong
-from ttchat_tui.engine.decoding.ending import Ending
+from ttchat_tui.engine.decoding.ending import Ending, ending_of_batch
 from ttchat_tui.engine.decoding.job import LiveSampling, ReplyJob
 from ttchat_tui.engine.decoding.row import Drawn, ReplyRow
 from ttchat_tui.engine.decoding.step_clock import Forward
+
+_Outputs: TypeAlias = Sequence[NDArray[np.float32] | Drawn] | NDArray[np.float32]
+"""Logits or a drawn token for each live row."""
 
 
 class PrefillAborted(Exception):
@@ -70,6 +72,10 @@ class AnyStepper(Protocol):
 
     def expect(self, ids: Sequence[int]) -> None:
         """The next steps get these ids, in this order: they may be computed together."""
+
+    def becomes_long(self, length: int) -> bool:
+        """Whether a conversation of so many ids is computed in another way than shorter ones, from its first id on (LongRoPE)."""
+        return False
 
     @property
     def forwards(self) -> int | None:
@@ -170,8 +176,12 @@ class _DecodeLoop(Ending):
         self._forward = Forward(0.0, 0.0)
         """The latest one; before the first step the end of prefill."""
         self._has_started = False
+        self._stepped: list[int] = []
+        """Ids that the stepper got after the prompt, those of the first live row."""
+        self._forwards_before = 0
+        """Decode forwards before the reply was read anew."""
         self._forced_taken = 0
-        """How many of the control's forced tokens the rows have."""
+        """Of the control's forced tokens, by the rows."""
 
     def events(self) -> Iterator[GenerationEvent]:
         with self.catch_errors(f"request {self._job.request.id}"):
@@ -190,7 +200,7 @@ class _DecodeLoop(Ending):
                     yield row.row_finished()
         if self._batch is None:
             yield from self._rows[0].rest()
-            yield self._rows[0].generation_finished(self._stepper.forwards)
+            yield self._rows[0].generation_finished(self._forwards())
         else:
             yield self._batch_finished()
 
@@ -205,8 +215,7 @@ class _DecodeLoop(Ending):
             PromptTooLong: there is no room for a single token of a reply. Prompts are trimmed to fit where they are built;
                 this is the last check before the KV cache.
         """
-        job, request_id = self._job, self._job.request.id
-        total = len(job.prompt_ids)
+        job, total = self._job, len(self._job.prompt_ids)
         if total >= job.context_length:
             raise PromptTooLong(
                 f"The prompt has {total:,} tokens, the context holds {job.context_length:,}.",
@@ -215,7 +224,7 @@ class _DecodeLoop(Ending):
         done = self._stepper.cached_prefix(job.prompt_ids)
         self._has_started = True
         yield GenerationStarted(
-            request_id=request_id,
+            request_id=job.request.id,
             prompt_tokens=total,
             cached_tokens=done,
             context_length=job.context_length,
@@ -227,18 +236,29 @@ class _DecodeLoop(Ending):
             is_first=job.is_first,
             prompt_ids=tuple(job.prompt_ids) if job.request.record != "off" else (),
         )
-        while done < total and not self._is_cancelled:
-            done = min(done + job.prefill_chunk, total)
-            try:
-                self._logits = self._stepper.prefill(
-                    job.prompt_ids[:done], lambda done, total: not self._is_cancelled
-                )
-            except PrefillAborted:
-                return
+        for held in self._read(job.prompt_ids, done):
             read_s = job.now_s()
             self._forward = Forward(read_s, read_s)
-            work = self._stepper.cold_work
-            yield PrefillProgress(request_id=request_id, done=done, total=total, time_s=read_s, work=work)
+            yield PrefillProgress(job.request.id, held, total, time_s=read_s, work=self._stepper.cold_work)
+
+    def _read(self, ids: Sequence[int], done: int) -> Iterator[int]:
+        """Put `ids` into the KV cache, which holds `done` of them: how many it holds after each chunk. A cancel ends it early;
+        else the logits after the last id are there."""
+
+        def note(now: int, total: int) -> bool:
+            nonlocal done
+            done = now
+            return not self._is_cancelled and (now == total or now < end)
+
+        while done < len(ids) and not self._is_cancelled:
+            end = done + self._job.prefill_chunk
+            try:
+                self._logits = self._stepper.prefill(ids, note)
+                done = len(ids)
+            except PrefillAborted:  # by `note`: because of a cancel, or at the end of the chunk
+                if self._is_cancelled:
+                    return
+            yield done
 
     @contextmanager
     def _forked(self) -> Generator[None, None, None]:
@@ -258,7 +278,7 @@ class _DecodeLoop(Ending):
         live: list[ReplyRow] = self._rows
         self._stepper.expect(self._job.followed[:-1])
         yield from self._await_step(live)
-        outputs: Sequence[NDArray[np.float32] | Drawn] | NDArray[np.float32] = [self._logits] * len(live)
+        outputs: _Outputs = [self._logits] * len(live)
         while live and not self._is_cancelled:
             for row, output in zip(live, outputs, strict=True):
                 token = row.accept(output, self._forward, is_drafted=self._stepper.is_drafted)
@@ -277,7 +297,7 @@ class _DecodeLoop(Ending):
                 yield from self._frozen(row)
             live = [row for row in live if row.reason is None]
             if live and not self._is_cancelled:
-                outputs = self._step(live)
+                outputs = yield from self._step(live)
 
     def _shown_step(self, *, is_last: bool) -> Iterator[StepScores]:
         """What the sampler's preview gets of the newest step, if it is due. `is_last`: no step follows, or none soon."""
@@ -341,19 +361,32 @@ class _DecodeLoop(Ending):
                 if row.reason is not None:
                     yield from self._frozen(row)
 
-    def _step(self, live: Sequence[ReplyRow]) -> Sequence[NDArray[np.float32] | Drawn] | NDArray[np.float32]:
+    def _step(self, live: Sequence[ReplyRow]) -> Generator[PrefillProgress, None, _Outputs]:
         """Feed each live row its latest token."""
         self._rows[0].feed.before_step()
         numbers = tuple(row.number for row in live) if self._batch is not None else ()
         for row in live:
             row.note_step(numbers)
         began_s = self._job.now_s()
-        if self._batch is None:
-            outputs = (self._stepper.step(live[0].last_id),)
-        else:
+        self._stepped.append(live[0].last_id)
+        length = len(self._job.prompt_ids) + len(self._stepped)
+        if self._batch is not None:
             outputs = self._batch.step_rows([row.last_id for row in live])
+        elif self._stepper.becomes_long(length) and not self._stepper.becomes_long(length - 1):
+            yield from self._read_anew()
+            outputs = (self._logits,)
+        else:
+            outputs = (self._stepper.step(live[0].last_id),)
         self._forward = Forward(began_s, self._job.now_s(), self._stepper.cold_work)
         return outputs
+
+    def _read_anew(self) -> Iterator[PrefillProgress]:
+        """Compute prompt and reply again. The time is that of the step, so that the progress has none."""
+        self._forwards_before += 1 + (self._stepper.forwards or 0)
+        ids = [*self._job.prompt_ids, *self._stepped]
+        for done in self._read(ids, 0):
+            yield PrefillProgress(self._job.request.id, done, len(ids))
+        self._stepper.expect(self._job.followed[len(self._stepped) : -1])
 
     def _end(self, row: ReplyRow) -> None:
         """End a row that still ran when the loop ended: by an error or by the cancel."""
@@ -362,22 +395,11 @@ class _DecodeLoop(Ending):
         else:
             row.reason = "cancelled"
 
+    def _forwards(self) -> int | None:
+        return None if (last := self._stepper.forwards) is None else self._forwards_before + last
+
     def _batch_finished(self) -> GenerationFinished:
         meter = Meter.of_batch([row.meter for row in self._rows])
         meter.finished(self._job.now_s())
-        reason, error = self._batch_ending()
-        return GenerationFinished(
-            request_id=self._job.request.id, reason=reason, stats=meter.stats(), error=error
-        )
-
-    def _batch_ending(self) -> tuple[FinishReason, ErrorInfo | None]:
-        """An error in any row is the batch's, then a cancel; otherwise the batch ends as row 0 does."""
-        endings: list[Ending] = [self, *self._rows]
-        for ending in endings:
-            if ending.error is not None:
-                return "error", ending.error
-        if any(row.reason == "cancelled" for row in self._rows):
-            return "cancelled", None
-        reason = self._rows[0].reason
-        assert reason is not None
-        return reason, None
+        reason, error = ending_of_batch(self, self._rows)
+        return GenerationFinished(self._job.request.id, reason, stats=meter.stats(), error=error)

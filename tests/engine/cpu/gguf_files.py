@@ -10,6 +10,7 @@ import gguf
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.engine.cpu.raw_gguf import RawTensor, gguf_bytes
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig
 from ttchat_tui.engine.cpu.checkpoints.safetensors_file import SafetensorsFolder
 from ttchat_tui.engine.cpu.families import FAMILIES
@@ -39,24 +40,22 @@ def write_gguf(
     """A tiny model in float32, its matrices in another type if one is named; `fields` are further numbers or strings, with `__` for the dots of their keys."""
     checkpoint = SafetensorsFolder(folder)
     config = checkpoint.config
-    writer = gguf.GGUFWriter(path, _architecture(config))
-    _write_config(writer, config)
-    writer.add_token_list(["a", "b"])
-    for key, value in fields.items():
-        name = key.replace("__", ".")
-        if isinstance(value, str):
-            writer.add_string(name, value)
-        else:
-            writer.add_float32(name, value)
-    for name, weight in _tensors(checkpoint).items():
-        if matrices is not None and weight.ndim > 1 and "ffn_gate_inp" not in name:
-            writer.add_tensor(name, gguf.quants.quantize(weight, matrices), raw_dtype=matrices)
-        else:
-            writer.add_tensor(name, weight)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    metadata = {"general.architecture": _architecture(config), **_hyperparameters(config)}
+    metadata["tokenizer.ggml.tokens"] = ["a", "b"]
+    metadata |= {
+        key.replace("__", "."): value if isinstance(value, str) else float(value)
+        for key, value in fields.items()
+    }
+    path.write_bytes(gguf_bytes(metadata, {
+        name: _stored(weight, None if "ffn_gate_inp" in name else matrices)
+        for name, weight in _tensors(checkpoint).items()
+    }))  # fmt: skip
+
+
+def _stored(weight: NDArray[np.float32], kind: gguf.GGMLQuantizationType | None) -> RawTensor:
+    if kind is None or weight.ndim == 1:
+        return RawTensor(weight.shape, weight.tobytes())
+    return RawTensor(weight.shape, gguf.quants.quantize(weight, kind).tobytes(), kind)
 
 
 def _tensors(checkpoint: SafetensorsFolder) -> dict[str, NDArray[np.float32]]:
@@ -105,68 +104,71 @@ def _architecture(config: ModelConfig) -> str:
     return architectures[0] if architectures else "llama"
 
 
-def _write_config(writer: gguf.GGUFWriter, config: ModelConfig) -> None:
-    writer.add_block_count(config.layers)
-    writer.add_context_length(config.context_length)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_feed_forward_length(config.ffn_size)
-    writer.add_head_count(config.heads)
-    writer.add_head_count_kv(config.kv_heads)
-    writer.add_key_length(config.head_size)
-    writer.add_value_length(config.head_size)
-    writer.add_layer_norm_rms_eps(config.norm_eps)
-    writer.add_rope_freq_base(config.rope_theta)
+def _hyperparameters(config: ModelConfig) -> dict[str, Any]:
+    """Whole numbers are uint32, others float32."""
+    found: dict[str, Any] = {
+        "block_count": config.layers,
+        "context_length": config.context_length,
+        "embedding_length": config.hidden_size,
+        "feed_forward_length": config.ffn_size,
+        "attention.head_count": config.heads,
+        "attention.head_count_kv": config.kv_heads,
+        "attention.key_length": config.head_size,
+        "attention.value_length": config.head_size,
+        "attention.layer_norm_rms_epsilon": float(config.norm_eps),
+        "rope.freq_base": float(config.rope_theta),
+    }
     if config.sliding_window:
-        writer.add_sliding_window(config.sliding_window)
+        found["attention.sliding_window"] = config.sliding_window
         if config.traits.full_every:
-            writer.add_sliding_window_pattern(config.sliding_layers)
+            found["attention.sliding_window_pattern"] = list(config.sliding_layers)
     if config.local_rope_theta and config.traits.local_theta:
-        writer.add_rope_freq_base_swa(config.local_rope_theta)
+        found["rope.freq_base_swa"] = float(config.local_rope_theta)
     if config.rotary_size:
-        writer.add_rope_dimension_count(config.rotary_size)
+        found["rope.dimension_count"] = config.rotary_size
     if config.routing is not None:
-        writer.add_expert_count(config.routing.experts)
-        writer.add_expert_used_count(config.routing.used)
+        found |= {"expert_count": config.routing.experts, "expert_used_count": config.routing.used}
         if config.family == "qwen3_moe":
-            writer.add_expert_feed_forward_length(config.routing.ffn_size)
-    _write_scales(writer, config)
-    _write_rope(writer, config)
+            found["expert_feed_forward_length"] = config.routing.ffn_size
+    found |= _scales(config) | _rope_scaling(config)
+    return {f"{_architecture(config)}.{key}": value for key, value in found.items()}
 
 
-def _write_scales(writer: gguf.GGUFWriter, config: ModelConfig) -> None:
-    """As the converters of Granite, Gemma 2 and Ministral 3 do."""
+def _scales(config: ModelConfig) -> dict[str, float]:
+    """As the converters of Granite, Gemma 2 and Ministral 3 write them."""
+    found: dict[str, float] = {}
     if config.family.startswith("granite"):
-        writer.add_embedding_scale(config.embedding_scale)
-        writer.add_residual_scale(config.residual_scale)
-        writer.add_attention_scale(config.attention_scale)
-        writer.add_logit_scale(1.0 / config.logit_scale)
+        found = {
+            "embedding_scale": config.embedding_scale,
+            "residual_scale": config.residual_scale,
+            "attention.scale": config.attention_scale,
+            "logit_scale": 1.0 / config.logit_scale,
+        }
     if config.score_cap:
-        writer.add_attn_logit_softcapping(config.score_cap)
+        found["attn_logit_softcapping"] = config.score_cap
     if config.logit_cap:
-        writer.add_final_logit_softcapping(config.logit_cap)
+        found["final_logit_softcapping"] = config.logit_cap
     if config.query_growth:
-        writer.add_attn_temperature_scale(config.query_growth)
+        found["attention.temperature_scale"] = config.query_growth
+    return found
 
 
-def _write_rope(writer: gguf.GGUFWriter, config: ModelConfig) -> None:
+def _rope_scaling(config: ModelConfig) -> dict[str, Any]:
     scaling = config.rope_scaling
     if scaling is None:
-        return
+        return {}
+    original = {"rope.scaling.original_context_length": scaling.original_context}
     match scaling.kind:
         case "linear":
-            writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
-            writer.add_rope_scaling_factor(scaling.factor)
+            return {"rope.scaling.type": "linear", "rope.scaling.factor": scaling.factor}
         case "yarn":
-            writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
-            writer.add_rope_scaling_factor(scaling.factor)
-            writer.add_rope_scaling_orig_ctx_len(scaling.original_context)
-            if scaling.magnitude == 1.0:  # mscale and mscale_all_dim are 1.
-                writer.add_rope_scaling_yarn_log_mul(1.0)
+            # With a magnitude of 1, mscale and mscale_all_dim are 1.
+            equal = {"rope.scaling.yarn_log_multiplier": 1.0} if scaling.magnitude == 1.0 else {}
+            return {"rope.scaling.type": "yarn", "rope.scaling.factor": scaling.factor, **original, **equal}
         case "longrope":  # The type is not written.
-            writer.add_rope_scaling_orig_ctx_len(scaling.original_context)
-            writer.add_rope_scaling_attn_factors(scaling.magnitude)
+            return {**original, "rope.scaling.attn_factor": scaling.magnitude}
         case "llama3":
-            pass
+            return {}
 
 
 def llama3_factors(config: ModelConfig) -> np.ndarray:

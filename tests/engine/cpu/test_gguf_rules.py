@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -223,6 +224,45 @@ def test_tensors_that_change_nothing_or_are_computed_are_no_reason_to_refuse(tmp
     assert opened(tmp_path, tensors=tiny_tensors() | more).rope_factors is not None
 
 
+def with_experts(**tensors: RawTensor) -> tuple[dict[str, Any], dict[str, RawTensor]]:
+    """Two experts; `tensors` without `blk.0.` and `.weight`."""
+    dense = {
+        name: tensor for name, tensor in tiny_tensors().items() if not re.search("ffn_(gate|up|down)", name)
+    }
+    more = {f"blk.0.{name.replace('__', '.')}.weight": tensor for name, tensor in tensors.items()}
+    return tiny_metadata(expert_count=2, expert_used_count=1), dense | more
+
+
+@pytest.mark.parametrize(
+    "joined",
+    [
+        {"ffn_gate_exps": ones(2, 12, 8), "ffn_up_exps": ones(2, 12, 8)},
+        {"ffn_gate_up_exps": ones(2, 24, 8)},
+        {f"ffn_{part}__{number}": ones(12, 8) for part in ("gate", "up") for number in range(2)},
+    ],
+)
+def test_experts_are_read_from_each_way_of_joining_them(joined: dict[str, RawTensor], tmp_path: Path) -> None:
+    router = ones(2, 8)
+    metadata, tensors = with_experts(ffn_gate_inp=router, ffn_down_exps=ones(2, 8, 12), **joined)
+    checkpoint = opened(tmp_path, metadata, tensors)
+    for number in range(2):
+        assert checkpoint.tensor(f"layers.0.experts.{number}.up").shape == (12, 8)
+        assert checkpoint.tensor(f"layers.0.experts.{number}.down").shape == (8, 12)
+    (last, *_) = (name for name in reversed(tensors) if "ffn_up" in name or "gate_up" in name)
+    assert f"{last} has the shape" in refusal(tmp_path, metadata, tensors | {last: ones(2, 3, 3)})
+    assert "no tensor blk.0.ffn_" in refusal(
+        tmp_path, metadata, {name: tensor for name, tensor in tensors.items() if name != last}
+    )
+
+
+def test_a_weight_that_is_there_alone_and_joined_is_refused(tmp_path: Path) -> None:
+    metadata, tensors = with_experts(
+        ffn_gate_inp=ones(2, 8), ffn_down_exps=ones(2, 8, 12), ffn_gate_exps=ones(2, 12, 8), ffn_up_exps=ones(2, 12, 8),
+        ffn_gate_up_exps=ones(2, 24, 8),
+    )  # fmt: skip
+    assert "the tensor blk.0.ffn_gate_up_exps.weight," in refusal(tmp_path, metadata, tensors)
+
+
 def test_two_ways_of_stretching_at_once_are_refused(tmp_path: Path) -> None:
     metadata = tiny_metadata(rope__scaling__factor=4.0)
     assert "factor = 4.0" in refusal(tmp_path, metadata, tiny_tensors() | {"rope_freqs.weight": ones(2)})
@@ -310,6 +350,7 @@ FAULTY: list[tuple[dict[str, Any], str]] = [
     ),
     ({"llama.attention.key_length": Typed(4, [4]), "llama.attention.scale": 0.25}, "attention.scale"),
     ({"llama.rope.freq_base": Typed(12, 1e300)}, "rope.freq_base"),
+    ({"llama.expert_count": Typed(4, 2**31 - 1), "llama.expert_used_count": 2}, "expert_count"),
 ]
 
 

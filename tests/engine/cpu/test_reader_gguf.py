@@ -16,8 +16,10 @@ from tests.engine.cpu.tiny_models import build, save
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import RopeScaling
 from ttchat_tui.engine.cpu.checkpoints.gguf_container import GgufContainer
-from ttchat_tui.engine.cpu.checkpoints.gguf_file import GgufFile, canonical_name, half_split_rows
+from ttchat_tui.engine.cpu.checkpoints.gguf_file import GgufFile
+from ttchat_tui.engine.cpu.checkpoints.gguf_names import canonical_name
 from ttchat_tui.engine.cpu.checkpoints.gguf_tensors import read_tensor
+from ttchat_tui.engine.cpu.checkpoints.parts import half_split_rows
 from ttchat_tui.engine.cpu.checkpoints.safetensors_file import SafetensorsFolder
 from ttchat_tui.engine.text.generation_config import suppressed_ids, unapplied_notes
 

@@ -23,6 +23,8 @@ from ttchat_tui.engine.cpu.checkpoints.hf_config import (
 )
 from ttchat_tui.engine.cpu.families import FAMILIES, Family, family_of_architecture
 
+_MOST_EXPERTS: Final = 1024
+"""More are damage."""
 _GREATEST: Final = float(np.finfo(np.float32).max)
 
 
@@ -153,6 +155,8 @@ class GgufConfig:
         if not self._number("expert_count", 0):
             return None
         experts, used = self._count("expert_count"), self._count("expert_used_count")
+        if experts > _MOST_EXPERTS:
+            raise self._unsupported("expert_count", experts)
         if used > experts:
             raise self._unsupported("expert_used_count", used)
         return Routing(

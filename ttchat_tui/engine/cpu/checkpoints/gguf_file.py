@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,7 @@ from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig, RawTensor, finite
 from ttchat_tui.engine.cpu.checkpoints.gguf_config import GgufConfig
 from ttchat_tui.engine.cpu.checkpoints.gguf_container import GgufContainer, TensorEntry
+from ttchat_tui.engine.cpu.checkpoints.gguf_names import file_name
 from ttchat_tui.engine.cpu.checkpoints.gguf_rules import DAMAGED, check_keys, check_kind, check_tensors
 from ttchat_tui.engine.cpu.checkpoints.gguf_tensors import (
     holds_int4,
@@ -28,47 +28,16 @@ from ttchat_tui.engine.cpu.checkpoints.gguf_tensors import (
     read_tensor,
     release,
 )
-from ttchat_tui.engine.cpu.checkpoints.parts import half_split_rows, parts_by_name
+from ttchat_tui.engine.cpu.checkpoints.parts import half_split_rows
 from ttchat_tui.engine.cpu.weights.int4_blocks import Int4Blocks
 from ttchat_tui.engine.text.template import TemplateData
 from ttchat_tui.engine.text.tokenizer_gguf import template_from_gguf
 
-_TOP: Final = {"token_embd.weight": "embed", "output_norm.weight": "norm", "output.weight": "head"}
-_LAYER: Final = {
-    "attn_norm.weight": "attn_norm",
-    "attn_q.weight": "q",
-    "attn_k.weight": "k",
-    "attn_v.weight": "v",
-    "attn_output.weight": "o",
-    "attn_q.bias": "q_bias",
-    "attn_k.bias": "k_bias",
-    "attn_v.bias": "v_bias",
-    "attn_output.bias": "o_bias",
-    "attn_q_norm.weight": "q_norm",
-    "attn_k_norm.weight": "k_norm",
-    "ffn_norm.weight": "ffn_norm",
-    "ffn_gate.weight": "gate",
-    "ffn_up.weight": "up",
-    "ffn_down.weight": "down",
-    "ffn_gate.bias": "gate_bias",
-    "ffn_up.bias": "up_bias",
-    "ffn_down.bias": "down_bias",
-    "attn_qkv.weight": "qkv",
-    "attn_qkv.bias": "qkv_bias",
-    "post_attention_norm.weight": "attn_post_norm",
-    "post_ffw_norm.weight": "ffn_post_norm",
-    "ffn_gate_inp.weight": "router",
-    "ffn_gate_exps.weight": "experts.gate",
-    "ffn_up_exps.weight": "experts.up",
-    "ffn_gate_up_exps.weight": "experts.gate_up",
-    "ffn_down_exps.weight": "experts.down",
-}
-_EXPERT: Final = re.compile(r"ffn_(gate|up|down)\.(\d+)\.weight")
-"""Files of Mixtral of before April 2024 have a tensor for each expert."""
+_EMBEDDING: Final = "token_embd.weight"
+_HEAD: Final = "output.weight"
 _ROPE_FREQS: Final = "rope_freqs.weight"
 _SHORT_FACTORS: Final = "rope_factors_short.weight"
 _LONG_FACTORS: Final = "rope_factors_long.weight"
-_IGNORED: Final = frozenset({_ROPE_FREQS, _SHORT_FACTORS, _LONG_FACTORS})
 _SAMPLING: Final = {
     "general.sampling.temp": "temperature",
     "general.sampling.top_k": "top_k",
@@ -92,12 +61,11 @@ class GgufFile:
         """
         self._file = GgufContainer(path)
         self.metadata: Mapping[str, Any] = self._file.metadata
-        names = {canonical_name(name): name for name in self._file.tensors if name not in _IGNORED}
-        self.config = self._read_config(names)
-        names = {_joined(name, names): tensor for name, tensor in names.items()}
+        self.config = self._read_config()
+        shapes = {name: entry.shape for name, entry in self._file.tensors.items()}
         self._entries = {
             name: self._file.tensors[part.tensor].part(part.first, part.rows)
-            for name, part in parts_by_name(names, self.config).items()
+            for name, part in check_tensors(shapes, self.config).items()
         }
 
     @property
@@ -165,48 +133,20 @@ class GgufFile:
         entry = self._file.tensors.get(tensor)
         return None if entry is None else read_tensor(self._file.data, entry)
 
-    def _read_config(self, names: Mapping[str, str]) -> ModelConfig:
+    def _read_config(self) -> ModelConfig:
         check_kind(self.metadata)
         fields = GgufConfig(self.metadata)
         if not self._file.tensors:
             raise ModelLoadError("The GGUF file has no weights, only metadata.", DAMAGED)
-        if "embed" not in names:
+        if _EMBEDDING not in self._file.tensors:
             raise ModelLoadError("The GGUF file has no tensor token_embd.weight.", DAMAGED)
         config = fields.read(
-            (*self._file.tensors[names["embed"]].shape, 0)[0],
+            (*self._file.tensors[_EMBEDDING].shape, 0)[0],
             most_layers=len(self._file.tensors),
-            is_head_tied="head" not in names,
+            is_head_tied=_HEAD not in self._file.tensors,
             short_factors=self._vector(_SHORT_FACTORS),
             long_factors=self._vector(_LONG_FACTORS),
             has_rope_factors=_ROPE_FREQS in self._file.tensors,
         )
         check_keys(self.metadata, fields.architecture, fields.computed_keys)
-        check_tensors({name: entry.shape for name, entry in self._file.tensors.items()}, config)
         return config
-
-
-def canonical_name(name: str) -> str:
-    """llama.cpp's tensor name → the canonical name, or that of a joined tensor; unknown names are unchanged."""
-    if name in _TOP:
-        return _TOP[name]
-    match = re.fullmatch(r"blk\.(\d+)\.(.+)", name)
-    if match is None:
-        return name
-    layer, rest = match.groups()
-    if expert := _EXPERT.fullmatch(rest):
-        return f"layers.{layer}.experts.{expert[2]}.{expert[1]}"
-    return f"layers.{layer}.{_LAYER[rest]}" if rest in _LAYER else name
-
-
-def file_name(name: str) -> str:
-    """The canonical name → llama.cpp's."""
-    _, number, part = name.split(".", 2) if name.startswith("layers.") else ("", "", name)
-    known = {ours: theirs for theirs, ours in (_LAYER if number else _TOP).items()}
-    return f"blk.{number}.{known.get(part, part)}" if number else known[part]
-
-
-def _joined(name: str, names: Mapping[str, str]) -> str:
-    """The canonical name, but `gate_up` for an `up` that has no gate beside it: both are in one tensor."""
-    layer, _, part = name.rpartition(".")
-    is_joined = part in ("up", "up_bias") and f"{layer}.gate" not in names
-    return f"{layer}.{part.replace('up', 'gate_up')}" if is_joined else name

@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, cast
 
 from ttchat_tui.domain.model_files import gguf_that_is_no_model
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig
-from ttchat_tui.engine.cpu.checkpoints.parts import times
+from ttchat_tui.engine.cpu.checkpoints.gguf_names import file_name, names_of
+from ttchat_tui.engine.cpu.checkpoints.parts import TensorPart, parts_by_name, shape_of, times, weight_names
 
 CURE: Final = "Use the model's safetensors folder instead: it runs through transformers. Or choose another GGUF file of the model."
 DAMAGED: Final = "Download the file again, or choose another GGUF file of the model."
@@ -95,10 +96,6 @@ undoes for the architecture llama."""
 
 _UNUSED: Final = re.compile(r"blk\.\d+\.(attn_rot_embd(\.weight)?|attn\.rotary_emb\.inv_freq)")
 """Rotary frequencies that follow from `rope.freq_base`: `MODEL_TENSOR_SKIP` of gguf-py; llama.cpp does not read them."""
-_WITH_BIAS: Final = frozenset(
-    {"attn_q", "attn_k", "attn_v", "attn_qkv", "attn_output", "ffn_gate", "ffn_up", "ffn_down"}
-)
-"""Matrices that may have one."""
 
 
 def check_kind(metadata: Mapping[str, Any]) -> None:
@@ -132,29 +129,35 @@ def check_keys(metadata: Mapping[str, Any], architecture: str, also_computed: Co
         raise ModelLoadError(f"The GGUF file has {key} = {shown(value)}, which is not supported.", CURE)
 
 
-def check_tensors(shapes: Mapping[str, tuple[int, ...]], config: ModelConfig) -> None:
-    """
+def check_tensors(shapes: Mapping[str, tuple[int, ...]], config: ModelConfig) -> dict[str, TensorPart]:
+    """Where each weight is, by its canonical name.
+
     Args:
         shapes: of every tensor of the file, outputs first.
     Raises:
         ModelLoadError: a tensor is missing, has another shape, or would not be read.
     """
-    expected = _expected_shapes(config, shapes)
-    optional = _optional_shapes(config, shapes)
-    for name, found in shapes.items():
-        if _UNUSED.fullmatch(name):
+    needed, optional = weight_names(config)
+    factors = _factor_shapes(config)
+    found: dict[str, TensorPart] = {}
+    for name, tensor in names_of(shapes, config).items():
+        if _UNUSED.fullmatch(tensor):
             continue
-        size = expected.get(name) or optional.get(name)
-        if size is None:
-            raise ModelLoadError(f"The GGUF file has the tensor {name}, which is not supported.", CURE)
-        if found != size:
+        parts = {} if tensor in factors else parts_by_name({name: tensor}, config)
+        if tensor not in factors and (
+            not parts or found.keys() & parts.keys() or not parts.keys() <= needed | optional
+        ):
+            raise ModelLoadError(f"The GGUF file has the tensor {tensor}, which is not supported.", CURE)
+        size = factors.get(tensor) or shape_of(name, config)
+        if size is not None and shapes[tensor] != size:
             raise ModelLoadError(
-                f"The tensor {name} has the shape {times(found)}; the file's hyperparameters give {times(size)}.",
+                f"The tensor {tensor} has the shape {times(shapes[tensor])}; the file's hyperparameters give {times(size)}.",
                 CURE,
             )
-    for name in expected:
-        if name not in shapes:
-            raise ModelLoadError(f"The GGUF file has no tensor {name}.", DAMAGED)
+        found |= parts
+    for name in sorted(needed - found.keys()):
+        raise ModelLoadError(f"The GGUF file has no tensor {file_name(name)}.", DAMAGED)
+    return found
 
 
 def shown(value: Any) -> str:
@@ -163,74 +166,13 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
-_ALTERNATIVES: Final = ("attn_q", "attn_qkv", "ffn_gate", "ffn_gate.0", "ffn_up.0", "ffn_down.0")
-"""Matrices that tell whether a file has a tensor or its parts."""
-Shapes: TypeAlias = dict[str, tuple[int, ...]]
-
-
-def _expected_shapes(config: ModelConfig, found: Collection[str]) -> Shapes:
-    """Of all tensors that must be there. Where a family may have a tensor or its parts, `found` decides."""
-    shapes: Shapes = {
-        "token_embd.weight": (config.vocab_size, config.hidden_size),
-        "output_norm.weight": (config.hidden_size,),
-    }
-    for number in range(config.layers):
-        names = {name for name in _ALTERNATIVES if f"blk.{number}.{name}.weight" in found}
-        layer = _attention_shapes(config, names) | _ffn_shapes(config, names)
-        shapes |= {f"blk.{number}.{name}.weight": size for name, size in layer.items()}
-    return shapes
-
-
-def _attention_shapes(config: ModelConfig, found: Collection[str]) -> Shapes:
-    hidden, traits = config.hidden_size, config.traits
-    q, kv = config.heads * config.head_size, config.kv_heads * config.head_size
-    shapes: Shapes = {}
-    if traits.norms != "after":
-        shapes |= {"attn_norm": (hidden,), "ffn_norm": (hidden,)}
-    if "attn_qkv" in found and "attn_q" not in found:
-        shapes["attn_qkv"] = (q + 2 * kv, hidden)
-    else:
-        shapes |= {"attn_q": (q, hidden), "attn_k": (kv, hidden), "attn_v": (kv, hidden)}
-    shapes["attn_output"] = (hidden, q)
-    if traits.norms != "before":
-        shapes |= {"post_attention_norm": (hidden,), "post_ffw_norm": (hidden,)}
-    if traits.qk_norm == "head":
-        shapes |= {"attn_q_norm": (config.head_size,), "attn_k_norm": (config.head_size,)}
-    elif traits.qk_norm == "whole":
-        shapes |= {"attn_q_norm": (q,), "attn_k_norm": (kv,)}
-    return shapes
-
-
-def _ffn_shapes(config: ModelConfig, found: Collection[str]) -> Shapes:
-    hidden, ffn, routing = config.hidden_size, config.ffn_size, config.routing
-    if routing is None:
-        if "ffn_gate" not in found and config.traits.has_joined_gate:
-            return {"ffn_up": (2 * ffn, hidden), "ffn_down": (hidden, ffn)}
-        return {"ffn_gate": (ffn, hidden), "ffn_up": (ffn, hidden), "ffn_down": (hidden, ffn)}
-    experts, ffn = routing.experts, routing.ffn_size
-    sizes: Shapes = {"ffn_gate": (ffn, hidden), "ffn_up": (ffn, hidden), "ffn_down": (hidden, ffn)}
-    shapes: Shapes = {"ffn_gate_inp": (experts, hidden)}
-    for name, size in sizes.items():
-        if f"{name}.0" in found:
-            shapes |= {f"{name}.{number}": size for number in range(experts)}
-        else:
-            shapes[f"{name}_exps"] = (experts, *size)
-    return shapes
-
-
-def _optional_shapes(config: ModelConfig, found: Collection[str]) -> Shapes:
-    turning = (config.rotary_size or config.head_size) // 2
-    shapes: Shapes = {
-        "output.weight": (config.vocab_size, config.hidden_size),
-        "rope_freqs.weight": (turning,),
-    }
+def _factor_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Of divisors of the rotary frequencies, which are no weights."""
+    turning = ((config.rotary_size or config.head_size) // 2,)
+    found = {"rope_freqs.weight": turning}
     if config.rope_scaling is not None and config.rope_scaling.kind == "longrope":
-        shapes |= {"rope_factors_short.weight": (turning,), "rope_factors_long.weight": (turning,)}
-    for name, size in _expected_shapes(config, found).items():
-        matrix = name.removesuffix(".weight")
-        if len(size) == 2 and matrix.rpartition(".")[2] in _WITH_BIAS:
-            shapes[f"{matrix}.bias"] = size[:1]
-    return shapes
+        found |= {"rope_factors_short.weight": turning, "rope_factors_long.weight": turning}
+    return found
 
 
 def _is_neutral(name: str, value: Any) -> bool:

@@ -1,4 +1,5 @@
-"""Tensors of which a file has several in one: q, k and v, gate and up, or all experts. Each part is a run of its rows."""
+"""The weights of a model and their shapes, and tensors of which a file has several in one: q, k and v, gate and up, or all experts.
+Each part is a run of a tensor's rows."""
 
 # numpy's stubs give results of arithmetic, `reshape` and `view` no type at Python 3.10.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -69,6 +70,9 @@ def _experts(joined: str, config: ModelConfig) -> Iterator[tuple[str, int]]:
 def shape_of(name: str, config: ModelConfig) -> tuple[int, ...] | None:
     """The shape of a weight by its canonical name, or that of a joined tensor, outputs first; None for an unknown name."""
     prefix, _, part = name.rpartition(".")
+    if prefix.endswith(".experts"):  # Of all in one tensor.
+        one = shape_of(f"{prefix}.0.{part}", config)
+        return None if one is None or config.routing is None else (config.routing.experts, *one)
     base, bias, _ = part.partition("_bias")
     hidden, q, kv = config.hidden_size, config.heads * config.head_size, config.kv_heads * config.head_size
     is_whole, routing = config.traits.qk_norm == "whole", config.routing
@@ -82,6 +86,27 @@ def shape_of(name: str, config: ModelConfig) -> tuple[int, ...] | None:
         return (outputs[base],) if bias else (outputs[base], inputs)
     norms = {"q_norm": q if is_whole else config.head_size, "k_norm": kv if is_whole else config.head_size}
     return (norms.get(base, hidden),) if base.endswith("norm") else None
+
+
+def weight_names(config: ModelConfig) -> tuple[frozenset[str], frozenset[str]]:
+    """Canonical names of the weights that a model has, and of those that it may have."""
+    traits, routing = config.traits, config.routing
+    parts = ["q", "k", "v", "o"]
+    parts += ["attn_norm", "ffn_norm"] if traits.norms != "after" else []
+    parts += ["attn_post_norm", "ffn_post_norm"] if traits.norms != "before" else []
+    parts += ["q_norm", "k_norm"] if traits.qk_norm != "none" else []
+    biases = ["q_bias", "k_bias", "v_bias", "o_bias"]
+    if routing is None:
+        parts += ["gate", "up", "down"]
+        biases += ["gate_bias", "up_bias", "down_bias"]
+    else:
+        experts = (
+            f"experts.{number}.{part}" for number in range(routing.experts) for part in ("gate", "up", "down")
+        )
+        parts += ["router", *experts]
+    layers = [f"layers.{number}" for number in range(config.layers)]
+    needed = {"embed", "norm", *(f"{layer}.{part}" for layer in layers for part in parts)}
+    return frozenset(needed), frozenset({"head", *(f"{layer}.{bias}" for layer in layers for bias in biases)})
 
 
 def times(shape: tuple[int, ...]) -> str:

@@ -65,6 +65,16 @@ INLINE void read_ahead(const uint8_t *at, const int rows) {
         prefetch(at);
 }
 
+/* One row reads weights faster than processors prefetch on their own: lines are asked for this many bytes before their use. A row
+ * of tiles is followed by the one that is used next, so what lies beyond its end is not wasted. 8-bit tiles need no help. */
+#define ROW_AHEAD 8192
+
+INLINE void read_tile_ahead(const uint8_t *tile, const int bytes) {
+#pragma GCC unroll 16
+    for (int at = 0; at < bytes; at += 64)
+        prefetch(tile + ROW_AHEAD + at);
+}
+
 INLINE int32_t four(const int8_t *bytes) {
     int32_t value;
     __builtin_memcpy(&value, bytes, 4);
@@ -152,7 +162,8 @@ INLINE I16 dot_planes(const Planes p, I16 sum, I16 codes, int32_t x) {
  * of a group in turns: in order, memory is read at less than half the rate. */
 INLINE void multiply_row_in_planes(const Planes p, const uint8_t *tile, int groups, const Group *x, F16 totals[2][MAX_ROWS]) {
     F16 sums[2] = { f_zero(), f_zero() };
-    for (int g = 0; g < groups; g++, tile += plane_tile_bytes(p))
+    for (int g = 0; g < groups; g++, tile += plane_tile_bytes(p)) {
+        read_tile_ahead(tile, plane_tile_bytes(p));
         for (int t = 0; t < 2; t++) {
             const Group *group = x + g;
             I16 codes[QUADS];
@@ -173,6 +184,7 @@ INLINE void multiply_row_in_planes(const Planes p, const uint8_t *tile, int grou
             for (int part = 0; part < p.parts; part++)
                 sums[t] = add_part(p, sums[t], high[part], low[part], group, part, scale[part], minimum[part]);
         }
+    }
     totals[0][0] = sums[0];
     totals[1][0] = sums[1];
 }
@@ -250,7 +262,9 @@ INLINE void multiply_floats(const Format format, const uint8_t *tile, int groups
                 const F16 code = f_from_int(i_from_digits(group->high + i, group->low + i));
                 f_store(values[row] + i, f_mul(code, f_set(group->scale)));
             }
-        for (int i = 0; i < GROUP; i += 2)
+        for (int i = 0; i < GROUP; i += 2) {
+            if (rows == 1)
+                read_tile_ahead(tile + size * i * WIDTH, 2 * size * WIDTH);
             for (int odd = 0; odd < 2; odd++)
                 for (int t = 0; t < 2; t++) {
                     const uint8_t *at = tile + size * ((i + odd) * WIDTH + t * LANES);
@@ -261,6 +275,7 @@ INLINE void multiply_floats(const Format format, const uint8_t *tile, int groups
                     for (int row = 0; row < rows; row++)
                         sums[odd][t][row] = f_fma(weights, f_set(values[row][i + odd]), sums[odd][t][row]);
                 }
+        }
     }
     for (int t = 0; t < 2; t++)
         for (int row = 0; row < rows; row++)

@@ -22,11 +22,12 @@ static struct {
     int threads;           /* in use, the caller's included */
     int started;           /* workers created so far */
     _Atomic int awake;     /* whether a step is running */
-    _Atomic uint64_t next; /* number of the phase << 32 | pieces left: claimed by counting down */
+    _Atomic uint64_t next; /* number of the phase << 32 | pieces left: the first of them is claimed */
     _Atomic int done;      /* finished pieces of the phase */
     uint64_t phase;
     Work work;
     void *context;
+    int pieces;
 } pool = { .mutex = PTHREAD_MUTEX_INITIALIZER, .woken = PTHREAD_COND_INITIALIZER, .threads = 1 };
 
 /* Claim and run one piece; 0 if none is left. The compared word contains the number of the phase, so that a piece of a later
@@ -35,7 +36,7 @@ static int run_piece(void) {
     uint64_t seen = atomic_load_explicit(&pool.next, memory_order_acquire);
     while ((uint32_t)seen != 0) {
         if (atomic_compare_exchange_weak_explicit(&pool.next, &seen, seen - 1, memory_order_acq_rel, memory_order_acquire)) {
-            pool.work(pool.context, (int)(uint32_t)seen - 1);
+            pool.work(pool.context, pool.pieces - (int)(uint32_t)seen);
             atomic_fetch_add_explicit(&pool.done, 1, memory_order_release);
             return 1;
         }
@@ -97,7 +98,8 @@ static void wake(void) {
 
 static void let_sleep(void) { atomic_store_explicit(&pool.awake, 0, memory_order_release); }
 
-/* Call work(context, 0 .. pieces - 1) on all threads, in any order. Returns when all pieces are done. */
+/* Call work(context, 0 .. pieces - 1) on all threads; returns when all pieces are done. They begin in this order, which is that of
+ * the weights in memory: what is read ahead of one piece is used by the next. */
 static void share_out(Work work, void *context, int pieces) {
     if (pool.threads == 1 || pieces == 1) {
         for (int piece = 0; piece < pieces; piece++)
@@ -106,6 +108,7 @@ static void share_out(Work work, void *context, int pieces) {
     }
     pool.work = work;
     pool.context = context;
+    pool.pieces = pieces;
     atomic_store_explicit(&pool.done, 0, memory_order_relaxed);
     atomic_store_explicit(&pool.next, ++pool.phase << 32 | (uint32_t)pieces, memory_order_release);
     while (run_piece())

@@ -84,7 +84,9 @@ def test_tints_need_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     ("text", "why"),
     [
         (b"", "stdin is empty."),
-        (b"abc\xe9", "stdin is not UTF-8: byte 4 is 0xE9."),
+        (b"abc\xe9", "stdin cannot be scored: it is not UTF-8 (byte 4 is 0xE9)."),
+        (b"ELF\0\xe9", "stdin cannot be scored: it is not text (it has null bytes)."),
+        ("abc".encode("utf-16"), "stdin cannot be scored: it is UTF-16, and only UTF-8 is read."),
     ],
 )
 def test_what_is_no_text_is_refused(run: Run, text: bytes, why: str) -> None:

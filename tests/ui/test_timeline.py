@@ -58,6 +58,15 @@ async def test_the_latest_replies_are_listed_with_the_parts_of_their_time(tmp_pa
         await shows(pilot, chat, "One two three four five six.", "here only", "whole 160.0 ms")
 
 
+async def test_the_help_of_the_timeline_names_every_key_of_its_hint(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path, TALK)
+    async with running(chat, (100, 30)) as pilot:
+        await pilot.press(*"/timeline", "enter")
+        await shows(pilot, chat, "enter go there   a everywhere   pgdn scroll")
+        await pilot.press("f1")
+        await shows(pilot, chat, "↑ ↓", "enter", "Go to it in the chat", "All conversations", "Scroll down")
+
+
 async def test_a_running_reply_is_followed_and_everything_fits_a_small_screen(tmp_path: Path) -> None:
     gate = Gate()
     script = Script(replies=TALK.replies, logprobs=True, stepped=True)

@@ -40,6 +40,11 @@ def notify(text: str, quoted: str = "") -> None:
         sys.stderr.write(f"{visible(quoted)}\n")
 
 
+def exit_code_of(error: ErrorInfo) -> int:
+    """What the user has given is at fault, also where only the engine can see that, or something else is."""
+    return USAGE_ERROR if error.kind in ("usage", "logit_bias") else ENGINE_ERROR
+
+
 @contextmanager
 def exit_codes() -> Generator[None, None, None]:
     """Turn errors into exit codes. A closed stdout (`| head`) is not an error."""
@@ -68,7 +73,7 @@ def _errors_reported() -> Generator[None, None, None]:
         sys.exit(USAGE_ERROR)
     except AppError as error:
         show_error(error.info)
-        sys.exit(USAGE_ERROR if error.info.kind == "usage" else ENGINE_ERROR)
+        sys.exit(exit_code_of(error.info))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except BrokenPipeError:

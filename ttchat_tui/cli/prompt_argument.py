@@ -9,7 +9,7 @@ from typing import Final
 
 import typer
 
-from ttchat_tui.domain.text import decoded
+from ttchat_tui.domain.text import decoded, why_no_text
 
 STDIN: Final = "-"
 _SHORT: Final = re.compile(r"-[A-Za-z]*p")
@@ -62,12 +62,12 @@ def prompt_text(prompt: str | None, template: str = "") -> str | None:
     Line ends around piped text are dropped, a byte order mark too; Windows line ends become `\\n`.
 
     Raises:
-        typer.BadParameter: the prompt is empty.
+        typer.BadParameter: the prompt is empty, or what is piped is no text.
     """
     if prompt is None and not template:
         return None
     stdin = None if sys.stdin is None or sys.stdin.isatty() else sys.stdin
-    piped = stdin.buffer.read().decode("utf-8-sig", "replace").replace("\r\n", "\n") if stdin else ""
+    piped = _text_of(stdin.buffer.read()) if stdin else ""
     typed = "" if prompt in (None, STDIN) else decoded(prompt)
     text = "\n\n".join(part.strip("\r\n") for part in (template, typed, piped) if part.strip())
     if not text.strip():
@@ -78,3 +78,9 @@ def prompt_text(prompt: str | None, template: str = "") -> str | None:
         )
         raise typer.BadParameter(what, param_hint="-p")
     return text
+
+
+def _text_of(piped: bytes) -> str:
+    if why := why_no_text(piped):
+        raise typer.BadParameter(f"stdin cannot be sent: {why[0]}. {why[1]}".strip(), param_hint="-p")
+    return piped.decode("utf-8-sig").replace("\r\n", "\n")

@@ -26,6 +26,7 @@ from ttchat_tui.domain.generation import GenerationRequest, Given
 from ttchat_tui.domain.model_spec import EngineInfo
 from ttchat_tui.domain.recording import ALTERNATIVES, Likelihood, Recording
 from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.text import why_no_text
 from ttchat_tui.ui.widgets.inspector.doubt import BY_ENTROPY, BY_PROBABILITY, Doubt
 
 _PLAIN: Final = SamplingParams(temperature=1.0, top_k=0, top_p=1.0, min_p=0.0, repetition_penalty=1.0)
@@ -79,13 +80,10 @@ def _read(file: str) -> str:
     data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     if not data:
         raise UnusableText(f"{name} is empty.", "Give a text.")
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        where = f"byte {error.start + 1:,} is 0x{data[error.start]:02X}"
-        raise UnusableText(
-            f"{name} is not UTF-8: {where}.", "Convert it: iconv -f LATIN1 -t UTF-8."
-        ) from error
+    if why := why_no_text(data):
+        reason, cure = why
+        raise UnusableText(f"{name} cannot be scored: {reason}.", cure)
+    return data.decode()
 
 
 def _scored(invocation: Invocation, text: str) -> tuple[EngineInfo, Recording]:

@@ -60,6 +60,8 @@ _RIGHT_TO_LEFT: Final = re.compile(
     "[\u0590-\u061b\u061d-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]"
 )
 
+_UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
+
 _REPLACEMENT: Final = "\ufffd"
 """For characters without a symbol of their own: C1 controls, lone surrogates, tags."""
 
@@ -203,3 +205,18 @@ def json_escaped(document: str) -> str:
 
 def _picture(match: re.Match[str]) -> str:
     return match.group() if match["legitimate"] else _PICTURES.get(match.group(), _REPLACEMENT)
+
+
+def why_no_text(data: bytes) -> tuple[str, str] | None:
+    """Why these bytes are no text in UTF-8, as a clause about `it`, and the cure; None if they are. A mark of the byte order
+    is no fault."""
+    if data.startswith(_UTF_16):
+        return "it is UTF-16, and only UTF-8 is read", "Convert it: iconv -f UTF-16 -t UTF-8."
+    if b"\0" in data:
+        return "it is not text (it has null bytes)", ""
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        where = f"it is not UTF-8 (byte {error.start + 1:,} is 0x{data[error.start]:02X})"
+        return where, "If it is a text, convert it: iconv -f LATIN1 -t UTF-8."
+    return None

@@ -28,7 +28,7 @@ from ttchat_tui.domain.attachments import (
 )
 from ttchat_tui.domain.errors import ErrorKind
 from ttchat_tui.domain.special_files import special_file
-from ttchat_tui.domain.text import visible_line
+from ttchat_tui.domain.text import visible_line, why_no_text
 from ttchat_tui.domain.user_paths import expanded, shortened
 
 MOST_BYTES: Final = 1 << 20
@@ -40,8 +40,6 @@ AS_TEXT: Final = "To send the words as they are, put them in `backticks`."
 
 _LIKE_PATH: Final = re.compile(r"/|\w\.\w")
 """`notes.md` and `src/a`, not `property`."""
-
-_UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 
 
 class Attached(msgspec.Struct, frozen=True):
@@ -161,8 +159,8 @@ def _block(name: str, most: int) -> str:
         raise _refused(name, "you may not read it", kind="permission_denied") from error
     except (OSError, ValueError) as error:  # ValueError: a null character in the name
         raise _refused(name, getattr(error, "strerror", None) or str(error)) from error
-    if b"\0" in data and not data.startswith(_UTF_16):
-        raise _refused(name, "it is not text (it has null bytes)")
+    if b"\0" in data and (why := why_no_text(data)):  # before its size: no cure would help
+        raise _refused(name, *why)
     if len(data) > most:
         size = f"it has more than the {MOST_BYTES >> 20} MB that a message may attach"
         raise _refused(name, size, "Paste the part that matters.")
@@ -183,14 +181,9 @@ def _read(path: Path, most: int) -> bytes:
 
 def _text(name: str, data: bytes) -> str:
     """The text of a file, with `\\n` for every line end."""
-    if data.startswith(_UTF_16):
-        raise _refused(name, "it is UTF-16, and only UTF-8 can be attached", "Convert it with iconv.")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        where = f"it is not UTF-8 (byte {error.start:,})"
-        raise _refused(name, where, "If it is a text, convert it with iconv.") from error
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    if why := why_no_text(data):
+        raise _refused(name, *why)
+    return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _listing(folder: Path) -> str:

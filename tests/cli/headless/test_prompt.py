@@ -15,18 +15,20 @@ from typing import Any
 from unittest import mock
 
 import pytest
+import typer
 
 from tests.cli.headless.scripted_chat import invocation, scripted_session
-from tests.fakes import MODEL_MISSING, Gate, Script
+from tests.fakes import MODEL_MISSING, Gate, Script, ScriptedEngine
 from tests.storage.examples import STARTED, ask
 from ttchat_tui.cli import chat
 from ttchat_tui.cli.errors import exit_codes, notify
 from ttchat_tui.cli.headless import driver, run, with_attachments
 from ttchat_tui.cli.headless.outputs import JsonLinesOutput, TextOutput
 from ttchat_tui.cli.prompt_argument import prompt_text
-from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.errors import ErrorInfo, ErrorKind
 from ttchat_tui.domain.events import GenerationFinished, LoadProgress, TokenEvent
 from ttchat_tui.domain.sampling import SamplingParams, Thinking
+from ttchat_tui.engine.base import refusal
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.opening import open_scratch_store, open_store
@@ -425,6 +427,36 @@ def test_the_headless_chat_imports_neither_textual_nor_torch_nor_numpy() -> None
     heavy = {"textual", "torch", "numpy", "transformers", "httpx"}
     probe = f"import sys, ttchat_tui.cli.headless; print({heavy!r} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", probe], text=True) == "set()\n"
+
+
+@pytest.mark.parametrize(
+    ("piped", "why"),
+    [
+        (b"\x7fELF\0\0\1", "it is not text (it has null bytes)"),
+        (b"abc\0def", "it is not text (it has null bytes)"),
+        (b"na\xefve", "it is not UTF-8 (byte 3 is 0xEF)"),
+        ("Hi".encode("utf-16"), "it is UTF-16, and only UTF-8 is read"),
+    ],
+)
+@pytest.mark.parametrize("given", ["-", "Sum up:"])
+def test_what_is_piped_and_no_text_is_refused(
+    given: str, piped: bytes, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(piped)))
+    with pytest.raises(typer.BadParameter, match=re.escape(f"stdin cannot be sent: {why}.")):
+        prompt_text(given)
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"), [("usage", 2), ("logit_bias", 2), ("constraint", 1), ("engine_error", 1)]
+)
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_a_setting_that_only_the_engine_can_check_is_a_usage_error(
+    store: ConversationStore, monkeypatch: pytest.MonkeyPatch, kind: ErrorKind, code: int, output: str
+) -> None:
+    error = ErrorInfo(kind=kind, message="No.")
+    monkeypatch.setattr(ScriptedEngine, "generate", lambda _, request, __: iter([refusal(request, error)]))
+    assert answer(store, Script(), output=output) == code
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ import pytest
 from tests.cli.headless.scripted_chat import invocation, scripted_session
 from tests.fakes import MODEL_MISSING, Gate, Script
 from tests.storage.examples import STARTED, ask
+from ttchat_tui.cli.errors import USAGE_ERROR
 from ttchat_tui.cli.headless import driver
 from ttchat_tui.cli.headless.answers import Answers
 from ttchat_tui.cli.headless.driver import Driver
@@ -87,6 +88,19 @@ def test_a_typed_line_takes_the_files_with_it_that_it_mentions_and_a_piped_one_d
     assert "Attached: a.py\n" in out
     assert "b cannot be attached: it is not text" in err
     assert err.count("@a.py is sent as it is: only -p has --attach") == 1
+
+
+def test_a_piped_line_that_is_no_text_ends_the_chat_and_is_not_sent(
+    store: ConversationStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with scripted_session(Script(replies=("Hi.",)), store=store) as session:
+        read = reader("hello", "\x7fELF\0", "more")
+        repl = Repl(
+            Driver(session), invocation(None).paths, keeps_history=False, is_on_terminal=False, read=read
+        )
+        assert repl.run() == USAGE_ERROR
+    assert "This line of stdin was not sent: it is not text (it has null bytes)." in capsys.readouterr().err
+    assert store.recent_prompts() == ["hello"]
 
 
 def test_control_bytes_of_a_model_are_shown_and_not_sent_to_the_terminal(

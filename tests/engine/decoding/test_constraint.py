@@ -295,8 +295,9 @@ def test_a_continued_reply_is_made_again_from_its_ids_within_the_form() -> None:
 )
 def test_what_cannot_be_compiled_is_refused_before_the_prompt(constraint: Constraint, message: str) -> None:
     (only,) = events(responder(), constraint=constraint)
-    assert only.error.kind == "constraint"
+    assert only.error.kind == "usage"
     assert only.error.message.startswith(message)
+    assert re.fullmatch(r"[^\n]*[^ .^]\.", only.error.message), "one sentence on one line"
     sampling = msgspec.structs.replace(ANYTHING, constraint=constraint)
     assert responder().count(1, [QUESTION], sampling).problems == (only.error,), "known before it is sent"
 

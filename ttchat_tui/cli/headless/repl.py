@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from ttchat_tui.cli.errors import DONE, notify, show_error
+from ttchat_tui.cli.errors import DONE, USAGE_ERROR, notify, show_error
 from ttchat_tui.cli.headless.answers import Answers
 from ttchat_tui.cli.headless.commands import Commands
 from ttchat_tui.cli.headless.driver import Driver
 from ttchat_tui.cli.headless.line_history import line_history
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.domain.attachments import AttachmentError, mention_of
-from ttchat_tui.domain.text import counted, visible_line
+from ttchat_tui.domain.text import counted, visible_line, why_no_text
 from ttchat_tui.session.attachments import attach_mentioned, mentioned_file
 from ttchat_tui.session.notices import cut_off
 from ttchat_tui.session.other_windows import is_cut_off
@@ -89,6 +89,9 @@ class Repl:
     def _send(self, text: str) -> int | None:
         """Files that a typed message mentions go with it. Lines from a pipe are not to open files of whoever runs them."""
         if not self._is_on_terminal:
+            if why := why_no_text(text.encode()):
+                notify(f"This line of stdin was not sent: {why[0]}.")
+                return USAGE_ERROR
             if not self._is_noted and (name := mentioned_file(text)):
                 self._is_noted = True
                 notify(f"{mention_of(name)} is sent as it is: only -p has --attach, which attaches files.")

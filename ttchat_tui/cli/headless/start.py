@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from ttchat_tui.cli import terminal
-from ttchat_tui.cli.errors import DONE, ENGINE_ERROR, notify, show_error
+from ttchat_tui.cli.errors import DONE, ENGINE_ERROR, exit_code_of, notify, show_error
 from ttchat_tui.cli.headless.driver import Driver, Replied, TextEvent
 from ttchat_tui.cli.headless.outputs import Output, output_for
 from ttchat_tui.cli.headless.repl import Repl
@@ -134,7 +134,9 @@ def _answer(driver: Driver, prompt: str, output: Output, candidates: int) -> int
     if _is_cut_off(replied):
         notify("The reply was cut off before it had the form that was asked for. Raise --max-tokens.")
         return ENGINE_ERROR
-    if replied.error is not None or not replied.is_kept:  # the session reports at its end what is not kept
+    if replied.error is not None:
+        return exit_code_of(replied.error)
+    if not replied.is_kept:  # the session reports at its end what is not kept
         return ENGINE_ERROR
     return 128 + replied.signal_number if replied.signal_number else DONE
 
@@ -179,4 +181,4 @@ def _unheeded(thinking: Thinking, info: EngineInfo) -> tuple[str, ...]:
 def _fail(output: Output, error: ErrorInfo) -> int:
     show_error(error)
     output.failed(error)
-    return ENGINE_ERROR
+    return exit_code_of(error)

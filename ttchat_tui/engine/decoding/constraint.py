@@ -177,14 +177,21 @@ class ConstraintCompiler:
         try:
             grammar = _grammar(llguidance.LLMatcher, constraint)
         except ValueError as error:
-            raise UnusableConstraint(f"The {constraint.kind} cannot be used: {error}") from error
+            raise _refused(constraint, str(error)) from error
         matcher = llguidance.LLMatcher(self._vocabulary, grammar)
         if matcher.is_error():
-            raise UnusableConstraint(
-                f"The {constraint.kind} cannot be used: {matcher.get_error()}",
-                cure="Correct it; llguidance's documentation lists what it understands.",
-            )
+            raise _refused(constraint, matcher.get_error())
         return matcher
+
+
+def _refused(constraint: Constraint, reason: str) -> UnusableConstraint:
+    """llguidance's reason in one line, without the mark below the place that it quotes."""
+    reason = " ".join(reason.split()).rstrip(" ^.")
+    return UnusableConstraint(
+        f"The {constraint.kind} cannot be used: {reason}.",
+        cure="Correct it; llguidance's documentation lists what it understands.",
+        kind="usage",
+    )
 
 
 _JSON_DEFAULTS: Final = {"whitespace_pattern": r" ?|\n {0,32}"}

@@ -43,6 +43,10 @@ class TimelineScreen(Dialog[MessageChoice]):
 
     heading = "Timeline"
     AUTO_FOCUS = "OptionList"
+    help_lines = (
+        ("↑ ↓", "Choose a reply"),
+        ("enter", "Go to it in the chat"),
+    )
     BINDINGS = [
         Binding("a", "widen", "All conversations", show=False),
         Binding("pagedown", "scroll(1)", "Scroll down", show=False, priority=True),

@@ -32,6 +32,9 @@ resize and all later ones |
 | `undo_of_long_text` | `TextArea.scroll_cursor_visible` (public) | undoing the paste of a long text is a crash |
 | `style_rules` | `RuleSet.__hash__` (public) | written in Python, it takes a twentieth of the start |
 | `strip_caches` | `Strip.__init__` (public), its slots | seven caches for each of the strips that a line is joined from |
+| `stream_layout` | `StreamLayout._cached_placements` | a layout between the change of a message's chunk and its `Layout` \
+message leaves the chunk at its old height: lines are cut off, others are empty |
+| `stream_layout` | `Widget.refresh` (public) | the same, where a chunk changes before it is mounted |
 | `style_cache` | `Widget._styles_cache` | the style caches of removed widgets stay in memory with all their lines |
 | `terminal_driver` | `LinuxDriver._sigcont_application`, `_run_input_thread` | a SIGCONT without a suspension starts \
 a second input thread; a terminal that has gone is a crash with a traceback |

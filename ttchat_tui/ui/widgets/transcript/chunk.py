@@ -17,11 +17,12 @@ from ttchat_tui.ui.markdown.code_rows import CodeHeader
 from ttchat_tui.ui.markdown.rows import RenderRow
 from ttchat_tui.ui.markdown.visual import Hit, RowsVisual
 from ttchat_tui.ui.textual_patches.no_second_layout import NoSecondLayout
+from ttchat_tui.ui.textual_patches.stream_layout import MeasuredAnew
 from ttchat_tui.ui.textual_patches.style_cache import ClearsStyleCache
 from ttchat_tui.ui.widgets.transcript.thought_rows import ThoughtHeader
 
 
-class MessageChunk(NoSecondLayout, ClearsStyleCache, Static):
+class MessageChunk(NoSecondLayout, ClearsStyleCache, MeasuredAnew, Static):
     """Draws rows."""
 
     DEFAULT_CSS = "MessageChunk { height: auto; width: 1fr; }"

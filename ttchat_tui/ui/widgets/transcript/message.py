@@ -19,6 +19,7 @@ from ttchat_tui.ui.markdown.document import RenderChunk
 from ttchat_tui.ui.markdown.plain import plain_chunks
 from ttchat_tui.ui.markdown.rows import RenderRow, TextRow
 from ttchat_tui.ui.textual_patches.no_second_layout import NoSecondLayout
+from ttchat_tui.ui.textual_patches.stream_layout import MeasuringStream
 from ttchat_tui.ui.textual_patches.style_cache import ClearsStyleCache
 from ttchat_tui.ui.widgets.cells import cut_to_cells
 from ttchat_tui.ui.widgets.transcript.attached import (
@@ -44,7 +45,7 @@ BESIDE_ARROWS: Final = 2
 _EMPTY_ROW: Final = TextRow(Content(""))
 
 
-class MessageWidget(NoSecondLayout, ClearsStyleCache, Widget, can_focus=False):
+class MessageWidget(NoSecondLayout, ClearsStyleCache, MeasuringStream, Widget, can_focus=False):
     """Shows `view`. A reply can be fed and finished; other messages are drawn once."""
 
     DEFAULT_CSS = "MessageWidget { layout: stream; height: auto; }"

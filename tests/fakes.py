@@ -131,6 +131,10 @@ class Gate:
             self._reader, self._writer = os.pipe()
             os.set_blocking(self._reader, False)
 
+    def __del__(self) -> None:
+        for end in {self._reader, self._writer}:
+            os.close(end)
+
     def release(self, steps: int = 1) -> None:
         """Let `steps` tokens (or load steps) pass."""
         os.write(self._writer, b"." * steps)

@@ -79,9 +79,8 @@ class Branching:
             at += 1
         if at <= 0:
             return [Notice(NOTHING_TO_DO)]
-        if settings.model:
-            self._session.load(settings.model)
-        return self._begin(before[:at], before[at:], settings)
+        loading = self._session.load(settings.model) if settings.model else []
+        return [*loading, *self._begin(before[:at], before[at:], settings)]
 
     def _begin(
         self, asked: MessagePath, replaced: Sequence[Message], settings: ReplySettings = NO_SETTINGS

@@ -33,6 +33,7 @@ from ttchat_tui.session.candidate_rows import draw_rows, fresh_seed
 from ttchat_tui.session.conversation import OpenConversation
 from ttchat_tui.session.drafts import Drafts
 from ttchat_tui.session.lane import Lane
+from ttchat_tui.session.notices import NO_MODEL
 from ttchat_tui.session.reply_runner import ReplyRunner
 from ttchat_tui.session.second_lanes import SecondLanes
 from ttchat_tui.storage.conversations import ConversationStore
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
 NO_QUESTION: Final = ErrorInfo(
     kind="nothing_to_do", message="There is no message to answer yet.", cure="Write one first."
 )
-
 NOT_ENDED: Final = ErrorInfo(kind=NOTE, message="Some replies have not ended yet.", cure="S stops all.")
 
 
@@ -78,6 +78,8 @@ class Candidates:
         """The question, until its first reply has begun: withdrawn with it if the engine refuses the prompt."""
         self._kept: Lane | None = None
         """All others go once it has ended."""
+        self._loaded_for = ""
+        """The model that was loaded last because a lane needs it."""
 
     @property
     def is_on_screen(self) -> bool:
@@ -91,6 +93,15 @@ class Candidates:
     @property
     def is_running(self) -> bool:
         return any(lane.state != "ended" for lane in self.lanes)
+
+    @property
+    def is_awaiting_load(self) -> bool:
+        """Of those in the conversation on screen some wait, and none has begun."""
+        return (
+            self._is_home_shown
+            and bool(self._waiting)
+            and all(each.state != "running" for each in self.lanes)
+        )
 
     @property
     def is_keeping(self) -> bool:
@@ -159,7 +170,7 @@ class Candidates:
         self.lanes = [Lane(each) for each in wanted]
         if not wanted[0].model:
             self._session.load_if_none()
-        return [*updates, *self.begin_next()]
+        return updates + self.begin_next()
 
     def _not_honoured(self, wanted: Sequence[Variant]) -> ErrorInfo | None:
         """The engine does not take the parameter in which they are to differ."""
@@ -185,20 +196,26 @@ class Candidates:
     def _missing_model(self) -> str:
         """The model of the next lane, if another one is loaded."""
         wanted = next((lane.variant.model for lane in self._own_waiting), "")
-        return "" if wanted == self._session.loaded_model else wanted
+        is_there = wanted == self._session.loaded_model and self._session.info is not None
+        return "" if is_there else wanted
 
     def begin_next(self) -> list[Update]:
         """Begin what waits, where no reply runs and its model is loaded; otherwise load that."""
         updates, session = self._settle(), self._session
+        if self._is_load_unwanted:
+            self._host.cancel_load()
         while self._runner.running is None and (waiting := self._own_waiting):
             if self.second.is_awaited:
                 break
             if model := self._missing_model:
-                if session.second.running is None and (session.model != model or not session.has_model):
-                    session.model = model
+                is_coming = self._host.is_loading and session.model == model
+                if session.second.running is None and not is_coming:
+                    session.model = self._loaded_for = model
                     self._host.load(model)
                 break
             if session.info is None:
+                if not self._host.is_loading:  # the engine has died
+                    self.give_up(NO_MODEL.message)
                 break
             if waiting[0].wish == "continue":
                 updates += self._continue(waiting[0])
@@ -208,6 +225,13 @@ class Candidates:
                 updates += self._answer(alike[:most])
         updates += self.second.begin_next(self._home, self._question_id)
         return [*updates, *self._recount()]
+
+    @property
+    def _is_load_unwanted(self) -> bool:
+        """A model is being loaded for a lane that waits no longer."""
+        is_for_lane = self._host.is_loading and self._session.model == self._loaded_for
+        wanted = {lane.variant.model for lane in self._waiting}
+        return is_for_lane and self._loaded_for not in wanted and self._runner.running is None
 
     def _recount(self) -> list[Update]:
         """The shown reply has the second model's beside it, which were added without it."""
@@ -278,6 +302,11 @@ class Candidates:
                 lane.give_up(lane.note or why)
         return []
 
+    def free_second(self, why: str, *, are_named: bool = False) -> list[Update]:
+        """Begin no more, as `give_up`, and free the second model. What ran there ends with the text it has."""
+        self.give_up(why, are_named=are_named)
+        return self._session.second.free()
+
     def miss(self, model: str, error: ErrorInfo, *, is_lost: bool) -> list[Update]:
         """A load of `model` has failed. Those that need it are not begun; if no model is left (`is_lost`), neither are those
         that need none in particular."""
@@ -292,11 +321,12 @@ class Candidates:
 
     # --- what the user does with one
 
-    def stop(self, *lanes: Lane) -> None:
-        """End these, or let them wait no longer."""
+    def stop(self, *lanes: Lane) -> list[Update]:
+        """End these, or let them wait no longer. What waited for them begins; a load that only they waited for is cancelled."""
         for lane in lanes:
             if lane.state != "ended":
                 lane.stop()
+        return self.begin_next()
 
     def regenerate(self, lane: Lane) -> list[Update]:
         """Another reply in the place of this one, which stays a sibling. It waits until the others have ended."""
@@ -336,8 +366,7 @@ class Candidates:
         if lane.state == "ended" and not lane.has_reply:
             return []
         self._kept = lane
-        self.stop(*(each for each in self.lanes if each is not lane))
-        return self._settle()
+        return self.stop(*(each for each in self.lanes if each is not lane))
 
     def _settle(self) -> list[Update]:
         """Take in what has ended."""

@@ -13,7 +13,6 @@ from functools import cached_property
 from typing import Final
 
 import msgspec
-from typing_extensions import assert_never
 
 from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.errors import ErrorInfo
@@ -25,17 +24,11 @@ from ttchat_tui.domain.events import (
     EngineStateChanged,
     GenerationEvent,
     GenerationFinished,
-    GenerationStarted,
     LoadProgress,
-    PrefillProgress,
     PreviousModel,
     PromptCounted,
-    RequestAdapted,
-    Retrying,
-    RowFinished,
     SecondModelEvent,
     StepScores,
-    TokenEvent,
 )
 from ttchat_tui.domain.updates import (
     ConversationsChanged,
@@ -165,12 +158,12 @@ class ChatSession(Conversations):
 
     # --- replies
 
-    def load(self, model: str) -> None:
+    def load(self, model: str) -> list[Update]:
         """Load a model, or reload the current one. The conversation stays; no candidate of another model is begun."""
-        self.candidates.give_up("Another model was loaded.", are_named=True)
-        self.second.free()
+        freed = self.candidates.free_second("Another model was loaded.", are_named=True)
         self.model = model
         self._host.load(model)
+        return [*freed, *self.candidates.begin_next()]
 
     def submit(self, text: str, candidates: int = 1, *, may_wait: bool = True) -> list[Update]:
         """Send a message. It is stored first: in its conversation, or in the queue while a reply runs, others wait, or another
@@ -239,8 +232,9 @@ class ChatSession(Conversations):
             if message_id not in shown.ids:
                 return self._show_branch(message)
         updates = [] if is_open else self.open(home_id)
-        busy = Notice(still_running("Press Esc to stop it, then try again."))
-        return updates if message_id in self.path.ids else [*updates, busy]
+        if message_id not in self.path.ids:
+            updates.append(Notice(still_running("Press Esc to stop it, then try again.")))
+        return updates
 
     def _show_branch(self, message: Message) -> list[Update]:
         """Show a message with its newest continuation, and keep that branch. Raises StorageError: nothing has changed."""
@@ -253,10 +247,12 @@ class ChatSession(Conversations):
         return self._show(home, msgspec.structs.replace(conversation, head_id=leaf.id), path)
 
     def interrupt(self) -> list[Update]:
-        """Cancel what the user waits for: the reply on screen, else a load, if the call is repeated within `CANCEL_AGAIN_S`.
-        What waits in the queue is held. A reply elsewhere continues, and a notice names its conversation. Last, a running
-        side request."""
+        """Cancel what the user waits for: the reply or the candidates on screen, else a load, if the call is repeated within
+        `CANCEL_AGAIN_S`. What waits in the queue is held. A reply elsewhere continues, and a notice names its conversation.
+        Last, a running side request."""
         held = self.queue.hold()
+        if self.candidates.is_awaiting_load:
+            return [*held, *self.candidates.stop(*self.candidates.lanes)]
         if self._host.is_loading:
             return [*held, *(self.drop_unstarted() if self.is_answering else self._cancel_load_if_repeated())]
         if self.stop():
@@ -269,12 +265,11 @@ class ChatSession(Conversations):
         return [*held, *(self.side_requests.cancel(aside) if aside is not None else [])]
 
     def _cancel_load_if_repeated(self) -> list[Update]:
-        if self._clock() - self._cancel_offered_s > CANCEL_AGAIN_S:
-            self._cancel_offered_s = self._clock()
-            return [Notice(STILL_LOADING)]
-        self._cancel_offered_s = -math.inf
-        self._host.cancel_load()
-        return []
+        is_repeated = self._clock() - self._cancel_offered_s <= CANCEL_AGAIN_S
+        self._cancel_offered_s = -math.inf if is_repeated else self._clock()
+        if is_repeated:
+            self._host.cancel_load()
+        return [] if is_repeated else [Notice(STILL_LOADING)]
 
     def stop(self) -> bool:
         """Stop the reply on screen; a reply elsewhere continues. It ends within one decode step and keeps its text."""
@@ -336,11 +331,11 @@ class ChatSession(Conversations):
         """Cancel the running load, if there is one."""
         self._host.cancel_load()
 
-    def unload(self) -> None:
+    def unload(self) -> list[Update]:
         """Free the memory of all models. A running reply ends with the text it has."""
-        self.candidates.give_up("The model was unloaded.")
-        self.second.free()
+        freed = self.candidates.free_second("The model was unloaded.")
         self._host.unload()
+        return [*freed, *self.candidates.begin_next()]
 
     def apply(self, event: EngineEvent) -> list[Update]:
         """Apply one engine event and return what has changed. Events of stale requests are dropped."""
@@ -357,6 +352,8 @@ class ChatSession(Conversations):
                     self.running.adopt_defaults(self.default_sampling)
                 return [EngineReady(info), *self._begin_next()]
             case EngineFailed(error, before):
+                if error.kind == "load_cancelled" and self._is_requested_again(before):
+                    return []
                 failed = [self._load_failed(error, before), *self._runner.miss(self._loading_model)]
                 missed = self.candidates.miss(self._loading_model, error, is_lost=before == "none")
                 return [*failed, *missed, *self.side_requests.begin_next()]
@@ -366,18 +363,8 @@ class ChatSession(Conversations):
                 return self.preview.take(event)
             case SecondModelEvent(loading):
                 return [*self.candidates.second.take(loading), *self._begin_next()]
-            case (
-                GenerationStarted()
-                | PrefillProgress()
-                | Retrying()
-                | RequestAdapted()
-                | TokenEvent()
-                | RowFinished()
-                | GenerationFinished()
-            ):
-                return self._apply_generation(event)
             case _:
-                assert_never(event)
+                return self._apply_generation(event)
 
     def _apply_generation(self, event: GenerationEvent) -> list[Update]:
         has_failed = isinstance(event, GenerationFinished) and event.error is not None
@@ -387,6 +374,10 @@ class ChatSession(Conversations):
         applied = [*replied, *self.side_requests.apply(event)]
         self.marks.note(applied)
         return [*applied, *beside, *held, *self._begin_next(), *self.titles.after(applied)]
+
+    def _is_requested_again(self, before: PreviousModel) -> bool:
+        """Since its load was cancelled."""
+        return self._host.is_loading and before != "reloading" and self.model == self._loading_model
 
     def _load_failed(self, error: ErrorInfo, before: PreviousModel) -> Update:
         """After a failed load the previous model is the current one again, unless another load was requested meanwhile."""

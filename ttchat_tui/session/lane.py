@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from ttchat_tui.domain.candidates import Variant
 from ttchat_tui.domain.conversation import Message
@@ -15,6 +15,9 @@ from ttchat_tui.session.running_reply import RunningReply
 LaneState: TypeAlias = Literal["waiting", "running", "ended"]
 Wish: TypeAlias = Literal["answer", "continue"]
 """What a lane waits for: a reply of its own, or more of the one that it has."""
+
+
+_NOTHING: Final = "It ended before its first token."
 
 
 class LaneEnding(NamedTuple):
@@ -147,8 +150,11 @@ class Lane:
             end = running.candidates.first_end
         self._running = None
         reason = end.error.message if end is not None and end.error is not None else ""
+        reply = self.message.reply if self.message is not None else None
         if self.message is None:
-            self.give_up(reason or "It ended before its first token.")
+            self.give_up(reason or _NOTHING)
+        elif not self.message.content and reply is not None and reply.finish_reason == "cancelled":
+            self.note = _NOTHING
         else:
-            self.note = (self.message.reply.error if self.message.reply else "") or reason
+            self.note = (reply.error if reply is not None else "") or reason
         self._before = None

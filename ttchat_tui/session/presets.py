@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ttchat_tui.domain.preset import Preset, preset_of
 from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.updates import Update
 from ttchat_tui.session.conversation import OpenConversation
 
 if TYPE_CHECKING:
@@ -54,21 +55,20 @@ class Presets:
                 after = self._settings()._replace(model=preset.model or session.model)
                 self._applied = _Applied(preset.name, self._home(), before, after)
 
-    def take_back(self) -> str:
+    def take_back(self) -> tuple[str, list[Update]]:
         """Set the settings as they were before the last preset. Returns its name; empty if there is none, if its settings have
         been changed, or if another conversation is on screen. Raises StorageError: they apply to this session only."""
         applied, self._applied = self._applied, None
         home = self._home()
         if applied is None or applied.home is not home or self._settings() != applied.after:
-            return ""
+            return "", []
         session, (sampling, system_prompt, model) = self._session, applied.before
-        if model != session.model:
-            session.load(model)
+        updates = session.load(model) if model != session.model else []
         if sampling != home.sampling:
             session.set_sampling(sampling or session.default_sampling)
             home.set_sampling(sampling)
         session.set_system_prompt(system_prompt)
-        return applied.preset
+        return applied.preset, updates
 
     def forget(self) -> None:
         """Something else is the last that can be undone."""

@@ -59,11 +59,11 @@ class SecondLanes:
         """Another question is asked: there may be more memory by now."""
         self._refusals.clear()
 
-    def watch(self, is_on_screen: bool) -> None:
+    def watch(self, is_on_screen: bool) -> list[Update]:
         """While the candidates are on screen, the second model stays loaded: one of its replies may be made again."""
         self._is_watched = is_on_screen
-        if not is_on_screen and self._session.second.running is None and not self.waiting:
-            self._session.second.free()
+        is_unused = not is_on_screen and self._session.second.running is None and not self.waiting
+        return self._session.second.free() if is_unused else []
 
     def begin_next(self, home: OpenConversation, question_id: int) -> list[Update]:
         """Begin what waits for the second model if that is loaded, or load it; free it if nobody wants it."""

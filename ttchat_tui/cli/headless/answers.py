@@ -42,7 +42,9 @@ class Answers:
 
     def load(self, name: str) -> int | None:
         self.driver.apply_pending()  # an earlier failure must not count as the end of this load
-        self.session.load(name)
+        for update in self.session.load(name):
+            if isinstance(update, Notice):
+                show_error(update.error)
         return self.wait_for_load()
 
     def wait_for_load(self) -> int | None:

@@ -288,7 +288,7 @@ class Commands:
         return self._answers.load(self._session.model)
 
     def unload(self, _: str) -> None:
-        self._session.unload()
+        self._show(self._session.unload())
         self._say("The model is unloaded. The next message loads it again.")
 
     def quit(self, _: str) -> int:

@@ -291,11 +291,12 @@ class CandidatesScreen(Dialog[ErrorInfo]):
             self.dismiss(None)
 
     def action_stop(self) -> None:
-        self._session.candidates.stop(self._lane)
+        lane = self._lane
+        self._change(lambda: self._session.candidates.stop(lane))
         self.flush()
 
     def action_stop_all(self) -> None:
-        self._session.candidates.stop(*self._session.candidates.lanes)
+        self._change(lambda: self._session.candidates.stop(*self._session.candidates.lanes))
         self.flush()
 
     def action_regenerate(self) -> None:

@@ -271,7 +271,7 @@ class ChatActions(SidebarScreen):
         """Load another model. The name is checked first, so that a typing error does not unload the current one."""
         fault = self.model_fault(name)
         if fault is None:
-            self.session.load(name)
+            self.show_updates(self.session.load(name))
         else:
             self.show_error(fault)
 
@@ -292,10 +292,10 @@ class ChatActions(SidebarScreen):
         ]
 
     def action_reload_model(self) -> None:
-        self.session.load(self.session.model)
+        self.show_updates(self.session.load(self.session.model))
 
     def action_unload_model(self) -> None:
-        self.session.unload()
+        self.show_updates(self.session.unload())
 
     def remember_model(self, name: str) -> None:
         """Store the model for the next start."""

@@ -102,7 +102,7 @@ class Comparing(ChatActions):
         self.app.push_screen(self._side_by_side, self._candidates_closed)
 
     def _candidates_closed(self, said: ErrorInfo | None) -> None:
-        self.session.candidates.second.watch(False)
+        self.show_updates(self.session.candidates.second.watch(False))
         self.transcript.flush()  # what has come meanwhile
         if said is not None:
             self.show_error(said)

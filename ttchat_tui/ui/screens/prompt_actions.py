@@ -14,6 +14,7 @@ import msgspec
 from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.domain.preset import Preset
 from ttchat_tui.domain.text import visible_line
+from ttchat_tui.domain.updates import Update
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.screens.chat_actions import ChatActions
 from ttchat_tui.ui.widgets.prompt.pasted_text import as_draft
@@ -149,9 +150,10 @@ class PromptActions(ChatActions):
         """Undo the last preset, if its settings are still in use here. Returns whether they were."""
         name = ""
 
-        def take_back() -> None:
+        def take_back() -> list[Update]:
             nonlocal name
-            name = self.session.presets.take_back()
+            name, updates = self.session.presets.take_back()
+            return updates
 
         self.apply_typed_settings()
         self.attempt(take_back)
@@ -254,7 +256,7 @@ class PromptActions(ChatActions):
             self.sampling_panel.set_preset(preset.name)
         self.count()
         if preset.model and not (preset.model == self.session.model and self.session.has_model):
-            self.session.load(preset.model)
+            self.show_updates(self.session.load(preset.model))
         words = f"{preset.name}: {preset.gives}" if preset.gives else preset.name
         self.notify(f"{visible_line(words)}\n{_WAY_BACK}", title="Preset", markup=False)
 

@@ -73,6 +73,22 @@ def test_json_lines_name_the_row_of_every_token(
     assert len(lines[-1]["candidates"]) == 2
 
 
+@pytest.mark.parametrize("candidates", [1, 2, 4])
+@pytest.mark.parametrize(
+    "sampling", [SamplingParams(seed=41), SamplingParams(max_tokens=2), SamplingParams(stop=("you", "(se"))]
+)
+def test_every_token_line_has_a_token_or_a_text(
+    store: ConversationStore, capsys: pytest.CaptureFixture[str], sampling: SamplingParams, candidates: int
+) -> None:
+    with scripted_session(SCRIPT, store=store) as session:
+        session.set_sampling(sampling)
+        assert run(session, invocation("Hello", "jsonl", candidates=candidates)) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    tokens = [line for line in lines if line["event"] == "token"]
+    assert {line["row"] for line in tokens} == {*range(candidates)}
+    assert all(line["text"] or line["token_ids"] for line in tokens)
+
+
 def test_candidates_are_kept_as_siblings_and_the_first_stays_on_the_path(store: ConversationStore) -> None:
     answer(store, "json", 3)
     latest = store.latest()

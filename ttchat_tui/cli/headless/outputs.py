@@ -138,7 +138,8 @@ class JsonOutput:
 
 
 class JsonLinesOutput:
-    """A line per event with the key `event`: `load` (last with phase `ready`), `token`, `done` (as `result`)."""
+    """A line per event with the key `event`: `load` (last with phase `ready`), `token` (with tokens, or text that was held
+    back), `done` (as `result`)."""
 
     hides_thoughts = False
 
@@ -169,6 +170,8 @@ class JsonLinesOutput:
 
     def streamed(self, event: TextEvent, text: str) -> None:
         tokens = event if isinstance(event, TokenEvent) else None
+        if not text and (tokens is None or not tokens.times_s):  # the end of a row
+            return
         _write_object(
             self._stdout,
             {

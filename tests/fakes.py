@@ -104,6 +104,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     gate: str = ""
     """Path of a FIFO that `Gate(path)` made, for an engine in another process."""
     load_steps: tuple[LoadPhase, ...] = ("start", "read", "convert", "warm up")
+    recommended: SamplingParams = SamplingParams(temperature=0.6)
     fault: Fault = ""
     fault_at: int | Literal["load", "count"] = 0
     """The token before which the fault happens (0-based), or the method."""
@@ -208,7 +209,7 @@ class ScriptedEngine:
             ),
             end_ids=frozenset({token_id(self.script.end_word)} if self.script.end_word else ()),
             notes=self.script.notes,
-            recommended=SamplingParams(temperature=0.6),
+            recommended=self.script.recommended,
             parameters=134_515_008,
         )
 

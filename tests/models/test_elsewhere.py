@@ -133,3 +133,28 @@ def test_a_model_that_another_program_does_not_have_is_missing(
     with pytest.raises(ModelError, match="no model ollama:nothing") as caught:
         resolve("ollama:nothing", tmp_path / "models", environ)
     assert caught.value.info.kind == "model_missing"
+
+
+@pytest.mark.parametrize("typed", ["qwen2.5:0.5b", "Qwen2.5:0.5B"])
+def test_a_name_as_its_program_has_it_is_recognised(
+    tmp_path: Path, environ: dict[str, str], typed: str
+) -> None:
+    with pytest.raises(ModelError) as refused:
+        resolve(typed, tmp_path / "models", environ)
+    assert refused.value.info.cure.startswith("Did you mean ollama:qwen2.5:0.5b or qwen2.5-0.5b-instruct")
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("smollm2:135m", "smollm2-135m-instruct"),
+        ("llama3.2:1b", "llama-3.2-1b-instruct"),
+        ("qwen3:4b", "qwen3-4b"),
+    ],
+)
+def test_a_name_of_ollama_that_is_not_here_leads_to_the_catalog(
+    tmp_path: Path, typed: str, meant: str
+) -> None:
+    with pytest.raises(ModelError) as refused:
+        resolve(typed, tmp_path / "models", {"HOME": str(tmp_path)})
+    assert meant in refused.value.info.cure

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.engine.cpu.raw_gguf import gguf_bytes, tiny_metadata, tiny_tensors
 from tests.models.builders import GGUF, ignore, write_folder
 from tests.models.hub_server import REPO, Hub, serving
 from tests.models.test_local import hub_snapshot
@@ -51,6 +52,24 @@ def test_a_local_model_shows_its_real_size_and_origin(tmp_path: Path) -> None:
         ("someone/some-model", "Hugging Face cache"),
     ]
     assert rows[0].size_bytes == len("{}{}weights")
+
+
+def test_what_is_on_disk_comes_first_and_a_broken_download_says_so(tmp_path: Path) -> None:
+    models_dir, home = tmp_path / "models", tmp_path / "home"
+    write_folder(models_dir / "qwen3-0.6b")
+    cut = home / ".lmstudio" / "models" / "pub" / "repo" / "cut.gguf"
+    cut.parent.mkdir(parents=True)
+    cut.write_bytes(gguf_bytes(tiny_metadata(), tiny_tensors())[:-100])
+    rows = list_models(models_dir, {"HOME": str(home)})
+    assert [row.name for row in rows[:3]] == [
+        "qwen3-0.6b",
+        "lmstudio:pub/repo/cut.gguf",
+        catalog().models[0].alias,
+    ]
+    assert [row.is_here for row in rows] == sorted((row.is_here for row in rows), reverse=True)
+    aliases = [entry.alias for entry in catalog().models]
+    assert [row.name for row in rows if not row.is_here] == [each for each in aliases if each != "qwen3-0.6b"]
+    assert [cells[1] for cells in table_rows(rows[:3])] == ["here", "incomplete", "to pull, default"]
 
 
 def test_the_table_has_a_cell_for_every_column(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from tests.models.builders import GGUF, cancel, ignore, write_folder
 from tests.models.hub_server import REPO, Hub, serving
 from ttchat_tui.domain.model_spec import CpuOptions, ModelSource
-from ttchat_tui.models.catalog import catalog
+from ttchat_tui.models.catalog import PypiWheel, catalog
 from ttchat_tui.models.errors import ModelError
 from ttchat_tui.models.prepare import Preparer
 
@@ -32,6 +33,29 @@ def test_the_users_own_file_comes_without_recommendation(tmp_path: Path) -> None
     file.write_bytes(GGUF)
     spec = Preparer(models_dir=tmp_path, environ={})(str(file), cancel)
     assert (spec.name, spec.path, spec.recommended) == ("mine.gguf", str(file), None)
+
+
+@pytest.mark.parametrize("way", ["its path", "a link", "a copy"])
+def test_a_model_of_the_catalog_has_its_recommendation_by_its_path_too(tmp_path: Path, way: str) -> None:
+    """Switching from the alias to the path must not move the sampling settings."""
+    entry = catalog().find("smollm2-135m-instruct")
+    assert entry is not None
+    source = entry.sources[0]
+    assert isinstance(source, PypiWheel)
+    file = tmp_path / "models" / entry.folder / source.file_name
+    other = tmp_path / "other" / ("renamed.gguf" if way == "a link" else source.file_name)
+    for made in (file, other) if way == "a copy" else (file,):
+        made.parent.mkdir(parents=True, exist_ok=True)
+        made.write_bytes(b"GGUF")
+        os.truncate(made, source.size_bytes)
+    if way == "a link":
+        other.parent.mkdir()
+        other.symlink_to(file)
+    spec = Preparer(models_dir=tmp_path / "models", environ={})(
+        str(file if way == "its path" else other), cancel
+    )
+    assert spec.recommended == entry.recommended is not None
+    assert spec.name == (file if way == "its path" else other).name
 
 
 def test_a_file_goes_to_the_cpu_unless_the_card_was_asked_for(tmp_path: Path) -> None:

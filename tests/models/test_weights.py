@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from tests.engine.cpu.raw_gguf import gguf_bytes
+from tests.engine.cpu.raw_gguf import Typed, gguf_bytes, tiny_metadata, tiny_tensors
 from tests.models.builders import GGUF, write_folder
-from ttchat_tui.models.weights import find_weights, size_on_disk
+from tests.size import sized
+from ttchat_tui.models.weights import find_weights, is_incomplete, size_on_disk
 
 
 def test_a_gguf_file_is_its_own_weights(tmp_path: Path) -> None:
@@ -173,3 +176,43 @@ def test_a_safetensors_file_that_was_cut_short_is_named(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(ValueError, match=f"truncated {file.name}"):
         find_weights(folder)
+
+
+# --- broken downloads
+
+
+def _lacking(architecture: str, alignment: int) -> tuple[bytes, int]:
+    """A file, and how many of its last bytes only fill the last block of the alignment."""
+    tensors = tiny_tensors(architecture)
+    metadata = tiny_metadata(architecture) | {"general.alignment": Typed(4, alignment)}
+    whole = gguf_bytes(metadata, tensors, alignment)
+    return whole, -len(list(tensors.values())[-1].data) % alignment
+
+
+@settings(max_examples=sized(60, 1_000), deadline=None)
+@given(st.sampled_from(["llama", "qwen2"]), st.sampled_from([8, 32, 256]), st.data())
+def test_a_gguf_file_that_was_cut_anywhere_is_incomplete(
+    tmp_path_factory: pytest.TempPathFactory, architecture: str, alignment: int, data: st.DataObject
+) -> None:
+    whole, filling = _lacking(architecture, alignment)
+    file = tmp_path_factory.mktemp("cut") / "model.gguf"
+    file.write_bytes(whole)
+    assert not is_incomplete(file)
+    kept = data.draw(st.integers(5, len(whole)))
+    file.write_bytes(whole[:kept])
+    assert is_incomplete(file) == (kept < len(whole) - filling)
+
+
+def test_a_shard_that_was_cut_makes_the_model_incomplete_and_other_damage_is_the_engines_to_explain(
+    tmp_path: Path,
+) -> None:
+    whole = gguf_bytes(tiny_metadata(), tiny_tensors())
+    first, second = (tmp_path / f"m-0000{number}-of-00002.gguf" for number in (1, 2))
+    first.write_bytes(whole)
+    second.write_bytes(whole)
+    assert not is_incomplete(first)
+    second.write_bytes(whole[:-40])
+    assert is_incomplete(first)
+    (tmp_path / "odd.gguf").write_bytes(GGUF)
+    assert not is_incomplete(tmp_path / "odd.gguf")
+    assert not is_incomplete(write_folder(tmp_path / "folder"))

@@ -9,11 +9,14 @@ import pytest
 from rich.cells import cell_len
 from textual.pilot import Pilot
 
+from tests.engine.cpu.raw_gguf import gguf_bytes, tiny_metadata, tiny_tensors
 from tests.fakes import Script
-from tests.ui.chat_app import ChatApp, running
+from tests.ui.chat_app import ChatApp, running, settle, until
+from tests.ui.shell_app import ShellApp, screen_text
 from ttchat_tui.config.schema import Config
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.model_spec import EngineInfo, RemoteEndpoint, RemoteOptions
+from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.models.library import ModelRow
 from ttchat_tui.session import with_served_name
 from ttchat_tui.ui.model_rows import loaded, offered
@@ -136,3 +139,40 @@ def test_a_long_name_keeps_its_end_which_tells_it_from_others(width: int) -> Non
     assert cell_len(cut) <= width
     assert cut == name or width < cell_len(name)
     assert width < 21 or cut.endswith("Q8_0.gguf")
+
+
+async def test_a_broken_download_is_incomplete_in_the_picker(tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole.gguf", tmp_path / "cut.gguf"
+    file = gguf_bytes(tiny_metadata(), tiny_tensors())
+    whole.write_bytes(file)
+    cut.write_bytes(file[:-100])
+    app = ShellApp()
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.push_screen(ModelPicker([ModelRow(name=each.stem, path=each) for each in (whole, cut)]))
+        await until(pilot, lambda: any("incomplete" in line for line in screen_text(app)))
+        lines = [line.split() for line in screen_text(app)]
+        states = {name: next(line for line in lines if name in line)[-2] for name in ("whole", "cut")}
+    assert states == {"whole": "here", "cut": "incomplete"}
+
+
+async def test_settings_that_come_with_another_model_are_named_and_those_of_the_user_stay(
+    tmp_path: Path,
+) -> None:
+    chat = ChatApp(tmp_path, Script(replies=("Hi.",)))
+    async with running(chat) as pilot:
+        assert not chat.toasts(), "the first model changes nothing"
+        chat.engine.script = Script(recommended=SamplingParams(temperature=0.15, top_k=7))
+        chat.session.load("scripted")
+        await until(pilot, lambda: chat.session.sampling.temperature == 0.15)
+        await settle(pilot, chat)
+        (said,) = [each for each in chat.toasts() if "sampling" in each]
+        assert said.startswith("The sampling settings are now those of scripted: temperature 0.15, ")
+        assert "top-k 7" in said
+        chat.app.clear_notifications()
+        chat.session.set_sampling(SamplingParams(temperature=1.5))
+        chat.engine.script = Script(recommended=SamplingParams(temperature=0.3))
+        chat.session.load("scripted")
+        await until(pilot, lambda: chat.session.default_sampling.temperature == 0.3)
+        await settle(pilot, chat)
+        assert chat.session.sampling.temperature == 1.5
+        assert not [each for each in chat.toasts() if "sampling" in each]

@@ -19,7 +19,7 @@ from ttchat_tui.models.gguf_names import quantisation_of
 from ttchat_tui.models.hub_names import entry_for_hub_name
 from ttchat_tui.models.local import find_local, find_pulled, resolve
 from ttchat_tui.models.lock import exclusive
-from ttchat_tui.models.weights import size_on_disk
+from ttchat_tui.models.weights import is_incomplete, size_on_disk
 
 TABLE_HEADER: Final = ("model", "state", "size", "parameters", "context", "licence", "source")
 
@@ -60,8 +60,8 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def list_models(models_dir: Path, environ: Mapping[str, str]) -> tuple[ModelRow, ...]:
-    """The catalog in its order, then other models on this machine by name: our own downloads and those of other programs,
-    each file once."""
+    """What is on this machine first. In both parts the catalog in its order, then by name what is not in it: our own
+    downloads and models of other programs, each file once."""
     known = catalog()
     rows = [
         _row(entry, models_dir, environ, is_default=entry.alias == known.default) for entry in known.models
@@ -70,7 +70,8 @@ def list_models(models_dir: Path, environ: Mapping[str, str]) -> tuple[ModelRow,
     listed = {row.path for row in (*rows, *others)}
     foreign = (_foreign_row(found) for found in found_elsewhere(environ) if found.path not in listed)
     here = [*(row for row in others if row.is_here), *foreign]
-    return (*rows, *sorted(here, key=lambda row: row.name.casefold()))
+    every = (*rows, *sorted(here, key=lambda row: row.name.casefold()))
+    return tuple(sorted(every, key=lambda row: not row.is_here))
 
 
 def installed(models_dir: Path, environ: Mapping[str, str]) -> tuple[ModelRow, ...]:
@@ -118,7 +119,7 @@ def remove(name: str, models_dir: Path, environ: Mapping[str, str]) -> int:
 
 
 def table_rows(rows: Sequence[ModelRow]) -> list[tuple[str, ...]]:
-    """`rows` as text cells under `TABLE_HEADER`, ready to be aligned and printed."""
+    """`rows` as text cells under `TABLE_HEADER`, ready to be aligned and printed. Reads the headers of .gguf files."""
     return [
         (
             row.name,
@@ -148,7 +149,7 @@ def format_count(parameters: int) -> str:
 
 
 def _state(row: ModelRow) -> str:
-    here = "here" if row.is_here else "to pull"
+    here = "to pull" if row.path is None else "incomplete" if is_incomplete(row.path) else "here"
     return f"{here}, default" if row.is_default else here
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -12,7 +13,7 @@ import msgspec
 from ttchat_tui.domain.user_paths import expanded
 from ttchat_tui.models import hub_settings
 from ttchat_tui.models.catalog import Catalog, CatalogEntry, HubGguf, HuggingFace, PypiWheel, catalog
-from ttchat_tui.models.elsewhere import Program, copy_of, find_elsewhere, is_elsewhere
+from ttchat_tui.models.elsewhere import Program, copy_of, find_elsewhere, found_elsewhere, is_elsewhere
 from ttchat_tui.models.errors import ModelError, ModelNameError
 from ttchat_tui.models.hub_names import entry_for_hub_name
 from ttchat_tui.models.weights import find_weights, size_on_disk
@@ -29,6 +30,8 @@ class ResolvedModel(msgspec.Struct, frozen=True, kw_only=True):
     """Its catalog entry; None for files of the user or of another program."""
     program: Program | None = None
     """The program that the files belong to, for a name such as `ollama:qwen2.5`."""
+    sampling_of: CatalogEntry | None = None
+    """The entry of the catalog whose files are at a path that the user gave: its recommendation applies to them too."""
 
 
 def resolve(name: str, models_dir: Path, environ: Mapping[str, str]) -> ResolvedModel:
@@ -50,10 +53,10 @@ def resolve(name: str, models_dir: Path, environ: Mapping[str, str]) -> Resolved
     is_near = os.path.exists(name) or (name.endswith(".gguf") and os.path.isdir(name.partition("/")[0]))
     on_hub = None if entry is not None or is_near else entry_for_hub_name(name)
     if entry is None and on_hub is None and _is_path(name):
-        return _resolve_path(expanded(name))
+        return _resolve_path(expanded(name), models_dir, environ)
     entry = entry or on_hub
     if entry is None:
-        raise _unknown(name, catalog())
+        raise _unknown(name, catalog(), environ)
     return ResolvedModel(name=entry.alias, path=find_local(entry, models_dir, environ), entry=entry)
 
 
@@ -139,7 +142,7 @@ def _resolve_elsewhere(name: str, environ: Mapping[str, str]) -> ResolvedModel:
     return ResolvedModel(name=found.name, path=found.path, entry=None, program=found.program)
 
 
-def _resolve_path(path: Path) -> ResolvedModel:
+def _resolve_path(path: Path, models_dir: Path, environ: Mapping[str, str]) -> ResolvedModel:
     try:
         weights = find_weights(path)
     except ValueError as error:
@@ -147,12 +150,31 @@ def _resolve_path(path: Path) -> ResolvedModel:
         if os.path.exists(path):
             raise ModelError(f"{path} {error}.", kind="model_broken", cure=cure) from error
         raise ModelNameError(f"{path} {error}.", kind="model_missing", cure=cure) from error
-    return ResolvedModel(name=path.name or str(path), path=weights.absolute(), entry=None)
+    known = (entry for entry in catalog().models if _is_copy(weights, find_local(entry, models_dir, environ)))
+    return ResolvedModel(
+        name=path.name or str(path), path=weights.absolute(), entry=None, sampling_of=next(known, None)
+    )
 
 
-def _unknown(name: str, known: Catalog) -> ModelNameError:
-    aliases = [entry.alias for entry in known.models]
-    near = difflib.get_close_matches(name.casefold(), aliases, n=3, cutoff=0.5)
+def _is_copy(weights: Path, known: Path | None) -> bool:
+    """Whether both are the same file or folder, or files with one name and size."""
+    if known is None:
+        return False
+    with suppress(OSError):
+        if weights.samefile(known):
+            return True
+    return weights.is_file() and (weights.name, size_on_disk(weights)) == (known.name, size_on_disk(known))
+
+
+def _unknown(name: str, known: Catalog, environ: Mapping[str, str]) -> ModelNameError:
+    wanted = name.removesuffix(":latest").casefold()
+    here = [
+        each.name for each in found_elsewhere(environ) if each.name.partition(":")[2].casefold() == wanted
+    ]
+    aliases, dashed = [entry.alias for entry in known.models], wanted.replace(":", "-")
+    begun = [alias for alias in aliases if dashed and alias.startswith(dashed)][:1]
+    close = difflib.get_close_matches(dashed, aliases, n=3, cutoff=0.5)
+    near = list(dict.fromkeys([*here, *begun, *close]))[:3]
     cure = f"Did you mean {' or '.join(near)}? " if near else ""
     return ModelNameError(
         f"No model is called {name!r}.",

@@ -76,6 +76,7 @@ class Preparer(msgspec.Struct, frozen=True, kw_only=True):
         if path is None:
             assert found.entry is not None, "only a model with sources may lack a path"
             path = pull(found.entry, self.models_dir, report, self.environ)
+        described = found.entry or found.sampling_of
         is_movable = self.is_automatic and kind is None
         if is_movable and self.sources[engine] == "folders" and not path.is_dir():
             engine = next(each for each, source in self.sources.items() if source == "files")
@@ -87,7 +88,7 @@ class Preparer(msgspec.Struct, frozen=True, kw_only=True):
             options=self.options_of(engine),
             template_options=dict(self.template_options),
             kernel_dir=self.kernel_dir,
-            recommended=found.entry.recommended if found.entry else None,
+            recommended=described.recommended if described is not None else None,
             repo=next(iter(found.entry.repos), "") if found.entry else "",
         )
 

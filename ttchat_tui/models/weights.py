@@ -12,7 +12,7 @@ from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.model_files import SINGLE_FILE, is_index_stale, without_safetensors
 from ttchat_tui.domain.shards import shards_of
 from ttchat_tui.domain.special_files import special_file
-from ttchat_tui.models.gguf_head import what_else
+from ttchat_tui.models.gguf_head import is_truncated, what_else
 
 GGUF_MAGIC: Final = b"GGUF"
 LFS_POINTER: Final = b"version https://git-lfs"
@@ -59,6 +59,12 @@ def find_weights(path: Path) -> Path:
             raise ValueError(f"is one of {len(shards)} files, of which {shard.name} is missing")
         _check_gguf(shard)
     return shards[0]
+
+
+def is_incomplete(path: Path) -> bool:
+    """Whether a .gguf file that `find_weights` has found, or another of its shards, is shorter than its header says. Reads the
+    headers, which takes up to a tenth of a second; of folders `find_weights` has checked that."""
+    return path.is_file() and any(map(is_truncated, shards_of(path)))
 
 
 def size_on_disk(path: Path) -> int:

@@ -372,7 +372,7 @@ from ttchat_tui.engine.cpu.engine import CpuEngine
 
 engine = CpuEngine()
 spec = ModelSpec(name="smollm2", path=sys.argv[1], kernel_dir=sys.argv[2], options=CpuOptions(threads=1))
-assert engine.load(spec, lambda progress: None).label == "cpu int4 native"
+assert engine.load(spec, lambda progress: None).label == "cpu q4_1 native"
 
 def run(text, is_previewed=False, constraint=None, **fields):
     sampling = SamplingParams(max_tokens=6, constraint=constraint)

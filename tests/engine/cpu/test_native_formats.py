@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tests.engine.cpu.native_kernel import PROCESSORS, kernel
 from tests.size import sized
-from ttchat_tui.engine.cpu.checkpoints.ggml_types import GGML_TYPES
+from ttchat_tui.domain.ggml_types import GGML_TYPES
 from ttchat_tui.engine.cpu.native.library import Library, Matrix
 from ttchat_tui.engine.cpu.native.tiles import NotPackable, RawPart, Tiles, is_packable, rounded_to_q8_0
 

@@ -31,7 +31,7 @@ from ttchat_tui.engine.cpu.native.library import Library
 from ttchat_tui.engine.cpu.native.model import NativeModel
 from ttchat_tui.engine.cpu.native.self_check import is_correct
 from ttchat_tui.engine.cpu.native.step import fits_step
-from ttchat_tui.engine.cpu.native.weights import convert_weights
+from ttchat_tui.engine.cpu.native.weights import convert_weights, stored_format
 from ttchat_tui.engine.cpu.preload import import_torch
 from ttchat_tui.engine.cpu.stepper import CachedStepper
 from ttchat_tui.engine.cpu.thread_governor import GovernedStepper
@@ -264,11 +264,19 @@ def _load_own(
         context_length=config.context_length,
         vocab_size=config.vocab_size,
         parameters=config.parameters(),
-        label=f"cpu {plan.format} native" if plan.is_native else f"cpu {plan.format}",
+        label=_label(checkpoint, plan),
         draft_rows=plan.draft_rows,
         notes=(*plan.notes, *notes),
         set_threads=set_threads,
     )
+
+
+def _label(checkpoint: Checkpoint, plan: WeightPlan) -> str:
+    """`cpu q5_k native`: the bits of the file; `cpu int8 native`: rounded to these at the user's request; without the compiled
+    kernel `cpu f16`."""
+    if not plan.is_native:
+        return f"cpu {plan.format}"
+    return f"cpu {plan.rounded or stored_format(checkpoint) or plan.format} native"
 
 
 def _native_stepper(

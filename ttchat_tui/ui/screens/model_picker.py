@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from textual import on
 from textual.app import ComposeResult
@@ -15,6 +16,7 @@ from textual.widgets.option_list import Option
 from ttchat_tui.domain.text import visible, visible_line
 from ttchat_tui.models.library import ModelRow, format_size
 from ttchat_tui.models.machine import Machine
+from ttchat_tui.models.weights import is_incomplete
 from ttchat_tui.ui.model_rows import REMOTE_PREFIX
 from ttchat_tui.ui.screens.dialog import Dialog
 from ttchat_tui.ui.widgets.cells import cut_in_middle, pad_to_cells
@@ -58,6 +60,8 @@ class ModelPicker(Dialog[str]):
         # A server may list a model twice, or under a local model's name. Models of one name load the same one.
         self._rows = list({row.name: row for row in reversed(rows)}.values())[::-1]
         self._current = current
+        self._incomplete: set[Path] = set()
+        """Files that are shorter than their headers say: broken downloads. Found on another thread."""
         self._listed: list[ModelRow] = []
         """The rows that match the filter, in the list's order."""
 
@@ -68,8 +72,15 @@ class ModelPicker(Dialog[str]):
         yield Static("", classes="hint", markup=False)
 
     def on_mount(self) -> None:
+        self.run_worker(self._look_for_incomplete())
         if self._measure is not None:
             self.run_worker(self._show_speeds(self._measure))
+
+    async def _look_for_incomplete(self) -> None:
+        paths = [row.path for row in self._rows if row.path is not None]
+        self._incomplete = await asyncio.to_thread(lambda: set(filter(is_incomplete, paths)))
+        if self._incomplete:
+            self._draw_again()
 
     async def _show_speeds(self, measure: Callable[[], Machine]) -> None:
         self._machine = await asyncio.to_thread(measure)
@@ -124,7 +135,9 @@ class ModelPicker(Dialog[str]):
         if row.endpoint:
             return Content.assemble(mark, name, "  ", ("at ", "dim"), visible(row.endpoint))
         size = f"{format_size(row.size_bytes) if row.size_bytes else '':>8}"
-        state = "here" if row.path is not None else "gated download" if row.is_gated else "download"
+        state = "gated download" if row.is_gated else "download"
+        if row.path is not None:
+            state = "incomplete" if row.path in self._incomplete else "here"
         about = f" {row.quantisation:<{QUANTISATION - 1}.{QUANTISATION - 1}}" if has_quantisation else ""
         rate = f"{self._rate(row):>{RATE}}" if has_rate else ""
         return Content.assemble(

@@ -16,6 +16,8 @@ from ttchat_tui.domain.conversation import Conversation, Message
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import EngineState, LoadProgress
 from ttchat_tui.domain.model_spec import EngineInfo
+from ttchat_tui.domain.reply_settings import differing, setting_words
+from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.updates import (
     BranchShown,
     CapabilitiesChanged,
@@ -82,6 +84,8 @@ class UpdateDrawing(Elsewhere):
     show_preview: Callable[[], None]
     welcome_text: Callable[[], Content]
     offer_models: Callable[[], None]
+    _default_sampling: SamplingParams | None = None
+    """With the last loaded model."""
     _context_shown: Mapping[str, int] = MappingProxyType({})
     """Of the running reply, or of what sending the draft would take."""
 
@@ -308,10 +312,19 @@ class UpdateDrawing(Elsewhere):
         self._show_context(0, info.context_length)
         self.show_notes(info.notes)
         self.remember_model(self.session.loaded_model)
+        self._note_sampling(info)
         self.offer_models()
         self.announce("ttchat", f"{info.model} is ready.")
         self._refresh_settings()
         self.count()
+
+    def _note_sampling(self, info: EngineInfo) -> None:
+        """Say which settings have come with another model: the user has set none here."""
+        before, now = self._default_sampling, self.session.default_sampling
+        self._default_sampling = now
+        if before is not None and self.session.sampling == now and (names := differing([before, now])):
+            words = ", ".join(setting_words(now, names))
+            self.notify(f"The sampling settings are now those of {info.model}: {words}.", markup=False)
 
     def _show_fault(self, error: ErrorInfo) -> None:
         """Show the error in the transcript until a model is loaded; a toast would disappear before it is read."""

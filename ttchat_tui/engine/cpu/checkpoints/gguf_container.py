@@ -15,9 +15,9 @@ from typing import Any, Final
 
 import msgspec
 
+from ttchat_tui.domain.ggml_types import GGML_TYPES
 from ttchat_tui.domain.shards import shards_of
 from ttchat_tui.engine.base import ModelLoadError
-from ttchat_tui.engine.cpu.checkpoints.ggml_types import GGML_TYPES
 
 _SCALARS: Final = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 """GGUF value type → struct code."""

@@ -16,10 +16,10 @@ from typing import Any, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ttchat_tui.domain.ggml_types import GGML_TYPES
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import RawTensor
 from ttchat_tui.engine.cpu.checkpoints.float_types import FLOAT_TYPES
-from ttchat_tui.engine.cpu.checkpoints.ggml_types import GGML_TYPES
 from ttchat_tui.engine.cpu.checkpoints.gguf_container import TensorEntry
 from ttchat_tui.engine.cpu.checkpoints.mapped_bytes import Bytes, bytes_at, drop_pages
 from ttchat_tui.engine.cpu.weights.int4_blocks import GROUP, Int4Blocks

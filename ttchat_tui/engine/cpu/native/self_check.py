@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from ttchat_tui.engine.cpu.checkpoints.ggml_types import GGML_TYPES
+from ttchat_tui.domain.ggml_types import GGML_TYPES
 from ttchat_tui.engine.cpu.native.library import Library
 from ttchat_tui.engine.cpu.native.linear import NativeLinear
 from ttchat_tui.engine.cpu.native.tiles import RawPart, is_packable

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ttchat_tui.engine.cpu.checkpoints.ggml_types import GGML_TYPES
+from ttchat_tui.domain.ggml_types import GGML_TYPES
 
 WIDTH: Final = 32
 """Outputs of a tile."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
@@ -74,6 +76,17 @@ def convert_weights(
     norm = checkpoint.tensor("norm") * np.float32(checkpoint.config.logit_scale)
     layers = convert_layers(checkpoint, build, report, workers=1)
     return NativeWeights(Embedding(library, build.raw("embed")), layers, norm, build.head())
+
+
+def stored_format(checkpoint: Checkpoint) -> str:
+    """The format in which most weights of the layers are packed without rounding: `q5_k`, `bf16`. A file that is named after
+    one format (Q4_K_M) has others too."""
+    weights: Counter[str] = Counter()
+    for name in checkpoint.names:
+        raw = checkpoint.raw(name) if name.startswith("layers.") else None
+        if raw is not None and len(raw.shape) > 1:
+            weights[raw.kind if is_packable(raw.kind) else "Q8_0"] += math.prod(raw.shape)
+    return weights.most_common(1)[0][0].lower() if weights else ""
 
 
 class _NativeBuilder:

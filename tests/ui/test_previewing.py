@@ -10,6 +10,7 @@ from tests.fakes import Gate, Script
 from tests.ui.chat_app import ChatApp, reply_ended, running, until
 from tests.ui.test_inspector import on_screen, shows
 from ttchat_tui.config.ui_state import UiState
+from ttchat_tui.ui.screens.inspector import InspectorScreen
 from ttchat_tui.ui.widgets.sampling.preview_rows import PreviewRows
 
 KNOWN = Script(replies=("One two three four",), logprobs=True)
@@ -106,3 +107,33 @@ async def test_an_engine_without_scores_says_why(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path, ui_state=UiState(show_preview=True))
     async with running(chat, (120, 40)) as pilot:
         await shows(pilot, chat, "The card draws the tokens")
+
+
+async def test_the_inspector_stays_as_it_opened_when_the_preview_appears_behind_it(tmp_path: Path) -> None:
+    """A resize shows the sidebar with the preview, and so does the key that leaves for it while a reply streams."""
+    gate = Gate()
+    script = Script(replies=KNOWN.replies, logprobs=True, stepped=True)
+    chat = ChatApp(tmp_path, script, gate, ui_state=UiState(show_preview=True))
+    async with running(chat, (60, 20)) as pilot:
+        await pilot.press(*"count", "enter")
+        gate.release(2)
+        await shows(pilot, chat, "One two")
+        assert not chat.session.preview.is_open
+        await pilot.press("f6")
+        await shows(pilot, chat, "␣two   token 2 of 2")
+        inspector = chat.app.screen
+        assert isinstance(inspector, InspectorScreen)
+        await pilot.resize_terminal(150, 45)
+        await until(pilot, lambda: chat.session.preview.is_open)
+        await pilot.press("left")
+        await shows(pilot, chat, "One   token 1 of 2")
+        assert not inspector.query(PreviewRows)
+        late = inspector._preview  # its timer ends later than it closes
+        await pilot.press("s")
+        await until(pilot, lambda: chat.app.screen is chat.screen)
+        await shows(pilot, chat, "One · token 1")
+        late()
+        gate.release(1)
+        await shows(pilot, chat, "␣three · token 3")
+        gate.open()
+        await reply_ended(pilot, chat)

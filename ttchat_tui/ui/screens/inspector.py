@@ -54,18 +54,8 @@ class InspectorScreen(Dialog[bool]):
         Binding("e", "write", "Write other words in place of this token and the rest", show=False),
         Binding("t", "tint", "Tint by probability, by entropy, or not", show=False),
         Binding("s", "preview", "To the sliders, with the sampler's preview of this token", show=False),
-        Binding(
-            "less_than_sign",
-            "limit(-1)",
-            "Lower or raise the limit below which a token is doubtful",
-            show=False,
-        ),
-        Binding(
-            "greater_than_sign",
-            "limit(1)",
-            "Lower or raise the limit below which a token is doubtful",
-            show=False,
-        ),
+        Binding("less_than_sign", "limit(-1)", "Lower or raise the limit of what is doubtful", show=False),
+        Binding("greater_than_sign", "limit(1)", "Lower or raise the limit of what is doubtful", show=False),
         Binding("x", "ban(False)", "Ban this token in the conversation, or allow it again", show=False),
         Binding("X", "ban(True)", "Ban it in the running reply only", show=False),
         Binding("plus", "boost(1)", "Make it more or less likely", show=False),
@@ -104,6 +94,8 @@ class InspectorScreen(Dialog[bool]):
         """The token in whose place something was to be written, which was refused."""
         self._listed: RecordedToken | None = None
         """The token whose alternatives are shown."""
+        self._rows: PreviewRows | None = None
+        """Where the preview could be seen when the screen opened: the chat behind it may be resized."""
 
     def body(self) -> ComposeResult:
         with Container(id="inspected"):
@@ -112,8 +104,9 @@ class InspectorScreen(Dialog[bool]):
                 yield Static("", id="about", markup=False)
                 yield AlternativeList()
                 if self._session.preview.is_open:
+                    self._rows = PreviewRows()
                     yield Static("with the settings of now", id="now", markup=False)
-                    yield PreviewRows()
+                    yield self._rows
         yield Static("", id="figures", markup=False)
         yield Static("", classes="hint", markup=False)
 
@@ -212,12 +205,15 @@ class InspectorScreen(Dialog[bool]):
 
     def _preview(self) -> None:
         """What the sampler would do with the settings of now."""
+        if (
+            self not in self.app.screen_stack
+        ):  # closed: the token may be pinned, and what comes now is not looked at
+            return
         preview = self._session.preview
         preview.inspect(self._message.id, self._recording, self._text.cursor)
-        if preview.is_open:
-            rows = self.query_one(PreviewRows)
-            rows.set_params(self._session.sampling)
-            rows.show(preview.token, preview.why_not)
+        if preview.is_open and self._rows is not None:
+            self._rows.set_params(self._session.sampling)
+            self._rows.show(preview.token, preview.why_not)
 
     def _show_words(self) -> None:
         index = self._text.cursor

@@ -93,6 +93,19 @@ def test_a_token_pinned_before_the_rules_are_loaded_is_shown_once_they_are(start
     assert shown(chat).number == 2
 
 
+def test_a_continued_reply_numbers_its_tokens_as_its_recording_does(start: Start) -> None:
+    """Also after words of the user, whose token ids are not known."""
+    gate = Gate()
+    chat = opened(start, Script(replies=KNOWN.replies, logprobs=True, stepped=True), gate)
+    gate.open()
+    chat.ask("Count.")
+    message = chat.session.path[-1]
+    chat.session.forking.rewrite(message.id, chat.session.recordings.of(message.id), 2, " and")
+    chat.until(GenerationFinished)
+    recording = chat.session.recordings.of(chat.session.path[-1].id)
+    assert shown(chat).number == len(recording.tokens) > 4
+
+
 def test_a_server_says_what_it_lists_and_no_setting_changes_it(start: Start) -> None:
     chat = opened(start)
     chat.ask("Count.")

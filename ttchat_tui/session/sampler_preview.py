@@ -209,8 +209,8 @@ class SamplerPreview:
         if step.request_id != self._request_id:
             self._request_id, self._pieces = step.request_id, {}
         self._pieces.update(step.pieces)
-        before = running.continued.reply if running.continued is not None else None
-        number = (len(before.token_ids) if before is not None else 0) + step.at + 1
+        first = running.recorder.first if running.recorder is not None else 0
+        number = first + step.at + 1
         token = PreviewedToken(step.token_id, number, self._pieces, self._rules.of(step), is_whole=True)
         self._newest = running.message.id, token
         if self._is_pinned:

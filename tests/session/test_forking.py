@@ -121,6 +121,18 @@ def test_words_in_place_of_the_rest_are_in_the_recording(start: Callable[..., Ch
     assert chat.engine.requests[-1].written_ids == (), "its ids are not known from the beginning"
 
 
+@pytest.mark.parametrize("at", range(3))
+def test_without_words_the_model_continues_before_the_token(start: Callable[..., Chat], at: int) -> None:
+    chat, reply, recording = asked(start)
+    chat.session.forking.rewrite(reply.id, recording, at, "")
+    chat.until(GenerationFinished)
+    fork = chat.session.path[-1]
+    assert chat.engine.requests[-1].written_ids == ids(reply)[:at]
+    assert fork.content == "One two three four."
+    assert not fork.is_edited
+    assert words(chat.session.recordings.of(fork.id))[:at] == words(recording)[:at]
+
+
 def test_nothing_is_forked_where_the_engine_cannot_continue_after_a_token(start: Callable[..., Chat]) -> None:
     gate = Gate()
     chat = start(structs.replace(KNOWN, stepped=True), gate)

@@ -102,8 +102,8 @@ class Forking:
         )
 
     def rewrite(self, message_id: int, recording: Recording, at: int, text: str) -> list[Update]:
-        """Write `text` in the place of `recording.tokens[at]` and all that follow it, and let the model continue after it.
-        Raises StorageError: nothing has changed."""
+        """Write `text`, which may be empty, in the place of `recording.tokens[at]` and all that follow it, and let the model
+        continue after it. Raises StorageError: nothing has changed."""
         if (why := self._session.branching.why_not()) is not None:
             return [Notice(why)]
         message = self._found(message_id)
@@ -126,7 +126,12 @@ class Forking:
         record = structs.replace(message.reply, token_ids=ids or ())
         copy = self._copy(message, recording, at, token if piece else None, pieces)
         return self._session.branching.write_as(
-            message.id, written, record, is_edited=True, recorded=copy, to_continue=True
+            message.id,
+            written,
+            record,
+            is_edited=bool(text) or message.is_edited,
+            recorded=copy,
+            to_continue=True,
         )
 
     def _is_forbidden(self, reply: ReplyRecord, recording: Recording, at: int, token_id: int) -> bool:

@@ -39,9 +39,14 @@ class RestOfReply(Dialog[str]):
         prompt.placeholder = "Write what follows"
         yield prompt
         send = key_label(canonical_key(self._settings.submit_keys[0]))
-        yield Static(f"{send}: the model continues from your words", classes="hint", markup=False)
+        hint = f"{send}: the model continues from your words, if any"
+        yield Static(hint, classes="hint", markup=False)
 
     @on(Prompt.Submitted)
     def _submitted(self, event: Prompt.Submitted) -> None:
         is_word = event.text[:1].isalnum() and self._replaced.startswith(b" ")
         self.dismiss(" " * is_word + event.text)
+
+    @on(Prompt.BlankSubmitted)
+    def _blank_submitted(self) -> None:
+        self.dismiss(self.query_one(Prompt).text)

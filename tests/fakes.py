@@ -146,14 +146,20 @@ class Gate:
 
     def shut(self) -> None:
         """Withdraw steps that were released and not used."""
-        while select.select([self._reader], [], [], 0)[0]:
+        while self._has_step(0):
             os.read(self._reader, 4096)
 
     def wait(self, asking: Callable[[], Any]) -> None:
         """Wait for one step. Calls `asking` every 10 ms; an exception in it ends the wait."""
-        while not select.select([self._reader], [], [], 0.01)[0]:
+        while not self._has_step(0.01):
             asking()
         os.read(self._reader, 1)
+
+    def _has_step(self, timeout_s: float) -> bool:
+        """`poll`, since a process of many tests has descriptors that are too large for `select`."""
+        poll = select.poll()
+        poll.register(self._reader, select.POLLIN)
+        return bool(poll.poll(timeout_s * 1_000))
 
 
 class _Cancelled(Exception):
@@ -165,7 +171,9 @@ class ScriptedEngine:
 
     def __init__(self, script: Script | None = None, gate: Steps | None = None) -> None:
         self.script = script or Script()
-        self.gate: Steps = gate or Gate(self.script.gate)
+        script = self.script
+        has_steps = script.stepped or script.stepped_load or script.gate
+        self.gate: Steps | None = gate or (Gate(script.gate) if has_steps else None)
         self.calls: list[str] = []
         """Names of the methods called, in order: for tests of the host."""
         self.requests: list[GenerationRequest] = []
@@ -186,7 +194,7 @@ class ScriptedEngine:
             report(progress)
             if self.script.fault_at == "load" and done == 1:
                 fail(self.script.fault)
-            if self.script.stepped_load:
+            if self.script.stepped_load and self.gate:
                 self.gate.wait(lambda progress=progress: report(progress))
         if spec.name == MODEL_MISSING:
             raise ModelLoadError(f"There is no model {spec.name!r}.", cure="Choose another.")
@@ -375,7 +383,7 @@ class ScriptedEngine:
                 raise _Cancelled
 
         asking()
-        if self.script.stepped:
+        if self.script.stepped and self.gate:
             self.gate.wait(asking)
         if control.is_paused:
             while not control.await_step(live[0].forced_taken):

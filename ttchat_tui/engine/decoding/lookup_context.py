@@ -1,28 +1,38 @@
-"""The ids of prompt and reply so far, and where the latest of them occurred before. O(1) per token."""
+"""The ids of prompt and reply so far, and where the latest of them occurred before. A few microseconds a token."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
 
-_LONGEST, _SHORTEST = 3, 2
-"""Matching ids that a guess needs. Two match by chance in any text, but rarely; one is no evidence."""
-_ID_BITS: Final = 32
+_TRIED: Final = 32
+"""Earlier occurrences of the last id that are compared: the latest ones. Common ids have many, and little to say."""
+_LONGEST: Final = 8
+"""Matching ids that are counted at an occurrence."""
+_EVIDENCE: Final = 2
+"""Matching ids from which on an occurrence was the right one, and not a chance."""
+_NEAR: Final = 12
+"""Ids around the place where the followed text was left: an edit that inserts, deletes or replaces goes on there."""
 
 
 class LookupContext:
-    """Guesses the next ids: those that followed the latest earlier occurrence of the last ids.
+    """Guesses the next ids: those that followed an earlier occurrence of the last ids.
 
     An occurrence is followed while it keeps matching, so the match, which is the evidence for the guess, grows. After a
-    mismatch the last three ids are looked up, then the last two.
+    mismatch another one is looked up, by the last id: the one with the longest match before it. Of equal ones it is one near
+    the place that was left, so that an edited copy is followed past its edits; else the latest.
     """
 
     def __init__(self) -> None:
         self._ids: list[int] = []
         self._latest: dict[int, int] = {}
-        """Packed n-gram (n in the low bits) → the position after its latest occurrence."""
+        """Id → the position after its latest occurrence."""
+        self._earlier: list[int] = [0]
+        """Position → the position after the occurrence before of the id that ends there; 0 for none."""
         self._source = 0
         """Position of the guess for the next id; 0 for none."""
+        self._left = -_NEAR - 1
+        """Position at which the occurrence that was followed before ceased to match."""
         self.match = 0
         """How many ids before the guess match the last ids; 0 without a guess."""
 
@@ -35,27 +45,24 @@ class LookupContext:
         if held > len(ids) or list(ids[:held]) != self._ids:
             self._ids.clear()
             self._latest.clear()
-            self._source = self.match = held = 0
+            del self._earlier[1:]
+            held = 0
         for token_id in ids[held:]:
-            self.push(token_id)
+            self._append(token_id)
+        self._left = -_NEAR - 1
+        self._search()
 
     def push(self, token_id: int) -> None:
         """Append one id."""
-        if self.match and self._ids[self._source] == token_id:
+        is_right = bool(self.match) and self._ids[self._source] == token_id
+        self._append(token_id)
+        if is_right:
             self._source += 1
             self.match += 1
         else:
-            self._source = self.match = 0
-        self._ids.append(token_id)
-        end = len(self._ids)
-        for n in range(_LONGEST, _SHORTEST - 1, -1):
-            if end < n:
-                continue
-            key = self._key(n)
-            if not self.match:
-                self._source = self._latest.get(key, 0)
-                self.match = n if self._source else 0
-            self._latest[key] = end
+            if self.match >= _EVIDENCE:
+                self._left = self._source
+            self._search()
 
     def guess(self, count: int) -> list[int]:
         """The next `count` ids, guessed; none when `match` is 0.
@@ -69,8 +76,25 @@ class LookupContext:
             found += found[: count - len(found)]
         return found
 
-    def _key(self, n: int) -> int:
-        key = 0
-        for token_id in self._ids[-n:]:
-            key = key << _ID_BITS | token_id
-        return key << 2 | n
+    def _append(self, token_id: int) -> None:
+        self._ids.append(token_id)
+        self._earlier.append(self._latest.get(token_id, 0))
+        self._latest[token_id] = len(self._ids)
+
+    def _search(self) -> None:
+        """Choose the occurrence to follow."""
+        best = (0, False, 0)
+        place = self._earlier[-1]
+        for _ in range(_TRIED):
+            if not place:
+                break
+            best = max(best, (self._match_before(place), abs(place - self._left) <= _NEAR, place))
+            place = self._earlier[place]
+        self.match, _, self._source = best
+
+    def _match_before(self, place: int) -> int:
+        """How many ids before `place` are the last ids. The last one of them is."""
+        ids, length = self._ids, 1
+        while length < min(_LONGEST, place) and ids[place - 1 - length] == ids[-1 - length]:
+            length += 1
+        return length

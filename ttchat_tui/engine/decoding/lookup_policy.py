@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from typing import Final
 
-DRAFTS: Final = (1, 3, 7, 15)
-"""Lengths of a draft. With the sampled id they make 2, 4, 8 or 16 rows: kernels work in such blocks, and a few sizes are
-each measured often."""
-_PRIOR: Final = (0.0, 0.0, 0.25, 0.45, 0.55, 0.65, 0.7, 0.75, 0.8)
+DRAFTS: Final = (1, 2, 3, 5, 7, 15)
+"""Lengths of a draft. A few sizes are each measured often."""
+_PRIOR: Final = (0.0, 0.2, 0.25, 0.45, 0.55, 0.65, 0.7, 0.75, 0.8)
 """Chance that a guess is right, by the number of matching ids before it, until this model has its own figures."""
 _LEARN: Final = 0.06
 """Weight of each new guess: about the last 15 count."""
@@ -49,8 +49,10 @@ class DraftPolicy:
         self._measured_at[rows] = self._forwards
 
     def draft_length(self, match: int) -> int:
-        """How many ids to draft after `match` matching ids; 0 if no draft pays off."""
-        if not match:
+        """How many ids to draft after `match` matching ids; 0 if no draft pays off, or it is not known what a forward of one row
+        takes."""
+        known = {rows: min(times) for rows, times in self._times_s.items() if not self._is_stale(rows)}
+        if not match or 1 not in known:
             return 0
         best, best_rate = 0, 1.0
         tokens = chance = 1.0
@@ -60,16 +62,25 @@ class DraftPolicy:
                 chance *= self._chance[min(match + drafted, len(self._chance) - 1)]
                 tokens += chance
                 drafted += 1
-            rate = tokens / self._cost(1 + length)
+            rate = tokens / _cost(1 + length, known)
             if rate > best_rate:
                 best, best_rate = length, rate
         return best
 
-    def _cost(self, rows: int) -> float:
-        """Cost of a forward of `rows` rows, in forwards of one row."""
-        if 1 not in self._times_s or self._is_stale(rows):
-            return 1.0 + _ROW_COST * (rows - 1)
-        return min(self._times_s[rows]) / min(self._times_s[1])
-
     def _is_stale(self, rows: int) -> bool:
         return self._forwards - self._measured_at.get(rows, -_STALE) >= _STALE
+
+
+def _cost(rows: int, known: Mapping[int, float]) -> float:
+    """Cost of a forward of `rows` rows, in forwards of one row.
+
+    Args:
+        known: number of rows → seconds of a forward, for 1 and others. A number that is missing lies on the line between its
+            neighbours, or on that through 1 and the largest.
+    """
+    below = max(size for size in known if size <= rows)
+    above = min((size for size in known if size >= rows), default=0)
+    cost = known[below] / known[1]
+    if above > below:
+        return cost + (known[above] / known[1] - cost) * (rows - below) / (above - below)
+    return cost + (rows - below) * (_ROW_COST if below == 1 else (cost - 1.0) / (below - 1))

@@ -207,7 +207,7 @@ static inline void read_floats(const BlockType *type, const uint8_t *row, int g,
     }
     Codes codes = { 0 };
     read_codes(type->type, at, g % (type->weights / GROUP), &codes);
-    const Planes planes = type->format == TILE_8 ? (Planes){ 8, 0, 1, 0, 128, 0 } : planes_of(type->format);
+    const Planes planes = type->format == TILE_8 ? PLANES_8 : planes_of(type->format);
     for (int i = 0; i < GROUP; i++) {
         const int part = planes.parts == 2 && i >= GROUP / 2;
         const int code = planes.table ? planes.table[codes.codes[i]] : codes.codes[i];

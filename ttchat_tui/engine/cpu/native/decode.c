@@ -145,7 +145,7 @@ static void gather_row(const Step *s, int row) {
     for (int head = 0; head < m->heads; head++)
         merge(s->partials + ((size_t)(row - s->first) * m->heads + head) * s->blocks + from, to - from, m->head_size,
               attended + head * m->head_size);
-    quantize(attended, s->input + (size_t)row * (width / GROUP), width);
+    quantize(attended, row_groups(s->input, width / GROUP, s->rows, row), width);
 }
 
 /* A few rows at a time, because partials take space. */
@@ -259,12 +259,12 @@ static void product_piece(void *context, int piece) {
 typedef struct {
     const float *x;
     Group *out;
-    int size;
+    int size, rows;
 } Quantization;
 
 static void quantize_piece(void *context, int row) {
     const Quantization *q = context;
-    quantize(q->x + (size_t)row * q->size, q->out + (size_t)row * (q->size / GROUP), q->size);
+    quantize(q->x + (size_t)row * q->size, row_groups(q->out, q->size / GROUP, q->rows, row), q->size);
 }
 
 /* out [rows][outputs] = x [rows][inputs] * matrix + bias, for any number of rows. Returns 0, or 1 if memory ran out. */
@@ -273,7 +273,7 @@ int32_t multiply(const Matrix *matrix, const float *x, int32_t rows, float *out)
     static size_t has;
     if (!reserve(&space, &has, (size_t)rows * (matrix->inputs / GROUP) * sizeof(Group)))
         return 1;
-    Quantization quantization = { x, space, matrix->inputs };
+    Quantization quantization = { x, space, matrix->inputs, rows };
     Multiplication whole = { matrix, space, out, rows };
     wake();
     share_out(quantize_piece, &quantization, rows);

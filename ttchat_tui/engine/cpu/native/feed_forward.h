@@ -33,7 +33,7 @@ static void gate_up_group(const Step *s, const Matrix *m, const Group *input, in
                 gate(gates, ups, 1);
             else
                 gate(gates, ups, 0);
-            quantize_group(gates, gated + (size_t)(first + row) * groups + group);
+            quantize_group(gates, gated + (size_t)first * groups + group * count + row);
         }
     }
 }
@@ -115,10 +115,15 @@ static void sort_uses(Step *s) {
 
 static void gather_use(void *context, int row) {
     const Step *s = context;
-    const size_t groups = s->model->hidden / GROUP;
-    for (int k = 0; k < s->model->used; k++)
-        memcpy(s->routing.input + s->routing.place[row * s->model->used + k] * groups, s->input + row * groups,
-               groups * sizeof(Group));
+    const Routing *r = &s->routing;
+    const int groups = s->model->hidden / GROUP;
+    const RowGroups from = row_groups(s->input, groups, s->rows, row);
+    for (int use = row * s->model->used; use < (row + 1) * s->model->used; use++) {
+        const int expert = r->chosen[use], first = r->first[expert], rows = r->first[expert + 1] - first;
+        const RowGroups to = row_groups(r->input + (size_t)first * groups, groups, rows, r->place[use] - first);
+        for (int g = 0; g < groups; g++)
+            to.first[g * to.stride] = from.first[g * from.stride];
+    }
 }
 
 /* Uses of the expert that a unit of work belongs to; there are `units` for each. */

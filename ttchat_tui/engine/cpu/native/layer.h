@@ -60,8 +60,8 @@ typedef struct {
     int32_t *first;     /* [experts + 1], the first use of each expert */
     int32_t *active;    /* [experts], those that some row uses */
     int active_count;
-    Group *input;       /* [uses][hidden] */
-    Group *gated;       /* [uses][expert_ffn] */
+    Group *input;       /* [uses][hidden], those of an expert as `row_groups` places them */
+    Group *gated;       /* [uses][expert_ffn], also */
     float *out;         /* [uses][hidden] */
 } Routing;
 
@@ -76,8 +76,8 @@ typedef struct {
     float *x;                 /* [rows][hidden] */
     float *added;             /* [rows][hidden], what is added to x if it needs more than a product */
     float *qkv;               /* [rows][(heads + 2 * kv_heads) * head_size] */
-    Group *input;             /* [rows][hidden or heads * head_size] */
-    Group *gated;             /* [rows][ffn] */
+    Group *input;             /* [rows][hidden or heads * head_size], as `row_groups` places them */
+    Group *gated;             /* [rows][ffn], also */
     Partial *partials;        /* [count][heads][blocks] */
     Routing routing;
 } Step;
@@ -111,7 +111,7 @@ static float rms_scale(const float *x, float eps, int size) {
 }
 
 /* x / root mean square * weight, as 16-bit codes (RMSNorm); x itself without a weight. */
-static void norm(const float *x, const float *weight, float eps, int size, Group *out) {
+static void norm(const float *x, const float *weight, float eps, int size, RowGroups out) {
     if (!weight) {
         quantize(x, out, size);
         return;
@@ -121,7 +121,7 @@ static void norm(const float *x, const float *weight, float eps, int size, Group
     for (int g = 0; g < size / GROUP; g++) {
         for (int i = 0; i < GROUP; i++)
             normed[i] = x[g * GROUP + i] * scale * weight[g * GROUP + i];
-        quantize_group(normed, out + g);
+        quantize_group(normed, out.first + (size_t)g * out.stride);
     }
 }
 
@@ -129,7 +129,7 @@ static void norm(const float *x, const float *weight, float eps, int size, Group
 static void norm_row(void *context, int row) {
     const Step *s = context;
     const int hidden = s->model->hidden;
-    norm(s->x + (size_t)row * hidden, s->norm, s->model->eps, hidden, s->input + (size_t)row * (hidden / GROUP));
+    norm(s->x + (size_t)row * hidden, s->norm, s->model->eps, hidden, row_groups(s->input, hidden / GROUP, s->rows, row));
 }
 
 /* One row is too little work to share among threads, unless there are many. */

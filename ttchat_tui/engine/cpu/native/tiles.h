@@ -41,6 +41,7 @@ static const uint8_t IQ4_TABLE[16] = { 1, 24, 45, 63, 79, 93, 106, 118, 129, 141
 static const uint8_t MX4_TABLE[16] = { 12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0 };
 
 #define PLANES_4 ((Planes){ 4, 0, 1, 1, 0, 0 })
+#define PLANES_8 ((Planes){ 8, 0, 1, 0, 128, 0 }) /* for products: TILE_8 has another layout */
 #define PLANES_5 ((Planes){ 4, 1, 1, 1, 0, 0 })
 #define PLANES_6 ((Planes){ 4, 2, 2, 0, 32, 0 })
 #define PLANES_3 ((Planes){ 2, 1, 2, 0, 4, 0 })

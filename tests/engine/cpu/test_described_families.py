@@ -120,6 +120,27 @@ def test_a_conversation_that_crosses_the_original_context_of_longrope_is_compute
     agree(stepper.prefill(ids[:40], go_on), 40)
 
 
+@pytest.mark.parametrize("kept", ["q_proj", "k_proj", "up_proj", "gate_proj"])
+def test_a_bias_that_only_one_of_the_weights_in_a_fused_matrix_has(kept: str, tmp_path: Path) -> None:
+    model = described("llama-mlp-bias")
+    lacking = {
+        name for name, weight in model.named_parameters()
+        if name.endswith("bias") and f".{kept}." not in name and weight.data.zero_() is not None
+    }  # fmt: skip
+    save(model, tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    save_file(
+        {name: weight for name, weight in weights.items() if name not in lacking},
+        tmp_path / "model.safetensors",
+        {"format": "pt"},
+    )
+    write_gguf(tmp_path, tmp_path / "x.gguf", gguf.GGMLQuantizationType.Q8_0)
+    ids = drawn()
+    expected = reference(model, ids)
+    check(stepper_of(tmp_path), ids, expected, TOLERANCE)
+    check(stepper_of_8_bits(tmp_path / "x.gguf", kernel()), ids, expected, NATIVE_TOLERANCE)
+
+
 def test_the_text_part_of_a_model_that_sees_images_is_the_model_for_text(tmp_path: Path) -> None:
     described("gemma3").save_pretrained(tmp_path)
     alone = SafetensorsFolder(tmp_path)

@@ -26,6 +26,7 @@ from ttchat_tui.engine.cpu.native.weights import convert_weights
 from ttchat_tui.engine.cpu.stepper import CachedStepper
 from ttchat_tui.engine.cpu.weights.int4_blocks import CENTRE, GROUP
 from ttchat_tui.engine.cpu.weights.precision import native_plan
+from ttchat_tui.engine.decoding.rules import NoUsableLogits, usable
 
 LENGTH = 600
 """More than two blocks of attention."""
@@ -203,6 +204,38 @@ def test_any_number_of_threads_gives_the_same_bits(oracle: Any) -> None:
         found.append(np.concatenate([stepper.step(7)[None].copy(), stepper.step_many(ids[:8])]))
     library.set_threads(1)
     assert all(np.array_equal(each, found[0]) for each in found)
+
+
+def test_hidden_states_that_are_not_finite_give_no_usable_logits(tmp_path: Path, library: Library) -> None:
+    """Keys and values beyond float16 are infinite."""
+    model = build("llama")
+    with torch.no_grad():
+        model.model.layers[1].self_attn.v_proj.weight.mul_(2.0**40)
+    stepper = stepper_of(save(model, tmp_path), library)
+    for logits in (stepper.prefill(drawn(9), go_on), stepper.step(3), *stepper.step_many([1, 2])):
+        with pytest.raises(NoUsableLogits):
+            usable(logits)
+
+
+def test_a_row_that_is_finite_is_not_touched_by_one_that_is_not(tmp_path: Path, library: Library) -> None:
+    checkpoint = SafetensorsFolder(save(build("llama"), tmp_path))
+    weights = convert_weights(checkpoint, library, "int4", lambda _done, _total: None)
+    model = NativeModel(checkpoint.config, weights, RopeTable(checkpoint.config), library)
+    hidden = np.random.default_rng(1).standard_normal((3, 192)).astype(np.float32)
+    expected = model.logits(hidden[::2].copy())
+    for value in (np.nan, np.inf):
+        hidden[1, 5] = value
+        logits = model.logits(hidden)
+        assert np.array_equal(logits[::2], expected)
+        assert np.isnan(logits[1]).all()
+
+
+def test_an_id_beyond_the_embedding_is_refused_before_it_is_read(tmp_path: Path, library: Library) -> None:
+    stepper = stepper_of(save(build("llama"), tmp_path), library)
+    for ids in ([VOCAB], [-1], [0, 2**31 - 1]):
+        with pytest.raises(IndexError, match=f"not one of {VOCAB}"):
+            stepper.prefill([1, *ids], go_on)
+        stepper.reset()
 
 
 def test_a_shape_that_the_kernel_does_not_take_is_left_to_torch(tmp_path: Path) -> None:

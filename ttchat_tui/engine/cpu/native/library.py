@@ -188,11 +188,14 @@ class Library:
         """Rows of a weight as float32 [rows, inputs], in its order, without its factor; None takes all.
 
         Raises:
+            IndexError: there is no such row.
             NotPackable: the kernel does not read the type.
         """
         recipe = recipe_of([part], is_paired=False, rounded=None)
         count = part.shape[0] if rows is None else len(rows)
         out = np.empty((count, part.shape[1]), np.float32)
+        if rows is not None and count and not 0 <= rows.min() <= rows.max() < part.shape[0]:
+            raise IndexError(f"a row of {rows.min()} to {rows.max()} is not one of {part.shape[0]}")
         wanted = None if rows is None else rows.ctypes.data
         if self._unpack(recipe.parts, part.shape[1], wanted, count, out.ctypes.data):
             raise NotPackable(f"rows of {part.shape[1]} weights are no whole number of blocks")

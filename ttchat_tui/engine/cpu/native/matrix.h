@@ -41,6 +41,8 @@ static void quantize_group(const float *x, Group *group) {
     int32_t codes[GROUP], first = 0, rest = 0;
     for (int i = 0; i < GROUP; i++) /* Each loop does one thing, so that compilers vectorise it. */
         codes[i] = (int32_t)rintf(x[i] * inverse);
+    for (int i = 0; i < GROUP; i++) /* Infinities and NaN give other ones, whose sums would overflow. */
+        codes[i] = codes[i] > LARGEST ? LARGEST : codes[i] < -LARGEST ? -LARGEST : codes[i];
     for (int i = 0; i < GROUP / 2; i++)
         first += codes[i];
     for (int i = GROUP / 2; i < GROUP; i++)

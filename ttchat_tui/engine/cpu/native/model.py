@@ -45,5 +45,8 @@ class NativeModel:
     def logits(self, hidden: NDArray[np.float32]) -> NDArray[np.float32]:
         normed = self._library.final_norm(hidden, self._weights.norm, self.config.norm_eps)
         logits = self._library.multiply(self._weights.head.matrix, normed)[:, : self.config.vocab_size]
+        # Products take no NaN: they would make finite logits of it.
+        if not np.isfinite(normed).all():
+            logits[~np.isfinite(normed).all(axis=1)] = np.nan
         cap = np.float32(self.config.logit_cap)
         return np.tanh(logits / cap) * cap if cap else logits

@@ -18,7 +18,7 @@ from ttchat_tui.engine.cpu.native.library import Library
 from ttchat_tui.engine.cpu.native.linear import NativeLinear
 from ttchat_tui.engine.cpu.native.step import NativeLayer
 from ttchat_tui.engine.cpu.native.tiles import NotPackable, RawPart, is_packable, rounded_to_q8_0
-from ttchat_tui.engine.cpu.weights.weights import MatrixPart, convert_layers
+from ttchat_tui.engine.cpu.weights.weights import MatrixPart, convert_layers, joined_bias
 from ttchat_tui.engine.decoding.rules import NoUsableLogits
 
 _CURE: Final = "Download the file again, or another quantisation of it."
@@ -103,8 +103,7 @@ class _NativeBuilder:
         return values
 
     def matrix(self, *parts: MatrixPart, is_gate_up: bool = False) -> NativeLinear:
-        biases = [part.placed(self._checkpoint.tensor(part.bias)) for part in parts if part.bias]
-        bias = np.concatenate(biases) if biases else None
+        bias = joined_bias(self._checkpoint, parts)
         return self._packed(parts, bias, is_paired=is_gate_up, rounded=self._rounded)
 
     def head(self) -> NativeLinear:

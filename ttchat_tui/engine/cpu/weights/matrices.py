@@ -29,7 +29,7 @@ from ttchat_tui.engine.cpu.weights.linear import (
     fits_f16,
 )
 from ttchat_tui.engine.cpu.weights.precision import WeightPlan
-from ttchat_tui.engine.cpu.weights.weights import MatrixPart
+from ttchat_tui.engine.cpu.weights.weights import MatrixPart, joined_bias
 
 _INT4_ROWS: Final = 8
 """Up to this many rows the 4-bit kernel is faster than oneDNN's bfloat16 one. SmolLM2's layers on Zen 4, two threads, 4-bit
@@ -93,8 +93,8 @@ class MatrixBuilder:
         return part.placed(self._checkpoint.tensor(part.name))
 
     def _bias(self, parts: Sequence[MatrixPart]) -> torch.Tensor | None:
-        biases = [part.placed(self._checkpoint.tensor(part.bias)) for part in parts if part.bias]
-        return tensor_of(np.concatenate(biases)) if biases else None
+        bias = joined_bias(self._checkpoint, parts)
+        return None if bias is None else tensor_of(bias)
 
     def _blocks(self, part: MatrixPart) -> Int4Blocks | None:
         """4-bit blocks, if the file has them or the plan rounds to them, and the kernel supports the shape; else None."""

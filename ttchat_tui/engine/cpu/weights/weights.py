@@ -10,7 +10,7 @@ the head with the scale of the logits, the rotary order into the rows of q and k
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from typing import Any, Generic, Literal, Protocol, TypeVar
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import Checkpoint, ModelConfig, Routing
+from ttchat_tui.engine.cpu.checkpoints.parts import shape_of
 from ttchat_tui.engine.cpu.forward.rope import pair_rows
 
 Array = TypeVar("Array")
@@ -43,6 +44,21 @@ class MatrixPart(msgspec.Struct, frozen=True):
         """The weight or its bias, in order and multiplied."""
         ordered = self.reorder(weight) if self.reorder else weight
         return ordered * np.float32(self.factor) if self.factor != 1.0 else ordered
+
+
+def joined_bias(checkpoint: Checkpoint, parts: Sequence[MatrixPart]) -> NDArray[np.float32] | None:
+    """The biases of a fused matrix, with zeros for a part that has none; None if no part has one.
+
+    Raises:
+        ModelLoadError: one cannot be read.
+    """
+    if not any(part.bias for part in parts):
+        return None
+    sizes = [shape_of(part.name, checkpoint.config) for part in parts]
+    return np.concatenate([
+        part.placed(checkpoint.tensor(part.bias)) if part.bias else np.zeros(size[:1] if size else 0, np.float32)
+        for part, size in zip(parts, sizes, strict=True)
+    ])  # fmt: skip
 
 
 class Dense(msgspec.Struct, Generic[Matrix], frozen=True, kw_only=True):

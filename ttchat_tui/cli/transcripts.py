@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import closing
 from enum import Enum
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeAlias
 
 import typer
 
@@ -34,6 +34,27 @@ class Format(str, Enum):
     csv = "csv"
 
 
+_Target: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--to", "-o", help="A file or a folder: an existing one, or DIR/. With --all a folder; - is stdout."
+    ),
+]
+_FileFormat: TypeAlias = Annotated[
+    Format | None, typer.Option("--format", "-f", help="Without it the file suffix decides, else Markdown.")
+]
+_Position: TypeAlias = Annotated[
+    int | None, typer.Option("--message", min=1, help="Only this message of those shown: 1 is the first.")
+]
+_Block: TypeAlias = Annotated[
+    int | None, typer.Option("--code", min=1, help="Only this code block of --message, or of the last reply.")
+]
+
+_Trace: TypeAlias = Annotated[
+    bool, typer.Option("--trace", help="JSON with the probabilities and alternatives of every token.")
+]
+
+
 def export(
     context: typer.Context,
     conversation: Annotated[
@@ -43,36 +64,18 @@ def export(
     list_only: Annotated[
         bool, typer.Option("--list", help="Only list the conversations and their numbers.")
     ] = False,
-    file_format: Annotated[
-        Format | None,
-        typer.Option("--format", "-f", help="Without it the file suffix decides, else Markdown."),
-    ] = None,
-    target: Annotated[
-        str | None,
-        typer.Option(
-            "--to",
-            "-o",
-            help="A file or a folder: an existing one, or DIR/. With --all a folder; - is stdout.",
-        ),
-    ] = None,
+    file_format: _FileFormat = None,
+    target: _Target = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace existing files; without it a new one gets a number.")
     ] = False,
     branches: Annotated[bool, typer.Option("--branches", help="JSONL with a line for every branch.")] = False,
-    message: Annotated[
-        int | None, typer.Option("--message", min=1, help="Only this message of those shown: 1 is the first.")
-    ] = None,
-    code: Annotated[
-        int | None,
-        typer.Option("--code", min=1, help="Only this code block of --message, or of the last reply."),
-    ] = None,
+    message: _Position = None,
+    code: _Block = None,
     thoughts: Annotated[
         bool, typer.Option("--thoughts/--no-thoughts", help="With or without the model's thoughts.")
     ] = True,
-    trace: Annotated[
-        bool,
-        typer.Option("--trace", help="JSON with the probabilities and alternatives of every token."),
-    ] = False,
+    trace: _Trace = False,
 ) -> None:
     """Save transcripts as Markdown, JSON, JSONL, HTML or text, or where the time of the replies went as a Chrome trace (--format timeline, for ui.perfetto.dev) or CSV. Prints the path of each file.
 

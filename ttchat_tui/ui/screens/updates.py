@@ -119,7 +119,7 @@ class UpdateDrawing(Elsewhere):
             line.set_pace([*self.answer_keys(), *self.pace_keys()])
 
     def _show_update(self, update: Update) -> None:
-        """The only place that distinguishes updates."""
+        """With `_show_engine` the only place that distinguishes updates."""
         match update:
             case ConversationOpened(conversation, messages):
                 self._open(conversation, messages)
@@ -169,6 +169,17 @@ class UpdateDrawing(Elsewhere):
                 self.show_summary_end()
             case PreviewChanged():
                 pass  # drawn once, after all updates
+            case EngineChanged() | EngineProgress() | EngineReady() | CapabilitiesChanged() | EngineFault():
+                self._show_engine(update)
+            case Notice(error):
+                self.show_error(error)
+            case _:
+                assert_never(update)
+
+    def _show_engine(
+        self, update: EngineChanged | EngineProgress | EngineReady | CapabilitiesChanged | EngineFault
+    ) -> None:
+        match update:
             case EngineChanged(state, detail):
                 self._show_state(state, detail)
             case EngineProgress(progress):
@@ -179,10 +190,6 @@ class UpdateDrawing(Elsewhere):
                 self.show_capabilities(capabilities)
             case EngineFault(error):
                 self._show_fault(error)
-            case Notice(error):
-                self.show_error(error)
-            case _:
-                assert_never(update)
 
     def _open(self, conversation: Conversation | None, messages: Sequence[Message]) -> None:
         self.has_answered = False

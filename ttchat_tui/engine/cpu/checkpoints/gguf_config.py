@@ -73,9 +73,7 @@ class GgufConfig:
         switch = f"{self.architecture}.rope.scaling.finetuned"
         if self.family.has_rope_switch and not self._metadata.get(switch, True):
             raise self._unsupported("rope.scaling.finetuned", value=False)
-        theta, scaling = self._number("rope.freq_base", 10_000.0), self._scaling(short_factors, long_factors)
-        if not theta:
-            raise self._unsupported("rope.freq_base", theta)
+        theta, scaling = self._theta(), self._scaling(short_factors, long_factors)
         if has_rope_factors and scaling is not None:
             raise self._unsupported("rope.scaling.factor", scaling.factor)  # llama.cpp would apply both.
         window = int(self._number("attention.sliding_window", 0))
@@ -110,6 +108,12 @@ class GgufConfig:
             query_growth=self._number("attention.temperature_scale", 0.0),
             routing=self._routing(),
         )  # fmt: skip
+
+    def _theta(self) -> float:
+        theta = self._number("rope.freq_base", 10_000.0)
+        if not theta:
+            raise self._unsupported("rope.freq_base", theta)
+        return theta
 
     def _heads(self, hidden: int) -> tuple[int, int, int, int]:
         """Heads, heads of keys and values, size of a head, and how much of it is rotated."""

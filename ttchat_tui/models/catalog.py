@@ -84,8 +84,6 @@ class HubGguf(
     """`Q4_K_M` and so on, in upper case. Empty with an empty `file`: the usual one (`gguf_names.USUAL`)."""
     size_bytes: int = 0
     """0 if unknown until the repository is queried."""
-    is_size_exact: bool = True
-    """False: the size is known only roughly, and not compared."""
     sha256: Annotated[str, Meta(pattern="^([0-9a-f]{64})?$")] = ""
     """Where the catalog knows it; else the hub's own is taken."""
 

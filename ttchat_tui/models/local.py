@@ -114,7 +114,7 @@ def find_pulled(entry: CatalogEntry, models_dir: Path) -> Path | None:
 
 
 def _has_size(path: Path, source: HubGguf) -> bool:
-    return not source.size_bytes or not source.is_size_exact or size_on_disk(path) == source.size_bytes
+    return not source.size_bytes or size_on_disk(path) == source.size_bytes
 
 
 def _complete(folder: Path) -> Path | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import pytest
 from rich.segment import Segment
 from textual._compositor import Compositor
@@ -15,7 +17,12 @@ from textual.widgets import Button, Input, Label
 
 from ttchat_tui.ui.textual_patches.app import PatchedApp
 from ttchat_tui.ui.textual_patches.dimmed_backdrop import DimmingScreen
-from ttchat_tui.ui.textual_patches.dirty_span_compositor import DirtySpanCompositor, DirtySpanScreen
+from ttchat_tui.ui.textual_patches.dirty_span_compositor import (
+    Chops,
+    DirtySpanCompositor,
+    DirtySpanScreen,
+    Span,
+)
 from ttchat_tui.ui.textual_patches.no_second_layout import NoSecondLayout
 
 
@@ -140,3 +147,50 @@ def filled_slots(strip: Strip) -> list[str]:
         if value is not None:
             filled.append(name)
     return filled
+
+
+async def test_what_is_below_a_dialog_is_rendered_again_only_where_it_has_changed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    app = TwoScreens()
+    async with app.run_test(size=(60, 20)) as pilot:
+        await pilot.pause()
+        below = app.screen
+        compositor = below._compositor
+        assert isinstance(compositor, DirtySpanCompositor)
+        rendered: list[int] = []
+        render = compositor._render_spans
+
+        def note(spans: Iterable[Span]) -> list[Chops]:
+            spans = list(spans)
+            rendered.extend(y for y, _, _ in spans)
+            return render(spans)
+
+        monkeypatch.setattr(compositor, "_render_spans", note)
+
+        async def opens(*changes: Callable[[], object]) -> str:
+            """What is seen below a dialog that opens at once after `changes`."""
+            rendered.clear()
+            for change in changes:
+                change()
+            app.push_screen(Front())
+            await pilot.pause()
+            await pilot.pause()
+            return "\n".join(app.screen.render_line(y).text for y in range(8, 20))
+
+        async def closes() -> None:
+            app.pop_screen()
+            await pilot.pause()
+
+        assert "line 9" in await opens()
+        assert rendered == [], "it was drawn whole at the start"
+        await closes()
+        line = below.query(Label)[10]
+        line.update("something else")
+        await pilot.pause()
+        assert "something else" in await opens()
+        assert set(rendered) == {10}
+        await closes()
+        assert "and now this" in await opens(lambda: line.update("and now this"))
+        assert set(rendered) == {10}, "also what has changed as it opens"
+        await closes()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import logging
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import RenderableType
 from textual.app import App
@@ -28,6 +28,7 @@ from ttchat_tui.ui.textual_patches import paste_parser
 from ttchat_tui.ui.textual_patches import strip_caches as strip_caches  # replaces a method of Textual's
 from ttchat_tui.ui.textual_patches import style_rules as style_rules  # replaces a method of Textual's
 from ttchat_tui.ui.textual_patches import undo_of_long_text as undo_of_long_text
+from ttchat_tui.ui.textual_patches.dirty_span_compositor import DirtySpanScreen
 from ttchat_tui.ui.textual_patches.key_gate import GATED, KeyGate
 from ttchat_tui.ui.textual_patches.terminal_driver import TerminalDriver
 
@@ -90,6 +91,19 @@ class PatchedApp(App[None]):
         self._key_gate.close()
 
     # --- drawing
+
+    if not TYPE_CHECKING:  # the overloads stay
+
+        def push_screen(self, *args: Any, **options: Any) -> Any:
+            """The screen that another one covers is not changed by that. Textual renders all of it again first."""
+            below = self.screen_stack[-1] if self.screen_stack else None
+            if not isinstance(below, DirtySpanScreen):
+                return super().push_screen(*args, **options)
+            below.is_being_covered = True
+            try:
+                return super().push_screen(*args, **options)
+            finally:
+                below.is_being_covered = False
 
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
         """Draws nothing while the terminal does not keep up, and the whole screen once it does.

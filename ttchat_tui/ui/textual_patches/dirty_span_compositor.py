@@ -18,6 +18,7 @@ from textual.geometry import Region, Size
 from textual.screen import Screen, ScreenResultType
 from textual.strip import Strip
 from textual.widget import Widget
+from typing_extensions import Self
 
 Span: TypeAlias = tuple[int, int, int]
 """A line, its first column, and the column after its last."""
@@ -33,6 +34,8 @@ class DirtySpanCompositor(Compositor):
         super().__init__()
         self._behind: dict[int, Strip] = {}
         """The lines that a screen in front of this one has drawn, as far as they are unchanged."""
+        self._drawn: dict[int, list[Strip]] = {}
+        """The parts of each line that was drawn whole and is unchanged since."""
 
     def reflow(self, parent: Widget, size: Size) -> ReflowResult:
         """Textual forgets that the map is of all widgets again, and arranges them anew if it was not before."""
@@ -43,6 +46,8 @@ class DirtySpanCompositor(Compositor):
     def render_strips(self, size: Size | None = None) -> list[Strip]:
         """The whole screen, for the screen in front of it."""
         width, height = size or self.size
+        self._behind |= {y: Strip.join(parts) for y, parts in self._drawn.items() if y not in self._behind}
+        self._drawn.clear()
         spans = [(y, 0, width) for y in range(min(height, len(self.cuts))) if y not in self._behind]
         if spans:
             chops = cast("list[dict[int, Strip]]", self._render_spans(spans))
@@ -53,6 +58,7 @@ class DirtySpanCompositor(Compositor):
         """Render the lines of changed regions again when they are wanted next."""
         for y in {y for region in self._dirty_regions for y in region.line_range}:
             self._behind.pop(y, None)
+            self._drawn.pop(y, None)
 
     def render_full_update(self, simplify: bool = False) -> LayoutUpdate:
         if simplify:
@@ -60,6 +66,7 @@ class DirtySpanCompositor(Compositor):
         self._dirty_regions.clear()
         spans = [(y, 0, self.size.width) for y in range(len(self.cuts))]
         chops = cast("list[dict[int, Strip]]", self._render_spans(spans))
+        self._keep(chops, spans)
         return LayoutUpdate([line.values() for line in chops], self.size.region)
 
     def render_partial_update(self) -> ChopsUpdate | None:
@@ -70,7 +77,13 @@ class DirtySpanCompositor(Compositor):
         if not spans:
             return None
         chops = cast("list[dict[int, Strip]]", self._render_spans(spans))
+        self._keep(chops, spans)
         return ChopsUpdate(chops, spans, [line_cuts[1:] for line_cuts in self.cuts])
+
+    def _keep(self, chops: list[dict[int, Strip]], spans: Iterable[Span]) -> None:
+        """Keep the lines that were drawn whole for a screen that opens in front of this one."""
+        width = self.size.width
+        self._drawn |= {y: list(chops[y].values()) for y, first, end in spans if first <= 0 and end >= width}
 
     def _render_spans(self, spans: Iterable[Span]) -> list[Chops]:
         """The chops of every screen line. Those outside the spans are not rendered."""
@@ -114,10 +127,20 @@ class DirtySpanScreen(Screen[ScreenResultType]):
     """A screen with a `DirtySpanCompositor`."""
 
     _compositor: DirtySpanCompositor
+    is_being_covered = False
+    """Another screen is about to open in front of it."""
 
     def __init__(self) -> None:
         super().__init__()
         self._compositor = DirtySpanCompositor()
+
+    def refresh(
+        self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False
+    ) -> Self:
+        """Textual has the whole screen rendered again as another one covers it, which draws it dimmed."""
+        if self.is_being_covered and repaint and not (regions or layout or recompose):
+            return self
+        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
 
     def _on_timer_update(self) -> None:
         """A part of the screen that is to be repainted, as what is behind a dialog has changed, makes Textual forget the

@@ -10,7 +10,13 @@ import pytest
 from tests.fakes import MODEL_MISSING, SHOUT, Gate, Script
 from tests.session.test_chat import Chat
 from ttchat_tui.domain.chat import ChatMessage
-from ttchat_tui.domain.events import EngineFailed, EngineLoaded, GenerationFinished, TokenEvent
+from ttchat_tui.domain.events import (
+    EngineFailed,
+    EngineLoaded,
+    GenerationFinished,
+    PrefillProgress,
+    TokenEvent,
+)
 from ttchat_tui.domain.reply_settings import ReplySettings
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.updates import (
@@ -203,6 +209,26 @@ def test_a_reply_in_the_middle_is_continued_in_a_copy(start: Callable[..., Chat]
     assert said(chat) == ["one", "A b c"]
     assert (copy.sibling_index, copy.sibling_count) == (1, 2)
     assert chat.store.message(old.id).content == "A"
+
+
+def test_a_version_with_the_same_words_is_no_copy(start: Callable[..., Chat]) -> None:
+    """A fork may have the text of its origin by chance: two tokens of one text, or a control token at its end."""
+    gate = Gate()
+    chat = start(Script(replies=("One two.",), stepped=True), gate)
+    gate.open()
+    chat.ask("count")
+    gate.shut()
+    origin = chat.session.path[-1]
+    assert origin.reply is not None
+    chat.session.branching.write_as(
+        origin.id, origin.content, origin.reply, is_edited=False, to_continue=True, is_kept=False
+    )
+    chat.until(PrefillProgress)
+    chat.session.stop()
+    chat.until(GenerationFinished)
+    fork = chat.session.path[-1]
+    assert (fork.content, fork.sibling_count) == (origin.content, 2), "it stays, since it is another version"
+    assert fork.id != origin.id
 
 
 def test_a_copy_to_which_nothing_is_added_goes_again(start: Callable[..., Chat]) -> None:

@@ -118,10 +118,13 @@ class Branching:
         shown = self._add_reply(
             at, message.content, message.reply, is_edited=message.is_edited, recorded=PartialCopy(message.id)
         )
-        return [*shown, *self._continue(before[at:])]
+        continued = self._continue(before[at:])
+        if self._runner.running is not None:
+            self._runner.running.is_copy = True
+        return [*shown, *continued]
 
     def _continue(self, replaced: Sequence[Message]) -> list[Update]:
-        """Continue the end of the path. `replaced` returns to the screen if nothing is added."""
+        """Continue the end of the path. `replaced` returns to the screen if the model refuses that."""
         session = self._session
         session.load_if_none()
         is_exact = session.info is None or session.info.capabilities.continues
@@ -331,9 +334,7 @@ class Branching:
         place = ids.index(message_id)
         beside = [*reversed(ids[:place]), *ids[place + 1 :]]
         left = self._store.newest_ids(versions[ids.index(beside[0])]) if beside else home.path.ids[:at]
-        home.path.switched(left, at).message(
-            left[-1]
-        )  # what the screen shows is read before anything changes
+        home.path.switched(left, at).message(left[-1])  # what the screen shows is read before all changes
         count = self._store.branches.cut([message], left[-1])
         self._session.organising.forget_archiving()
         return count, self._show_path(home, left, at)

@@ -138,8 +138,7 @@ class ReplyRunner:
         replaced: Sequence[Message] = (),
         settings: ReplySettings = NO_SETTINGS,
     ) -> list[Update]:
-        """Continue the last reply of `home` where it ended. With `replaced` it is a copy, which is removed if nothing is
-        added. See `RunningReply` for `settings`."""
+        """Continue the last reply of `home` where it ended. See `RunningReply` for `replaced` and `settings`."""
         try:
             home.path.read()
             self._writer.retry(at_once=True)
@@ -149,14 +148,9 @@ class ReplyRunner:
         except StorageError as error:
             return [Notice(error.info)]
         home.replace(message)
+        sampling = settings.over(sampling)
         return self._generate(
-            home,
-            message,
-            settings.over(sampling),
-            recorder,
-            replaced=replaced,
-            settings=settings,
-            continued=last,
+            home, message, sampling, recorder, replaced=replaced, settings=settings, continued=last
         )
 
     def _generate(
@@ -303,14 +297,9 @@ class ReplyRunner:
             return self._refuse(running, event.error)
         if running.added_nothing(event.text):
             return self._end_without_more(running, event.reason)
-        is_nothing = not running.text and not event.text
+        is_nothing = not (running.text or event.text or running.candidates.stored)
         is_version = bool(running.replaced) and running.asked is None
-        if (
-            is_version
-            and is_nothing
-            and event.reason in ("cancelled", "error")
-            and not running.candidates.stored
-        ):
+        if is_version and is_nothing and event.reason in ("cancelled", "error"):
             return [*self._withdraw(running), *([Notice(event.error)] if event.error else [])]
         updates: list[Update] = []
         if event.text:

@@ -39,6 +39,8 @@ class RunningReply:
 
     has_started = False
     """The engine has started it. Before that it waits, for example for a load."""
+    is_copy = False
+    """It continues a copy of `replaced[0]` that was made for it, and is removed if nothing is added."""
 
     def __init__(
         self,
@@ -126,12 +128,6 @@ class RunningReply:
                 return msgspec.structs.replace(event, stats=stats)
             case _:
                 return event
-
-    @property
-    def is_copy(self) -> bool:
-        """It continues a copy of a reply that others follow."""
-        continued = self.continued
-        return continued is not None and any(each.content == continued.content for each in self.replaced[:1])
 
     def added_nothing(self, held_back: str = "") -> bool:
         """True for a continued reply without new text, `held_back` (text that comes with the end) included."""

@@ -91,6 +91,39 @@ def test_the_ids_of_a_reply_are_followed_after_its_prompt() -> None:
         assert finished(events).stats.completion_tokens == 3
 
 
+@pytest.mark.parametrize("prompt", [1, 3, CONTEXT - 2])
+@pytest.mark.parametrize("left", [2, 1, 0, -1, -5])
+def test_no_more_is_asked_for_than_the_context_has_room_for(prompt: int, left: int) -> None:
+    """`left`: tokens of the context after prompt and reply. The server refuses a full one, as vLLM does."""
+    count = CONTEXT - left - prompt
+    if count < 1:
+        return
+    with connected() as (server, engine, info):
+        assert info.context_length == CONTEXT
+        ids = tuple(range(1000, 1000 + count))
+        server.words |= {each: f" w{each}" for each in ids}
+        events = follow(engine, Given(prompt_ids=tuple(range(10, 10 + prompt)), ids=ids))
+        assert finished(events).error is None
+        recording = recording_of(events)
+        assert tuple(each.token_id for each in recording.tokens) == ids
+        unknown = [each.logprob is None for each in recording.tokens]
+        assert unknown == [place >= CONTEXT - 1 - prompt for place in range(count)]
+        assert finished(events).stats.completion_tokens == count
+        (body,) = [body for path, _, body in server.requests if path == "/v1/completions"]
+        assert len(body["prompt"]) + body["max_tokens"] <= CONTEXT
+
+
+def test_a_prompt_that_leaves_no_room_is_refused_with_both_numbers() -> None:
+    with connected() as (_server, engine, _info):
+        error = finished(follow(engine, Given(prompt_ids=tuple(range(10, 9 + CONTEXT)), ids=(7,)))).error
+        assert error is not None
+        assert (error.kind, "255 tokens" in error.message, "256" in error.message) == (
+            "prompt_too_long",
+            True,
+            True,
+        )
+
+
 def test_what_a_server_refuses_or_leaves_out_ends_with_its_words() -> None:
     refusal = Answer(
         400, {"error": {"message": "Requested prompt logprobs of 20, the maximum is 5", "code": 400}}

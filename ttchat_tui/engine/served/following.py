@@ -8,6 +8,7 @@ and `decoded_token`. llama.cpp's server, transformers serve and others give prob
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, cast
@@ -15,6 +16,7 @@ from typing import Any, Final, cast
 from ttchat_tui.domain.events import GenerationEvent, GenerationFinished, GenerationStarted, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest, GenerationStats
 from ttchat_tui.domain.recording import ALTERNATIVES, Distribution, packed
+from ttchat_tui.engine.base import PromptTooLong
 from ttchat_tui.engine.decoding.scoring_windows import windows
 from ttchat_tui.engine.served.caller import Caller
 from ttchat_tui.engine.served.errors import protocol_error, status_error
@@ -43,6 +45,8 @@ class Following:
         self._caller = caller
         self._model = model
         self._context_length = context_length or _UNKNOWN_CONTEXT
+        self._most = (context_length or sys.maxsize) - 1
+        """Tokens of one prompt: the API generates a token after it."""
         self._control = control
         self._received_s = received_s
         self._pieces: dict[int, bytes] = {}
@@ -92,10 +96,27 @@ class Following:
         return parts if beginning else [((), ids[:1]), *parts], len(ids)
 
     def _follow(self, request_id: int, prompt: Sequence[int], ids: Sequence[int]) -> Iterator[TokenEvent]:
-        """The tokens `ids` after `prompt`. The first one of all has no probability if nothing precedes it."""
-        if not prompt and len(ids) == 1:
-            yield self._token(request_id, ids[0], None)
-            return
+        """The tokens `ids` after `prompt`. The first one of all has no probability if nothing precedes it, and neither have those for
+        which the context has no room beside the token that the server generates: the last one of a reply that filled it.
+
+        Raises:
+            PromptTooLong: it has no room for any of `ids`.
+        """
+        room = self._most - len(prompt)
+        if room < 1:
+            raise PromptTooLong(
+                f"The prompt has {len(prompt):,} tokens, the context of {self._model} holds {self._most + 1:,}.",
+                "Use a model or a server with a longer context.",
+            )
+        ids, beyond = ids[:room], ids[room:]
+        if prompt or len(ids) > 1:
+            yield from self._seen(request_id, prompt, ids)
+        else:
+            beyond = [*ids, *beyond]
+        for token_id in beyond:
+            yield self._token(request_id, token_id, None)
+
+    def _seen(self, request_id: int, prompt: Sequence[int], ids: Sequence[int]) -> Iterator[TokenEvent]:
         body = {
             "model": self._model,
             "prompt": [*prompt, *ids],

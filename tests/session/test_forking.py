@@ -14,7 +14,7 @@ from tests.session.test_chat import Chat
 from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.events import EngineLoaded, GenerationFinished, TokenEvent
 from ttchat_tui.domain.model_spec import Capabilities
-from ttchat_tui.domain.recording import RecordedToken, Recording, alternatives_of
+from ttchat_tui.domain.recording import RecordedToken, Recording, RecordLevel, alternatives_of
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.updates import Notice
 from ttchat_tui.session.forking import text_before
@@ -62,6 +62,58 @@ def test_a_fork_has_the_ids_before_the_token_and_the_model_continues_from_them(
     assert forked.tokens[2].rank == 0
     assert forked.tokens[2].logprob == alternatives_of(recording.tokens[2])[0].logprob
     assert forked.tokens[2].alternatives == recording.tokens[2].alternatives
+
+
+THINKING = structs.replace(KNOWN, replies=("<think>\nso it is then\n</think>\n\nOne two three.",))
+
+
+def figures(chat: Chat) -> list[tuple[int, float]]:
+    """Tokens and seconds of the thoughts in the reply on screen."""
+    reply = chat.session.path[-1].reply
+    assert reply is not None
+    assert reply.stats is not None
+    return [(each.tokens, round(each.seconds, 2)) for each in reply.stats.thoughts]
+
+
+def test_the_figures_of_a_thought_cover_all_of_it_in_a_fork_a_copy_and_a_rewritten_reply(
+    start: Callable[..., Chat],
+) -> None:
+    chat, reply, recording = asked(start, THINKING)
+    ((tokens, seconds),) = figures(chat)
+    places = range(1, words(recording).index("\n</think>") + 3)
+    for at in places:
+        chat.session.branching.show(chat.store.message(reply.id))
+        chat.session.forking.fork(reply.id, recording, at, alternatives_of(recording.tokens[at])[7].token_id)
+        chat.until(GenerationFinished)
+        forked = figures(chat)
+        inside = min(at - 1, tokens)
+        assert forked[0][0] >= max(1, inside), (at, forked)
+        if at > tokens + 1:
+            assert forked[0] == (tokens, seconds), "the whole thought is that of the origin"
+    chat.session.branching.show(chat.store.message(reply.id))
+    chat.session.forking.rewrite(reply.id, recording, len(recording.tokens) - 1, " four")
+    chat.until(GenerationFinished)
+    assert figures(chat)[0] == (tokens, seconds)
+
+
+@pytest.mark.parametrize("level", ["full", "off"])
+def test_the_figures_of_a_copy_are_those_of_its_origin_and_more(
+    start: Callable[..., Chat], level: RecordLevel
+) -> None:
+    chat = start(THINKING)
+    chat.session.recordings.level = level
+    for cut in (3, 7):  # in the thought, and after it
+        chat.session.set_sampling(SamplingParams(max_tokens=cut))
+        chat.ask("Count.")
+        reply, first = chat.session.path[-1], figures(chat)[0]
+        chat.session.set_sampling(SamplingParams())
+        chat.ask("And?")
+        chat.session.branching.continue_reply(reply.id)
+        chat.until(GenerationFinished)
+        copy = chat.session.path[-1]
+        assert copy.id != reply.id
+        assert len(copy.content) > len(reply.content)
+        assert figures(chat)[0] == first if cut == 7 else figures(chat)[0] > first
 
 
 def test_forks_in_any_part_of_a_long_recording_keep_what_is_before(start: Callable[..., Chat]) -> None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from tests.size import sized
 from ttchat_tui.domain.events import TokenEvent
 from ttchat_tui.domain.generation import ThoughtFigures
-from ttchat_tui.session.thought_meter import ThoughtMeter
+from ttchat_tui.domain.recording import RecordedToken, Recording
+from ttchat_tui.session.thought_meter import ThoughtMeter, recorded_thoughts
 
 
 def fed(texts: Sequence[str], meter: ThoughtMeter | None = None, *, per_event: int = 1) -> ThoughtMeter:
@@ -60,3 +64,23 @@ def test_characters_that_are_held_back_are_counted() -> None:
 def test_a_continued_thought_adds_to_its_figures() -> None:
     meter = ThoughtMeter("<think>\nso far", [ThoughtFigures(10, 2.0)])
     assert rounded(fed([" and", " on", "\n</think>\n\n", "Yes."], meter)) == [(12, 2.1)]
+
+
+PIECES = ("<think>", "\n", "so ", "a<b ", "</think>", "\n\n", "yes ", "é")
+
+
+@settings(max_examples=sized(100, 5000), deadline=None)
+@given(texts=st.lists(st.sampled_from(PIECES), max_size=30), cut=st.integers(0, 30))
+def test_a_recording_has_the_figures_that_were_counted_live_also_in_several_requests(
+    texts: list[str], cut: int
+) -> None:
+    first, rest = texts[:cut], texts[cut:]
+    meter = fed(first)
+    if rest:
+        meter = fed(rest, ThoughtMeter("".join(first), meter.figures))
+    times = [(at + 1) / 10 for part in (first, rest) for at in range(len(part))]
+    if len(first) < 2 and rest:
+        return  # nothing says that another request begins
+    tokens = [RecordedToken(PIECES.index(text), time_s) for text, time_s in zip(texts, times, strict=True)]
+    recording = Recording(tokens, pieces={at: piece.encode() for at, piece in enumerate(PIECES)})
+    assert recorded_thoughts("".join(texts), recording) == meter.figures

@@ -10,6 +10,7 @@ from msgspec import structs
 
 from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.events import GenerationStarted
+from ttchat_tui.domain.generation import ThoughtFigures
 from ttchat_tui.domain.recording import (
     NOT_RECORDED,
     BatchRow,
@@ -18,10 +19,12 @@ from ttchat_tui.domain.recording import (
     Recording,
     RecordLevel,
 )
+from ttchat_tui.domain.thought_stream import ThoughtStream
 from ttchat_tui.session.recorded_prompts import common_prefix
 from ttchat_tui.session.recorder import Recorder
 from ttchat_tui.session.reply_timing import ReplyTiming
 from ttchat_tui.session.running_reply import RunningReply
+from ttchat_tui.session.thought_meter import recorded_thoughts
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.recording_parts import joined
 
@@ -107,6 +110,15 @@ class RecordedReplies:
             StorageError: it cannot be read.
         """
         return self.reader(message_id)()
+
+    def thoughts_of(self, reply: Message, replaced: Sequence[Message]) -> Sequence[ThoughtFigures]:
+        """The figures of the thoughts in a stored reply. Of one without figures of its own they are those of the same text in
+        `replaced`, or what its recording says. Raises StorageError."""
+        alike = [reply, *(each for each in replaced[:1] if each.content == reply.content)]
+        stats = next((each.reply.stats for each in alike if each.reply and each.reply.stats), None)
+        if stats is not None or not ThoughtStream(reply.content).thoughts:
+            return stats.thoughts if stats is not None else ()
+        return recorded_thoughts(reply.content, self.of(reply.id))
 
     def reader(self, message_id: int, before: int = sys.maxsize) -> Callable[[], Recording]:
         """Reads what `of` needs, and returns what makes the recording of it, on any thread. Of a stored one only the parts

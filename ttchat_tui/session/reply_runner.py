@@ -51,6 +51,7 @@ from ttchat_tui.session.recorder import Recorder
 from ttchat_tui.session.recordings import RecordedReplies
 from ttchat_tui.session.reply_writer import ReplyWriter
 from ttchat_tui.session.running_reply import RunningReply
+from ttchat_tui.session.thought_meter import ThoughtMeter
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
 
@@ -144,14 +145,17 @@ class ReplyRunner:
             self._writer.retry(at_once=True)
             last = self._store.message(home.path.ids[-1])  # another window may have continued it
             recorder = self._recordings.new_recorder(last)
+            known = self._recordings.thoughts_of(last, replaced)
             message = self._store.resume_reply(last.id)
         except StorageError as error:
             return [Notice(error.info)]
         home.replace(message)
-        sampling = settings.over(sampling)
-        return self._generate(
+        began = self._generate(
             home, message, sampling, recorder, replaced=replaced, settings=settings, continued=last
         )
+        if self.running is not None:
+            self.running.thoughts = ThoughtMeter(message.content, known)
+        return began
 
     def _generate(
         self,
@@ -173,7 +177,7 @@ class ReplyRunner:
             id=self._host.new_request_id(),
             messages=outgoing.messages,
             keep=outgoing.keep,
-            sampling=sampling,
+            sampling=settings.over(sampling),
             seed=message.reply.seed if message.reply.seed is not None else fresh_seed(),
             continue_last=continued is not None,
             written_ids=continued.reply.token_ids if continued and continued.reply else (),
@@ -305,11 +309,9 @@ class ReplyRunner:
         if event.text:
             running.add_held_back(event.text)
             updates.append(ReplyStreamed(running.message.id, event.text, running.thoughts.figures))
+        error = event.error.message if event.error else ""
         record = msgspec.structs.replace(
-            running.record,
-            finish_reason=event.reason,
-            stats=event.stats,
-            error=event.error.message if event.error else "",
+            running.record, finish_reason=event.reason, stats=event.stats, error=error
         )
         status: MessageStatus = "complete"
         if event.error is not None:

@@ -89,8 +89,7 @@ class RunningReply:
         self.record: ReplyRecord = message.reply
         self.recorder = recorder
         self.candidates = CandidateRows(others)
-        known = continued.reply.stats if continued and continued.reply else None
-        self.thoughts = ThoughtMeter(message.content, known.thoughts if known else ())
+        self.thoughts = ThoughtMeter(message.content)
         self._parts = [message.content] if message.content else []
         self._token_ids = list(self.record.token_ids)
         self.own_bias: dict[str, float] = {}

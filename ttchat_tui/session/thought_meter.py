@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Sequence
 
 from ttchat_tui.domain.events import TokenEvent
 from ttchat_tui.domain.generation import ThoughtFigures
+from ttchat_tui.domain.recording import NOT_RECORDED, Recording
 from ttchat_tui.domain.thought_stream import ThoughtStream
-from ttchat_tui.domain.thoughts import OPENING
+from ttchat_tui.domain.thoughts import OPENING, opening_before
 
 
 class ThoughtMeter:
@@ -83,3 +85,22 @@ class ThoughtMeter:
             self._seconds.append(0.0)
         self._tokens[number] += tokens * share
         self._seconds[number] += seconds * share
+
+
+def recorded_thoughts(content: str, recording: Recording) -> tuple[ThoughtFigures, ...]:
+    """The figures of the thoughts in a reply with this text, from its recording: of one that was forked, copied or interrupted
+    none are stored. Empty if a part of it was not recorded."""
+    tokens = recording.written
+    if any(each.token_id == NOT_RECORDED for each in tokens):
+        return ()
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    texts = [decoder.decode(recording.text_of(each.token_id)) for each in tokens]
+    meter, text, before_s = ThoughtMeter(), opening_before("".join(texts), content), 0.0
+    if text:  # the prompt opened the thought
+        meter.add(TokenEvent(0, (), text, ()))
+    for token, piece in zip(tokens, texts, strict=True):
+        if token.time_s < before_s:  # times are those of a request: here another one begins
+            meter = ThoughtMeter(text, meter.figures)
+        meter.add(TokenEvent(0, (token.token_id,), piece, (token.time_s,)))
+        text, before_s = text + piece, token.time_s
+    return meter.figures

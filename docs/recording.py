@@ -178,7 +178,9 @@ def loop_pictures(to: Path) -> None:
         app.keys("/preview")
         app.type("\r")
         save("preview")
-        app.keys("/candidates 4 temperature=0.2..1.4 Describe an old clock tower at night, in a short paragraph.")
+        app.keys(
+            "/candidates 4 temperature=0.2..1.4 Describe an old clock tower at night, in a short paragraph."
+        )
         app.type("\r")
         app.until("d compare")
         app.until(lambda text: text.count("✓") >= 4)

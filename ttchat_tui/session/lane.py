@@ -69,11 +69,12 @@ class Lane:
 
     @property
     def tokens(self) -> int:
-        """Of the reply so far."""
+        """Of the reply so far, with those of earlier requests."""
         if self._running is not None:
             return (self._running.candidates[self._row] if self._row else self._running).received
-        ending = self.ending
-        return ending.stats.completion_tokens if ending is not None and ending.stats is not None else 0
+        ending, reply = self.ending, self.message.reply if self.message is not None else None
+        counted = ending.stats.completion_tokens if ending is not None and ending.stats is not None else 0
+        return max(counted, reply.tokens if reply is not None else 0)
 
     @property
     def thoughts(self) -> Sequence[ThoughtFigures]:

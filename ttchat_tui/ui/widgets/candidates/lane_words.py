@@ -12,7 +12,7 @@ PAUSE_S: Final = 0.5
 
 
 def figures_of_lane(lane: Lane) -> str:
-    """`● 41 tok`; ended: `✓ 41 tok · 94.2 tok/s · stopped`."""
+    """`● 41 tok`; ended: `✓ 41 tok · 94.2 tok/s · stopped`, or `41 of 104 tok` if it was continued."""
     if lane.state == "waiting":
         return f"{mark_of(lane)} waits"
     tokens = f"{lane.tokens:,} tok"
@@ -24,7 +24,8 @@ def figures_of_lane(lane: Lane) -> str:
         return mark_of(lane)
     words = [tokens]
     if ending.stats is not None:
-        words = [f"{ending.stats.completion_tokens:,} tok"]
+        added = ending.stats.completion_tokens
+        words = [f"{added:,} of {tokens}" if lane.tokens > added else tokens]
         words += _rates(lane, ending.stats)
     if ending.reason == "error":
         words.append("failed")

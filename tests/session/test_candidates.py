@@ -299,7 +299,9 @@ def test_a_failed_load_is_the_reason_that_none_has_begun(start: Start) -> None:
     chat.session.model = MODEL_MISSING
     ask(chat, "2 count")
     chat.until(EngineFailed)
-    assert [lane.note for lane in chat.session.candidates.lanes] == ["There is no model 'missing'."] * 2
+    assert [lane.note for lane in chat.session.candidates.lanes] == [
+        "There is no model 'missing'. Choose another."
+    ] * 2
 
 
 def test_a_sweep_keeps_its_values_when_a_slider_moves(start: Start) -> None:
@@ -351,7 +353,7 @@ def test_a_model_that_cannot_be_loaded_leaves_the_others(start: Start) -> None:
         chat.until(EngineLoaded)
     finish(chat)
     assert [(lane.text, lane.note) for lane in chat.session.candidates.lanes] == [
-        ("", "There is no model 'missing'."),
+        ("", "There is no model 'missing'. Choose another."),
         (FOUR, ""),
     ]
 

@@ -242,7 +242,7 @@ def test_a_second_model_that_cannot_be_loaded_leaves_the_first(start: Start) -> 
     ask(chat, f"model=scripted,{MODEL_MISSING},other count")
     chat.ended()
     notes = [(lane.text, lane.note) for lane in chat.lanes]
-    assert notes == [(FOUR, ""), ("", "There is no model 'missing'."), (FOUR, "")]
+    assert notes == [(FOUR, ""), ("", "There is no model 'missing'. Choose another."), (FOUR, "")]
     assert chat.models() == ["scripted", "other"]
 
 

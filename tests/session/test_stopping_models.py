@@ -18,10 +18,12 @@ from tests.session.test_candidates import FOUR, ask
 from tests.session.test_second_model import STEPPED, TWO, TwoModels, both_stream, no_room
 from tests.size import sized
 from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.events import ProgressReporter
+from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec
 from ttchat_tui.domain.preset import Preset
 from ttchat_tui.domain.sampling import SamplingDefaults
 from ttchat_tui.domain.updates import Notice, Update
-from ttchat_tui.engine.base import EngineDied
+from ttchat_tui.engine.base import EngineDied, OutOfMemory
 from ttchat_tui.session.lane import Lane
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.opening import open_store
@@ -111,6 +113,9 @@ def test_a_stop_frees_the_other_at_once(
         assert chat.lanes[0].state == "running"
         assert chat.session.running_replies[0].request.models_at_once == 1
         assert chat.session.second.model == "", "its load is cancelled"
+    if stopped == (0,) and reach in (at_download, at_load):
+        assert candidates.why_waiting.startswith("other is being loaded beside scripted")
+        assert "both" not in candidates.why_waiting
     if len(stopped) == 2 and reach in (at_download, at_load):
         assert not chat.session.is_busy
     download.set()
@@ -143,6 +148,48 @@ def test_a_model_that_was_unloaded_is_loaded_for_its_lane(make: Make) -> None:
     ask(chat, TWO)
     chat.ended()
     assert chat.models() == ["scripted", "other"]
+
+
+@pytest.mark.parametrize("has_room", [True, False])
+@pytest.mark.parametrize("refused", [("third",), ("other",), ("third", "other")])
+def test_a_model_that_cannot_be_loaded_says_why_in_its_lane_and_leaves_the_other(
+    make: Make, monkeypatch: pytest.MonkeyPatch, refused: tuple[str, ...], has_room: bool
+) -> None:
+    def refuse(model: str) -> None:
+        if model in refused:
+            raise OutOfMemory(f"{model} needs 5 GB, but only 1 GB are free.", "Choose a smaller one.")
+
+    chat = make(Script(replies=(FOUR,)), Script(replies=(FOUR,)), room=refuse if has_room else no_room)
+    load = chat.engine.load
+
+    def load_or_refuse(spec: ModelSpec, report: ProgressReporter) -> EngineInfo:
+        refuse(spec.name)
+        return load(spec, report)
+
+    monkeypatch.setattr(chat.engine, "load", load_or_refuse)
+    ask(chat, "model=third,other count")
+    chat.ended()
+    for lane in chat.lanes:
+        model = lane.variant.model
+        note = f"{model} needs 5 GB, but only 1 GB are free. Choose a smaller one."
+        assert (lane.text, lane.note) == (("", note) if model in refused else (FOUR, ""))
+    chat.until(lambda: not chat.session.is_busy and not chat.host.is_loading)
+    assert chat.session.has_model, "one is there to go on with"
+
+
+@pytest.mark.parametrize("sizes", [(1,), (4,)])
+@pytest.mark.parametrize("at", [0, 2])
+def test_where_all_fail_each_says_why_below_what_it_has(make: Make, sizes: tuple[int, ...], at: int) -> None:
+    chat = make(Script(replies=(FOUR,), batch_sizes=sizes, fault="raise", fault_at=at))
+    ask(chat, "3 count")
+    chat.ended()
+    chat.until(lambda: not chat.session.is_busy)
+    expected = ("one two" if at else "", "The script says so.")
+    assert [(lane.text, lane.note) for lane in chat.lanes] == [expected] * 3
+    for lane in chat.lanes:
+        chat.updates += chat.session.candidates.regenerate(lane)
+        chat.ended()
+        assert (lane.text, lane.note) == expected, "and again, if it is asked again"
 
 
 def test_an_engine_that_dies_leaves_nobody_waiting(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

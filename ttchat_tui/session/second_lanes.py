@@ -110,7 +110,7 @@ class SecondLanes:
         else:
             for lane in self.waiting:
                 if lane.variant.model == model:
-                    lane.give_up(error.message)
+                    lane.give_up(f"{error.message} {error.cure}".rstrip())
         return second.free()
 
     # --- words
@@ -130,7 +130,8 @@ class SecondLanes:
         share = (
             f" ({done.phase} {done.done * 100 // done.total} %)" if done is not None and done.total else ""
         )
-        return f"{label} is being loaded beside {own}{share}: both begin then."
+        has_others = any(lane.wish is not None and lane not in waiting for lane in self._lanes())
+        return f"{label} is being loaded beside {own}{share}{': both begin then' if has_others else ''}."
 
     def label_of(self, model: str) -> str:
         """The short name of a model, as above its lane."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.domain.candidates import CandidateOrder, parse_candidates
@@ -16,6 +16,7 @@ from ttchat_tui.ui.screens.chat_actions import ChatActions
 
 if TYPE_CHECKING:
     from ttchat_tui.config.prompt_library import PromptLibrary
+    from ttchat_tui.ui.app import TtchatApp
     from ttchat_tui.ui.screens.candidates import CandidatesScreen
 
 
@@ -90,6 +91,7 @@ class Comparing(ChatActions):
             self._show_candidates()
 
     def _show_candidates(self) -> None:
+        cast("TtchatApp", self.app).drop_stale_toasts(with_errors=True)  # they would lie over the lanes
         paces = {"pause": self.action_pause, "step": self.action_step}
         self._side_by_side = deferred.candidates.CandidatesScreen(
             self.session,

@@ -182,6 +182,13 @@ def test_concurrency_is_refused_for_an_engine_of_this_machine(scripted_command: 
     assert "--engine remote" in result.output
 
 
+@pytest.mark.parametrize("file", ["", "."])
+def test_a_trace_needs_the_name_of_a_file(scripted_command: pytest.MonkeyPatch, file: str) -> None:
+    result = CliRunner().invoke(app, ["bench", "--trace", file])
+    assert result.exit_code == 2
+    assert "--trace" in result.output
+
+
 def test_references_are_found_by_the_base_name_of_the_model() -> None:
     assert [each.device for each in references_for("/models/Llama-3.2-1B-Instruct")] == [
         "N150",

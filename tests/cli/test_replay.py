@@ -134,8 +134,10 @@ def test_the_replies_are_listed_with_their_numbers(run: Run) -> None:
     ("message_id", "why"),
     [
         ("99", "There is no message 99."),
+        ("9" * 30, f"There is no message {'9' * 30}."),
+        ("9" * 5_000, f"{'9' * 5_000} is not the number of a reply."),
         ("1", "Message 1 is not a reply."),
-        ("x", "x is no number of a reply."),
+        ("x", "x is not the number of a reply."),
     ],
 )
 def test_a_number_that_is_no_reply_says_how_to_find_one(run: Run, message_id: str, why: str) -> None:

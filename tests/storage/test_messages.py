@@ -147,6 +147,15 @@ def test_the_newest_leaf_below_a_message_is_the_branch_that_was_touched_last(
     assert store.leaf_of(second.id).id == second.id
 
 
+@pytest.mark.parametrize("number", [2**63 - 1, 2**63, 10**40, -(2**63) - 1])
+def test_there_is_no_message_with_a_number_beyond_sqlites(store: ConversationStore, number: int) -> None:
+    ask(store)
+    for look in (store.message, store.conversation):
+        with pytest.raises(StorageError) as caught:
+            look(number)
+        assert caught.value.info.kind == "not_found"
+
+
 def test_a_message_of_another_conversation_cannot_be_answered(store: ConversationStore) -> None:
     mine, other = ask(store), ask(store)
     with pytest.raises(StorageError) as caught:

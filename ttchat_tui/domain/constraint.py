@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Final, Literal, TypeAlias, cast
+from typing import Annotated, Final, Literal, NoReturn, TypeAlias, cast
 
 import msgspec
 from msgspec import Meta
@@ -72,10 +72,10 @@ def typed_constraint(typed: str) -> Constraint | None:
 def constraint_from_file(kind: ConstraintKind, path: Path) -> Constraint:
     """
     Raises:
-        ConstraintError: the file cannot be read, is empty or too long, or is no JSON.
+        ConstraintError: the file cannot be read, is empty or too long, or is no JSON schema.
     """
     try:
-        text = path.expanduser().read_text(encoding="utf-8")
+        text = path.expanduser().read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ConstraintError(f"{path} cannot be read: {reason}.") from error
@@ -84,16 +84,25 @@ def constraint_from_file(kind: ConstraintKind, path: Path) -> Constraint:
         raise ConstraintError(f"{path} {size}.")
     if kind == "json-schema":
         try:
-            json.loads(text)
+            schema = json.loads(text, parse_constant=_no_constant)
         except ValueError as error:
             raise ConstraintError(f"{path} is no JSON: {error}.") from error
+        except RecursionError as error:
+            raise ConstraintError(f"{path} is nested too deeply.") from error
+        if not isinstance(schema, dict | bool):
+            raise ConstraintError(f"{path} is no JSON schema, which is an object, true or false.")
     return Constraint(kind, text)
+
+
+def _no_constant(name: str) -> NoReturn:
+    """Python reads NaN and Infinity, which JSON does not have."""
+    raise ValueError(f"{name} is not in JSON")
 
 
 def _title(schema: str) -> str:
     try:
         parsed = msgspec.json.decode(schema)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return ""
     title = cast("dict[str, object]", parsed).get("title") if isinstance(parsed, dict) else None
     return title[:_SHOWN] if isinstance(title, str) else ""

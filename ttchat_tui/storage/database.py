@@ -76,11 +76,11 @@ class Database:
 
     def rows(self, sql: str, *values: Value) -> list[sqlite3.Row]:
         with raising_storage_errors(self.path):
-            return self._connection.execute(sql, _storable(values)).fetchall()
+            return self._connection.execute(sql, _comparable(values)).fetchall()
 
     def row(self, sql: str, *values: Value) -> sqlite3.Row | None:
         with raising_storage_errors(self.path):
-            return self._connection.execute(sql, _storable(values)).fetchone()
+            return self._connection.execute(sql, _comparable(values)).fetchone()
 
     @contextmanager
     def transaction(self, *, is_durable: bool = False) -> Generator[Transaction]:
@@ -337,6 +337,12 @@ def _unopenable(file: Path) -> str:
 
 def _storable(values: Sequence[Value]) -> list[Value]:
     return [storable(value) if isinstance(value, str) else value for value in values]
+
+
+def _comparable(values: Sequence[Value]) -> list[Value]:
+    """Numbers beyond SQLite's, which have 64 bits with a sign, become the nearest: there is no row with the one or the other."""
+    least, most = -(2**63), 2**63 - 1
+    return [min(max(value, least), most) if isinstance(value, int) else value for value in _storable(values)]
 
 
 def _folded(value: Value) -> str:

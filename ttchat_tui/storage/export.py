@@ -271,7 +271,7 @@ def write_export(
 
 def _unwritten(error: OSError, target: Path) -> StorageError:
     return _failed(
-        f"The transcript could not be written to {target}: {error.strerror or error}.",
+        f"{target} could not be written: {error.strerror or error}.",
         _cure(error.errno, target),
     )
 

@@ -170,6 +170,12 @@ def test_a_reply_is_valid_against_any_schema(schema: dict[str, Any], seed: int, 
         jsonschema.validate(json.loads(text), schema)
 
 
+def test_the_schema_that_everything_is_valid_against_asks_for_json() -> None:
+    text, end = reply(responder(seed=3), constraint=Constraint("json-schema", "true"), temperature=0.7)
+    assert end.reason in ("stop", "length"), end.error
+    assert end.reason == "length" or json.loads(text) is not ...
+
+
 @settings(max_examples=sized(20, 1000), deadline=None)
 @given(st.from_regex(r"[ab]{1,3}(\|[cé]{0,2}[0-9]?)?(x|[yz]{2,4})", fullmatch=True), st.integers(0, 100))
 def test_a_reply_matches_the_whole_expression(expression: str, seed: int) -> None:
@@ -286,6 +292,12 @@ def test_a_continued_reply_is_made_again_from_its_ids_within_the_form() -> None:
         (Constraint("regex", "("), "The regex cannot be used: "),
         (Constraint("json-schema", '{"type": "thing"}'), "The json-schema cannot be used: "),
         (Constraint("json-schema", "[1"), "The json-schema cannot be used: "),
+        (Constraint("json-schema", "false"), "The json-schema cannot be used: "),
+        (Constraint("json-schema", "[1]"), "The json-schema cannot be used: "),
+        (
+            Constraint("json-schema", '{"not":' * 9_999 + "{}" + "}" * 9_999),
+            "The json-schema cannot be used: ",
+        ),
         (
             Constraint("json-schema", '{"enum": [9007199254740993]}'),
             "The json-schema cannot be used: the whole number 9007199254740993 is beyond 2^53",
@@ -298,6 +310,7 @@ def test_what_cannot_be_compiled_is_refused_before_the_prompt(constraint: Constr
     assert only.error.kind == "usage"
     assert only.error.message.startswith(message)
     assert re.fullmatch(r"[^\n]*[^ .^]\.", only.error.message), "one sentence on one line"
+    assert (only.error.message[-1], only.error.message[-2] != ".", only.error.cure[-1]) == (".", True, ".")
     sampling = msgspec.structs.replace(ANYTHING, constraint=constraint)
     assert responder().count(1, [QUESTION], sampling).problems == (only.error,), "known before it is sent"
 

@@ -72,6 +72,8 @@ def bench(
     if batch > 1:
         # A card's batch size is fixed at load and a power of two; other engines ignore it.
         flags["tt.max_batch_size"] = 1 << (batch - 1).bit_length()
+    if trace is not None and not trace.name:
+        raise typer.BadParameter("give the name of a file", param_hint="--trace")
     if trace is not None and concurrency > 1:
         raise typer.BadParameter("it excludes --concurrency", param_hint="--trace")
     workload = Workload(prompt_tokens=prompt_tokens, tokens=tokens, batch=batch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import closing
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import typer
 from msgspec import structs
@@ -75,12 +75,16 @@ def replay_command(
         raise typer.Exit(ENGINE_ERROR)
 
 
+_MOST_DIGITS: Final = 100
+"""Of a number. Python refuses to read numbers of thousands."""
+
+
 def _found(store: ConversationStore, message_id: str) -> StoredReply:
     """Raises NotReplayable; StorageError."""
     if message_id == "last":
         return stored_reply(store, last_reply_id(store))
-    if not message_id.isdecimal():
-        raise NotReplayable(f"{message_id} is no number of a reply.", HOW_TO_FIND)
+    if not message_id.isdecimal() or len(message_id) > _MOST_DIGITS:
+        raise NotReplayable(f"{message_id} is not the number of a reply.", HOW_TO_FIND)
     try:
         return stored_reply(store, int(message_id))
     except StorageError as error:

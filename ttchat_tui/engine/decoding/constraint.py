@@ -176,7 +176,7 @@ class ConstraintCompiler:
             self._vocabulary = llguidance.LLTokenizer(wrapped, n_vocab=self._tokenizer.size)
         try:
             grammar = _grammar(llguidance.LLMatcher, constraint)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise _refused(constraint, str(error)) from error
         matcher = llguidance.LLMatcher(self._vocabulary, grammar)
         if matcher.is_error():
@@ -197,15 +197,18 @@ def _refused(constraint: Constraint, reason: str) -> UnusableConstraint:
 _JSON_DEFAULTS: Final = {"whitespace_pattern": r" ?|\n {0,32}"}
 """Spaces in JSON: any number of them, which JSON allows, is where small models get lost."""
 
+_AS_OBJECT: Final = {True: "{}", False: '{"not": {}}'}
+"""Boolean schemas as JSON Schema defines them (draft 2020-12, 4.3.2). llguidance takes defaults with objects only."""
 
 _MOST_EXACT: Final = 2**53
 
 
-def _require_exact_numbers(schema: str) -> None:
-    """llguidance reads numbers as float64, which would round larger whole ones.
+def _read_exactly(schema: str) -> object:
+    """The schema. llguidance reads numbers as float64, which would round larger whole ones.
 
     Raises:
         ValueError: a whole number is beyond 2^53, or the schema is no JSON.
+        RecursionError: it is nested too deeply.
     """
 
     def exact(digits: str) -> int:
@@ -213,14 +216,15 @@ def _require_exact_numbers(schema: str) -> None:
             raise ValueError(f"the whole number {digits} is beyond 2^53 and would be rounded")
         return int(digits)
 
-    json.loads(schema, parse_int=exact)
+    return json.loads(schema, parse_int=exact)
 
 
 def _grammar(matcher: Any, constraint: Constraint) -> str:
     match constraint.kind:
         case "json-schema":
-            _require_exact_numbers(constraint.text)
-            return matcher.grammar_from_json_schema(constraint.text, defaults=_JSON_DEFAULTS)
+            schema = _read_exactly(constraint.text)
+            text = _AS_OBJECT[schema] if isinstance(schema, bool) else constraint.text
+            return matcher.grammar_from_json_schema(text, defaults=_JSON_DEFAULTS)
         case "regex":
             return matcher.grammar_from_regex(constraint.text)
         case "grammar":

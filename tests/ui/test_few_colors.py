@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from rich.color_triplet import ColorTriplet
 from textual.color import Color
 from textual.theme import Theme
 
+import ttchat_tui.ui
 from tests.ui.chat_app import ChatApp, running
 from tests.ui.contrast import ratio
 from ttchat_tui.ui.few_colors import NO_HUE, WIDEST_TURN, _oklab, _triplets, honour_256_colors, nearest
@@ -26,6 +29,9 @@ SURFACES = ("background", "surface", "panel")
 TEXTS = ("foreground", "text-muted", "primary", "secondary", "accent", "success", "warning", "error")
 ENOUGH = 4.5
 """As for the colours themselves."""
+
+SEEN = 0.1
+"""Distance in Oklab at which two colours of text are told from each other."""
 
 triplets = st.builds(ColorTriplet, *[st.integers(0, 255)] * 3)
 
@@ -68,6 +74,17 @@ def test_every_colour_of_a_theme_keeps_its_hue_and_every_text_its_contrast(theme
         if ratio(Color(*shown(colour(theme, text))), back) < ENOUGH
     ]
     assert low == []
+
+
+@pytest.mark.parametrize("theme", THEMES, ids=lambda theme: theme.name)
+def test_the_tints_of_the_inspector_are_told_from_each_other_and_from_other_text(theme: Theme) -> None:
+    sheet = (Path(ttchat_tui.ui.__file__).parent / "styles" / "dialogs.tcss").read_text(encoding="utf-8")
+    names = [
+        re.search(rf"tokens--{tint} {{ color: \$([\w-]+);", sheet) for tint in ("plain", "unsure", "doubtful")
+    ]
+    tints = [_oklab(shown(colour(theme, name[1]))) for name in names if name is not None]
+    assert len(tints) == 3
+    assert min(math.dist(one, other) for one, other in itertools.combinations(tints, 2)) > SEEN
 
 
 @given(triplets)

@@ -103,8 +103,8 @@ def figures_line(likelihood: Likelihood, doubt: Doubt, *, is_tinted: bool, has_c
         return Content(words_about(likelihood))
     return Content.assemble(
         f"{words_about(likelihood)}\n{doubt.measure}: ",
-        Content.styled(f"{doubt.unsure_words}  " if has_colours else "", "$text-warning"),
-        Content.styled(doubt.words, "$text-error underline"),
+        Content.styled(f"{doubt.unsure_words}  " if has_colours else "", "$warning"),
+        Content.styled(doubt.words, "$error underline"),
     )
 
 

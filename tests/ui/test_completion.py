@@ -246,6 +246,38 @@ async def test_the_list_takes_no_key_that_was_typed_fast_and_escape_only_closes_
         gate.open()
 
 
+@pytest.mark.parametrize("key", ["ctrl+p", "f1", "ctrl+o", "alt+s"])
+async def test_the_list_closes_when_a_dialog_takes_the_keys(tmp_path: Path, key: str) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat, (80, 24)) as pilot:
+        await pilot.press(*"/c")
+        assert offered(chat)
+        await pilot.press(key)
+        await until(pilot, lambda: chat.app.screen is not chat.screen and not offered(chat))
+        await until(pilot, lambda: "tab accepts" not in "\n".join(screen_text(chat.app)))
+        await pilot.press("escape")
+        await until(pilot, lambda: chat.app.screen is chat.screen)
+        assert (chat.screen.prompt.text, offered(chat)) == ("/c", [])
+        await pilot.press("o")
+        assert offered(chat)
+
+
+async def test_files_that_are_found_after_escape_do_not_open_the_list_again(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat, (80, 24)) as pilot:
+        await pilot.press(*"@s")
+        await until(pilot, lambda: bool(offered(chat)))
+        typed, shown = chat.screen._typed, chat.screen.query_one(CompletionList)
+        assert typed is not None
+        assert await shown.press("escape", 0.0)
+        await chat.screen.offer_for(
+            typed, [Offer("more", "more", "")]
+        )  # the walk of the folder goes on meanwhile
+        await until(pilot, lambda: not offered(chat))
+        await pilot.press("enter")
+        assert chat.session.path, "enter sends, and is not kept by a list that nothing fills"
+
+
 async def test_a_mentioned_file_is_counted_sent_folded_and_comes_back_as_its_mention(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path, Script(context_length=4000))
     async with running(chat) as pilot:

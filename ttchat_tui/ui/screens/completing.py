@@ -274,8 +274,12 @@ class Completing(ChatActions):
     def on_completion_list_dismissed(self) -> None:
         if self._typed is not None:
             self._dismissed = (self._typed.kind, self._typed.start)
-        self._typed = None
+        self.close_completions()  # more files may have been found since escape
         self.on_message_selection_selection_changed()
+
+    def on_screen_suspend(self) -> None:
+        """A dialog takes the keys, and the prompt keeps its focus below it."""
+        self.close_completions()
 
     def escape_does(self) -> str:
         return "close" if self.is_completing else super().escape_does()

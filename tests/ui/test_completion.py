@@ -275,7 +275,9 @@ async def test_files_that_are_found_after_escape_do_not_open_the_list_again(tmp_
         )  # the walk of the folder goes on meanwhile
         await until(pilot, lambda: not offered(chat))
         await pilot.press("enter")
-        await until(pilot, lambda: len(chat.session.path) > 0)  # enter is not kept by a list that nothing fills
+        await until(
+            pilot, lambda: len(chat.session.path) > 0
+        )  # enter is not kept by a list that nothing fills
 
 
 async def test_a_mentioned_file_is_counted_sent_folded_and_comes_back_as_its_mention(tmp_path: Path) -> None:

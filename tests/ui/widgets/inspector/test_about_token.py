@@ -93,6 +93,32 @@ def test_what_is_said_of_a_token(index: int, expected: list[str]) -> None:
     assert lines_about(RECORDING, index, OWN) == expected
 
 
+def test_parameters_that_are_named_again_have_not_changed() -> None:
+    """A fork and a continued reply name theirs, which mostly are those before."""
+    warm, cool = SamplingParams(temperature=1.2), SamplingParams(temperature=0.2)
+    changes = [SamplingChange(at, each) for at, each in ((1, OWN), (2, warm), (3, warm), (4, OWN), (5, cool))]
+    recording = Recording([RecordedToken(1, 0.1 * at) for at in range(7)], 0, changes, {1: b"a"})
+    said = [lines_about(recording, index, OWN)[3:] for index in range(7)]
+    assert said == [
+        [],
+        [],
+        ["temperature 1.2 (since here)"],
+        ["temperature 1.2 (since token 3)"],
+        ["as at the beginning (since here)"],
+        ["temperature 0.2 (since here)"],
+        ["temperature 0.2 (since token 6)"],
+    ]
+
+
+@pytest.mark.parametrize(("logprob", "shown"), [(-0.001, "0.00"), (-0.006, "-0.01"), (0.0, "0.00")])
+def test_a_zero_has_no_sign(logprob: float, shown: str) -> None:
+    likelihood = Likelihood()
+    tokens = [RecordedToken(1, 0.1, logprob=logprob)]
+    likelihood.take(tokens)
+    assert f"(log {shown})" in lines_about(Recording(tokens, pieces={1: b"a"}), 0, None)[1]
+    assert f"log-prob {shown} " in words_about(likelihood)
+
+
 def test_the_figures_count_tokens_with_a_probability_and_grow() -> None:
     likelihood = Likelihood()
     likelihood.take(RECORDING.tokens[:1])

@@ -58,7 +58,7 @@ def _character(recording: Recording, index: int) -> list[str]:
 def _figures(token: RecordedToken) -> str:
     if token.logprob is None:
         return _UNSEEN if token.token_id >= 0 else _NO_TOKEN
-    parts = [f"{share_text(math.exp(token.logprob))} (log {token.logprob:.2f})"]
+    parts = [f"{share_text(math.exp(token.logprob))} (log {_nats(token.logprob)})"]
     if token.rank is not None:
         parts.append(f"rank {token.rank + 1:,}")
     if token.entropy is not None:
@@ -80,12 +80,16 @@ def _time(tokens: Sequence[RecordedToken], index: int) -> str:
 
 def _sampling(recording: Recording, index: int, own: SamplingParams | None) -> list[str]:
     """The parameters that differ from those with which the reply began."""
-    at = recording.first + index
-    changed = [change.at for change in recording.changes if change.at <= at]
-    if not changed:
+    at, in_force, since = recording.first + index, own, None
+    for (
+        change
+    ) in recording.changes:  # each request of a reply names its parameters, which may be those before it
+        if change.at <= at and change.sampling != in_force:
+            in_force, since = change.sampling, change.at
+    if in_force is None or since is None:
         return []
     begun = structs.asdict(own) if own is not None else {}
-    now = structs.asdict(recording.sampling_at(at, own or SamplingParams()))
+    now = structs.asdict(in_force)
     words = [
         f"{name.replace('_', '-')} {'random' if value is None else shown_value(value)}"
         for name, value in now.items()
@@ -93,8 +97,8 @@ def _sampling(recording: Recording, index: int, own: SamplingParams | None) -> l
     ]
     if now["logit_bias"] != begun.get("logit_bias"):
         words += starmap(bias_words, now["logit_bias"].items()) if now["logit_bias"] else ["no bias"]
-    since = "here" if changed[-1] == at else f"token {changed[-1] + 1:,}"
-    return [f"{', '.join(words) or 'as at the beginning'} (since {since})"]
+    place = "here" if since == at else f"token {since + 1:,}"
+    return [f"{', '.join(words) or 'as at the beginning'} (since {place})"]
 
 
 def figures_line(likelihood: Likelihood, doubt: Doubt, *, is_tinted: bool, has_colours: bool) -> Content:
@@ -112,5 +116,10 @@ def words_about(likelihood: Likelihood) -> str:
     """`211 tok · log-prob -0.42 · ppl 1.52 · 78% greedy`."""
     parts = [f"{likelihood.tokens:,} tok"]
     if likelihood.mean_logprob is not None:
-        parts.append(f"log-prob {likelihood.mean_logprob:.2f}")
+        parts.append(f"log-prob {_nats(likelihood.mean_logprob)}")
     return " · ".join([*parts, *likelihood_words(likelihood.mean_logprob, likelihood.greedy_share)])
+
+
+def _nats(logprob: float) -> str:
+    """`-0.42`; a zero has no sign."""
+    return f"{round(logprob, 2) + 0.0:.2f}"

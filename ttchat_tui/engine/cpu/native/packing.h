@@ -23,6 +23,8 @@ typedef struct {
     int32_t rounded;                /* TILE_4 or TILE_8: round all weights to it; FORMATS: keep them */
 } Recipe;
 
+#define FEW 16 /* rows that take less time than it takes to wake a thread */
+
 enum { PACKED = 0, NOT_SUPPORTED = 1, NOT_FINITE = 2, NO_MEMORY = 3 };
 
 typedef struct {
@@ -311,9 +313,12 @@ int32_t unpack(const RawPart *part, int32_t inputs, const int32_t *rows, int32_t
     if (!type || inputs % type->weights != 0 || inputs % GROUP != 0)
         return NOT_SUPPORTED;
     Unpacking unpacking = { part, type, rows, out, inputs };
-    wake();
+    const int is_shared = count > FEW;
+    if (is_shared)
+        wake();
     share_out(unpack_piece, &unpacking, count);
-    let_sleep();
+    if (is_shared)
+        let_sleep();
     return PACKED;
 }
 

@@ -144,22 +144,23 @@ INLINE I16 i_add(I16 x, I16 y) { return BOTH_I(_mm256_add_epi32(x.a, y.a), _mm25
 INLINE I16 i_sub(I16 x, I16 y) { return BOTH_I(_mm256_sub_epi32(x.a, y.a), _mm256_sub_epi32(x.b, y.b)); }
 INLINE I16 i_set(int32_t x) { return BOTH_I(_mm256_set1_epi32(x), _mm256_set1_epi32(x)); }
 INLINE I16 i_times_256(I16 x) { return BOTH_I(_mm256_slli_epi32(x.a, 8), _mm256_slli_epi32(x.b, 8)); }
-INLINE __m256i dot8(__m256i sum, __m256i w, __m256i x) {
 #ifdef __AVXVNNI__
-    return _mm256_dpbusd_avx_epi32(sum, w, x);
+INLINE __m256i dot8(__m256i sum, __m256i w, __m256i x) { return _mm256_dpbusd_avx_epi32(sum, w, x); }
+INLINE __m256i dot8_any(__m256i sum, __m256i w, __m256i x) { return dot8(sum, w, x); }
 #else
-    /* Pairs are summed in 16 bits, which do not overflow if w is at most 127. */
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1)));
-#endif
+/* sum + factor * dot product. Pairs are summed in 16 bits, which do not overflow if w is at most 127. */
+INLINE __m256i dot8_times(__m256i sum, __m256i w, __m256i x, const short factor) {
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(factor)));
 }
+INLINE __m256i dot8(__m256i sum, __m256i w, __m256i x) { return dot8_times(sum, w, x, 1); }
+INLINE __m256i dot8_any(__m256i sum, __m256i w, __m256i x) {
+    return dot8_times(dot8_times(sum, nibbles(w), x, 1), nibbles(_mm256_srli_epi16(w, 4)), x, 16);
+}
+#endif
 /* As above, for w of at most 127. */
 INLINE I16 i_dot(I16 sum, I16 w, int32_t x) {
     __m256i broadcast = _mm256_set1_epi32(x);
     return BOTH_I(dot8(sum.a, w.a, broadcast), dot8(sum.b, w.b, broadcast));
-}
-INLINE __m256i dot8_any(__m256i sum, __m256i w, __m256i x) {
-    __m256i high = dot8(_mm256_setzero_si256(), nibbles(_mm256_srli_epi16(w, 4)), x);
-    return _mm256_add_epi32(dot8(sum, nibbles(w), x), _mm256_slli_epi32(high, 4));
 }
 /* For w of any size. */
 INLINE I16 i_dot_any(I16 sum, I16 w, int32_t x) {

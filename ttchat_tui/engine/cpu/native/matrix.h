@@ -167,7 +167,7 @@ INLINE F16 add_part(const Planes p, F16 sum, I16 high, I16 low, const Group *gro
     if (p.centre)
         product = i_sub(product, i_set(p.centre * all));
     sum = f_fma(f_from_int(product), f_mul(scale, f_set(group->scale)), sum);
-    return p.is_affine ? f_fma(minimum, f_set(group->scale * (float)all), sum) : sum;
+    return p.is_affine ? f_fma(minimum, f_set(p.parts == 1 ? group->total : group->scale * (float)all), sum) : sum;
 }
 
 INLINE I16 dot_planes(const Planes p, I16 sum, I16 codes, int32_t x) {

@@ -47,7 +47,7 @@ def far_context(setup: Setup) -> Result:
     ]
     rounds = setup.take_turns(turns, 5)
     lines: list[Line] = []
-    for each, target in zip(contenders, (0.7, None), strict=False):
+    for each, target in zip(contenders, (0.85, None), strict=False):
         far, near = (f"{each.name} at {length}" for length in (FAR, NEAR))
         note = f"{rounds.median(far, 'decode_tps'):.0f} and {rounds.median(near, 'decode_tps'):.0f} tok/s"
         what = f"decode at {FAR:,} tokens of context / at {NEAR}, {each.name}"

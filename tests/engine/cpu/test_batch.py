@@ -31,8 +31,8 @@ TOLERANCE = 1e-4
 NATIVE_TOLERANCE = 0.0
 """A row has the same bits however it is run."""
 HOT = SamplingParams(temperature=1.0, top_k=0, top_p=1.0, max_tokens=40)
-FAMILIES = ("llama", "qwen2-sliding", "qwen3", "native")
-"""Grouped heads; a window of 40 positions in one layer; a norm over each head; the compiled kernel."""
+FAMILIES = ("llama", "qwen2-sliding", "qwen3", "native f16", "native q8")
+"""Grouped heads; a window of 40 positions in one layer; a norm over each head; the compiled kernel with each KV cache."""
 
 
 def drawn(length: int, seed: int) -> list[int]:
@@ -72,13 +72,15 @@ class Pair:
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Pair:
-    folder = tmp_path_factory.mktemp(request.param)
-    if request.param == "native":
-        save(test_native_step.build("llama"), folder)
-        of_folder = partial(test_native_step.stepper_of, folder, kernel())
+    folder = tmp_path_factory.mktemp(request.param.replace(" ", "-"))
+    is_native = request.param.startswith("native")
+    if is_native:
+        save(test_native_step.build("qwen2-sliding"), folder)
+        cache = request.param.removeprefix("native ")
+        of_folder = partial(test_native_step.stepper_of, folder, kernel(), cache)
     else:
         of_folder = partial(stepper_of, save(build(request.param), folder))
-    tolerance = NATIVE_TOLERANCE if request.param == "native" else TOLERANCE
+    tolerance = NATIVE_TOLERANCE if is_native else TOLERANCE
     return Pair(of_folder(), of_folder(chunk=1024), tolerance)
 
 

@@ -18,7 +18,9 @@ from ttchat_tui.domain.free_memory import available_bytes
 from ttchat_tui.engine.base import OutOfMemory
 from ttchat_tui.engine.cpu import warm_up as warm_up_module
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig, RopeScaling
+from ttchat_tui.engine.cpu.forward.kv_cache import KVCache
 from ttchat_tui.engine.cpu.forward.rope import rotary_frequencies
+from ttchat_tui.engine.cpu.native.step import FORMATS
 from ttchat_tui.engine.cpu.warm_up import thread_counts, warm_up
 from ttchat_tui.engine.cpu.weights import kernels as kernels_module
 from ttchat_tui.engine.cpu.weights.kernels import working_kernels
@@ -110,6 +112,20 @@ def test_fewer_bits_need_less_memory() -> None:
     with_copy = needed_bytes(CONFIG, WeightPlan(format="int4", has_int8_head=True, prefill_copy=True))
     assert with_copy - needed[0] == pytest.approx(212e6, rel=0.01)  # 106 million weights of two bytes.
     assert 500e6 < needed[0] < needed[-1] < 1.6e9
+
+
+def test_8_bit_keys_and_values_need_half_of_the_memory_of_16_bits() -> None:
+    plan = WeightPlan(format="int4", is_native=True)
+    wide, narrow = (needed_bytes(CONFIG, plan, FORMATS[name]) for name in ("f16", "q8"))
+    positions = 2048 * 2 * CONFIG.layers * CONFIG.kv_heads
+    assert wide - narrow == positions * (2 * CONFIG.head_size - (CONFIG.head_size + 2))
+    caches = [
+        KVCache(CONFIG.layers, CONFIG.kv_heads, CONFIG.head_size, FORMATS[name]) for name in ("f16", "q8")
+    ]
+    for cache in caches:
+        cache.reserve(2048)
+    held = [sum(array.nbytes for array in cache.arrays) for cache in caches]
+    assert held[0] - held[1] == wide - narrow
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from ttchat_tui.engine.cpu.native import build, library
 from ttchat_tui.engine.cpu.native.library import Library
 from ttchat_tui.engine.cpu.native.model import NativeModel
 from ttchat_tui.engine.cpu.native.self_check import is_correct
-from ttchat_tui.engine.cpu.native.step import fits_step
+from ttchat_tui.engine.cpu.native.step import AUTO, FORMATS, fits_step
 from ttchat_tui.engine.cpu.native.weights import convert_weights, stored_format
 from ttchat_tui.engine.cpu.preload import import_torch
 from ttchat_tui.engine.cpu.stepper import CachedStepper
@@ -256,6 +256,7 @@ def _load_own(
         torch_model = _import_torch(report)
         model, plan = torch_model.load_torch_model(checkpoint, options, rope, converted)
         stepper, set_threads = CachedStepper(model), torch_model.set_threads
+        notes += _notes_of_float32_cache(options)
     return _ColdModel(
         stepper=stepper,
         tokenizer=tokenizer,
@@ -288,9 +289,16 @@ def _native_stepper(
 ) -> tuple[CachedStepper, WeightPlan]:
     plan = native_plan(options.precision, checkpoint.stored_bits)
     assert plan is not None, "there is no kernel for this precision"
-    check_memory(needed_bytes(checkpoint.config, plan), available_bytes())
+    cache_format = FORMATS.get(options.kv_cache, AUTO)
+    check_memory(needed_bytes(checkpoint.config, plan, cache_format), available_bytes())
     weights = convert_weights(checkpoint, compiled, plan.rounded, report)
-    return CachedStepper(NativeModel(checkpoint.config, weights, rope, compiled)), plan
+    return CachedStepper(NativeModel(checkpoint.config, weights, rope, compiled, cache_format)), plan
+
+
+def _notes_of_float32_cache(options: CpuOptions) -> list[str]:
+    if options.kv_cache == "auto":
+        return []
+    return [f'`kv_cache = "{options.kv_cache}"` needs the compiled kernel. Keys and values are float32.']
 
 
 def _import_torch(report: ProgressReporter, module: str = _TORCH_MODEL) -> Any:
@@ -325,7 +333,8 @@ def _compiled_kernel(spec: ModelSpec, report: ProgressReporter, notes: list[str]
 
 def _load_auto(path: Path, spec: ModelSpec, reason: str, report: ProgressReporter) -> _ColdModel:
     """A folder that our own forward does not run, through transformers."""
-    precision = spec.options_as(CpuOptions).precision
+    options = spec.options_as(CpuOptions)
+    precision = options.precision
     if precision not in ("auto", "fp32"):
         raise ModelLoadError(
             f"Precision {precision} is not available for models that run through transformers.",
@@ -348,7 +357,11 @@ def _load_auto(path: Path, spec: ModelSpec, reason: str, report: ProgressReporte
         vocab_size=loaded.vocab_size,
         parameters=loaded.parameters,
         label="cpu transformers fp32",
-        notes=(f"Runs through transformers, because the folder contains {reason}.", *loaded.notes),
+        notes=(
+            f"Runs through transformers, because the folder contains {reason}.",
+            *_notes_of_float32_cache(options),
+            *loaded.notes,
+        ),
         set_threads=auto_model.set_threads,
     )
 

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ttchat_tui.engine.cpu.forward.kv_cache import KVCache
 
@@ -16,7 +17,9 @@ _STEP: Final = 64
 
 
 class KVFork:
-    """One array for each layer, [2, rows, kv_heads, capacity, head_size], keys first.
+    """One array for each layer, [2, rows, kv_heads, tiles, width of a tile], keys first.
+
+    Tails begin with the prompt's last tile if it is not full, a copy for each row, so that all hold whole tiles.
 
     Live rows occupy the first slots, so that a step runs over them as one block: a row that is frozen swaps places with
     the last live one. All live rows have the same `length`, because they start and step together.
@@ -27,21 +30,21 @@ class KVFork:
         """Shared by all rows. Its length must not change."""
         self.rows = rows
         """Live and frozen ones."""
-        self.arrays = [
-            np.empty((2, rows, prompt.kv_heads, 0, prompt.head_size), prompt.dtype) for _ in prompt.arrays
-        ]
+        self.start = prompt.length
+        """Positions of the prompt."""
+        self.shared = prompt.length - prompt.length % prompt.format.tile
+        """Those before the tails: the prompt's full tiles."""
+        self.arrays = [self._first_tails(layer) for layer in prompt.arrays]
         """By layer. `reserve` replaces them."""
         self.addresses: list[int] = [array.ctypes.data for array in self.arrays]
         """Of the arrays."""
-        self.start = prompt.length
-        """Positions of the prompt."""
         self._slots = list(range(rows))
         """Row numbers, live ones first."""
         self._live = rows
         self._lengths = [0] * rows
         """Positions of each row, frozen ones included."""
         self.length = 0
-        """Positions of each live row's tail."""
+        """Positions that each live row added."""
 
     @property
     def slots(self) -> list[int]:
@@ -51,7 +54,7 @@ class KVFork:
     @property
     def capacity(self) -> int:
         """Positions that fit into each tail."""
-        return self.arrays[0].shape[3]
+        return self.arrays[0].shape[3] * self.prompt.format.tile
 
     @property
     def is_long(self) -> bool:
@@ -75,20 +78,23 @@ class KVFork:
         if slot == last:
             return
         self._slots[slot], self._slots[last] = self._slots[last], self._slots[slot]
+        used = self._tiles(self.length)
         for layer in self.arrays:
-            held = layer[:, [last, slot], :, : self.length]  # A copy, because it is indexed by a list.
-            layer[:, slot, :, : self.length] = held[:, 0]
-            layer[:, last, :, : self.length] = held[:, 1]
+            held = layer[:, [last, slot], :, :used]  # A copy, because it is indexed by a list.
+            layer[:, slot, :, :used] = held[:, 0]
+            layer[:, last, :, :used] = held[:, 1]
 
     def reserve(self, rows: int) -> None:
         """Make room for one more position of each of the `rows` live rows."""
         assert rows == self._live
-        if self.length < self.capacity:
+        held = self.position - self.shared
+        if held < self.capacity:
             return
-        capacity = -(-(self.length + max(self.length // 2, 1)) // _STEP) * _STEP
+        capacity = -(-(held + max(held // 2, 1)) // _STEP) * _STEP
+        used = self._tiles(self.length)
         for index, old in enumerate(self.arrays):
-            new = np.empty((*old.shape[:3], capacity, old.shape[4]), old.dtype)
-            new[:, :, :, : self.length] = old[:, :, :, : self.length]
+            new = np.empty((*old.shape[:3], self.prompt.format.tiles(capacity), old.shape[4]), old.dtype)
+            new[:, :, :, :used] = old[:, :, :, :used]
             self.arrays[index] = new
         self.addresses = [array.ctypes.data for array in self.arrays]
 
@@ -100,12 +106,23 @@ class KVFork:
             self._lengths[row] = self.length
 
     def give_back(self, row: int, positions: int) -> None:
-        """Append the first `positions` of a row's tail to the prompt's cache."""
+        """Append the first `positions` that a row added to the prompt's cache."""
         assert self.prompt.length == self.start
         assert positions <= self._lengths[row]
         slot = self._slots.index(row)
         self.prompt.reserve(positions)
+        first, used = self.prompt.format.tiles(self.shared), self._tiles(positions)
         for array, tails in zip(self.prompt.arrays, self.arrays, strict=True):
-            of_row = tails[:, slot, :, :positions]
-            array[:, self.start : self.start + positions] = of_row.reshape(-1, *of_row.shape[2:])
+            of_row = tails[:, slot, :, :used]
+            array[:, first : first + used] = of_row.reshape(-1, *of_row.shape[2:])
         self.prompt.advance(positions)
+
+    def _tiles(self, positions: int) -> int:
+        """Tiles of a tail to which so many positions were added."""
+        return self.prompt.format.tiles(self.start - self.shared + positions)
+
+    def _first_tails(self, prompt: NDArray[Any]) -> NDArray[Any]:
+        """Tails of one layer without positions of their own."""
+        last = prompt[:, self.prompt.format.tiles(self.shared) : self.prompt.format.tiles(self.start)]
+        heads = last.reshape(2, 1, self.prompt.kv_heads, *last.shape[1:])
+        return np.repeat(heads, self.rows, axis=1)

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stddef.h>
 #include <string.h>
+#include "kv_codes.h"
 #include "lanes.h"
 
 #define BLOCK 256     /* positions */
@@ -25,7 +26,7 @@ typedef struct {
 
 /* The cache of one key-value head: positions before `shared` are in `keys` and `values`, later ones in the row's own. */
 typedef struct {
-    const uint16_t *keys, *values, *own_keys, *own_values; /* [positions][head_size], float16 */
+    const void *keys, *values, *own_keys, *own_values; /* [positions][head_size], float16; or the tiles of attention_q8.h */
     int shared;
 } Places;
 
@@ -56,6 +57,29 @@ INLINE float capped(float x, float cap) {
     return x < 0 ? -size : size;
 }
 
+/* scores[0 .. count - 1] become exp(score - largest). */
+static void weigh(float *scores, int count, float cap, Partial *partial) {
+    for (int i = 0; cap != 0 && i < count; i++)
+        scores[i] = capped(scores[i], cap);
+    float largest = scores[0];
+    for (int i = 1; i < count; i++)
+        largest = scores[i] > largest ? scores[i] : largest;
+    float totals[LANES] = { 0 };
+    for (int i = 0; i < count; i++)
+        scores[i] = exp_negative(scores[i] - largest);
+    int i = 0;
+    for (; i + LANES <= count; i += LANES)
+        for (int lane = 0; lane < LANES; lane++)
+            totals[lane] += scores[i + lane];
+    for (int lane = 0; i + lane < count; lane++)
+        totals[lane] += scores[i + lane];
+    float total = 0;
+    for (int lane = 0; lane < LANES; lane++)
+        total += totals[lane];
+    partial->largest = largest;
+    partial->total = total;
+}
+
 INLINE const uint16_t *row_of(const uint16_t *shared, const uint16_t *own, int split, int position, int head_size) {
     return position < split ? shared + (ptrdiff_t)position * head_size : own + (ptrdiff_t)(position - split) * head_size;
 }
@@ -63,7 +87,7 @@ INLINE const uint16_t *row_of(const uint16_t *shared, const uint16_t *own, int s
 /* Attend with `heads` queries of one key-value head of one row to the positions from .. to - 1 of one block. `vectors` is head_size / 16.
  * Both are compile-time constants, so that queries and sums stay in registers. */
 INLINE void attend_alone(const float *q, const int heads, const int vectors, float cap, Places places, int from, int to,
-                   Partial *partials, int stride) {
+                         const uint16_t *next_keys, Partial *partials, int stride) {
     const int head_size = vectors * LANES;
     float scores[4][BLOCK];
     F16 held[4][MAX_HEAD / LANES];
@@ -78,7 +102,10 @@ INLINE void attend_alone(const float *q, const int heads, const int vectors, flo
             const uint16_t *key = row_of(places.keys, places.own_keys, places.shared, there, head_size);
             for (int h = 0; h < heads; h++)
                 sums[h][p] = f_zero();
+            const uint16_t *value = row_of(places.values, places.own_values, places.shared, there, head_size);
             for (int v = 0; v < vectors; v++) {
+                if (v % 2 == 0)
+                    prefetch(value + v * LANES);
                 F16 part = f_load_half(key + v * LANES);
                 for (int h = 0; h < heads; h++)
                     sums[h][p] = f_fma(held[h][v], part, sums[h][p]);
@@ -87,30 +114,16 @@ INLINE void attend_alone(const float *q, const int heads, const int vectors, flo
         for (int h = 0; h < heads; h++)
             f_sums(sums[h], scores[h] + position - from);
     }
-    const int count = to - from;
-    for (int h = 0; cap != 0 && h < heads; h++)
-        for (int i = 0; i < count; i++)
-            scores[h][i] = capped(scores[h][i], cap);
     for (int h = 0; h < heads; h++) {
-        float largest = scores[h][0];
-        for (int i = 1; i < count; i++)
-            largest = scores[h][i] > largest ? scores[h][i] : largest;
-        float totals[LANES] = { 0 };
-        for (int i = 0; i < count; i++)
-            scores[h][i] = exp_negative(scores[h][i] - largest);
-        for (int i = 0; i < count; i++)
-            totals[i % LANES] += scores[h][i];
-        float total = 0;
-        for (int i = 0; i < LANES; i++)
-            total += totals[i];
-        partials[(size_t)h * stride].largest = largest;
-        partials[(size_t)h * stride].total = total;
+        weigh(scores[h], to - from, cap, partials + (size_t)h * stride);
         for (int v = 0; v < vectors; v++)
             held[h][v] = f_zero();
     }
     for (int position = from; position < to; position++) {
         const uint16_t *value = row_of(places.values, places.own_values, places.shared, position, head_size);
         for (int v = 0; v < vectors; v++) {
+            if (v % 2 == 0)
+                prefetch(next_keys + (position - from) * head_size + v * LANES);
             F16 part = f_load_half(value + v * LANES);
             for (int h = 0; h < heads; h++)
                 held[h][v] = f_fma(f_set(scores[h][position - from]), part, held[h][v]);
@@ -123,16 +136,16 @@ INLINE void attend_alone(const float *q, const int heads, const int vectors, flo
 
 /* Attend with queries of one row and one key-value head, as many at once as fit into registers. Partials of a head are `stride` apart. */
 static void attend_one_row(const float *q, int heads, int head_size, float cap, Places places, int from, int to,
-                         Partial *partials, int stride) {
+                     const uint16_t *next_keys, Partial *partials, int stride) {
     while (heads > 0) {
         int count = 1;
         switch (head_size * 10 + at_most(head_size == 64 ? 4 : head_size == 128 || head_size == 96 ? 2 : 1, heads)) {
 #define CASE(size, number) case size * 10 + number: \
-            attend_alone(q, count = number, size / LANES, cap, places, from, to, partials, stride); break;
+            attend_alone(q, count = number, size / LANES, cap, places, from, to, next_keys, partials, stride); break;
             CASE(64, 4) CASE(64, 3) CASE(64, 2) CASE(64, 1) CASE(96, 2) CASE(96, 1) CASE(128, 2) CASE(128, 1) CASE(256, 1)
 #undef CASE
         default:
-            attend_alone(q, 1, head_size / LANES, cap, places, from, to, partials, stride);
+            attend_alone(q, 1, head_size / LANES, cap, places, from, to, next_keys, partials, stride);
         }
         q += count * head_size;
         partials += (size_t)count * stride;
@@ -142,7 +155,8 @@ static void attend_one_row(const float *q, int heads, int head_size, float cap, 
 
 /* One query of one row, with the positions from .. to - 1 of a block that the row sees. */
 typedef struct {
-    const float *q; /* [head_size] */
+    const float *q;     /* [head_size] */
+    const Codes16 *codes; /* the same, for 8-bit keys */
     Places places;
     int row, from, to;
     Partial *partial;
@@ -261,25 +275,6 @@ static void attend_rows_alone(const Attending *a, int count, int begin, int end,
             next++;
         attend_span(a, first, next - first, query->from > begin ? query->from : begin, at_most(query->to, end), is_values);
     }
-}
-
-/* scores[0 .. count - 1] become exp(score - largest). */
-static void weigh(float *scores, int count, float cap, Partial *partial) {
-    for (int i = 0; cap != 0 && i < count; i++)
-        scores[i] = capped(scores[i], cap);
-    float largest = scores[0];
-    for (int i = 1; i < count; i++)
-        largest = scores[i] > largest ? scores[i] : largest;
-    float totals[LANES] = { 0 };
-    for (int i = 0; i < count; i++)
-        scores[i] = exp_negative(scores[i] - largest);
-    for (int i = 0; i < count; i++)
-        totals[i % LANES] += scores[i];
-    float total = 0;
-    for (int i = 0; i < LANES; i++)
-        total += totals[i];
-    partial->largest = largest;
-    partial->total = total;
 }
 
 /* Attend with up to MOST_QUERIES queries of one key-value head of several rows, a row's ones side by side. The shared positions that all rows see

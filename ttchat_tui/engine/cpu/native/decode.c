@@ -40,18 +40,37 @@ static int runs_of_queries(const Step *s) {
     return (s->count * (s->model->heads / s->model->kv_heads) + at_once - 1) / at_once;
 }
 
+/* The bytes of the keys, or values, of one head. */
+static size_t head_bytes(const Step *s, int capacity) {
+    const int size = s->model->head_size;
+    return s->caches->is_q8 ? capacity / KV_TILE * kv_tile_bytes(size) : (size_t)capacity * size * sizeof(uint16_t);
+}
+
+/* Where the keys, or values, of one head of a row are in its own cache, or in the shared one. */
+static char *head_at(const Step *s, const RowPlace *place, int head, int is_value, int is_own) {
+    const Caches *c = s->caches;
+    const size_t number = (is_own ? is_value * c->own_slots + place->slot : is_value) * (size_t)s->model->kv_heads + head;
+    return (char *)(is_own ? c->own : c->shared)[s->index] + number * head_bytes(s, is_own ? c->own_capacity : c->shared_capacity);
+}
+
 /* Where the keys and values of one head of a row are. */
 static Places places_of(const Step *s, const RowPlace *place, int head) {
-    const Caches *caches = s->caches;
-    const int kv_heads = s->model->kv_heads, size = s->model->head_size;
-    const size_t shared = (size_t)caches->shared_capacity * size, own = (size_t)caches->own_capacity * size;
-    const uint16_t *cache = caches->shared[s->index] + head * shared;
-    Places places = { cache, cache + kv_heads * shared, 0, 0, place->shared };
-    if (caches->own) {
-        places.own_keys = caches->own[s->index] + ((size_t)place->slot * kv_heads + head) * own;
-        places.own_values = places.own_keys + (size_t)caches->own_slots * kv_heads * own;
+    Places places = { head_at(s, place, head, 0, 0), head_at(s, place, head, 1, 0), 0, 0, place->shared };
+    if (s->caches->own) {
+        places.own_keys = head_at(s, place, head, 0, 1);
+        places.own_values = head_at(s, place, head, 1, 1);
     }
     return places;
+}
+
+/* The keys of the piece that this thread is likely to run after this one; those of this piece if there is none. */
+static const void *keys_after(const Step *s, int piece, const Query *query) {
+    const int next = pool.threads == 1 ? piece + 1 : piece - pool.threads, runs = runs_of_queries(s);
+    const int is_there = next >= 0 && next < runs * s->blocks * s->model->kv_heads;
+    const int number = (is_there ? next : piece) / runs;
+    const int first = number % s->blocks * BLOCK, head = number / s->blocks, is_own = first >= query->places.shared;
+    const char *keys = head_at(s, s->places + query->row, head, 0, is_own);
+    return keys + head_bytes(s, is_own ? first - query->places.shared : first);
 }
 
 /* Some queries of one key-value head, of one row or several, and one block of positions. */
@@ -72,17 +91,21 @@ static void attention_piece(void *context, int piece) {
             continue;
         const int q = head * group + number % group;
         queries[count++] = (Query){
-            s->qkv + ((size_t)row * (m->heads + 2 * m->kv_heads) + q) * m->head_size, places_of(s, place, head), row, from, to,
+            s->qkv + ((size_t)row * (m->heads + 2 * m->kv_heads) + q) * m->head_size, s->codes + (size_t)row * m->heads + q,
+            places_of(s, place, head), row, from, to,
             s->partials + ((size_t)under_way * m->heads + q) * s->blocks + block,
         };
     }
     if (!count)
         return;
-    if (queries->row != queries[count - 1].row)
+    const void *next_keys = keys_after(s, piece, queries);
+    if (s->caches->is_q8)
+        attend_q8(queries, count, m->head_size, m->score_cap, next_keys);
+    else if (queries->row != queries[count - 1].row)
         attend(queries, count, m->head_size, m->score_cap);
     else
         attend_one_row(queries->q, count, m->head_size, m->score_cap, queries->places, queries->from, queries->to,
-                       queries->partial, s->blocks);
+                       next_keys, queries->partial, s->blocks);
 }
 
 /* RMSNorm of heads, in place. */
@@ -101,6 +124,32 @@ static void norm_qk(const LayerStack *m, float *qkv, const float *weight) {
     } else
         for (int at = 0; at < (m->heads + m->kv_heads) * m->head_size; at += m->head_size)
             norm_heads(qkv + at, weight + at, m->eps, m->head_size);
+}
+
+/* Store k and v of one row in the cache, and encode q for 8-bit keys. */
+static void store_row(const Step *s, int row, float *qkv) {
+    const LayerStack *m = s->model;
+    const RowPlace *place = s->places + row;
+    const int size = m->head_size, is_own = place->position >= place->shared;
+    const int at = is_own ? place->position - place->shared : place->position;
+    float factor = 1;
+    for (int head = 0; s->caches->is_q8 && head < m->heads + m->kv_heads; head++)
+        factor = mix(qkv + head * size, size);
+    for (int head = 0; s->caches->is_q8 && head < m->heads; head++) {
+        Codes16 *q = s->codes + (size_t)row * m->heads + head;
+        encode(qkv + head * size, size, q, 0);
+        q->scale *= factor;
+    }
+    for (int head = 0; head < 2 * m->kv_heads; head++) {
+        const int is_value = head >= m->kv_heads;
+        const float *x = qkv + (m->heads + head) * size;
+        char *to = head_at(s, place, head - is_value * m->kv_heads, is_value, is_own);
+        if (s->caches->is_q8)
+            store_q8((uint8_t *)to + at / KV_TILE * kv_tile_bytes(size), at % KV_TILE, is_value, x, size);
+        else
+            for (int i = 0; i < size; i += LANES)
+                f_store_half((uint16_t *)to + (ptrdiff_t)at * size + i, f_load(x + i));
+    }
 }
 
 /* Rotate q and k by [head_size / 2] pairs of cosine and sine, and store k and v in the cache. */
@@ -123,17 +172,7 @@ static void place_row(void *context, int row) {
     }
     for (int i = 0; i < m->heads * size; i++)
         qkv[i] *= place->q_scale;
-    const Caches *c = s->caches;
-    const int is_own = place->position >= place->shared;
-    for (int head = 0; head < 2 * m->kv_heads; head++) {
-        size_t part = head / m->kv_heads, number = head % m->kv_heads;
-        size_t of = is_own ? ((part * c->own_slots + place->slot) * m->kv_heads + number) * c->own_capacity
-                               + place->position - place->shared
-                           : (size_t)head * c->shared_capacity + place->position;
-        uint16_t *to = (is_own ? c->own : c->shared)[s->index] + of * size;
-        for (int i = 0; i < size; i += LANES)
-            f_store_half(to + i, f_load(qkv + (m->heads + head) * size + i));
-    }
+    store_row(s, row, qkv);
 }
 
 /* Merge the heads' outputs and quantise them to 16-bit codes. */
@@ -204,6 +243,7 @@ static size_t lay_out(Step *s, char *space, int last) {
     s->added = take(space, &at, rows * m->hidden * sizeof(float));
     s->input = take(space, &at, rows * larger(m->hidden, width) / GROUP * sizeof(Group));
     s->gated = take(space, &at, rows * m->ffn / GROUP * sizeof(Group));
+    s->codes = take(space, &at, s->caches->is_q8 ? rows * m->heads * sizeof(Codes16) : 0);
     s->partials = take(space, &at, (size_t)at_most(MAX_ROWS, s->rows) * m->heads * (last / BLOCK + 1) * sizeof(Partial));
     s->routing.logits = take(space, &at, rows * m->experts * sizeof(float));
     s->routing.chosen = take(space, &at, uses * sizeof(int32_t));

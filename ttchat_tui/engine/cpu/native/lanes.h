@@ -77,6 +77,27 @@ INLINE I16 i_times_256(I16 x) { return _mm512_slli_epi32(x, 8); }
 /* sum[lane] + the dot product of the 4 unsigned bytes w[lane], at most 127, and the 4 signed bytes x, which all lanes share. */
 INLINE I16 i_dot(I16 sum, I16 w, int32_t x) { return _mm512_dpbusd_epi32(sum, w, _mm512_set1_epi32(x)); }
 INLINE I16 i_dot_any(I16 sum, I16 w, int32_t x) { return i_dot(sum, w, x); }
+INLINE void i_store(void *p, I16 x) { _mm512_storeu_si512(p, x); }
+
+/* Sums of products of unsigned bytes w and 16-bit codes: 256 * high + low. */
+typedef struct { I16 high, low; } Wide;
+#define CODE_OFFSET 128 /* of bytes: sums are too large by that much for each unit of the other codes */
+
+INLINE Wide w_zero(void) { return (Wide){ i_zero(), i_zero() }; }
+/* Each lane: the sum, and the products of 4 bytes and the 4 codes that `w_split` puts into `first` and `second`. */
+INLINE Wide w_dot(Wide sum, I16 w, int32_t first, int32_t second) {
+    /* In assembler, because compilers copy each sum before they add to it, and then have too few registers. */
+    __asm__("vpdpbusd %1, %2, %0" : "+v"(sum.high) : "v"(_mm512_set1_epi32(first)), "v"(w));
+    __asm__("vpdpbusd %1, %2, %0" : "+v"(sum.low) : "v"(_mm512_set1_epi32(second)), "v"(w));
+    return sum;
+}
+INLINE I16 w_joined(Wide sum) { return i_add(i_times_256(sum.high), sum.low); }
+INLINE void w_split(const int32_t *codes, int count, int32_t *first, int32_t *second) {
+    for (int i = 0; i < count; i++)
+        ((int8_t *)first)[i] = (int8_t)((codes[i] + 128) >> 8);
+    for (int i = 0; i < count; i++)
+        ((int8_t *)second)[i] = (int8_t)codes[i];
+}
 
 #else
 
@@ -166,6 +187,38 @@ INLINE I16 i_dot(I16 sum, I16 w, int32_t x) {
 INLINE I16 i_dot_any(I16 sum, I16 w, int32_t x) {
     __m256i broadcast = _mm256_set1_epi32(x);
     return BOTH_I(dot8_any(sum.a, w.a, broadcast), dot8_any(sum.b, w.b, broadcast));
+}
+INLINE void i_store(void *p, I16 x) {
+    __m256i *halves = p;
+    _mm256_storeu_si256(halves, x.a), _mm256_storeu_si256(halves + 1, x.b);
+}
+
+/* Sums of products of unsigned bytes w and 16-bit codes. */
+typedef I16 Wide;
+#define CODE_OFFSET 128
+
+INLINE Wide w_zero(void) { return i_zero(); }
+INLINE __m256i dot_pairs(__m256i sum, __m256i w, __m256i x) {
+#ifdef __AVXVNNI__
+    return _mm256_dpwssd_avx_epi32(sum, w, x);
+#else
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(w, x));
+#endif
+}
+INLINE __m256i dot_quads(__m256i sum, __m256i w, int32_t first, int32_t second) {
+    sum = dot_pairs(sum, _mm256_and_si256(w, _mm256_set1_epi16(255)), _mm256_set1_epi32(first));
+    return dot_pairs(sum, _mm256_srli_epi16(w, 8), _mm256_set1_epi32(second));
+}
+INLINE Wide w_dot(Wide sum, I16 w, int32_t first, int32_t second) {
+    return BOTH_I(dot_quads(sum.a, w.a, first, second), dot_quads(sum.b, w.b, first, second));
+}
+INLINE I16 w_joined(Wide sum) { return sum; }
+/* The even codes of each four, and the odd ones. */
+INLINE void w_split(const int32_t *codes, int count, int32_t *first, int32_t *second) {
+    for (int i = 0; i < count; i += 4) {
+        first[i / 4] = (int32_t)((uint32_t)codes[i + 2] << 16 | (uint16_t)codes[i]);
+        second[i / 4] = (int32_t)((uint32_t)codes[i + 3] << 16 | (uint16_t)codes[i + 1]);
+    }
 }
 
 #endif

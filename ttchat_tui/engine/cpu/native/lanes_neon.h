@@ -87,4 +87,26 @@ INLINE I16 i_dot_any(I16 sum, I16 w, int32_t x) {
 #endif
 }
 
+INLINE void i_store(void *p, I16 x) {
+    for (int i = 0; i < 4; i++)
+        vst1q_s32((int32_t *)p + 4 * i, x.v[i]);
+}
+
+/* As in lanes.h. Dot products here are of signed bytes: the offset is taken off before. */
+typedef struct { I16 high, low; } Wide;
+#define CODE_OFFSET 0
+
+INLINE Wide w_zero(void) { return (Wide){ i_zero(), i_zero() }; }
+INLINE Wide w_dot(Wide sum, I16 w, int32_t first, int32_t second) {
+    const I16 codes = EACH_I(WORDS(veorq_u8(BYTES(w.v[i]), vdupq_n_u8(128))));
+    return (Wide){ i_dot(sum.high, codes, first), i_dot(sum.low, codes, second) };
+}
+INLINE I16 w_joined(Wide sum) { return i_add(i_times_256(sum.high), sum.low); }
+INLINE void w_split(const int32_t *codes, int count, int32_t *first, int32_t *second) {
+    for (int i = 0; i < count; i++)
+        ((int8_t *)first)[i] = (int8_t)((codes[i] + 128) >> 8);
+    for (int i = 0; i < count; i++)
+        ((int8_t *)second)[i] = (int8_t)codes[i];
+}
+
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "attention.h"
+#include "attention_q8.h"
 #include "matrix.h"
 #include "pool.h"
 
@@ -42,12 +43,13 @@ typedef struct {
     float q_scale;  /* of its queries */
 } RowPlace;
 
-/* Float16, for each layer, keys first. Shared: [2 * kv_heads][capacity][head_size]. Own:
- * [2][slots][kv_heads][capacity][head_size]. */
+/* For each layer, keys first. Shared: [2 * kv_heads][capacity][head_size]. Own: [2][slots][kv_heads][capacity][head_size].
+ * Float16; or tiles of attention_q8.h, whole numbers of which capacities and `shared` of rows are. */
 typedef struct {
-    uint16_t *const *shared;
-    uint16_t *const *own;
+    void *const *shared;
+    void *const *own;
     int32_t shared_capacity, own_capacity, own_slots;
+    int32_t is_q8;
 } Caches;
 
 /* Which experts each row uses. A use is one row and one of its experts; uses are in the order of their experts, so that the
@@ -78,6 +80,7 @@ typedef struct {
     float *qkv;               /* [rows][(heads + 2 * kv_heads) * head_size] */
     Group *input;             /* [rows][hidden or heads * head_size], as `row_groups` places them */
     Group *gated;             /* [rows][ffn], also */
+    Codes16 *codes;           /* [rows][heads], queries for 8-bit keys */
     Partial *partials;        /* [count][heads][blocks] */
     Routing routing;
 } Step;

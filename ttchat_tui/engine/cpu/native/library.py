@@ -110,6 +110,7 @@ class Caches(ctypes.Structure):
         ("shared_capacity", ctypes.c_int32),
         ("own_capacity", ctypes.c_int32),
         ("own_slots", ctypes.c_int32),
+        ("is_q8", ctypes.c_int32),
     ]
 
 

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig
-from ttchat_tui.engine.cpu.forward.kv_cache import KVCache
+from ttchat_tui.engine.cpu.forward.kv_cache import CacheFormat, KVCache
 from ttchat_tui.engine.cpu.forward.kv_fork import KVFork
 from ttchat_tui.engine.cpu.forward.rope import RopeTable
 from ttchat_tui.engine.cpu.native.library import Library
-from ttchat_tui.engine.cpu.native.step import CACHE_TYPE, NativeStep
+from ttchat_tui.engine.cpu.native.step import NativeStep
 from ttchat_tui.engine.cpu.native.weights import NativeWeights
 
 
@@ -22,16 +22,22 @@ class NativeModel:
     rounds_activations = False
 
     def __init__(
-        self, config: ModelConfig, weights: NativeWeights, rope: RopeTable, library: Library
+        self,
+        config: ModelConfig,
+        weights: NativeWeights,
+        rope: RopeTable,
+        library: Library,
+        cache_format: CacheFormat,
     ) -> None:
         self.config = config
         self._weights = weights
         self._rope = rope
         self._library = library
+        self._cache_format = cache_format
         self._step = NativeStep(library, config, weights.layers)
 
     def new_cache(self) -> KVCache:
-        return KVCache(self.config.layers, self.config.kv_heads, self.config.head_size, CACHE_TYPE)
+        return KVCache(self.config.layers, self.config.kv_heads, self.config.head_size, self._cache_format)
 
     def forward(self, ids: Sequence[int], kv: KVCache | KVFork) -> NDArray[np.float32]:
         rows = len(ids)

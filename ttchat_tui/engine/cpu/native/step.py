@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig
-from ttchat_tui.engine.cpu.forward.kv_cache import KVCache
+from ttchat_tui.engine.cpu.forward.kv_cache import CacheFormat, KVCache
 from ttchat_tui.engine.cpu.forward.kv_fork import KVFork
 from ttchat_tui.engine.cpu.native.library import Caches, Layer, LayerStack, Library, Matrix, RowPlace
 from ttchat_tui.engine.cpu.native.linear import NativeLinear
@@ -23,8 +23,13 @@ from ttchat_tui.engine.cpu.weights.weights import Dense, LayerWeights
 
 NativeLayer: TypeAlias = LayerWeights[NDArray[np.float32], NativeLinear]
 
-CACHE_TYPE: Final = np.float16
-"""Type of keys and values."""
+FORMATS: Final = {
+    "f16": CacheFormat("f16", np.float16),
+    "q8": CacheFormat("q8", np.uint8, tile=32, scale_size=2),
+}
+"""Of keys and values, by their names in `CpuOptions`: as they are, and 8 bits with a float16 scale (attention_q8.h)."""
+AUTO: Final = FORMATS["q8"]
+"""The faster one for long conversations, by measure: docs/decisions/060."""
 _LANES: Final = 16
 _MAX_HEAD: Final = 256
 _ALL: Final = 2**31 - 1
@@ -82,19 +87,22 @@ class NativeStep:
         if isinstance(kv, KVFork):
             prompt = kv.prompt
             (scale,) = self._config.query_scales(kv.next_positions(rows)).ravel().tolist()
-            places = [(kv.position, prompt.length, slot, scale) for slot in range(rows)]
+            places = [(kv.position, kv.shared, slot, scale) for slot in range(rows)]
             caches = Caches(
                 shared=_pointers(prompt.addresses),
                 own=_pointers(kv.addresses),
                 shared_capacity=prompt.capacity,
                 own_capacity=kv.capacity,
                 own_slots=kv.rows,
+                is_q8=prompt.format.name == "q8",
             )
         else:
             positions = kv.next_positions(rows)
             scales = self._config.query_scales(positions).ravel().tolist()
             places = [(position, _ALL, 0, scale) for position, scale in zip(positions, scales, strict=True)]
-            caches = Caches(shared=_pointers(kv.addresses), own=None, shared_capacity=kv.capacity)
+            caches = Caches(
+                shared=_pointers(kv.addresses), shared_capacity=kv.capacity, is_q8=kv.format.name == "q8"
+            )
         self._library.run_layers(self._stack, x, rotations, (RowPlace * rows)(*places), caches)
 
 

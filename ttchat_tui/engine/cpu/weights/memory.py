@@ -10,6 +10,7 @@ import msgspec
 from ttchat_tui.domain.model_spec import PrefillCopy
 from ttchat_tui.engine.base import OutOfMemory
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig
+from ttchat_tui.engine.cpu.forward.kv_cache import FLOAT32, CacheFormat
 from ttchat_tui.engine.cpu.weights.precision import Kernel, WeightFormat, WeightPlan
 
 _RUNTIME: Final = 300 * 2**20
@@ -26,15 +27,17 @@ _WEIGHT_BYTES: Final[dict[WeightFormat, float]] = {
 """Bytes of a weight in a matrix; for 4 bits with its share of the group's scale and zero."""
 
 
-def needed_bytes(config: ModelConfig, plan: WeightPlan) -> int:
+def needed_bytes(config: ModelConfig, plan: WeightPlan, cache_format: CacheFormat = FLOAT32) -> int:
     """Estimated peak of a load: weights, what is under conversion, and the first KV cache."""
     table = config.vocab_size * config.hidden_size
     layers = config.parameters() - (table if config.is_head_tied else 2 * table)
-    positions = config.layers * 2 * config.kv_heads * config.head_size * _FIRST_POSITIONS
+    cache = (
+        config.layers * 2 * config.kv_heads * cache_format.position_bytes(config.head_size) * _FIRST_POSITIONS
+    )
     if plan.is_native:
         # The embedding stays in the file, and weights are packed from there.
         head = table * max(1.0625, _WEIGHT_BYTES[plan.format])
-        return int(head + layers * _WEIGHT_BYTES[plan.format] + 2 * positions + _NATIVE_RUNTIME)
+        return int(head + layers * _WEIGHT_BYTES[plan.format] + cache + _NATIVE_RUNTIME)
     looked_up = table * (4 if plan.format == "fp32" else 2)
     # A tied head is a second table: the embedding is for lookup, the head is packed for its product.
     head = table * (1 if plan.has_int8_head else 4 if plan.format == "fp32" else 2)
@@ -43,7 +46,7 @@ def needed_bytes(config: ModelConfig, plan: WeightPlan) -> int:
     weights = looked_up + head + layers * _WEIGHT_BYTES[plan.format] + 2 * layers * plan.prefill_copy
     # One layer, expert or table is float32 while it is converted.
     at_once = 2 * layers // config.layers // (1 if config.routing is None else config.routing.experts)
-    return int(weights + max(at_once, table) * 4 + 4 * positions + _RUNTIME)
+    return int(weights + max(at_once, table) * 4 + cache + _RUNTIME)
 
 
 def with_prefill_copy(

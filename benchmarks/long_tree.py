@@ -1,8 +1,9 @@
 """One conversation with 10,000 messages in the app: CPU time of opening its tree and ledger, a dialog over it, and a switch of
-its branch. And a pasted megabyte."""
+its branch. A key that is typed as another conversation opens. And a pasted megabyte."""
 
 from __future__ import annotations
 
+import asyncio
 import random
 import statistics
 import tempfile
@@ -10,7 +11,10 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from textual import events
+from textual.pilot import Pilot
 
 from benchmarks.synthetic_chats import Vocabulary
 from tests.ui.chat_app import ChatApp, paths_in
@@ -97,6 +101,32 @@ def megabyte() -> str:
     return "\n".join(lines)
 
 
+async def echoes(pilot: Pilot[None], chat: ChatApp) -> list[float]:
+    """CPU time of the UI thread from the opening of the conversation, with a key typed at once, to the frame with the key."""
+    prompt, display, painted = chat.screen.prompt, chat.app._display, asyncio.Event()
+
+    def noted(*args: Any) -> None:
+        display(*args)
+        if prompt.text.endswith("x"):
+            painted.set()
+
+    setattr(chat.app, "_display", noted)  # noqa: B010
+    found: list[float] = []
+    for _ in range(ROUNDS):
+        prompt.set_draft("")
+        chat.screen.action_new()
+        await pilot.pause()
+        painted.clear()
+        start = time.thread_time()
+        chat.screen.open_conversation(1)
+        chat.app.post_message(events.Key("x", "x"))
+        await painted.wait()
+        found.append((time.thread_time() - start) * 1e3)
+    setattr(chat.app, "_display", display)  # noqa: B010
+    prompt.set_draft("")
+    return found
+
+
 def median_and_most(times: list[float]) -> tuple[float, float]:
     return statistics.median(times), max(times)
 
@@ -120,6 +150,7 @@ async def measure() -> dict[str, float]:
                 return (time.thread_time() - start) * 1e3
 
             opened = await cpu_ms(lambda: chat.screen.open_conversation(1))
+            waits = [await cpu_ms(lambda: None) for _ in range(10)]
             trees: list[float] = []
             dialogs: list[float] = []
             closings: list[float] = []
@@ -148,6 +179,7 @@ async def measure() -> dict[str, float]:
             for first in random.Random(1).sample(firsts, ROUNDS):
                 there.append(await cpu_ms(partial(chat.screen._jump, first)))
                 back.append(await cpu_ms(partial(chat.screen._jump, end)))
+            keys_as_it_opens = await echoes(pilot, chat)
             chat.session.new_conversation()
             pasted = chat.store.add_user_message(chat.store.create_conversation().id, None, megabyte())
             megabyte_opened = await cpu_ms(partial(chat.screen.open_conversation, pasted.conversation_id))
@@ -163,6 +195,8 @@ async def measure() -> dict[str, float]:
     }
     for name, times in (
         ("tree", trees),
+        ("the_tests_own_wait", waits),
+        ("key_as_it_opens", keys_as_it_opens),
         ("small_dialog", dialogs),
         ("dialog_closes", closings),
         ("ledger", ledgers),
@@ -175,6 +209,4 @@ async def measure() -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    import asyncio
-
     print({name: round(value, 1) for name, value in asyncio.run(measure()).items()})

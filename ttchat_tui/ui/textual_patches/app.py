@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import logging
+import math
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import RenderableType
@@ -18,6 +21,7 @@ from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
 from textual.notifications import Notification
 from textual.screen import Screen
+from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Input, TextArea
 from textual.widgets._toast import ToastRack
@@ -35,6 +39,9 @@ from ttchat_tui.ui.textual_patches.terminal_driver import TerminalDriver
 CATCH_UP_S: Final = 0.05
 """Time between two checks of a terminal that does not keep up."""
 
+QUIET_S: Final = 0.5
+"""Without input for so long, a short pause is not felt."""
+
 log = logging.getLogger(__name__)
 
 
@@ -50,6 +57,9 @@ class PatchedApp(App[None]):
         )
         self._will_catch_up = False
         """Frames were skipped."""
+        self._collection: Timer | None = None
+        self._input_s = -math.inf
+        """When input came last."""
 
     # --- input
 
@@ -75,6 +85,7 @@ class PatchedApp(App[None]):
         """Sends input through the `KeyGate`, which describes the fault. Textual's drivers post all input here."""
         if not isinstance(message, GATED):
             return self.post_message(message)
+        self._input_s = time.monotonic()
         self._key_gate.accept(message)
         return True
 
@@ -142,7 +153,26 @@ class PatchedApp(App[None]):
 
     def _prune(self, *nodes: Widget, parent: DOMNode | None = None) -> AwaitRemove:
         """A screen that is removed changes nothing on the others. Textual lays out and draws the one below it again, twice."""
+        self._collect_later()
         return super()._prune(*nodes, parent=None if parent is self else parent)
+
+    # --- memory
+
+    def _collect_later(self) -> None:
+        """Have garbage collected once no input has come for `QUIET_S`.
+
+        Removed widgets are cycles. Python looks for old ones at any time: 25 to 80 ms in which keys wait, since the collections
+        are few and each frees the widgets of many dialogs and messages.
+        """
+        if self._collection is None and self._running and not self._exit:
+            self._collection = self.set_timer(QUIET_S, self._collect_if_quiet)
+
+    def _collect_if_quiet(self) -> None:
+        self._collection = None
+        if time.monotonic() - self._input_s < QUIET_S:
+            self._collect_later()
+        elif gc.isenabled():  # while a reply streams, nothing is collected
+            gc.collect()
 
     # --- toasts
 

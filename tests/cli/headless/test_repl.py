@@ -348,3 +348,31 @@ def test_a_reply_is_continued_once_another_window_has_written_it(
         assert chat(session, "/continue") == 0
     assert said == [driver.ANSWERS_ELSEWHERE]
     assert [each.content for each in store.tree(asked.conversation_id)][1:] == ["All of it. More."]
+
+
+@pytest.mark.parametrize(
+    ("is_resumed", "words", "times"),
+    [
+        (True, "The last reply was cut off as the app ended", [1, 1]),
+        (False, "In “Tell me more” the app ended while a reply was running.", [1, 0]),
+    ],
+)
+def test_a_reply_that_was_cut_off_is_named_at_the_start_elsewhere_once(
+    store: ConversationStore,
+    capsys: pytest.CaptureFixture[str],
+    is_resumed: bool,
+    words: str,
+    times: list[int],
+) -> None:
+    asked = ask(store, "Tell me more")
+    reply = store.begin_reply(asked.conversation_id, asked.id, STARTED)
+    with store._database.transaction() as transaction:
+        transaction.execute("UPDATE messages SET writer = '' WHERE id = ?", (reply.id,))
+    found: list[int] = []
+    for _ in times:
+        with scripted_session(store=store) as session:
+            if is_resumed:
+                session.open(asked.conversation_id)
+            chat(session)
+        found.append(capsys.readouterr().out.count(words))
+    assert found == times

@@ -1,7 +1,8 @@
 """Twenty chats in two precisions, greedily and with the model's default sampling, side by side for a reader.
 
-Writes benchmarks/results/chat_samples.md and prints which chats loop: the same three words eight times, without digits
-and punctuation. Not a measurement of speed.
+Writes benchmarks/results/chat_samples.md and prints how many chats are the same as in the first precision, and which
+loop: the same three words eight times, without digits and punctuation. Nothing is downloaded for `--model FILE`. Not a
+measurement of speed.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections import Counter
+from operator import eq
 from pathlib import Path
 
 from benchmarks.default_model import PATHS, default_model
@@ -79,6 +81,7 @@ def main() -> None:
     )
     parser.add_argument("--model", type=Path)
     parser.add_argument("--precisions", nargs="+", default=["fp32", "auto"])
+    parser.add_argument("--samplings", nargs="+", default=["greedy", "default"])
     options = parser.parse_args()
     path = options.model or default_model()
     known = catalog()
@@ -102,14 +105,17 @@ def main() -> None:
             ),
             lambda progress: None,
         )
-        for name, sampling in samplings.items():
+        for name in options.samplings:
+            sampling = samplings[name]
             replies[name, f"{precision}: {info.label}"] = [answer(engine, turns, sampling) for turns in CHATS]
         engine.close()
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "chat_samples.md").write_text(page(replies), encoding="utf-8")
     for (name, label), answers in replies.items():
         found = [number for number, texts in enumerate(answers, 1) if has_loop(" ".join(texts))]
-        print(f"{name:>8}, {label:<24} chats with a loop: {len(found)} of {len(CHATS)} {found}")
+        first = next(others for (other, _), others in replies.items() if other == name)
+        same = sum(map(eq, answers, first))
+        print(f"{name:>8}, {label:<24} the same: {same} of {len(CHATS)}; with a loop: {len(found)} {found}")
 
 
 def page(replies: dict[tuple[str, str], list[list[str]]]) -> str:

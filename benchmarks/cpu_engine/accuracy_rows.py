@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from benchmarks.cpu_engine.contender import Contender
@@ -15,14 +16,15 @@ REPLY, PROMPT = 1, 256
 """Ids computed at once: as in a reply, and as in a prompt."""
 
 
-class _Judge:
+class Judge:
     """float32's logits for the text, and the divergence of others from them."""
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, positions: int | None = None) -> None:
+        """`positions`: of the text, from its beginning; None is all."""
         self._own = setup.own("fp32")
         self._folder = setup.folder
         self._expected = str(setup.folder / "fp32.npy")
-        self.ids: list[int] = self._own.ask("real_text")
+        self.ids: list[int] = self._own.ask("real_text")[:positions]
         self._own.ask("logits", ids=self.ids, rows=PROMPT, file=self._expected)
 
     def __call__(self, contender: Contender, rows: int) -> dict[str, Any]:
@@ -32,15 +34,20 @@ class _Judge:
         file.unlink()
         return found
 
+    def close(self, setup: Setup) -> None:
+        """Free float32's memory and file."""
+        setup.stop(self._own)
+        Path(self._expected).unlink()
+
 
 def accuracy(setup: Setup) -> Result:
     """The precision under test, computed as a reply and as a prompt."""
-    judge, own = _Judge(setup), setup.own()
+    judge, own = Judge(setup), setup.own()
     label = own.ask("describe")["label"]
     found = {f"{label}, {path}": judge(own, rows) for path, rows in (("reply", REPLY), ("prompt", PROMPT))}
     target = f"KL <= {KL_TARGET}, top-1 >= {TOP1_TARGET}"
     lines = [
-        Line(name, "fp32", _figure(one), target, one["kl"] <= KL_TARGET and one["top1"] >= TOP1_TARGET)
+        Line(name, "fp32", figure_of(one), target, one["kl"] <= KL_TARGET and one["top1"] >= TOP1_TARGET)
         for name, one in found.items()
     ]
     return Result(lines, f"{len(judge.ids):,} tokens", found)
@@ -48,7 +55,7 @@ def accuracy(setup: Setup) -> Result:
 
 def accuracy_of_peers(setup: Setup) -> Result:
     """float16 and llama.cpp on both files, on the same tokens, computed as a prompt."""
-    judge = _Judge(setup)
+    judge = Judge(setup)
     found: dict[str, Any] = {}
     for start in _starters(setup):
         try:
@@ -59,7 +66,7 @@ def accuracy_of_peers(setup: Setup) -> Result:
         name = "own f16" if contender.name == "own" else contender.name
         found[name] = judge(contender, PROMPT)
         setup.stop(contender)
-    lines = [Line(f"{name}, prompt", "fp32", _figure(one)) for name, one in found.items()]
+    lines = [Line(f"{name}, prompt", "fp32", figure_of(one)) for name, one in found.items()]
     return Result(lines, f"{len(judge.ids):,} tokens", found)
 
 
@@ -67,5 +74,5 @@ def _starters(setup: Setup) -> Sequence[Any]:
     return (lambda: setup.own("f16"), lambda: setup.llama(SAME), lambda: setup.llama(BEST))
 
 
-def _figure(found: dict[str, Any]) -> str:
-    return f"KL {found['kl']:.5f}, top-1 {found['top1']:.3f}"
+def figure_of(found: dict[str, Any]) -> str:
+    return f"KL {found['kl']:.6f}, top-1 {found['top1']:.3f}"

@@ -7,7 +7,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.cpu_engine.accuracy_rows import PROMPT as PROMPT_ROWS
+from benchmarks.cpu_engine.accuracy_rows import Judge, figure_of
 from benchmarks.cpu_engine.contender import Contender
+from benchmarks.cpu_engine.decode_rows import SAME
 from benchmarks.cpu_engine.random_model import MIXES, VOCAB, write_random_model
 from benchmarks.cpu_engine.result import Line, Result, at_least
 from benchmarks.cpu_engine.rounds import Figures, Rounds
@@ -18,6 +21,8 @@ assert max(PROMPT) < VOCAB
 _GOALS = {"Q4_K_M": 1.5, "Q5_K_M": 1.5, "Q6_K": 1.5, "Q8_0": 1.5, "IQ4_XS": 1.5, "F16": 1.1}
 _TICKS_S = 1 / os.sysconf("SC_CLK_TCK")
 _ROUNDS = 5
+_REAL = ("Q8_0", "Q5_K_M", "IQ4_XS")
+_POSITIONS = 512
 
 
 def formats(setup: Setup, mixes: Sequence[str] = MIXES) -> Result:
@@ -27,16 +32,8 @@ def formats(setup: Setup, mixes: Sequence[str] = MIXES) -> Result:
     for mix in mixes:
         setup.model = setup.folder / f"{mix}.gguf"
         write_random_model(setup.model, mix)
-        contenders = [setup.own()]
-        try:
-            contenders.append(setup.llama("same file"))
-        except PeerMissing as missing:
-            print(f"left out: {missing}")
-        rounds = Rounds()
-        for _ in range(_ROUNDS + 1):
-            rounds.figures.append({each.name: _cpu_of_token(each) for each in contenders})
-            rounds.foreign.append(1.0)
-        del rounds.figures[0], rounds.foreign[0]  # The warm-up.
+        contenders = _contenders(setup)
+        rounds = _measured(contenders)
         lines.append(_line(mix, rounds, contenders))
         print(lines[-1], flush=True)
         details[mix] = rounds.record()
@@ -44,6 +41,47 @@ def formats(setup: Setup, mixes: Sequence[str] = MIXES) -> Result:
             setup.stop(each)
         setup.model.unlink()
     return Result(lines, f"{_ROUNDS} rounds each", details)
+
+
+def real_formats(setup: Setup) -> Result:
+    """The model itself, and as llama.cpp writes it in other formats: real weights. KL to the float32 of each file."""
+    lines: list[Line] = []
+    details: dict[str, object] = {}
+    given = setup.model
+    for kind in (SAME, *_REAL):
+        setup.model = given if kind == SAME else setup.requantised(kind)
+        contenders = _contenders(setup)
+        rounds = _measured(contenders)
+        judge = Judge(setup, _POSITIONS)
+        for each in contenders:
+            found = judge(each, PROMPT_ROWS)
+            lines.append(Line(f"{kind}, {each.name}", "fp32 of the file", figure_of(found)))
+            details[f"{kind}, {each.name}"] = found
+            setup.stop(each)
+        judge.close(setup)
+        lines.append(_line(kind, rounds, contenders))
+        print(*lines[-1 - len(contenders) :], sep="\n", flush=True)
+        details[kind] = rounds.record()
+        setup.model = given
+    return Result(lines, f"{_ROUNDS} rounds each, {_POSITIONS} positions", details)
+
+
+def _contenders(setup: Setup) -> list[Contender]:
+    contenders = [setup.own()]
+    try:
+        contenders.append(setup.llama(SAME))
+    except PeerMissing as missing:
+        print(f"left out: {missing}")
+    return contenders
+
+
+def _measured(contenders: Sequence[Contender]) -> Rounds:
+    rounds = Rounds()
+    for _ in range(_ROUNDS + 1):
+        rounds.figures.append({each.name: _cpu_of_token(each) for each in contenders})
+        rounds.foreign.append(1.0)
+    del rounds.figures[0], rounds.foreign[0]  # The warm-up.
+    return rounds
 
 
 def _line(mix: str, rounds: Rounds, contenders: list[Contender]) -> Line:

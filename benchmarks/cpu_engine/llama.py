@@ -83,16 +83,16 @@ class LlamaCpp:
             raise RuntimeError(f"llama_decode returned {code}")
 
 
-def requantise(source: str, target: str) -> None:
-    """Write `target` as Q4_0 with llama.cpp's own quantiser (lossy: from 4 bits to 4 bits).
+def requantise(source: str, target: str, kind: str) -> None:
+    """Write `target` with llama.cpp's own quantiser, which loses something of weights in 4 bits again. `kind`: Q4_0, Q5_K_M…
 
     Raises:
         RuntimeError: it did not work.
     """
     params = cpp.llama_model_quantize_default_params()
-    params.ftype, params.allow_requantize = cpp.LLAMA_FTYPE_MOSTLY_Q4_0, True
+    params.ftype, params.allow_requantize = getattr(cpp, f"LLAMA_FTYPE_MOSTLY_{kind}"), True
     if cpp.llama_model_quantize(source.encode(), target.encode(), ctypes.byref(params)):
-        raise RuntimeError(f"llama.cpp cannot write {source} as Q4_0")
+        raise RuntimeError(f"llama.cpp cannot write {source} as {kind}")
 
 
 def load() -> Mapping[str, Callable[..., Any]]:

@@ -57,7 +57,7 @@ class Setup:
         probe = subprocess.run([self._llama_python, "-c", "import llama_cpp"], capture_output=True)
         if probe.returncode:
             raise PeerMissing(f"llama-cpp-python is not installed for {self._llama_python}")
-        path = self.model if quantisation == "same file" else self._q4_0()
+        path = self.model if quantisation == "same file" else self.requantised(quantisation)
         arguments = [str(path), str(self.threads)]
         return self._start(f"llama.cpp {quantisation}", "llama", arguments, self._llama_python)
 
@@ -73,12 +73,13 @@ class Setup:
     def take_turns(self, turns: list[Turn], rounds: int) -> Rounds:
         return Rounds().run(turns, self._pids, rounds, self._end_s)
 
-    def _q4_0(self) -> Path:
-        target = self.folder / "q4_0.gguf"
+    def requantised(self, kind: str) -> Path:
+        """The model as llama.cpp's quantiser writes it: Q4_0, Q5_K_M…"""
+        target = self.folder / f"{self.model.stem}.{kind}.gguf"
         if not target.exists():
             worker = Contender("llama.cpp's quantiser", "llama", ["requantise"], self._llama_python)
             try:
-                worker.ask("requantise", source=str(self.model), target=str(target))
+                worker.ask("requantise", source=str(self.model), target=str(target), kind=kind)
             finally:
                 worker.close()
         return target

@@ -37,7 +37,7 @@ REMOTE_MLX := .venv-remote-mlx/.installed
 REMOTE_CHAOS := .venv-remote-llmock/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-packaging test-tt test-remote check format lint types imports bench peers vocabularies lock dist clean
+.PHONY: help setup run test test-packaging test-tt test-remote sanitize check format lint types imports bench peers vocabularies lock dist clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -60,6 +60,9 @@ test-tt:  ## Run the tests over real ttnn on a mock card; TT_METAL_HOME=/path/to
 
 test-remote: setup $(REMOTE_LLAMA) $(REMOTE_TRANSFORMERS) $(REMOTE_SERVER) $(REMOTE_VLLM) $(REMOTE_MLX) $(REMOTE_CHAOS)  ## Test served models against real servers and one that breaks, on loopback
 	TTCHAT_TEST_REMOTE=1 $(BIN)/python -m pytest tests/remote -v -rsP --durations=3
+
+sanitize: setup  ## Run the compiled kernel's tests with gcc's sanitizers: addresses, undefined behaviour, threads (10 minutes)
+	sh scripts/sanitize_kernel.sh $(BIN)/python
 
 check: format lint types imports  ## Format, lint, spelling, types, import contracts; no tests
 

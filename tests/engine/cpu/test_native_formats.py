@@ -114,6 +114,17 @@ def test_products_are_those_of_float64_and_a_row_has_the_same_bits_alone(kind: s
 
 
 @pytest.mark.parametrize("kind", TYPES)
+def test_activations_that_are_no_numbers_stay_in_their_row(kind: str, library: Library) -> None:
+    """With the sanitizers (`make sanitize`) also: nothing overflows."""
+    part, x = random_part(kind, 33, 3), drawn(7)
+    tiles = library.pack([part])
+    expected = product(library, tiles, x)
+    for wrong in (np.inf, -np.inf, np.nan, np.float32(3e38)):
+        x[1::2, ::7] = wrong
+        np.testing.assert_array_equal(product(library, tiles, x)[::2], expected[::2])
+
+
+@pytest.mark.parametrize("kind", TYPES)
 def test_all_instruction_sets_give_the_same_bits(kind: str) -> None:
     part, x = random_part(kind, 32, 2), drawn(5)
     first, *others = (product(each, each.pack([part]), x) for each in map(kernel, PROCESSORS))

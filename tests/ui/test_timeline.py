@@ -77,6 +77,9 @@ async def test_a_running_reply_is_followed_and_everything_fits_a_small_screen(tm
         await until(pilot, lambda: chat.session.meter.completion_tokens == 3)
         await pilot.press(*"/timeline", "enter")
         await shows(pilot, chat, "still running", "enter go there   a everywhere   pgdn scroll")
+        await shows(pilot, chat, "mean of 1 step ")
+        gate.release(1)
+        await shows(pilot, chat, "mean of 2 steps")
         gate.open()
         await shows(pilot, chat, "whole 200.0 ms", "P prefill 85.0 ms 42.5%")
         pages = [on_screen(chat)]

@@ -444,6 +444,27 @@ def test_an_end_token_that_the_user_chooses_in_a_pause_ends_the_reply_at_once() 
     assert (chooser.waits, run.stepper.spoken) == (1, 1)
 
 
+def test_penalties_forget_a_token_that_the_user_replaces() -> None:
+    class Chooser(GenerationControl):
+        def await_step(self, forced_taken: int | None = None, was_previewed: bool = True) -> bool:
+            if not self.forced:
+                self.force(Forced(9, instead_of=0))
+            else:
+                self.resume()
+            return super().await_step(forced_taken, was_previewed)
+
+    stepper = RecitingStepper("")
+    stepper._logits = lambda: np.arange(VOCAB, 0, -1, dtype=np.float32)  # type: ignore[method-assign]
+    run = Run(stepper, SamplingParams(temperature=0.0, frequency_penalty=1.5, max_tokens=3))
+    run.control = Chooser(run.sampling)
+    events: list[GenerationEvent] = []
+    for event in run:
+        events.append(event)
+        if len(tokens(events)) == 1:
+            run.control.pause()
+    assert [event.token_ids for event in tokens(events)] == [(0,), (9,), (0,), (1,)], "0 was not written"
+
+
 def test_unchanged_parameters_count_as_no_change() -> None:
     assert finished(Run(RecitingStepper("Hello")).events).stats.sampling_changes == 0
 

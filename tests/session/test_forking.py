@@ -173,6 +173,21 @@ def test_words_in_place_of_the_rest_are_in_the_recording(start: Callable[..., Ch
     assert chat.engine.requests[-1].written_ids == (), "its ids are not known from the beginning"
 
 
+@pytest.mark.parametrize(("at", "kept"), [(1, "a"), (2, "a"), (3, "a"), (4, "a🦊")])
+def test_words_in_the_middle_of_a_character_take_its_place(
+    start: Callable[..., Chat], at: int, kept: str
+) -> None:
+    chat, reply, _ = asked(start, structs.replace(KNOWN, replies=("a🦊b and so on to the end.",)))
+    pieces = dict(enumerate([b"a", b"\xf0\x9f", b"\xa6", b"\x8a", b"b and so on to the end."]))
+    recording = Recording([RecordedToken(number, 0.0) for number in pieces], pieces=pieces)
+    chat.session.forking.rewrite(reply.id, recording, at, "x")
+    chat.until(GenerationFinished)
+    assert chat.engine.requests[-1].messages[-1].content == f"{kept}x"
+    forked = chat.session.recordings.of(chat.session.path[-1].id)
+    whole = {"a": [b"a"], "a🦊": list(pieces.values())[:4]}[kept]
+    assert [forked.piece_of(each.token_id) for each in forked.tokens[: len(whole) + 1]] == [*whole, b"x"]
+
+
 @pytest.mark.parametrize("at", range(3))
 def test_without_words_the_model_continues_before_the_token(start: Callable[..., Chat], at: int) -> None:
     chat, reply, recording = asked(start)

@@ -237,6 +237,40 @@ def test_without_room_one_follows_the_other_and_the_screen_says_why(start: Start
     assert chat.second.calls == ["close"]
 
 
+def test_whether_there_is_room_is_asked_anew_with_each_question(start: Start) -> None:
+    needs = [no_room]
+    chat = start(
+        Script(replies=(FOUR,)),
+        Script(replies=(FOUR,)),
+        room=lambda name: needs.pop()(name) if needs else None,
+    )
+    ask(chat, TWO)
+    chat.ended()
+    assert (chat.session.loaded_model, chat.second.calls.count("load")) == ("other", 0)
+    chat.session.load("scripted")
+    chat.until(lambda: chat.session.loaded_model == "scripted")
+    ask(chat, TWO)
+    chat.ended()
+    assert (chat.session.loaded_model, chat.second.calls.count("load")) == ("scripted", 1)
+
+
+def test_without_room_the_loaded_model_answers_first(start: Start) -> None:
+    chat = start(Script(replies=(FOUR,)), room=no_room)
+    ask(chat, "model=other,scripted count")
+    chat.ended()
+    assert chat.models() == ["other", "scripted"]
+    assert chat.engine.calls.count("load") == 2, "at the start, and once for the other"
+
+
+def test_the_reply_of_the_sessions_model_stays_the_head_and_knows_of_the_other(start: Start) -> None:
+    chat = start()
+    both_stream(chat)
+    conversation, shown = chat.session.conversation, chat.session.path[-1]
+    assert conversation is not None
+    assert shown.sibling_count == 2
+    assert chat.store.conversation(conversation.id).head_id == shown.id, "also after a crash"
+
+
 def test_a_second_model_that_cannot_be_loaded_leaves_the_first(start: Start) -> None:
     chat = start(Script(replies=(FOUR,)), Script(replies=(FOUR,)))
     ask(chat, f"model=scripted,{MODEL_MISSING},other count")

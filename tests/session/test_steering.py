@@ -59,6 +59,25 @@ def test_another_latest_token_is_the_replys_own_in_text_ids_and_recording(start:
     assert not steering.choose(message.id, 3, other), "nothing runs"
 
 
+def test_the_latest_token_of_a_continued_reply_can_be_another(start: Start) -> None:
+    chat, gate = paused(start, 2)
+    chat.session.stop()
+    chat.until(GenerationFinished)
+    gate.shut()
+    chat.session.branching.continue_reply(chat.session.path[-1].id)
+    gate.release()
+    chat.until(TokenEvent)
+    chat.session.pausing.toggle()
+    gate.open()
+    message = chat.session.path[-1]
+    recording = chat.session.recordings.of(message.id)
+    assert chat.session.steering.choose(message.id, 2, alternatives_of(recording.tokens[2])[3].token_id)
+    chat.until(TokenEvent, replaces=len(" three"))
+    chat.session.pausing.toggle()
+    chat.until(GenerationFinished)
+    assert chat.session.path[-1].content == "one two other2 four"
+
+
 def test_the_open_thought_ends_and_nothing_happens_without_one(start: Start) -> None:
     chat, gate = paused(start, 2, "<think> hm what well")
     steering = chat.session.steering

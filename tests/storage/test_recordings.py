@@ -183,6 +183,17 @@ def test_what_lies_between_two_parts_was_not_recorded() -> None:
     assert found.piece_of(found.tokens[2].token_id) == b""
 
 
+def test_what_was_at_the_end_of_a_reply_goes_when_it_is_continued() -> None:
+    end = Recording(
+        RECORDED.tokens,
+        changes=[*RECORDED.changes, SamplingChange(2, SamplingParams(temperature=1.5))],
+        pauses=[*RECORDED.pauses, Pause(2, 3.0)],
+    )
+    found = joined([end, Recording([RecordedToken(8, 3.0)], first=2, pauses=[Pause(2, 1.0)])])
+    assert found.changes == RECORDED.changes
+    assert found.pauses == [*RECORDED.pauses, Pause(2, 1.0)]
+
+
 def test_the_same_id_of_two_models_keeps_both_pieces(store: ConversationStore) -> None:
     """Another model has continued the reply."""
     other = Recording([RecordedToken(7, 1.0), RecordedToken(5, 2.0)], first=2, pieces={5: b" B", 7: b" C"})

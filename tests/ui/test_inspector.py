@@ -13,6 +13,7 @@ from tests.ui.chat_app import ChatApp, reply_ended, running, settle, until
 from ttchat_tui.storage.recording_parts import encoded
 from ttchat_tui.ui.screens import inspector
 from ttchat_tui.ui.screens.inspector import InspectorScreen
+from ttchat_tui.ui.widgets.inspector.alternatives import AlternativeList
 from ttchat_tui.ui.widgets.inspector.token_text import TokenText
 
 KNOWN = Script(replies=("One two three four five\nsix.",), logprobs=True)
@@ -150,7 +151,12 @@ async def test_a_running_reply_is_followed_to_its_end_and_cannot_be_forked(tmp_p
         await shows(pilot, chat, "A reply is still running. ctrl+c stops it")
         await shows(pilot, chat, "space pause  . one token")
         assert isinstance(chat.app.screen, InspectorScreen), "nothing is typed in vain"
-        await pilot.press("home")
+        await pilot.press("home", "enter", "down", "down")
+        chosen = chat.app.screen.query_one(AlternativeList).chosen
+        gate.release(1)
+        await until(pilot, lambda: text(chat).shown == 4)
+        assert chat.app.screen.query_one(AlternativeList).chosen == chosen, "the list stays as it is"
+        await pilot.press("escape")
         gate.open()
         await reply_ended(pilot, chat)
         await until(pilot, lambda: text(chat).shown == 6)

@@ -23,7 +23,7 @@ Precision: TypeAlias = Literal["auto", "fp32", "f16", "bf16", "int8", "int4"]
 Isolation: TypeAlias = Literal["process", "thread"]
 Speculation: TypeAlias = Literal["auto", "off"]
 PrefillCopy: TypeAlias = Literal["auto", "on", "off"]
-KVCacheType: TypeAlias = Literal["auto", "f16", "q8"]
+KVCacheType: TypeAlias = Literal["f16", "q8"]
 
 
 class CpuOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,9 +38,9 @@ class CpuOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     kernel: Literal["auto", "on", "off"] = "auto"
     """`auto` compiles a decode kernel for this machine, once, where there is a C compiler; quantised weights run about twice
     as fast with it. `on`: on ARM too, where its speed was never measured. `off`: torch's own kernels only."""
-    kv_cache: KVCacheType = "auto"
-    """Keys and values of the conversation in memory, with the compiled kernel. `q8`: 8 bits, half the memory, and faster far
-    into a conversation. `f16`: float16, more exact. `auto`: `q8`."""
+    kv_cache: KVCacheType = "f16"
+    """Keys and values of the conversation in memory, with the compiled kernel. `f16`: float16, as exact as float32 in practice.
+    `q8`: 8 bits, half the memory, and somewhat faster far into a conversation."""
     speculation: Speculation = "auto"
     """`auto` drafts text that repeats earlier text, several tokens to a forward, where that is faster. The reply is the
     same."""

@@ -4,6 +4,7 @@ within its budget of them, and speculation changes no id."""
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from pathlib import Path
 from typing import Any, Final
@@ -233,10 +234,14 @@ def test_f16_and_native_replies_part_from_transformers_at_ties_only(
 
 @pytest.mark.model
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("reduced", ["native q8", *sized([], ["f16", "fp32", "native f16"])], indirect=True)
-def test_a_quoted_text_is_the_same_in_far_fewer_forwards(reduced: LoadedModel) -> None:
+@pytest.mark.parametrize("reduced", ["native f16", *sized([], ["f16", "fp32", "native q8"])], indirect=True)
+def test_a_quoted_text_is_the_same_in_far_fewer_forwards(
+    reduced: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = reduced
     assert model.lookup is not None
+    # Every forward takes as long: the policy weighs measured times, and drafts less on a busy machine.
+    monkeypatch.setattr(model.lookup, "_clock", itertools.count().__next__)
     drawn = ((QUOTING, 0.8, FEW), *sized((), ((STORY, 0.0, FEW),)))
     for prompt, temperature, tokens in ((QUOTING, 0.0, SOME), *drawn):
         expected, _ = reply(model, model.stepper, prompt, temperature, tokens)
@@ -247,9 +252,7 @@ def test_a_quoted_text_is_the_same_in_far_fewer_forwards(reduced: LoadedModel) -
             f"{model.label}, temperature {temperature}: {len(same)} tokens, {stats.decode_forwards} forwards"
         )
         if prompt is QUOTING and temperature == 0.0:
-            assert (
-                stats.decode_forwards < len(same) * 0.7
-            )  # the policy weighs measured times: fewer drafts on a busy machine
+            assert stats.decode_forwards < len(same) * 0.7
 
 
 def test_the_divergence_of_two_coins_is_what_the_formula_says() -> None:

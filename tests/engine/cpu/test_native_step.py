@@ -23,7 +23,7 @@ from ttchat_tui.engine.cpu.forward.rope import RopeTable
 from ttchat_tui.engine.cpu.loading import load_model
 from ttchat_tui.engine.cpu.native.library import MAX_ROWS, Library
 from ttchat_tui.engine.cpu.native.model import NativeModel
-from ttchat_tui.engine.cpu.native.step import AUTO, FORMATS
+from ttchat_tui.engine.cpu.native.step import FORMATS
 from ttchat_tui.engine.cpu.native.weights import convert_weights
 from ttchat_tui.engine.cpu.stepper import CachedStepper
 from ttchat_tui.engine.cpu.weights.int4_blocks import CENTRE, GROUP
@@ -100,7 +100,7 @@ def stepper_of_8_bits(file: Path, library: Library, cache: str = "f16") -> Cache
     return native_stepper(checkpoint, library, plan.rounded, cache)
 
 
-def stepper_of(folder: Path, library: Library, cache: str, chunk: int = 256) -> CachedStepper:
+def stepper_of(folder: Path, library: Library, cache: str = "f16", chunk: int = 256) -> CachedStepper:
     return native_stepper(SafetensorsFolder(folder), library, "int4", cache, chunk)
 
 
@@ -236,7 +236,7 @@ def test_hidden_states_that_are_not_finite_give_no_usable_logits(tmp_path: Path,
 def test_a_row_that_is_finite_is_not_touched_by_one_that_is_not(tmp_path: Path, library: Library) -> None:
     checkpoint = SafetensorsFolder(save(build("llama"), tmp_path))
     weights = convert_weights(checkpoint, library, "int4", lambda _done, _total: None)
-    model = NativeModel(checkpoint.config, weights, RopeTable(checkpoint.config), library)
+    model = NativeModel(checkpoint.config, weights, RopeTable(checkpoint.config), library, FORMATS["f16"])
     hidden = np.random.default_rng(1).standard_normal((3, 192)).astype(np.float32)
     expected = model.logits(hidden[::2].copy())
     for value in (np.nan, np.inf):
@@ -271,14 +271,14 @@ def test_a_shape_that_the_kernel_does_not_take_is_left_to_torch(tmp_path: Path) 
         assert model.stepper.prefill([1, 2, 3], go_on).shape == (VOCAB,)
 
 
-@pytest.mark.parametrize("setting", ["auto", "f16", "q8"])
+@pytest.mark.parametrize("setting", FORMATS)
 def test_the_setting_chooses_how_keys_and_values_are_held(setting: Any, tmp_path: Path) -> None:
     folder = save(build("llama"), tmp_path)
     options = CpuOptions(precision="int4", threads=1, kv_cache=setting)
     spec = ModelSpec(name="tiny", path=str(folder), kernel_dir=str(kernel_folder()), options=options)
     model = load_model(spec, lambda _progress: None)
     logits = model.stepper.prefill(drawn(40), go_on).copy()
-    expected = stepper_of(folder, kernel(), AUTO.name if setting == "auto" else setting)
+    expected = stepper_of(folder, kernel(), setting)
     assert np.array_equal(logits, expected.prefill(drawn(40), go_on))
     assert not any("KV cache" in note for note in model.notes)
 
@@ -286,7 +286,7 @@ def test_the_setting_chooses_how_keys_and_values_are_held(setting: Any, tmp_path
 def test_without_the_compiled_kernel_a_note_says_that_the_cache_is_float32(tmp_path: Path) -> None:
     folder = save(random_model("Llama", **_SHAPE), tmp_path)
     options = CpuOptions(precision="fp32", threads=1)
-    for setting, is_noted in (("auto", False), ("f16", True), ("q8", True)):
+    for setting, is_noted in (("f16", False), ("q8", True)):
         changed = msgspec.structs.replace(options, kv_cache=setting)
         spec = ModelSpec(name="tiny", path=str(folder), kernel_dir=str(kernel_folder()), options=changed)
         notes = load_model(spec, lambda _progress: None).notes

@@ -30,7 +30,7 @@ from ttchat_tui.engine.cpu.native import build, library
 from ttchat_tui.engine.cpu.native.library import Library
 from ttchat_tui.engine.cpu.native.model import NativeModel
 from ttchat_tui.engine.cpu.native.self_check import is_correct
-from ttchat_tui.engine.cpu.native.step import AUTO, FORMATS, fits_step
+from ttchat_tui.engine.cpu.native.step import FORMATS, fits_step
 from ttchat_tui.engine.cpu.native.weights import convert_weights, stored_format
 from ttchat_tui.engine.cpu.preload import import_torch
 from ttchat_tui.engine.cpu.stepper import CachedStepper
@@ -289,14 +289,14 @@ def _native_stepper(
 ) -> tuple[CachedStepper, WeightPlan]:
     plan = native_plan(options.precision, checkpoint.stored_bits)
     assert plan is not None, "there is no kernel for this precision"
-    cache_format = FORMATS.get(options.kv_cache, AUTO)
+    cache_format = FORMATS[options.kv_cache]
     check_memory(needed_bytes(checkpoint.config, plan, cache_format), available_bytes())
     weights = convert_weights(checkpoint, compiled, plan.rounded, report)
     return CachedStepper(NativeModel(checkpoint.config, weights, rope, compiled, cache_format)), plan
 
 
 def _notes_of_float32_cache(options: CpuOptions) -> list[str]:
-    if options.kv_cache == "auto":
+    if options.kv_cache == "f16":
         return []
     return [f'`kv_cache = "{options.kv_cache}"` needs the compiled kernel. Keys and values are float32.']
 

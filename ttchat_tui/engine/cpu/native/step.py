@@ -28,8 +28,6 @@ FORMATS: Final = {
     "q8": CacheFormat("q8", np.uint8, tile=32, scale_size=2),
 }
 """Of keys and values, by their names in `CpuOptions`: as they are, and 8 bits with a float16 scale (attention_q8.h)."""
-AUTO: Final = FORMATS["q8"]
-"""The faster one for long conversations, by measure: docs/decisions/060."""
 _LANES: Final = 16
 _MAX_HEAD: Final = 256
 _ALL: Final = 2**31 - 1

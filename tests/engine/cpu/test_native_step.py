@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import gguf
 import msgspec
@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 from tests.engine.cpu.gguf_files import write_gguf
 from tests.engine.cpu.native_kernel import PROCESSORS, kernel, kernel_folder
 from tests.engine.cpu.tiny_models import VOCAB, random_model, save
-from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
-from ttchat_tui.engine.cpu.checkpoints.checkpoint import Checkpoint
+from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec, Precision
+from ttchat_tui.engine.cpu.checkpoints.checkpoint import Checkpoint, RawTensor
 from ttchat_tui.engine.cpu.checkpoints.gguf_file import GgufFile
 from ttchat_tui.engine.cpu.checkpoints.safetensors_file import SafetensorsFolder
 from ttchat_tui.engine.cpu.forward.rope import RopeTable
-from ttchat_tui.engine.cpu.loading import load_model
+from ttchat_tui.engine.cpu.loading import _label, load_model
 from ttchat_tui.engine.cpu.native.library import MAX_ROWS, Library
 from ttchat_tui.engine.cpu.native.model import NativeModel
 from ttchat_tui.engine.cpu.native.step import FORMATS
-from ttchat_tui.engine.cpu.native.weights import convert_weights
+from ttchat_tui.engine.cpu.native.weights import convert_weights, stored_format
 from ttchat_tui.engine.cpu.stepper import CachedStepper
 from ttchat_tui.engine.cpu.weights.int4_blocks import CENTRE, GROUP
 from ttchat_tui.engine.cpu.weights.precision import native_plan
@@ -310,3 +310,33 @@ def test_elements_that_are_much_larger_than_the_others_cost_8_bit_keys_little(
         logits.append(stepper.step_many(ids[1:]).copy())
     # Without the Hadamard transform it is 0.03; with a factor of 1 instead of 64 it is 0.002.
     assert np.sqrt(np.mean((logits[0] - logits[1]) ** 2)) < 0.012
+
+
+@pytest.mark.parametrize("kind", ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "BF16", "F16"])
+@pytest.mark.parametrize("precision", ["auto", "int8"])
+def test_the_label_names_the_stored_format_unless_the_user_has_chosen_another(
+    tmp_path: Path, kind: str, precision: Precision
+) -> None:
+    write_gguf(save(build("llama"), tmp_path), tmp_path / "x.gguf", gguf.GGMLQuantizationType[kind])
+    checkpoint = GgufFile(tmp_path / "x.gguf")
+    plan = native_plan(precision, checkpoint.stored_bits)
+    assert plan is not None
+    held = kind.lower() if precision == "auto" else "int8"
+    assert _label(checkpoint, plan) == f"cpu {held} native"
+    checkpoint.close()
+
+
+def test_the_label_of_a_mix_names_the_format_of_most_weights() -> None:
+    class Mixed:
+        names = ("embed", "layers.0.q", "layers.0.down", "layers.0.attn_norm")
+
+        def raw(self, name: str) -> RawTensor:
+            kind, shape = {
+                "embed": ("Q8_0", (9_000, 256)),
+                "layers.0.q": ("Q6_K", (256, 256)),
+                "layers.0.down": ("Q5_K", (256, 1024)),
+                "layers.0.attn_norm": ("F32", (256,)),
+            }[name]
+            return RawTensor(kind, shape, np.zeros(0, np.uint8))
+
+    assert stored_format(cast("Checkpoint", Mixed())) == "q5_k"

@@ -259,9 +259,9 @@ class ChatSession(Conversations):
             return held
         if self.answered_elsewhere:
             return [*held, Notice(runs_elsewhere(self.answered_elsewhere))]
-        if self.other_windows.is_answering:
-            return [*held, Notice(STOP_IT_THERE)]
         aside = self.side_requests.running
+        if aside is None and self.other_windows.is_answering and not held:
+            return [Notice(STOP_IT_THERE)]
         return [*held, *(self.side_requests.cancel(aside) if aside is not None else [])]
 
     def _cancel_load_if_repeated(self) -> list[Update]:

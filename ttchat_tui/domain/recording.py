@@ -135,6 +135,11 @@ class RecordedToken(msgspec.Struct, frozen=True, gc=False):
     is_end: bool = False
     """An end token that the user chose. It ended the reply, and is no part of it: only the last one can be."""
 
+    @property
+    def is_chunk(self) -> bool:
+        """It is no token, but a text without an id: typed by the user, or a chunk of a server that does not count tokens."""
+        return self.token_id < 0 and self.logprob is None and self.token_id != NOT_RECORDED
+
 
 class Recording(msgspec.Struct, frozen=True):
     """Of one reply. Tokens before the first recorded one (of a reply that the user began, say) are not in it."""
@@ -243,7 +248,9 @@ class Likelihood:
 
     def __init__(self) -> None:
         self.tokens = 0
-        """Number of tokens taken, seen or not."""
+        """Number of tokens taken, seen or not, chunks included."""
+        self.chunks = 0
+        """Of these what is no token: words that were typed, chunks of a server that does not count tokens."""
         self._seen = 0
         self._sum = 0.0
         self._ranked = 0
@@ -253,6 +260,7 @@ class Likelihood:
         """Add those of `tokens`, a reply's from its beginning, that were not there at the last call."""
         for index in range(self.tokens, len(tokens)):
             token = tokens[index]
+            self.chunks += token.is_chunk
             if token.logprob is not None:
                 self._seen += 1
                 self._sum += token.logprob

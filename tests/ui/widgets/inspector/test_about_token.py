@@ -130,6 +130,25 @@ def test_the_figures_count_tokens_with_a_probability_and_grow() -> None:
     assert words_about(unseen) == "2 tok"
 
 
+@pytest.mark.parametrize(
+    ("ids", "figures", "places"),
+    [
+        ([1, -9, 2], "2 tok · 1 chunk", ["token 1 of 3", "chunk 2 of 3", "token 3 of 3"]),
+        ([-9, -9], "2 chunks", ["chunk 1 of 2", "chunk 2 of 2"]),
+        ([], "0 tok", []),
+    ],
+)
+def test_text_without_an_id_is_no_token(ids: list[int], figures: str, places: list[str]) -> None:
+    """Words of the user, and what a server sends that does not count tokens."""
+    tokens = [RecordedToken(token_id, 0.1) for token_id in ids]
+    likelihood = Likelihood()
+    likelihood.take(tokens)
+    assert words_about(likelihood) == figures
+    recording = Recording(tokens, pieces={-9: b"some words", 1: b"a", 2: b"b"})
+    for index, place in enumerate(places):
+        assert place in lines_about(recording, index, None)[0]
+
+
 def test_doubt_is_measured_by_probability_or_entropy_against_a_limit() -> None:
     tokens = RECORDING.tokens[:3]
     assert [BY_PROBABILITY.tint_of(token) for token in tokens] == ["unsure", "doubtful", "unknown"]

@@ -14,7 +14,7 @@ from textual.content import Content
 from ttchat_tui.domain.logit_bias import bias_words
 from ttchat_tui.domain.recording import NOT_RECORDED, Likelihood, RecordedToken, Recording
 from ttchat_tui.domain.sampling import SamplingParams, shown_value
-from ttchat_tui.domain.text import visible_piece
+from ttchat_tui.domain.text import counted, visible_piece
 from ttchat_tui.ui.widgets.inspector.alternatives import share_text
 from ttchat_tui.ui.widgets.inspector.doubt import Doubt
 from ttchat_tui.ui.widgets.metrics.figures import likelihood_words, milliseconds_text, seconds_text
@@ -33,7 +33,8 @@ def lines_about(recording: Recording, index: int, own: SamplingParams | None) ->
     piece = visible_piece(recording.piece_of(token.token_id))
     last = recording.first + len(recording.tokens)
     name = f" · id {token.token_id:,}" if token.token_id >= 0 else ""
-    lines = [f"{piece or '–'}   token {recording.first + index + 1:,} of {last:,}{name}"]
+    what = "chunk" if token.is_chunk else "token"
+    lines = [f"{piece or '–'}   {what} {recording.first + index + 1:,} of {last:,}{name}"]
     if token.token_id == NOT_RECORDED:
         return [*lines, "generated without a recording"]
     lines += _character(recording, index)
@@ -113,8 +114,10 @@ def figures_line(likelihood: Likelihood, doubt: Doubt, *, is_tinted: bool, has_c
 
 
 def words_about(likelihood: Likelihood) -> str:
-    """`211 tok · log-prob -0.42 · ppl 1.52 · 78% greedy`."""
-    parts = [f"{likelihood.tokens:,} tok"]
+    """`211 tok · log-prob -0.42 · ppl 1.52 · 78% greedy`; chunks of text that are no tokens are counted by themselves."""
+    tokens, chunks = likelihood.tokens - likelihood.chunks, likelihood.chunks
+    parts = [f"{tokens:,} tok"] if tokens or not chunks else []
+    parts += [counted(chunks, "chunk")] if chunks else []
     if likelihood.mean_logprob is not None:
         parts.append(f"log-prob {_nats(likelihood.mean_logprob)}")
     return " · ".join([*parts, *likelihood_words(likelihood.mean_logprob, likelihood.greedy_share)])

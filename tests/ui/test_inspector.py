@@ -145,21 +145,38 @@ async def test_a_running_reply_is_followed_to_its_end_and_cannot_be_forked(tmp_p
         await pilot.press("enter", "enter")
         await shows(pilot, chat, "A reply is still running. ctrl+c stops it")
         await shows(pilot, chat, "↑↓ look  x ban")
+        gate.release(1)
+        await until(pilot, lambda: text(chat).shown == 4)
+        assert text(chat).cursor == 2, "the alternatives are being read"
+        chat.session.pausing.toggle()
+        gate.release(1)
+        chat.session.pausing.step()
+        await until(pilot, lambda: text(chat).shown == 5)
+        assert text(chat).cursor == 4, "a token that a key has made"
+        chat.session.pausing.toggle()
         await pilot.press("escape")
         await shows(pilot, chat, "space pause  . one token")
         await pilot.press("e", "e")
         await shows(pilot, chat, "A reply is still running. ctrl+c stops it")
         await shows(pilot, chat, "space pause  . one token")
         assert isinstance(chat.app.screen, InspectorScreen), "nothing is typed in vain"
-        await pilot.press("home", "enter", "down", "down")
+        await pilot.press("home", "enter")
+        await until(pilot, lambda: isinstance(chat.app.focused, AlternativeList))
+        await pilot.press("down", "down")
+        await pilot.pause()
         chosen = chat.app.screen.query_one(AlternativeList).chosen
         gate.release(1)
-        await until(pilot, lambda: text(chat).shown == 4)
+        await until(pilot, lambda: text(chat).shown == 6)
         assert chat.app.screen.query_one(AlternativeList).chosen == chosen, "the list stays as it is"
-        await pilot.press("escape")
         gate.open()
         await reply_ended(pilot, chat)
-        await until(pilot, lambda: text(chat).shown == 6)
+        screen = chat.app.screen
+        assert isinstance(screen, InspectorScreen)
+        screen._show_growth(chat.session.recordings.of(chat.session.path[-1].id))  # as it is stored: rounded
+        screen._show_token()
+        now = chat.app.screen.query_one(AlternativeList).chosen
+        assert (now and now.piece) == (chosen and chosen.piece), "also when it is read again at the end"
+        await pilot.press("escape")
         await settle(pilot, chat)
         assert text(chat).cursor == 0, "the reader has left the end"
         await shows(pilot, chat, "token 1 of 6")

@@ -15,7 +15,7 @@ from ttchat_tui.config.schema import UiSettings
 from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.logit_bias import BAN, bias_words, text_of
-from ttchat_tui.domain.recording import Likelihood, RecordedToken, Recording
+from ttchat_tui.domain.recording import Likelihood, Recording
 from ttchat_tui.domain.updates import Notice, Update
 from ttchat_tui.session import ChatSession
 from ttchat_tui.storage.errors import StorageError
@@ -92,8 +92,9 @@ class InspectorScreen(Dialog[bool]):
         """The recording grows, and is shown as far as it has come."""
         self._asked_at: int | None = None
         """The token in whose place something was to be written, which was refused."""
-        self._listed: RecordedToken | None = None
-        """The token whose alternatives are shown."""
+        self._listed: tuple[int, int, bytes] | None = None
+        """The token whose alternatives are shown: its place, id and alternatives. Its times and figures are rounded once they
+        are stored."""
         self._rows: PreviewRows | None = None
         """Where the preview could be seen when the screen opened: the chat behind it may be resized."""
 
@@ -175,7 +176,9 @@ class InspectorScreen(Dialog[bool]):
             self._text.show(recording, None)
             self._show_figures()
         if len(recording.tokens) > self._text.shown:
-            self._text.grow(recording)
+            # A list that is read stays, unless each token comes by a key.
+            is_read = self.focused is self._list and not self._session.pausing.is_paused
+            self._text.grow(recording, is_held=is_read)
             self._show_figures()
             self._show_token()
         self._note_end()
@@ -196,8 +199,9 @@ class InspectorScreen(Dialog[bool]):
         self._show_words()
         if self._text.cursor < len(self._recording.tokens):
             token = self._recording.tokens[self._text.cursor]
-            if token != self._listed:
-                self._listed = token
+            listed = (self._place, token.token_id, token.alternatives)
+            if listed != self._listed:
+                self._listed = listed
                 self._list.show(choices_of(self._recording, token))
             self._preview()
             if self._is_running:

@@ -88,13 +88,13 @@ class TokenText(WholeRows, can_focus=True):
         self._is_following = cursor is None
         self.call_after_refresh(self._move_to, self._layout.tokens - 1 if cursor is None else cursor)
 
-    def grow(self, recording: Recording) -> None:
-        """The same recording has more tokens."""
+    def grow(self, recording: Recording, *, is_held: bool = False) -> None:
+        """The same recording has more tokens. `is_held`: the cursor stays where it is for now, also if it follows the end."""
         self._recording = recording
         before = self._layout.rows
         self._lay_out()
         self.refresh_lines(before - 1, self._layout.rows - before + 1)
-        if self._is_following:
+        if self._is_following and not is_held:
             self._move_to(self._layout.tokens - 1)
         elif before == 1:
             self._move_to(self.cursor)

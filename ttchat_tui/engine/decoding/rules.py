@@ -149,7 +149,7 @@ class Shortlist:
     def keep(self, rule: Cut, positions: Ids) -> None:
         """Keep these positions, ascending, of `left`."""
         ids = positions if self.left is None else self.left[positions]
-        if self._weights is not None:
+        if self._weights is not None and len(positions) < len(self._weights):
             self._weights = self._weights[positions]
         self.stages.append(Stage(rule, ids))
 
@@ -285,8 +285,10 @@ def _drop_below_min_p(shortlist: Shortlist) -> None:
 
 def _drop_what_is_too_small(shortlist: Shortlist) -> None:
     """A low temperature leaves shares that are too small to draw."""
-    if shortlist.left is None or shortlist.weights.min() < _TINY:
+    if shortlist.weights.min() < _TINY:
         shortlist.keep("temperature", np.flatnonzero(shortlist.weights >= _TINY))
+    elif shortlist.left is None:
+        shortlist.keep("temperature", np.arange(shortlist.count))
 
 
 _CODE: Final[dict[RuleName, Callable[[Shortlist], None]]] = {

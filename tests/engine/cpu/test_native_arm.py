@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from tests.engine.cpu.native_kernel import kernel
 from tests.engine.cpu.test_native_formats import TYPES, drawn, product, random_part
 from ttchat_tui.engine.cpu.native import build
+from ttchat_tui.engine.cpu.native.library import MAX_ROWS
 from ttchat_tui.engine.cpu.native.tiles import TYPE_NUMBERS
 
 _COMPILER, _EMULATOR = shutil.which("aarch64-linux-gnu-gcc"), shutil.which("qemu-aarch64")
-_OUTPUTS, _ROWS = 64, 7
+_OUTPUTS, _ROWS = 64, MAX_ROWS + 3
 _SPEED: Final = ("-O0", "-static")
 """Compiling takes longer than running, and qemu has no libraries of the processor."""
 

@@ -144,17 +144,26 @@ static void each_row(Work work, Step *s) {
             work(s, row);
 }
 
+/* As many tiles as stay in the second cache while all rows multiply them: many rows do not. */
+static int tiles_at_once(const Matrix *m) {
+    const int count = (128 << 10) / (tile_bytes(m->rows->format) * (m->inputs / GROUP));
+    return count < 1 ? 1 : count;
+}
+
 /* out [rows][outputs] = some tiles of matrix * groups. */
 static void product(const Matrix *m, const Group *groups, int rows, float *out, int tile, int end) {
     F16 totals[2][MAX_ROWS];
-    for (; tile < end; tile++)
-        for (int first = 0; first < rows; first += MAX_ROWS) {
-            const int count = at_most(MAX_ROWS, rows - first);
-            multiply_tile(m, tile, groups + (size_t)first * (m->inputs / GROUP), count, totals);
-            for (int t = 0; t < 2; t++)
-                for (int row = 0; row < count; row++)
-                    f_store(out + (size_t)(first + row) * m->outputs + first_output(m, tile, t), totals[t][row]);
-        }
+    for (int from = tile, until; from < end; from = until) {
+        until = at_most(end, from + tiles_at_once(m));
+        for (int first = 0; first < rows; first += MAX_ROWS)
+            for (tile = from; tile < until; tile++) {
+                const int count = at_most(MAX_ROWS, rows - first);
+                multiply_tile(m, tile, groups + (size_t)first * (m->inputs / GROUP), count, totals);
+                for (int t = 0; t < 2; t++)
+                    for (int row = 0; row < count; row++)
+                        f_store(out + (size_t)(first + row) * m->outputs + first_output(m, tile, t), totals[t][row]);
+            }
+    }
 }
 
 /* x += scale * matrix * groups; `added` = matrix * groups if it has a norm. */
@@ -166,16 +175,19 @@ static void add_product(const Step *s, const Matrix *m, const Group *groups, int
     }
     const F16 scale = f_set(s->model->residual_scale);
     F16 totals[2][MAX_ROWS];
-    for (int tile = first_tile; tile < end; tile++)
-        for (int first = 0; first < s->rows; first += MAX_ROWS) {
-            const int rows = at_most(MAX_ROWS, s->rows - first);
-            multiply_tile(m, tile, groups + (size_t)first * (m->inputs / GROUP), rows, totals);
-            for (int t = 0; t < 2; t++)
-                for (int row = 0; row < rows; row++) {
-                    float *to = s->x + (size_t)(first + row) * m->outputs + tile * WIDTH + t * LANES;
-                    f_store(to, f_fma(scale, totals[t][row], f_load(to)));
-                }
-        }
+    for (int from = first_tile, until; from < end; from = until) {
+        until = at_most(end, from + tiles_at_once(m));
+        for (int first = 0; first < s->rows; first += MAX_ROWS)
+            for (int tile = from; tile < until; tile++) {
+                const int rows = at_most(MAX_ROWS, s->rows - first);
+                multiply_tile(m, tile, groups + (size_t)first * (m->inputs / GROUP), rows, totals);
+                for (int t = 0; t < 2; t++)
+                    for (int row = 0; row < rows; row++) {
+                        float *to = s->x + (size_t)(first + row) * m->outputs + tile * WIDTH + t * LANES;
+                        f_store(to, f_fma(scale, totals[t][row], f_load(to)));
+                    }
+            }
+    }
 }
 
 /* x += scale * norm(added). */

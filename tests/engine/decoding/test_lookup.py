@@ -418,6 +418,16 @@ class TestPolicy:
         policy.record_forward(measured, 1.2 * measured)
         assert policy.draft_length(8) == 0
 
+    def test_a_draft_that_promises_next_to_nothing_is_left_out(self) -> None:
+        policy = DraftPolicy()
+        for _ in range(60):
+            policy.record_guess(8, True)
+        policy.record_forward(1, 1.0)
+        policy.record_forward(16, 15.3)
+        assert policy.draft_length(8) == 0
+        policy.record_forward(16, 13.0)
+        assert policy.draft_length(8) > 0
+
     def test_a_slow_forward_is_forgiven_after_a_while(self) -> None:
         policy = DraftPolicy()
         for _ in range(60):

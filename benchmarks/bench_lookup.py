@@ -27,7 +27,7 @@ from ttchat_tui.engine.text.prompt_builder import PromptBuilder
 from ttchat_tui.engine.text.text_stream import TextStream
 
 TOKENS = 120
-TARGET = 1.4
+TARGETS = {"code": 1.6, "quote": 1.4}
 CODE = """def total(prices):
     result = 0
     for price in prices:
@@ -184,7 +184,7 @@ def summary(label: str, found: list[Rounds]) -> str:
             parts.append(f"{kind} {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
     parted = sum(not one.is_same for one in found)
     ids = "the same ids in all" if not parted else f"other ids in {parted} of {len(found)}"
-    return f"lookup, {label}: times as fast as without: {', '.join(parts)}; {ids}; target {TARGET} for code and quotes"
+    return f"lookup, {label}: times as fast as without: {', '.join(parts)}; {ids}; targets {TARGETS}"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Lossless speculation by prompt lookup: text that repeats earlier text takes fewer forwards and stays the same.
 
-The draft is what followed the latest earlier occurrence of the last ids. One forward runs the sampled id and its draft;
+The draft is what followed an earlier occurrence of the last ids. One forward runs the sampled id and its draft;
 `step` then returns the logits of the draft's rows one by one, as long as the decode loop samples what was drafted. The
 loop samples every id itself, from logits after exactly the ids before it: a draft changes when a row is computed, never
 what is sampled from it. Source: Saxena, Prompt Lookup Decoding (2023), github.com/apoorvumang/prompt-lookup-decoding.

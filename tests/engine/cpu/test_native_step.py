@@ -222,12 +222,14 @@ def test_any_number_of_threads_gives_the_same_bits(oracle: Any, cache: str) -> N
     assert all(np.array_equal(each, found[0]) for each in found)
 
 
-def test_hidden_states_that_are_not_finite_give_no_usable_logits(tmp_path: Path, library: Library) -> None:
-    """Keys and values beyond float16 are infinite."""
+def test_hidden_states_that_are_not_finite_give_no_usable_logits(
+    tmp_path: Path, library: Library, cache: str
+) -> None:
+    """Keys, values and scales beyond float16 are infinite."""
     model = build("llama")
     with torch.no_grad():
         model.model.layers[1].self_attn.v_proj.weight.mul_(2.0**40)
-    stepper = stepper_of(save(model, tmp_path), library)
+    stepper = stepper_of(save(model, tmp_path), library, cache)
     for logits in (stepper.prefill(drawn(9), go_on), stepper.step(3), *stepper.step_many([1, 2])):
         with pytest.raises(NoUsableLogits):
             usable(logits)
@@ -247,7 +249,7 @@ def test_a_row_that_is_finite_is_not_touched_by_one_that_is_not(tmp_path: Path, 
 
 
 def test_an_id_beyond_the_embedding_is_refused_before_it_is_read(tmp_path: Path, library: Library) -> None:
-    stepper = stepper_of(save(build("llama"), tmp_path), library)
+    stepper = stepper_of(save(build("llama"), tmp_path), library, "f16")
     for ids in ([VOCAB], [-1], [0, 2**31 - 1]):
         with pytest.raises(IndexError, match=f"not one of {VOCAB}"):
             stepper.prefill([1, *ids], go_on)

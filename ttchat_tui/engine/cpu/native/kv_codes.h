@@ -2,6 +2,7 @@
 #ifndef KV_CODES_H
 #define KV_CODES_H
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 #include "lanes.h"
@@ -47,19 +48,29 @@ static float mix(float *x, int size) {
     return 1.0f / (float)run;
 }
 
+/* The largest size; infinite if there is an infinity or NaN. Compared as bits: comparisons of floats pass over NaN. */
 static float largest_of(const float *x, int count) {
-    float largest = 0;
-    for (int i = 0; i < count; i++)
-        largest = fabsf(x[i]) > largest ? fabsf(x[i]) : largest;
-    return largest;
+    uint32_t largest = 0;
+    for (int i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, x + i, 4);
+        bits &= 0x7fffffff;
+        largest = bits > largest ? bits : largest;
+    }
+    const uint32_t infinity = 0x7f800000;
+    float size;
+    memcpy(&size, largest < infinity ? &largest : &infinity, 4);
+    return size;
 }
 
 /* Codes16 of `count` numbers, a multiple of 4; the first is number `at`. */
 static void encode(const float *x, int count, Codes16 *out, int at) {
-    const float largest = largest_of(x, count), inverse = largest > 0 ? LARGEST / largest : 0;
+    const float largest = largest_of(x, count), inverse = largest > 0 ? LARGEST / (largest < FLT_MAX ? largest : FLT_MAX) : 0;
     int32_t codes[MOST_CODES], total = 0;
     for (int i = 0; i < count; i++)
         codes[i] = (int32_t)rintf(x[i] * inverse);
+    for (int i = 0; i < count; i++) /* Infinities and NaN give other ones; the scale keeps what they are. */
+        codes[i] = codes[i] > LARGEST ? LARGEST : codes[i] < -LARGEST ? -LARGEST : codes[i];
     for (int i = 0; i < count; i++)
         total += codes[i];
     w_split(codes, count, out->first + at / 4, out->second + at / 4);
@@ -67,12 +78,13 @@ static void encode(const float *x, int count, Codes16 *out, int at) {
     out->scale = largest / LARGEST;
 }
 
-/* 8-bit codes, plus 128, of one head's key or value at one position. */
+/* 8-bit codes, plus 128, of one head's key or value at one position. A scale beyond float16 is infinite. */
 static void encode_place(const float *x, int size, uint8_t *codes, uint8_t *scale) {
     const float wanted = largest_of(x, size) / 127.0f;
-    const uint16_t half = half_of_float(wanted < LARGEST_SCALE ? wanted : LARGEST_SCALE);
+    const uint16_t half = half_of_float(wanted);
     memcpy(scale, &half, 2);
-    const float inverse = wanted < SMALLEST_SCALE ? 0 : 1.0f / float_of_half(half);
+    /* Codes that are not 0 beside an infinite scale make infinite sums. */
+    const float inverse = wanted < SMALLEST_SCALE ? 0 : 1.0f / (wanted < LARGEST_SCALE ? float_of_half(half) : LARGEST_SCALE);
     for (int i = 0; i < size; i++) {
         const float code = rintf(x[i] * inverse);
         codes[i] = (uint8_t)((int32_t)(code < -127.0f ? -127.0f : code > 127.0f ? 127.0f : code) + 128);

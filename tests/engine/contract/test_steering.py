@@ -160,7 +160,7 @@ def test_a_banned_token_is_not_drawn_also_where_the_ban_comes_during_the_reply(s
     paused.control.resume()
     ended = paused.end()
     assert second not in ids(ended)[1:]
-    if subject.gate is None and subject.info.engine in ("cpu", "tt"):  # a script has no vocabulary to look in
+    if subject.gate is None and subject.spec.engine in ("cpu", "tt"):  # a script has no vocabulary to look in
         (note,) = (note for event in ended if isinstance(event, RequestAdapted) for note in event.notes)
         assert note.startswith('"no␣such␣token,␣really" is ')
         assert note.endswith(" It is not biased.")

@@ -101,6 +101,7 @@ def test_a_day_of_work_with_the_keyboard_alone(day: Day, tmp_path: Path) -> None
     day.type(ESCAPE, "stopped", gone="generating")
     day.gate.open()
     day.type(f"/continue{ENTER}", ENDED, gone="stopped")
+    day.app.until("● ready")
     day.type(RETRY, "‹ 2/2 ›")
     day.app.until(ENDED)
     day.type(OLDER, "‹ 1/2 ›")

@@ -120,7 +120,7 @@ def cut_off(conversations: Sequence[ListedConversation]) -> ErrorInfo:
     names = " and ".join(quoted(each.title or "Untitled") for each in conversations)
     return ErrorInfo(
         kind=NOTE,
-        message=f"In {names} the app ended while a reply was running. The text so far is kept.",
+        message=f"The app ended while a reply was running in {names}. The text so far is kept.",
         cure="/continue resumes it there.",
     )
 

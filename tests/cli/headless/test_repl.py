@@ -354,7 +354,7 @@ def test_a_reply_is_continued_once_another_window_has_written_it(
     ("is_resumed", "words", "times"),
     [
         (True, "The last reply was cut off as the app ended", [1, 1]),
-        (False, "In “Tell me more” the app ended while a reply was running.", [1, 0]),
+        (False, "The app ended while a reply was running in “Tell me more”.", [1, 0]),
     ],
 )
 def test_a_reply_that_was_cut_off_is_named_at_the_start_elsewhere_once(

@@ -57,6 +57,10 @@ class Day:
         self.app.type(text)
         self.app.until(lambda screen: wanted in screen and not (gone and gone in screen))
 
+    def until_ended(self) -> None:
+        """Wait for the reply's end, which comes after its text. Until then keys that turn versions are refused."""
+        self.app.until(lambda screen: ENDED in screen and "● ready" in screen)
+
     def open(self, keys: str, question: str) -> None:
         """Type `keys`, which open the conversation that begins with this question and has it as its title."""
         self.app.type(keys)
@@ -101,16 +105,16 @@ def test_a_day_of_work_with_the_keyboard_alone(day: Day, tmp_path: Path) -> None
     day.type(ESCAPE, "stopped", gone="generating")
     day.gate.open()
     day.type(f"/continue{ENTER}", ENDED, gone="stopped")
-    day.app.until("● ready")
+    day.until_ended()
     day.type(RETRY, "‹ 2/2 ›")
-    day.app.until(ENDED)
+    day.until_ended()
     day.type(OLDER, "‹ 1/2 ›")
     day.type(NEWER, "‹ 2/2 ›")
 
     # A second conversation; from there the first is found again, and a word in it.
     day.type(NEW, "Type a message")
     day.open(f"{BREAD}{ENTER}", BREAD)
-    day.app.until(ENDED)
+    day.until_ended()
     day.type(SEARCH, "Search everything said")
     day.type("tick", "1 found")
     day.open(ENTER, CLOCKS)

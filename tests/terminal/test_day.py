@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +60,17 @@ class Day:
         self.app.until(lambda screen: wanted in screen and not (gone and gone in screen))
 
     def until_ended(self) -> None:
-        """Wait for the reply's end, which comes after its text. Until then keys that turn versions are refused."""
-        self.app.until(lambda screen: ENDED in screen and "● ready" in screen)
+        """Wait until no reply runs. The database says so: the screen may be read in the middle of a frame, with the figures of
+        the reply before."""
+        patience = Patience(30.0)
+        while "streaming" in self._statuses():
+            assert self.app.read(0.05)
+            assert not patience.is_out(), self.app.text()
+        self.app.until(ENDED)
+
+    def _statuses(self) -> set[str]:
+        with closing(sqlite3.connect(self.folder / "data" / "conversations.db")) as database:
+            return {status for (status,) in database.execute("SELECT status FROM messages")}
 
     def open(self, keys: str, question: str) -> None:
         """Type `keys`, which open the conversation that begins with this question and has it as its title."""

@@ -56,7 +56,7 @@ def held_bits(label: str, requested: str) -> tuple[float, float]:
         requested: the precision. `auto` keeps the head in 16 bits beside 4-bit layers, `int4` in 8; the compiled
             kernel has it in 8 with a float16 scale to 32 of them.
     """
-    bits = BITS[next(word for word in label.split() if word in BITS)]
     if "native" in label:
         return 5.0, 8.5
+    bits = BITS[next(word for word in label.split() if word in BITS)]
     return bits, max(bits, 16.0 if requested == "auto" else 8.0)

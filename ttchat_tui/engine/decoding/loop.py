@@ -1,7 +1,5 @@
-"""The decode loop that every in-process engine shares: a job and a stepper in, generation events out.
-
-A single reply is a batch of one row.
-"""
+"""The decode loop that every in-process engine shares: a job and a stepper in, generation events out. A single reply is a batch of
+one row."""
 
 from __future__ import annotations
 
@@ -194,7 +192,10 @@ class _DecodeLoop(Ending):
         yield from self._shown_step(is_last=True)
         for row in self._rows:
             if row.reason is None:
-                self._end(row)
+                if self.error is not None:
+                    row.fail(self.error)
+                else:
+                    row.reason = "cancelled"
                 if self._batch is not None and self._has_started:
                     yield from row.rest()
                     yield row.row_finished()
@@ -387,13 +388,6 @@ class _DecodeLoop(Ending):
         for done in self._read(ids, 0):
             yield PrefillProgress(self._job.request.id, done, len(ids))
         self._stepper.expect(self._job.followed[len(self._stepped) : -1])
-
-    def _end(self, row: ReplyRow) -> None:
-        """End a row that still ran when the loop ended: by an error or by the cancel."""
-        if self.error is not None:
-            row.fail(self.error)
-        else:
-            row.reason = "cancelled"
 
     def _forwards(self) -> int | None:
         return None if (last := self._stepper.forwards) is None else self._forwards_before + last

@@ -46,6 +46,7 @@ class GrowingLane:
     """A lane as the screen sees it."""
 
     variant = SimpleNamespace(model="")
+    message = None
 
     def __init__(self, content: str, number: int) -> None:
         self._text = content * 200

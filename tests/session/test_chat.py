@@ -134,6 +134,20 @@ def test_a_superseded_load_does_not_undo_the_newer_request(start: Callable[..., 
     assert chat.session.model == "wanted"
 
 
+def test_a_load_that_another_one_superseded_says_nothing(
+    start: Callable[..., Chat], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = start()
+    chat.session.model = "wanted"
+    chat.session.apply(EngineStateChanged("loading", "slow"))
+    monkeypatch.setattr(EngineHost, "is_loading", True)
+    overtaken = ErrorInfo(kind="load_cancelled", message="The load was cancelled.")
+    for before in ("kept", "none"):
+        assert chat.session.apply(EngineFailed(overtaken, before)) == []
+    (said,) = chat.session.apply(EngineFailed(overtaken, "reloading"))
+    assert isinstance(said, Notice), "the user cancelled, and the model before is loaded again"
+
+
 def test_a_conversation_has_its_title_while_the_first_reply_streams(start: Callable[..., Chat]) -> None:
     chat = start(Script(stepped=True), Gate())
     chat.session.submit("Is anybody there?")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
+from types import SimpleNamespace
+from typing import Any, get_args
 
 import pytest
 from textual.pilot import Pilot
@@ -13,6 +14,7 @@ from tests.fakes import Gate, Script
 from tests.ui.chat_app import ChatApp, running, settle, until
 from ttchat_tui.domain.candidates import CandidateOrder, parse_candidates
 from ttchat_tui.domain.constraint import Constraint, ConstraintKind
+from ttchat_tui.domain.generation import GenerationStats
 from ttchat_tui.domain.model_spec import Capabilities
 from ttchat_tui.domain.preset import BUILT_IN
 from ttchat_tui.domain.sampling import SamplingParams
@@ -206,3 +208,23 @@ async def test_a_reply_that_fails_says_why_below_what_it_has(tmp_path: Path) -> 
         lines = on_screen(chat).splitlines()
         text = next(number for number, line in enumerate(lines) if "One" in line)
         assert lines[text + 2].count("The script says so.") == 2
+
+
+@pytest.mark.parametrize(
+    ("reason", "tokens", "words"),
+    [
+        ("length", 41, "✓ 41 tok · ended at max tokens · 94.2 tok/s"),
+        ("cancelled", 104, "■ 41 of 104 tok · stopped · 94.2 tok/s"),
+        ("error", 41, "■ 41 tok · failed · 94.2 tok/s"),
+        ("stop", 41, "✓ 41 tok · 94.2 tok/s"),
+    ],
+)
+def test_how_a_lane_ended_comes_before_its_rate_which_a_narrow_one_cuts(
+    reason: str, tokens: int, words: str
+) -> None:
+    stats = GenerationStats(completion_tokens=41, decode_tps=94.2)
+    ending = SimpleNamespace(reason=reason, stats=stats)
+    lane: Any = SimpleNamespace(
+        state="ended", tokens=tokens, variant=SimpleNamespace(model=""), ending=ending
+    )
+    assert figures_of_lane(lane) == words

@@ -352,9 +352,11 @@ class ChatSession(Conversations):
                     self.running.adopt_defaults(self.default_sampling)
                 return [EngineReady(info), *self._begin_next()]
             case EngineFailed(error, before):
-                if error.kind == "load_cancelled" and self._is_requested_again(before):
+                is_superseded = self._is_superseded(error, before)
+                if is_superseded and self.model == self._loading_model:
                     return []
-                failed = [self._load_failed(error, before), *self._runner.miss(self._loading_model)]
+                failed = [] if is_superseded else [self._load_failed(error, before)]
+                failed += self._runner.miss(self._loading_model)
                 missed = self.candidates.miss(self._loading_model, error, is_lost=before == "none")
                 return [*failed, *missed, *self.side_requests.begin_next()]
             case PromptCounted():
@@ -375,9 +377,9 @@ class ChatSession(Conversations):
         self.marks.note(applied)
         return [*applied, *beside, *held, *self._begin_next(), *self.titles.after(applied)]
 
-    def _is_requested_again(self, before: PreviousModel) -> bool:
-        """Since its load was cancelled."""
-        return self._host.is_loading and before != "reloading" and self.model == self._loading_model
+    def _is_superseded(self, error: ErrorInfo, before: PreviousModel) -> bool:
+        """Whether a load ended because another one was requested, and not by the user's cancel."""
+        return error.kind == "load_cancelled" and before != "reloading" and self._host.is_loading
 
     def _load_failed(self, error: ErrorInfo, before: PreviousModel) -> Update:
         """After a failed load the previous model is the current one again, unless another load was requested meanwhile."""

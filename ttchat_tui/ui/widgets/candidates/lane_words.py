@@ -12,7 +12,7 @@ PAUSE_S: Final = 0.5
 
 
 def figures_of_lane(lane: Lane) -> str:
-    """`● 41 tok`; ended: `✓ 41 tok · 94.2 tok/s · stopped`, or `41 of 104 tok` if it was continued."""
+    """`● 41 tok`; ended: `✓ 41 tok · stopped · 94.2 tok/s`, or `41 of 104 tok` if it was continued. A narrow lane cuts the end."""
     if lane.state == "waiting":
         return f"{mark_of(lane)} waits"
     tokens = f"{lane.tokens:,} tok"
@@ -22,15 +22,13 @@ def figures_of_lane(lane: Lane) -> str:
     ending = lane.ending
     if ending is None:
         return mark_of(lane)
-    words = [tokens]
-    if ending.stats is not None:
-        added = ending.stats.completion_tokens
-        words = [f"{added:,} of {tokens}" if lane.tokens > added else tokens]
-        words += _rates(lane, ending.stats)
+    added = lane.tokens if ending.stats is None else ending.stats.completion_tokens
+    words = [f"{added:,} of {tokens}" if lane.tokens > added else tokens]
     if ending.reason == "error":
         words.append("failed")
     elif ending.reason in END_NOTES:
         words.append(END_NOTES[ending.reason])
+    words += _rates(lane, ending.stats)
     return f"{mark_of(lane)} {' · '.join(words)}"
 
 

@@ -46,7 +46,8 @@ class GrowingLane:
     """A lane as the screen sees it."""
 
     variant = SimpleNamespace(model="")
-    message = None
+    message = ending = None
+    thoughts = ()
 
     def __init__(self, content: str, number: int) -> None:
         self._text = content * 200

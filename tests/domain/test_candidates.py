@@ -102,7 +102,7 @@ def test_the_rest_is_the_message(typed: str, text: str) -> None:
             "thinking cannot differ: candidates share one prompt, and where a reply ends.",
             "",
         ),
-        ("model=one", "Name two models or more.", "Write model=A,B; /model lists them."),
+        ("model=one", "Name two or more different models.", "Write model=A,B; /model lists them."),
         ("5 preset", "3 presets give 3 candidates, not 5.", ""),
     ],
 )

@@ -186,6 +186,25 @@ def row_of(chat: Chat, text: str) -> LedgerRow:
     return row
 
 
+def test_an_edit_is_counted_in_the_place_of_its_message(start: Callable[[Script], Chat]) -> None:
+    chat = start(Script(replies=("one two three",)))
+    expected = counted(chat, "a b c").prompt_tokens
+    for text in ("a b", "c d", "e f"):
+        say(chat, text)
+    context, path = chat.session.context, chat.session.path
+    context.edited_id = path[0].id
+    assert counted(chat, "a b c").prompt_tokens == expected
+    context.edited_id = path[2].id
+    edited = counted(chat, "x y z").prompt_tokens
+    context.edited_id = None
+    assert expected < edited < counted(chat, "x y z").prompt_tokens
+    chat.session.branching.edit(path[2].id, "x y z")
+    end = next(event for event in chat.until(GenerationFinished)[::-1] if isinstance(event, ReplyEnded))
+    assert end.message.reply is not None
+    assert end.message.reply.stats is not None
+    assert end.message.reply.stats.prompt_tokens == edited
+
+
 def test_the_ledger_says_before_sending_what_a_reply_then_has(start: Callable[[Script], Chat]) -> None:
     chat = start(Script(replies=("one two three",), context_length=30))
     for text in ("a b", "c d", "e f"):

@@ -186,7 +186,7 @@ def _models(order: CandidateOrder, seed: int) -> list[Variant] | ErrorInfo:
     """Each with its own defaults, unless the conversation has settings of its own."""
     names = list(dict.fromkeys(each for each in order.value.split(",") if each))
     if len(names) < 2 or (order.count and order.count != len(names)):
-        return _usage("Name two models or more.", "Write model=A,B; /model lists them.")
+        return _usage("Name two or more different models.", "Write model=A,B; /model lists them.")
     labels = [name.rstrip("/").rpartition("/")[2] for name in names]
     if len(set(labels)) < len(names):
         labels = names

@@ -157,6 +157,9 @@ class GenerationStats(msgspec.Struct, frozen=True, kw_only=True):
     chunks: int | None = None
     """Number of chunks in which the reply arrived over a network: `ttft_s` and `total_s` include the network, and the
     latencies are between chunks. None: the engine runs on this machine and measures tokens."""
+    has_form: bool | None = None
+    """Whether the text has the form that the constraint asks for, also where it was cut off. None: there is no constraint, or a
+    server follows it."""
     sampling_changes: int = 0
     """How often the parameters changed during the reply. The reply's record has the first ones."""
     is_estimate: bool = False

@@ -92,6 +92,8 @@ class Context:
         """Those that were reported."""
         self.draft = ""
         """What would be sent now; `count` sets it too, with the text of attached files."""
+        self.edited_id: int | None = None
+        """The message of the user in whose place the draft would be sent."""
         self.is_summarising = False
         self._proposal: Summary | None = None
 
@@ -110,7 +112,7 @@ class Context:
         home, self.draft, self._asked = self._home(), draft, None
         if self._host.info is None or not home.path.is_read:
             return []
-        prompt = home.next_prompt(draft)
+        prompt = home.next_prompt(draft, self.edited_id)
         if not prompt.messages:
             self._counted = None
             return [PromptCost(0, self._host.info.context_length, 0)]

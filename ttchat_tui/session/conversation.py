@@ -167,8 +167,12 @@ class OpenConversation:
         of a reply that is to be continued stay in its text; those of others are apart from it."""
         return self._outgoing(has_draft=False, is_continuing=is_continuing)
 
-    def next_prompt(self, draft: str) -> Outgoing:
-        """What would be sent with `draft`; after a reply also with an empty one, since a message has to come next."""
+    def next_prompt(self, draft: str, edited_id: int | None = None) -> Outgoing:
+        """What would be sent with `draft`; after a reply also with an empty one, since a message has to come next. `edited_id`:
+        the message in whose place the draft would come."""
+        at = None if edited_id is None else self.path.place_of(edited_id)
+        if at is not None and draft.strip():
+            return outgoing(self.system_prompt, self.path[:at], has_draft=True).with_draft(draft)
         if draft.strip() or (self.path and self.path[-1].role == "assistant"):
             return self._outgoing(has_draft=True).with_draft(draft if draft.strip() else "")
         return self._outgoing(has_draft=False)

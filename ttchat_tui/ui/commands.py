@@ -68,7 +68,7 @@ TABLE: Final[tuple[Action, ...]] = (
     Action("step", "Make the reply one token longer", "Reply", "A paused reply makes exactly one token; a running one pauses after it. So does . while the prompt is empty.", slash="/step"),
     Action("answer_now", "Stop thinking and answer", "Reply", "End the thought of the running reply as the model's template ends it: the answer begins.", "alt+full_stop", "/answer-now"),
     Action("ban", "Ban a token", "Reply", "The model cannot write this token any more in this conversation; its text includes the space before it. x in the inspector bans the one under the cursor.", slash="/ban", argument="text", is_new=True),
-    Action("boost", "Make a token more likely", "Reply", "Add 2, or another amount from -100 to 100, to the logit of a token in this conversation. So do + and - in the inspector.", slash="/boost", argument="text", is_new=True),
+    Action("boost", "Make a token more likely", "Reply", "Add 2, or another amount from -100 to 100, to the logit of a token in this conversation. + and - in the inspector add and take 1.", slash="/boost", argument="text", is_new=True),
     Action("unban", "Remove bans and boosts", "Reply", "Remove the ban or boost of this token; without a text, all of them.", slash="/unban", argument="text", is_new=True),
     Action("regenerate", "Regenerate a reply", "Reply", "Answer again, at the selected message or the last one; the old reply stays. /retry model=NAME temperature=0.2 changes settings for this reply.", "ctrl+r", "/retry", "settings", parts="settings"),
     Action("continue_reply", "Continue a reply", "Reply", "Resume the selected or the last reply where it was cut off or stopped.", slash="/continue"),

@@ -198,7 +198,15 @@ def test_each_candidate_has_the_form_and_its_recording_names_the_cut() -> None:
 
 def test_max_tokens_cut_a_reply_off_and_the_reason_says_so() -> None:
     text, end = reply(responder(), constraint=Constraint("regex", "[a]{50}"), max_tokens=7)
-    assert (text, end.reason) == ("a" * 7, "length")
+    assert (text, end.reason, end.stats.has_form) == ("a" * 7, "length", False)
+
+
+@pytest.mark.parametrize("expression", ["[a]+", "a{3}[ab]*", "(aa|a){1,50}"])
+def test_a_reply_that_could_end_where_it_is_cut_off_has_the_form(expression: str) -> None:
+    text, end = reply(responder(), constraint=Constraint("regex", expression), max_tokens=7)
+    assert re.fullmatch(expression, text)
+    assert (end.reason, end.stats.has_form) == ("length", True) or end.reason == "stop"
+    assert reply(responder())[1].stats.has_form is None
 
 
 def test_a_thought_that_the_template_opens_has_any_form() -> None:

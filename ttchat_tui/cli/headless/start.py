@@ -29,6 +29,11 @@ from ttchat_tui.session import ChatSession
 from ttchat_tui.session.attachments import attach_named, mentioned_file
 from ttchat_tui.signals import EndingSignals
 
+CUT_OFF: Final = ErrorInfo(
+    kind="constraint",
+    message="The reply was cut off before it had the form that was asked for.",
+    cure="Raise --max-tokens.",
+)
 NOTHING_TO_CONTINUE: Final = ErrorInfo(
     kind="nothing_to_continue", message="There is no conversation to continue; this is a new one."
 )
@@ -125,15 +130,14 @@ def _answer(driver: Driver, prompt: str, output: Output, candidates: int) -> int
         abandon_output()
         return DONE
     replied.is_kept = driver.session.flush_unsaved() is None
+    if replied.error is None and _is_cut_off(replied):
+        replied.error = CUT_OFF
     if replied.message is not None:
         output.done(replied.message, loaded.info, replied)
     for note in replied.notes:
         notify(note)
     if replied.error is not None:
         show_error(replied.error)
-    if _is_cut_off(replied):
-        notify("The reply was cut off before it had the form that was asked for. Raise --max-tokens.")
-        return ENGINE_ERROR
     if replied.error is not None:
         return exit_code_of(replied.error)
     if not replied.is_kept:  # the session reports at its end what is not kept
@@ -142,13 +146,15 @@ def _answer(driver: Driver, prompt: str, output: Output, candidates: int) -> int
 
 
 def _is_cut_off(replied: Replied) -> bool:
-    """Whether a constrained reply, or one of the candidates, ended too early."""
+    """Whether a constrained reply, or one of the candidates, ended before it had the form. What a server has made is not
+    looked into."""
     replies = (each.reply for each in (replied.message, *replied.siblings) if each is not None)
     return any(
         reply is not None
         and reply.sampling is not None
         and reply.sampling.constraint is not None
         and reply.finish_reason in ("length", "context")
+        and not (reply.stats is not None and reply.stats.has_form)
         for reply in replies
     )
 

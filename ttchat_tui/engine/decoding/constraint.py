@@ -117,11 +117,14 @@ class RowConstraint:
             )
 
     @property
+    def has_form(self) -> bool:
+        """The text has the whole form. More may follow."""
+        return self._thought is None and bool(self._matcher.is_accepting())
+
+    @property
     def is_complete(self) -> bool:
         """The text has the whole form, and nothing may follow."""
-        return (
-            self._thought is None and bool(self._matcher.is_stopped()) and bool(self._matcher.is_accepting())
-        )
+        return bool(self._matcher.is_stopped()) and self.has_form
 
 
 class ConstraintCompiler:

@@ -366,7 +366,10 @@ class ReplyRow(Ending):
         )
 
     def _stats(self) -> GenerationStats:
-        return msgspec.structs.replace(self.meter.stats(), sampling_changes=self._sampling_changes)
+        has_form = None if self._constraint is None else self._constraint.has_form
+        return msgspec.structs.replace(
+            self.meter.stats(), sampling_changes=self._sampling_changes, has_form=has_form
+        )
 
     def _close(self) -> tuple[str, FinishReason]:
         text = ""

@@ -107,6 +107,7 @@ class BranchActions(ChatActions):
             self._draft_before = self.prompt.text
         self._edited = message
         is_own = message.role == "user"
+        self.session.context.edited_id = message.id if is_own else None
         self._typed_before = without_mentioned_blocks(message.content) if is_own else message.content
         if self._edit_bar is None:
             self._edit_bar = deferred.edit_bar.EditBar()
@@ -151,7 +152,7 @@ class BranchActions(ChatActions):
         self.count()
 
     def _end_edit(self) -> None:
-        self._edited = None
+        self._edited = self.session.context.edited_id = None
         if self._edit_bar is not None:
             self._edit_bar.display = False
 

@@ -39,6 +39,7 @@ _BOOST_STEP: Final = 1.0
 _NOTHING: Final = (
     "Nothing was recorded of this reply. [engine] record in config.toml switches recording on and off."
 )
+_ELSEWHERE: Final = "Another window writes this reply. Its tokens can be looked at when it has ended."
 _WAITING: Final = "Waiting for the first token …"
 
 
@@ -140,7 +141,8 @@ class InspectorScreen(Dialog[bool]):
             self._explain(f"{error.info.message}\n{error.info.cure}".strip())
             return
         if not self._text.shown:
-            self._explain(_WAITING if is_running else _NOTHING)
+            is_elsewhere = self._message.status == "streaming"
+            self._explain(_WAITING if is_running else _ELSEWHERE if is_elsewhere else _NOTHING)
         self._is_live = is_running
 
     async def _show_first(self, cursor: int | None, is_running: bool) -> None:

@@ -9,10 +9,14 @@ from msgspec import structs
 from textual.pilot import Pilot
 
 from tests.fakes import Gate, Script
-from tests.ui.chat_app import ChatApp, reply_ended, running, settle, until
+from tests.ui.chat_app import ChatApp, paths_in, reply_ended, running, settle, until
+from ttchat_tui.domain.conversation import ReplyRecord
+from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.storage.opening import open_store
 from ttchat_tui.storage.recording_parts import encoded
 from ttchat_tui.ui.screens import inspector
 from ttchat_tui.ui.screens.inspector import InspectorScreen
+from ttchat_tui.ui.services import Resume
 from ttchat_tui.ui.widgets.inspector.alternatives import AlternativeList
 from ttchat_tui.ui.widgets.inspector.token_text import TokenText
 
@@ -186,3 +190,15 @@ async def test_a_running_reply_is_followed_to_its_end_and_cannot_be_forked(tmp_p
 def _words(chat: ChatApp) -> int:
     running_reply = chat.session.running
     return len(running_reply.text.split()) if running_reply else 0
+
+
+async def test_a_reply_that_another_window_writes_says_so(tmp_path: Path) -> None:
+    store = open_store(paths_in(tmp_path).database)
+    conversation = store.create_conversation(model="scripted", system_prompt="", sampling=None)
+    asked = store.add_user_message(conversation.id, None, "Name three cats.")
+    record = ReplyRecord(model="scripted", engine="", sampling=SamplingParams(), seed=1)
+    store.begin_reply(conversation.id, asked.id, record)
+    chat = ChatApp(tmp_path, store=store, resume=Resume({}))
+    async with running(chat, (100, 30)) as pilot:
+        await pilot.press("f6")
+        await shows(pilot, chat, "Another window writes this reply.")

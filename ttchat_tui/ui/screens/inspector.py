@@ -36,9 +36,7 @@ FIRST_SHOWN: Final = 512
 """Tokens that fill a screen, one part of a stored recording."""
 
 _BOOST_STEP: Final = 1.0
-_NOTHING: Final = (
-    "Nothing was recorded of this reply. [engine] record in config.toml switches recording on and off."
-)
+_NOTHING: Final = "Nothing was recorded of this reply. `record` in config.toml switches recording on and off."
 _ELSEWHERE: Final = "Another window writes this reply. Its tokens can be looked at when it has ended."
 _WAITING: Final = "Waiting for the first token …"
 
@@ -141,8 +139,8 @@ class InspectorScreen(Dialog[bool]):
             self._explain(f"{error.info.message}\n{error.info.cure}".strip())
             return
         if not self._text.shown:
-            is_elsewhere = self._message.status == "streaming"
-            self._explain(_WAITING if is_running else _ELSEWHERE if is_elsewhere else _NOTHING)
+            why = _ELSEWHERE if self._message.status == "streaming" else _NOTHING
+            self._explain(_WAITING if is_running else why)
         self._is_live = is_running
 
     async def _show_first(self, cursor: int | None, is_running: bool) -> None:

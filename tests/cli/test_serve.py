@@ -48,7 +48,14 @@ class Page:
             [sys.executable, "-m", "ttchat_tui", "serve", "--port", str(self.port)],
             stderr=subprocess.PIPE,
             text=True,
-            env={"TTCHAT_MODEL": str(folder / "missing.gguf"), **os.environ},
+            env={
+                "TTCHAT_MODEL": str(folder / "missing.gguf"),
+                **os.environ,
+                **{
+                    f"TTCHAT_{each}_DIR": str(folder / each.lower())
+                    for each in ("CONFIG", "DATA", "CACHE", "STATE")
+                },
+            },
         )
         assert self.server.stderr is not None
         said = self.server.stderr.readline()

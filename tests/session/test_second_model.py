@@ -32,7 +32,9 @@ class TwoModels:
         self.now = 0.0
         self.gates = Gate(), Gate()
         self.engine = ScriptedEngine(first, self.gates[0])
-        self.second = ScriptedEngine(second, self.gates[1])
+        self._second_script = second
+        self.second = self._make_second_engine()
+        """Of the newest second host."""
         self.second_hosts: list[EngineHost] = []
         self.store = open_store(path)
         self._room = room
@@ -52,7 +54,13 @@ class TwoModels:
         self.session.load("scripted")
         self.until(lambda: self.session.loaded_model == "scripted")
 
+    def _make_second_engine(self) -> ScriptedEngine:
+        return ScriptedEngine(self._second_script, self.gates[1])
+
     def _make_second(self) -> EngineHost:
+        if self.second_hosts:  # The one before still closes its engine.
+            self.second = self._make_second_engine()
+
         def prepare(name: str, report: ProgressReporter) -> ModelSpec:
             self._room(name)
             return prepare_scripted(name, report)

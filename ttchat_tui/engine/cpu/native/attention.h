@@ -160,11 +160,13 @@ typedef struct {
     Places places;
     int row, from, to;
     Partial *partial;
+    const uint16_t *next_keys; /* own keys of the row that this thread is likely to attend with afterwards */
 } Query;
 
 /* The scores of `count` keys for some queries, whose number is a compile-time constant: sums stay in registers. Up to three
- * more scores are written. */
-INLINE void score(const float *const *q, const int queries, int vectors, const uint16_t *keys, int count, float *const *scores) {
+ * more scores are written. As much is read ahead from `ahead`. */
+INLINE void score(const float *const *q, const int queries, int vectors, const uint16_t *keys, int count, float *const *scores,
+                  const uint16_t *ahead) {
     for (int first = 0; first < count; first += 4) {
         F16 sums[MOST_QUERIES][4];
         const uint16_t *key[4];
@@ -175,8 +177,11 @@ INLINE void score(const float *const *q, const int queries, int vectors, const u
                 sums[h][p] = f_zero();
         for (int v = 0; v < vectors; v++) {
             F16 part[4];
-            for (int p = 0; p < 4; p++)
+            for (int p = 0; p < 4; p++) {
+                if (v % 2 == 0)
+                    prefetch(ahead + (key[p] - keys) + v * LANES);
                 part[p] = f_load_half(key[p] + v * LANES);
+            }
             for (int h = 0; h < queries; h++) {
                 const F16 held = f_hold(q[h] + v * LANES);
                 for (int p = 0; p < 4; p++)
@@ -188,17 +193,20 @@ INLINE void score(const float *const *q, const int queries, int vectors, const u
     }
 }
 
-/* Add `count` values, weighted by `weights[h]`, to `some` vectors of the sum of each query. */
+/* Add `count` values, weighted by `weights[h]`, to `some` vectors of the sum of each query. As much is read ahead from `ahead`. */
 INLINE void add_vectors(float *const *sums, const int queries, const int some, int vectors, const uint16_t *values, int count,
-                        float *const *weights) {
+                        float *const *weights, const uint16_t *ahead) {
     F16 held[MOST_QUERIES][4];
     for (int h = 0; h < queries; h++)
         for (int v = 0; v < some; v++)
             held[h][v] = f_load(sums[h] + v * LANES);
-    for (int position = 0; position < count; position++, values += vectors * LANES) {
+    for (int position = 0; position < count; position++, values += vectors * LANES, ahead += vectors * LANES) {
         F16 part[4];
-        for (int v = 0; v < some; v++)
+        for (int v = 0; v < some; v++) {
+            if (v % 2 == 0)
+                prefetch(ahead + v * LANES);
             part[v] = f_load_half(values + v * LANES);
+        }
         for (int h = 0; h < queries; h++) {
             const F16 weight = f_set(weights[h][position]);
             for (int v = 0; v < some; v++)
@@ -212,17 +220,17 @@ INLINE void add_vectors(float *const *sums, const int queries, const int some, i
 
 /* The same for all vectors. */
 INLINE void add_values(float *const *sums, const int queries, int vectors, const uint16_t *values, int count,
-                       float *const *weights) {
+                       float *const *weights, const uint16_t *ahead) {
     for (int done = 0; done < vectors;) {
         float *at[MOST_QUERIES];
         for (int h = 0; h < queries; h++)
             at[h] = sums[h] + done * LANES;
         const uint16_t *part = values + done * LANES;
         if (vectors - done >= 4) {
-            add_vectors(at, queries, 4, vectors, part, count, weights);
+            add_vectors(at, queries, 4, vectors, part, count, weights, ahead + done * LANES);
             done += 4;
         } else {
-            add_vectors(at, queries, 1, vectors, part, count, weights);
+            add_vectors(at, queries, 1, vectors, part, count, weights, ahead + done * LANES);
             done++;
         }
     }
@@ -248,15 +256,19 @@ static void attend_span(const Attending *a, int first, int count, int begin, int
             sums[h] = query[h].partial->sum;
             scores[h] = a->scores[first + h] + begin - query[h].from;
         }
-        const uint16_t *at = is_values
-            ? row_of(places->values, places->own_values, places->shared, begin, a->vectors * LANES)
-            : row_of(places->keys, places->own_keys, places->shared, begin, a->vectors * LANES);
+        const int head_size = a->vectors * LANES;
+        const uint16_t *keys = row_of(places->keys, places->own_keys, places->shared, begin, head_size);
+        const uint16_t *values = row_of(places->values, places->own_values, places->shared, begin, head_size);
+        const uint16_t *at = is_values ? values : keys;
+        /* Keys are followed by the values of the same positions, and own values by the own keys of the next row. */
+        const uint16_t *ahead = !is_values || begin < places->shared ? values
+            : query->next_keys + (ptrdiff_t)(begin - places->shared) * head_size;
         const int vectors = a->vectors, positions = until - begin; /* The usual four vectors are a constant: less to count. */
         switch (count * 4 + (vectors == 4) * 2 + is_values) {
-#define CASE(n) case n * 4: score(q, n, vectors, at, positions, scores); break; \
-                case n * 4 + 1: add_values(sums, n, vectors, at, positions, scores); break; \
-                case n * 4 + 2: score(q, n, 4, at, positions, scores); break; \
-                case n * 4 + 3: add_values(sums, n, 4, at, positions, scores); break;
+#define CASE(n) case n * 4: score(q, n, vectors, at, positions, scores, ahead); break; \
+                case n * 4 + 1: add_values(sums, n, vectors, at, positions, scores, ahead); break; \
+                case n * 4 + 2: score(q, n, 4, at, positions, scores, ahead); break; \
+                case n * 4 + 3: add_values(sums, n, 4, at, positions, scores, ahead); break;
             CASE(1) CASE(2) CASE(3) CASE(4)
 #if MOST_QUERIES > 4
             CASE(5) CASE(6)

@@ -65,12 +65,18 @@ static Places places_of(const Step *s, const RowPlace *place, int head) {
 
 /* The keys of the piece that this thread is likely to run after this one; those of this piece if there is none. */
 static const void *keys_after(const Step *s, int piece, const Query *query) {
-    const int next = pool.threads == 1 ? piece + 1 : piece - pool.threads, runs = runs_of_queries(s);
-    const int is_there = next >= 0 && next < runs * s->blocks * s->model->kv_heads;
-    const int number = (is_there ? next : piece) / runs;
+    const int next = piece + 1, runs = runs_of_queries(s);
+    const int number = (next < runs * s->blocks * s->model->kv_heads ? next : piece) / runs;
     const int first = number % s->blocks * BLOCK, head = number / s->blocks, is_own = first >= query->places.shared;
     const char *keys = head_at(s, s->places + query->row, head, 0, is_own);
     return keys + head_bytes(s, is_own ? first - query->places.shared : first);
+}
+
+/* Own keys of the row whose query comes after the current ones: of the same head, or of the next one. */
+static const void *own_keys_after(const Step *s, int head, int query) {
+    const int group = s->model->heads / s->model->kv_heads, all = s->count * group, next = query + queries_at_once(s);
+    const int next_head = next < all ? head : at_most(s->model->kv_heads - 1, head + 1);
+    return head_at(s, s->places + s->first + next % all / group, next_head, 0, s->caches->own != 0);
 }
 
 /* Some queries of one key-value head, of one row or several, and one block of positions. */
@@ -93,7 +99,7 @@ static void attention_piece(void *context, int piece) {
         queries[count++] = (Query){
             s->qkv + ((size_t)row * (m->heads + 2 * m->kv_heads) + q) * m->head_size, s->codes + (size_t)row * m->heads + q,
             places_of(s, place, head), row, from, to,
-            s->partials + ((size_t)under_way * m->heads + q) * s->blocks + block,
+            s->partials + ((size_t)under_way * m->heads + q) * s->blocks + block, own_keys_after(s, head, number),
         };
     }
     if (!count)

@@ -24,7 +24,7 @@ from ttchat_tui.domain.events import (
     PrefillProgress,
     TokenEvent,
 )
-from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
+from ttchat_tui.domain.generation import Candidate, GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import CpuOptions, EngineInfo, ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineError, LoadCancelled, MissingDependency, ModelLoadError, OutOfMemory
@@ -224,6 +224,26 @@ def test_a_shorter_context_is_kept_and_a_longer_one_noted(folder: Path) -> None:
     info, _ = load(CpuEngine(), folder, context_length=4096)
     assert info.context_length == 512
     assert any("4,096" in note for note in info.notes)
+
+
+def test_prompts_and_candidates_run_on_all_cores_where_a_step_is_bound_by_memory(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[int] = []
+    monkeypatch.setattr(loading, "usable_cores", lambda: 2)
+    monkeypatch.setattr(loading, "warm_up", lambda *args: 1)
+    monkeypatch.setattr(torch_model, "set_threads", used.append)
+    engine = CpuEngine()
+    load(engine, folder, threads=0)
+    reply(engine, HELLO, GREEDY)
+    assert used == [2, 1], "the prompt, then the steps"
+    request = GenerationRequest(
+        id=2, messages=HELLO, sampling=GREEDY, seed=1, candidates=(Candidate(seed=2),)
+    )
+    for _ in engine.generate(request, GenerationControl(GREEDY)):
+        pass
+    assert used == [2, 1, 2], "rows of candidates"
+    engine.close()
 
 
 def test_more_threads_than_cores_are_named_in_a_note(folder: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ttchat_tui.engine.cpu.thread_governor import (
@@ -26,9 +28,15 @@ class Machine:
         self.threads = threads
         self.switches.append(threads)
 
+    def threads_for(self, rows: int) -> int:
+        self.governor.use_for(rows)
+        return self.threads
+
     def run(self, steps: int) -> None:
         for _ in range(steps):
+            self.governor.use_for(1)
             self.governor.observe(self.seconds[self.threads])
+        self.governor.use_for(1)
 
 
 def test_an_idle_machine_keeps_its_threads() -> None:
@@ -92,6 +100,24 @@ def test_a_machine_that_is_best_on_one_thread_stays_there() -> None:
     assert machine.switches == [2, 1]
 
 
+def test_several_rows_run_on_many_threads_where_one_row_is_bound_by_memory() -> None:
+    machine = Machine(threads=1)
+    machine.seconds = {1: 0.010, 2: 0.0095}
+    machine.run(5 * WINDOW)
+    assert [machine.threads_for(rows) for rows in (1, 2, 256, 1)] == [1, 2, 2, 1]
+
+
+def test_several_rows_run_on_one_thread_while_many_collapse() -> None:
+    machine = Machine()
+    machine.run(WINDOW)
+    machine.seconds = {1: 0.03, 2: 0.16}
+    machine.run(WINDOW + TRIAL)
+    assert machine.threads_for(256) == 1
+    machine.seconds = {1: 0.015, 2: 0.010}
+    machine.run((REST + 1) * WINDOW + TRIAL)
+    assert machine.threads_for(256) == 2
+
+
 def test_one_slow_step_is_no_collapse() -> None:
     machine = Machine()
     machine.run(WINDOW)
@@ -102,6 +128,8 @@ def test_one_slow_step_is_no_collapse() -> None:
 
 def test_a_governed_stepper_is_the_stepper_it_governs() -> None:
     class Echo:
+        before_forward: Callable[[int], None]
+
         def cached_prefix(self, ids: list[int]) -> int:
             return len(ids)
 

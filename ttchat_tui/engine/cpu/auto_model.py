@@ -64,6 +64,8 @@ class AutoStepper(Stepper):
         Raises:
             ModelLoadError: the model computes other numbers with its cache than without.
         """
+        self.before_forward: Callable[[int], None] = lambda rows: None
+        """See `GovernableStepper`."""
         self._model = model
         self._accepted = inspect.signature(model.forward).parameters
         # Without it the logits of a chunk take [chunk, vocab] floats.
@@ -123,6 +125,7 @@ class AutoStepper(Stepper):
 
     @torch.inference_mode()
     def _forward(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        self.before_forward(len(ids))
         given: dict[str, Any] = dict(self._extra)
         if self._use.has_mask and "attention_mask" in self._accepted:
             # Always the full mask: without it transformers derives one from the padding id, which may be a token of

@@ -34,7 +34,7 @@ from ttchat_tui.engine.cpu.native.step import FORMATS, fits_step
 from ttchat_tui.engine.cpu.native.weights import convert_weights, stored_format
 from ttchat_tui.engine.cpu.preload import import_torch
 from ttchat_tui.engine.cpu.stepper import CachedStepper
-from ttchat_tui.engine.cpu.thread_governor import GovernedStepper
+from ttchat_tui.engine.cpu.thread_governor import GovernableStepper, GovernedStepper
 from ttchat_tui.engine.cpu.warm_up import usable_cores, warm_up
 from ttchat_tui.engine.cpu.weights.memory import check_memory, needed_bytes
 from ttchat_tui.engine.cpu.weights.precision import WeightPlan, native_plan
@@ -54,7 +54,7 @@ _TORCH_MODEL: Final = "ttchat_tui.engine.cpu.torch_model"
 _AUTO_MODEL: Final = "ttchat_tui.engine.cpu.auto_model"
 
 
-class ResettableStepper(Stepper, Protocol):
+class ResettableStepper(GovernableStepper, Protocol):
     def reset(self) -> None:
         """Drop all positions."""
         ...

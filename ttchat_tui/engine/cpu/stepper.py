@@ -62,6 +62,8 @@ class CachedStepper(Stepper, BatchStepper):
     """
 
     def __init__(self, model: Model, chunk: int = CHUNK) -> None:
+        self.before_forward: Callable[[int], None] = lambda rows: None
+        """See `GovernableStepper`."""
         self._model = model
         self._cache = model.new_cache()
         self._chunk = chunk
@@ -118,6 +120,7 @@ class CachedStepper(Stepper, BatchStepper):
         forked = self._in_batch()
         numbers = sorted(forked.kv.slots)
         of_row = dict(zip(numbers, ids, strict=True))
+        self.before_forward(len(ids))
         hidden = self._model.forward([of_row[row] for row in forked.kv.slots], forked.kv)
         for row, token_id in of_row.items():
             forked.ids[row].append(token_id)
@@ -180,6 +183,7 @@ class CachedStepper(Stepper, BatchStepper):
 
     def _forward(self, ids: Sequence[int]) -> Any:
         self._forked = None
+        self.before_forward(len(ids))
         hidden = self._model.forward(ids, self._cache)
         self._ids.extend(ids)
         return hidden

@@ -8,7 +8,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,9 @@ class ThreadGovernor:
 
     When many threads take 1.5 times as long as their best window, one is tried, and kept if it is a tenth faster. On one,
     many are tried from time to time.
+
+    One row is bound by memory, which one thread may read as fast as many. Several rows are bound by computation: they run on
+    many threads, unless one row was faster on one because other programs use the cores.
     """
 
     def __init__(self, many: int, set_threads: Callable[[int], None], threads: int) -> None:
@@ -37,6 +40,9 @@ class ThreadGovernor:
         self._all = self._many = many
         self._set_threads = set_threads
         self.threads = threads
+        """Of a forward of one row."""
+        self._in_use = threads
+        self._is_crowded = False
         self._steps: list[float] = []
         self._best_s = float("inf")
         self._before_s: float | None = None
@@ -49,8 +55,14 @@ class ThreadGovernor:
         if many != self._many:
             self._many, self._best_s, self._before_s, self._rest = many, float("inf"), None, 0
             self._steps.clear()
-            self.threads = many
-            self._set_threads(many)
+            self.threads, self._is_crowded = many, False
+
+    def use_for(self, rows: int) -> None:
+        """Set the number of threads for the next forward, which has so many rows."""
+        threads = self.threads if rows == 1 or self._is_crowded else self._many
+        if threads != self._in_use:
+            self._in_use = threads
+            self._set_threads(threads)
 
     def observe(self, seconds: float) -> None:
         """Record the time of one decode step."""
@@ -64,6 +76,8 @@ class ThreadGovernor:
         if self._before_s is not None:
             if typical_s > self._before_s * _GAIN:
                 self._switch()
+            else:
+                self._is_crowded = self.threads == 1
             self._before_s, self._rest = None, REST
             return
         if self.threads == self._many:
@@ -76,15 +90,22 @@ class ThreadGovernor:
 
     def _switch(self) -> None:
         self.threads = self._many if self.threads == 1 else 1
-        self._set_threads(self.threads)
+
+
+class GovernableStepper(Stepper, Protocol):
+    before_forward: Callable[[int], None]
+    """Called before each forward with the number of its rows."""
 
 
 class GovernedStepper(Stepper):
-    """A stepper with governed threads. A prompt runs on the number that was chosen last."""
+    """A stepper with governed threads. Its drafts and batches, which bypass this one, are governed too."""
 
-    def __init__(self, stepper: Stepper, many: int, threads: int, set_threads: Callable[[int], None]) -> None:
+    def __init__(
+        self, stepper: GovernableStepper, many: int, threads: int, set_threads: Callable[[int], None]
+    ) -> None:
         self._stepper = stepper
         self._governor = ThreadGovernor(many, set_threads, threads)
+        stepper.before_forward = self._governor.use_for
 
     def share(self, models: int) -> None:
         """See `ThreadGovernor`."""

@@ -23,7 +23,7 @@ int main(void) {
         store_q8(cache + i / KV_TILE * kv_tile_bytes(size), i % KV_TILE, 0, keys + (size_t)i * size, size);
         store_q8(cache + bytes + i / KV_TILE * kv_tile_bytes(size), i % KV_TILE, 1, values + (size_t)i * size, size);
     }
-    Partial *partials = malloc((size_t)heads * blocks * sizeof *partials);
+    Partial *partials = malloc((size_t)heads * blocks * partial_bytes(size));
     Codes16 codes[MOST_QUERIES];
     Query queries[MOST_QUERIES];
     for (int h = 0; h < heads; h++) {
@@ -34,12 +34,12 @@ int main(void) {
     for (int block = 0; block < blocks; block++) {
         for (int h = 0; h < heads; h++)
             queries[h] = (Query){ .codes = codes + h, .places = { cache, cache + bytes, 0, 0, INT_MAX }, .from = block * BLOCK,
-                                  .to = at_most(positions, (block + 1) * BLOCK), .partial = partials + h * blocks + block };
+                                  .to = at_most(positions, (block + 1) * BLOCK), .partial = partial_at(partials, h * blocks + block, size) };
         attend_q8(queries, heads, size, 0, cache);
     }
     for (int h = 0; h < heads; h++) {
         float out[MAX_HEAD];
-        merge(partials + h * blocks, blocks, size, out);
+        merge(partial_at(partials, h * blocks, size), blocks, size, out);
         fwrite(out, sizeof(float), size, stdout);
     }
     return 0;

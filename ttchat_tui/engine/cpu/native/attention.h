@@ -20,9 +20,17 @@
 #endif
 
 typedef struct {
-    float largest, total;   /* of exp(score - largest) */
-    float sum[MAX_HEAD];   /* of values, weighted by it */
+    float largest, total; /* of exp(score - largest) */
+    float padding[14];
+    float sum[]; /* [head_size] of values, weighted by it */
 } Partial;
+
+static size_t partial_bytes(int head_size) { return sizeof(Partial) + head_size * sizeof(float); }
+
+/* Number `at` of the partials from `first` on. */
+static Partial *partial_at(Partial *first, size_t at, int head_size) {
+    return (Partial *)((char *)first + at * partial_bytes(head_size));
+}
 
 /* The cache of one key-value head: positions before `shared` are in `keys` and `values`, later ones in the row's own. */
 typedef struct {
@@ -115,7 +123,7 @@ INLINE void attend_alone(const float *q, const int heads, const int vectors, flo
             f_sums(sums[h], scores[h] + position - from);
     }
     for (int h = 0; h < heads; h++) {
-        weigh(scores[h], to - from, cap, partials + (size_t)h * stride);
+        weigh(scores[h], to - from, cap, partial_at(partials, (size_t)h * stride, head_size));
         for (int v = 0; v < vectors; v++)
             held[h][v] = f_zero();
     }
@@ -131,7 +139,7 @@ INLINE void attend_alone(const float *q, const int heads, const int vectors, flo
     }
     for (int h = 0; h < heads; h++)
         for (int v = 0; v < vectors; v++)
-            f_store(partials[(size_t)h * stride].sum + v * LANES, held[h][v]);
+            f_store(partial_at(partials, (size_t)h * stride, head_size)->sum + v * LANES, held[h][v]);
 }
 
 /* Attend with queries of one row and one key-value head, as many at once as fit into registers. Partials of a head are `stride` apart. */
@@ -148,7 +156,7 @@ static void attend_one_row(const float *q, int heads, int head_size, float cap, 
             attend_alone(q, 1, head_size / LANES, cap, places, from, to, next_keys, partials, stride);
         }
         q += count * head_size;
-        partials += (size_t)count * stride;
+        partials = partial_at(partials, (size_t)count * stride, head_size);
         heads -= count;
     }
 }
@@ -314,17 +322,20 @@ static void attend(const Query *query, int count, int head_size, float cap) {
 }
 
 /* Merge one head's partials, in order of position, into its output. */
-static void merge(const Partial *partials, int count, int head_size, float *out) {
-    float largest = partials[0].largest, total = 0;
-    for (int i = 1; i < count; i++)
-        largest = partials[i].largest > largest ? partials[i].largest : largest;
+static void merge(Partial *partials, int count, int head_size, float *out) {
+    float largest = partials->largest, total = 0;
+    for (int i = 1; i < count; i++) {
+        const Partial *partial = partial_at(partials, i, head_size);
+        largest = partial->largest > largest ? partial->largest : largest;
+    }
     for (int d = 0; d < head_size; d++)
         out[d] = 0;
     for (int i = 0; i < count; i++) {
-        float weight = exp_negative(partials[i].largest - largest);
-        total += weight * partials[i].total;
+        const Partial *partial = partial_at(partials, i, head_size);
+        float weight = exp_negative(partial->largest - largest);
+        total += weight * partial->total;
         for (int d = 0; d < head_size; d++)
-            out[d] += weight * partials[i].sum[d];
+            out[d] += weight * partial->sum[d];
     }
     for (int d = 0; d < head_size; d++)
         out[d] /= total;

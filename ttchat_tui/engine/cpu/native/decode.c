@@ -99,7 +99,8 @@ static void attention_piece(void *context, int piece) {
         queries[count++] = (Query){
             s->qkv + ((size_t)row * (m->heads + 2 * m->kv_heads) + q) * m->head_size, s->codes + (size_t)row * m->heads + q,
             places_of(s, place, head), row, from, to,
-            s->partials + ((size_t)under_way * m->heads + q) * s->blocks + block, own_keys_after(s, head, number),
+            partial_at(s->partials, ((size_t)under_way * m->heads + q) * s->blocks + block, m->head_size),
+            own_keys_after(s, head, number),
         };
     }
     if (!count)
@@ -181,29 +182,41 @@ static void place_row(void *context, int row) {
     store_row(s, row, qkv);
 }
 
-/* Merge the heads' outputs and quantise them to 16-bit codes. */
-static void gather_row(const Step *s, int row) {
+/* Merge the heads' outputs of one of the current rows and quantise them to 16-bit codes. */
+static void gather_row(void *context, int number) {
+    const Step *s = context;
     const LayerStack *m = s->model;
-    const int from = first_seen(s, row) / BLOCK, to = s->places[row].position / BLOCK + 1;
+    const int row = s->first + number, from = first_seen(s, row) / BLOCK, to = s->places[row].position / BLOCK + 1;
     const int width = m->heads * m->head_size;
     float *attended = s->qkv + (size_t)row * (m->heads + 2 * m->kv_heads) * m->head_size; /* in place of q */
-    for (int head = 0; head < m->heads; head++)
-        merge(s->partials + ((size_t)(row - s->first) * m->heads + head) * s->blocks + from, to - from, m->head_size,
-              attended + head * m->head_size);
+    for (int head = 0; head < m->heads; head++) {
+        const size_t first = ((size_t)number * m->heads + head) * s->blocks + from;
+        merge(partial_at(s->partials, first, m->head_size), to - from, m->head_size, attended + head * m->head_size);
+    }
     quantize(attended, row_groups(s->input, width / GROUP, s->rows, row), width);
 }
 
-/* A few rows at a time, because partials take space. */
+/* How many rows attend at once, up to `last`: their partials stay in the second cache, unless eight rows have more. */
+static int rows_at_once(const LayerStack *m, int rows, int last) {
+    const size_t bytes = (size_t)m->heads * (last / BLOCK + 1) * partial_bytes(m->head_size);
+    const int fit = (int)((512 << 10) / bytes) / MAX_ROWS * MAX_ROWS;
+    return at_most(fit > MAX_ROWS ? fit : MAX_ROWS, rows);
+}
+
+static int last_position(const RowPlace *places, int rows) {
+    int last = 0;
+    for (int row = 0; row < rows; row++)
+        last = places[row].position > last ? places[row].position : last;
+    return last;
+}
+
 static void attend_rows(Step *s) {
-    for (s->first = 0; s->first < s->rows; s->first += MAX_ROWS) {
-        s->count = at_most(MAX_ROWS, s->rows - s->first);
-        int last = 0;
-        for (int row = s->first; row < s->first + s->count; row++)
-            last = s->places[row].position > last ? s->places[row].position : last;
-        s->blocks = last / BLOCK + 1;
+    const int at_once = rows_at_once(s->model, s->rows, last_position(s->places, s->rows));
+    for (s->first = 0; s->first < s->rows; s->first += at_once) {
+        s->count = at_most(at_once, s->rows - s->first);
+        s->blocks = last_position(s->places + s->first, s->count) / BLOCK + 1;
         share_out(attention_piece, s, runs_of_queries(s) * s->model->kv_heads * s->blocks);
-        for (int row = s->first; row < s->first + s->count; row++)
-            gather_row(s, row);
+        each_of(gather_row, s, s->count);
     }
 }
 
@@ -250,7 +263,8 @@ static size_t lay_out(Step *s, char *space, int last) {
     s->input = take(space, &at, rows * larger(m->hidden, width) / GROUP * sizeof(Group));
     s->gated = take(space, &at, rows * m->ffn / GROUP * sizeof(Group));
     s->codes = take(space, &at, s->caches->is_q8 ? rows * m->heads * sizeof(Codes16) : 0);
-    s->partials = take(space, &at, (size_t)at_most(MAX_ROWS, s->rows) * m->heads * (last / BLOCK + 1) * sizeof(Partial));
+    const size_t queries = (size_t)rows_at_once(m, s->rows, last) * m->heads;
+    s->partials = take(space, &at, queries * (last / BLOCK + 1) * partial_bytes(m->head_size));
     s->routing.logits = take(space, &at, rows * m->experts * sizeof(float));
     s->routing.chosen = take(space, &at, uses * sizeof(int32_t));
     s->routing.weights = take(space, &at, uses * sizeof(float));
@@ -272,9 +286,7 @@ int32_t run_layers(const LayerStack *model, int32_t rows, float *x, const float 
                    int32_t rotation_stride, const RowPlace *places, const Caches *caches) {
     static void *space;
     static size_t has;
-    int last = 0;
-    for (int row = 0; row < rows; row++)
-        last = places[row].position > last ? places[row].position : last;
+    const int last = last_position(places, rows);
     Step step = { .model = model, .caches = caches, .places = places, .rotations = rotations, .kind_stride = kind_stride,
                   .rotation_stride = rotation_stride, .rows = rows, .x = x };
     if (!reserve(&space, &has, lay_out(&step, 0, last)))

@@ -87,8 +87,8 @@ typedef struct {
 
 /* Four pieces per thread: few enough to read weights in long runs, enough to keep the wait for the last one short. */
 static int size_of_piece(int units) {
-    const int size = units / (4 * pool.threads);
-    return size < 1 ? 1 : size;
+    const int pieces = 4 * pool.threads;
+    return (units + pieces - 1) / pieces;
 }
 
 static int pieces_of(int units) {
@@ -136,13 +136,15 @@ static void norm_row(void *context, int row) {
 }
 
 /* One row is too little work to share among threads, unless there are many. */
-static void each_row(Work work, Step *s) {
-    if (s->rows > MAX_ROWS)
-        share_out(work, s, s->rows);
+static void each_of(Work work, Step *s, int rows) {
+    if (rows > MAX_ROWS)
+        share_out(work, s, rows);
     else
-        for (int row = 0; row < s->rows; row++)
+        for (int row = 0; row < rows; row++)
             work(s, row);
 }
+
+static void each_row(Work work, Step *s) { each_of(work, s, s->rows); }
 
 /* As many tiles as stay in the second cache while all rows multiply them: many rows do not. */
 static int tiles_at_once(const Matrix *m) {

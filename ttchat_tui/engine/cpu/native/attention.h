@@ -13,7 +13,7 @@
 
 #define BLOCK 256     /* positions */
 #define MAX_HEAD 256  /* elements of a head */
-#ifdef __AVX512F__
+#if REGISTERS == 32
 #define MOST_QUERIES 6 /* at once: four sums of each stay in registers */
 #else
 #define MOST_QUERIES 4 /* of one row: those of several do not fit */
@@ -262,7 +262,7 @@ static void attend_span(const Attending *a, int first, int count, int begin, int
         for (int h = 0; h < count; h++) {
             q[h] = query[h].q;
             sums[h] = query[h].partial->sum;
-            scores[h] = a->scores[first + h] + begin - query[h].from;
+            scores[h] = a->scores[first + h] + (begin - query[h].from);
         }
         const int head_size = a->vectors * LANES;
         const uint16_t *keys = row_of(places->keys, places->own_keys, places->shared, begin, head_size);

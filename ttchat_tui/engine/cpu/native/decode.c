@@ -26,7 +26,7 @@ static int first_seen(const Step *s, int row) {
 /* Queries of one key-value head that attend together: those of as many rows as fit, or a part of one row's. */
 static int queries_at_once(const Step *s) {
     const int group = s->model->heads / s->model->kv_heads;
-#ifdef __AVX512F__
+#if REGISTERS == 32
     if (s->count > 1 && group <= MOST_QUERIES)
         return MOST_QUERIES / group * group;
 #endif

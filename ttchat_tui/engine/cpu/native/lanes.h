@@ -20,6 +20,7 @@ INLINE void prefetch(const void *at) { _mm_prefetch((const char *)at, _MM_HINT_T
 INLINE void relax(void) { _mm_pause(); }
 
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VNNI__)
+#define REGISTERS 32 /* of 16 lanes */
 
 typedef __m512i I16;
 typedef __m512 F16;
@@ -100,6 +101,7 @@ INLINE void w_split(const int32_t *codes, int count, int32_t *first, int32_t *se
 }
 
 #else
+#define REGISTERS 8 /* of 16 lanes: sixteen of eight */
 
 typedef struct { __m256i a, b; } I16;
 typedef struct { __m256 a, b; } F16;
@@ -169,6 +171,7 @@ INLINE I16 i_times_256(I16 x) { return BOTH_I(_mm256_slli_epi32(x.a, 8), _mm256_
 INLINE __m256i dot8(__m256i sum, __m256i w, __m256i x) { return _mm256_dpbusd_avx_epi32(sum, w, x); }
 INLINE __m256i dot8_any(__m256i sum, __m256i w, __m256i x) { return dot8(sum, w, x); }
 #else
+#define SPLITS_BYTES /* a byte over 127 is multiplied in two parts */
 /* sum + factor * dot product. Pairs are summed in 16 bits, which do not overflow if w is at most 127. */
 INLINE __m256i dot8_times(__m256i sum, __m256i w, __m256i x, const short factor) {
     return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(factor)));

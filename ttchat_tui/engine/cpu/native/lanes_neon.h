@@ -2,6 +2,8 @@
 #ifndef LANES_NEON_H
 #define LANES_NEON_H
 
+#define REGISTERS 8 /* of 16 lanes: 32 of four */
+
 #include <arm_neon.h>
 
 typedef struct { int32x4_t v[4]; } I16;

@@ -43,8 +43,10 @@ static void quantize_group(const float *x, Group *group) {
         codes[i] = (int32_t)rintf(x[i] * inverse);
     for (int i = 0; i < GROUP; i++) /* Infinities and NaN give other ones, whose sums would overflow. */
         codes[i] = codes[i] > LARGEST ? LARGEST : codes[i] < -LARGEST ? -LARGEST : codes[i];
+#pragma GCC unroll 1
     for (int i = 0; i < GROUP / 2; i++)
         first += codes[i];
+#pragma GCC unroll 1
     for (int i = GROUP / 2; i < GROUP; i++)
         rest += codes[i];
     for (int i = 0; i < GROUP; i++)
@@ -97,35 +99,28 @@ INLINE int32_t four(const int8_t *bytes) {
     return value;
 }
 
-/* totals[half][row] = the outputs of one tile of 8-bit weights. Code 128 is 0. `rows` is a compile-time constant. */
-INLINE void multiply_8(const uint8_t *tile, int groups, const Group *x, const int rows, F16 totals[2][MAX_ROWS]) {
-    F16 sums[2][4];
-    for (int t = 0; t < 2; t++)
-        for (int row = 0; row < rows; row++)
-            sums[t][row] = f_zero();
-    for (int g = 0; g < groups; g++, tile += BYTES_8)
-        for (int row = 0; row < rows; row++) {
-            const Group *group = x + row * groups + g;
-            I16 high[2] = { i_zero(), i_zero() }, low[2] = { i_zero(), i_zero() };
-            for (int i = 0; i < 8; i++) {
-                const int32_t coarse = four(group->high + 4 * i), fine = four(group->low + 4 * i);
-                for (int t = 0; t < 2; t++) {
-                    const uint8_t *part = tile + 64 * (2 * i + t);
-                    read_ahead(part + 4 * BYTES_8, rows);
-                    I16 codes = i_load(part);
-                    high[t] = i_dot_any(high[t], codes, coarse);
-                    low[t] = i_dot_any(low[t], codes, fine);
-                }
-            }
+/* totals[half][row] = the outputs of one tile of 8-bit weights for one of the rows, whose groups are side by side. Code 128 is 0. */
+INLINE void multiply_row_8(const uint8_t *tile, int groups, const Group *x, int row, int rows, F16 totals[2][MAX_ROWS]) {
+    F16 sums[2] = { f_zero(), f_zero() };
+    for (int g = 0; g < groups; g++, tile += BYTES_8) {
+        const Group *group = x + g * rows + row;
+        I16 high[2] = { i_zero(), i_zero() }, low[2] = { i_zero(), i_zero() };
+        for (int i = 0; i < QUADS; i++) {
+            const int32_t coarse = four(group->high + 4 * i), fine = four(group->low + 4 * i);
             for (int t = 0; t < 2; t++) {
-                F16 scale = f_mul(f_load_half(tile + 1024 + 32 * t), f_set(group->scale));
-                I16 sum = i_sub(i_add(i_times_256(high[t]), low[t]), i_set(128 * group->codes));
-                sums[t][row] = f_fma(f_from_int(sum), scale, sums[t][row]);
+                I16 codes = i_load(tile + 64 * (2 * i + t));
+                high[t] = i_dot_any(high[t], codes, coarse);
+                low[t] = i_dot_any(low[t], codes, fine);
             }
         }
-    for (int t = 0; t < 2; t++)
-        for (int row = 0; row < rows; row++)
-            totals[t][row] = sums[t][row];
+        for (int t = 0; t < 2; t++) {
+            F16 scale = f_mul(f_load_half(tile + 1024 + 32 * t), f_set(group->scale));
+            I16 sum = i_sub(i_add(i_times_256(high[t]), low[t]), i_set(128 * group->codes));
+            sums[t] = f_fma(f_from_int(sum), scale, sums[t]);
+        }
+    }
+    totals[0][row] = sums[0];
+    totals[1][row] = sums[1];
 }
 
 /* The eight quads of half a tile in bit planes, as unsigned bytes. */
@@ -217,9 +212,11 @@ INLINE void load_8(const uint8_t *tile, I16 codes[2][QUADS], F16 scale[2][2]) {
 }
 
 /* Several rows, of any number: a tile is unpacked once, and each row multiplies it while its codes are in registers. Sums of rows
- * are in memory, where they cost less than a second pass over the tile. */
+ * are in memory, where they cost less than a second pass over the tile. Even and odd quads have sums of their own where there
+ * are registers for them: eight products that wait for each other take longer than the processor sees ahead. */
 INLINE void multiply_rows(const Planes p, const uint8_t *tile, int groups, const Group *x, int rows, F16 totals[2][MAX_ROWS]) {
     const int is_8 = p.low == 8, bytes = is_8 ? BYTES_8 : plane_tile_bytes(p), quads = QUADS / p.parts;
+    const int chains = p.parts == 1 && REGISTERS == 32 ? 2 : 1;
     for (int t = 0; t < 2; t++)
         for (int row = 0; row < rows; row++)
             totals[t][row] = f_zero();
@@ -238,17 +235,25 @@ INLINE void multiply_rows(const Planes p, const uint8_t *tile, int groups, const
             F16 sums[2] = { totals[0][row], totals[1][row] };
 #pragma GCC unroll 2
             for (int part = 0; part < p.parts; part++) {
-                I16 high[2] = { i_zero(), i_zero() }, low[2] = { i_zero(), i_zero() };
+                I16 high[2][2], low[2][2];
+                for (int t = 0; t < 2; t++)
+                    high[t][0] = high[t][1] = low[t][0] = low[t][1] = i_zero();
 #pragma GCC unroll 8
                 for (int quad = part * quads; quad < (part + 1) * quads; quad++) {
                     const int32_t coarse = four(group->high + 4 * quad), fine = four(group->low + 4 * quad);
+                    const int chain = quad % chains;
                     for (int t = 0; t < 2; t++) {
-                        high[t] = dot_planes(p, high[t], codes[t][quad], coarse);
-                        low[t] = dot_planes(p, low[t], codes[t][quad], fine);
+                        high[t][chain] = dot_planes(p, high[t][chain], codes[t][quad], coarse);
+                        low[t][chain] = dot_planes(p, low[t][chain], codes[t][quad], fine);
                     }
                 }
-                for (int t = 0; t < 2; t++)
-                    sums[t] = add_part(p, sums[t], high[t], low[t], group, part, scale[t][part], minimum[t][part]);
+                for (int t = 0; t < 2; t++) {
+                    if (chains == 2) {
+                        high[t][0] = i_add(high[t][0], high[t][1]);
+                        low[t][0] = i_add(low[t][0], low[t][1]);
+                    }
+                    sums[t] = add_part(p, sums[t], high[t][0], low[t][0], group, part, scale[t][part], minimum[t][part]);
+                }
             }
             for (int t = 0; t < 2; t++)
                 totals[t][row] = sums[t];
@@ -326,8 +331,12 @@ typedef void (*Product)(const uint8_t *tile, int groups, const Group *x, int row
     PRODUCT(name##_row, multiply_rows_of_floats(format, tile, groups, x, 1, totals)) \
     PRODUCT(name##_rows, multiply_rows_of_floats(format, tile, groups, x, rows, totals))
 IN_PLANES(in_4, PLANES_4)
-PRODUCT(in_8_row, multiply_8(tile, groups, x, 1, totals))
+PRODUCT(in_8_row, multiply_row_8(tile, groups, x, 0, 1, totals))
+#ifdef SPLITS_BYTES /* anew for each row: sixteen registers do not hold what is split */
+PRODUCT(in_8_rows, for (int row = 0; row < rows; row++) multiply_row_8(tile, groups, x, row, rows, totals))
+#else
 PRODUCT(in_8_rows, multiply_rows(PLANES_8, tile, groups, x, rows, totals))
+#endif
 IN_PLANES(in_5, PLANES_5)
 IN_PLANES(in_6, PLANES_6)
 IN_PLANES(in_3, PLANES_3)

@@ -20,7 +20,7 @@ from benchmarks.cpu_engine.accuracy_rows import accuracy, accuracy_of_peers
 from benchmarks.cpu_engine.batch_row import batch
 from benchmarks.cpu_engine.context_rows import far_context, new_turn
 from benchmarks.cpu_engine.decode_rows import against_transformers, decode, first_token, loop
-from benchmarks.cpu_engine.format_rows import formats, real_formats
+from benchmarks.cpu_engine.format_rows import formats, gemma, real_formats
 from benchmarks.cpu_engine.lookup_row import lookup
 from benchmarks.cpu_engine.machine_rows import bandwidth, memory, start
 from benchmarks.cpu_engine.random_model import MIXES
@@ -37,6 +37,7 @@ ROWS: dict[str, Callable[[Setup], Result]] = {
     "transformers": against_transformers,
     "first_token": first_token,
     "formats": formats,
+    "gemma": gemma,
     "real_formats": real_formats,
     "new_turn": new_turn,
     "batch": batch,

@@ -1,17 +1,33 @@
-"""A GGUF file of random weights in the shape of Qwen2.5-0.5B and in the types of a quantisation: speed does not depend on
-values, and the real file is no part of the project."""
+"""A GGUF file of random weights in the shape of a real model and in the types of a quantisation: speed does not depend on
+values, and the real files are no part of the project."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import gguf
 import numpy as np
 from numpy.typing import NDArray
 
-HIDDEN, FFN, LAYERS, HEADS, KV_HEADS, HEAD_SIZE, VOCAB = 896, 4864, 24, 14, 2, 64, 151_936
+
+class Shape(NamedTuple):
+    family: str
+    hidden: int
+    ffn: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_size: int
+    vocab: int
+    window: int = 0
+
+
+QWEN_0_5B: Final = Shape("qwen2", 896, 4864, 24, 14, 2, 64, 151_936)
+"""Qwen2.5-0.5B."""
+GEMMA_270M: Final = Shape("gemma3", 640, 2048, 18, 4, 1, 256, 262_144, window=512)
+"""Gemma 3 270M."""
 
 _Q: Final = gguf.GGMLQuantizationType
 _MIXES: Final = {
@@ -40,61 +56,73 @@ _SCALES: Final = {
 """First and last byte of a block's float16 scales."""
 
 
-def write_random_model(path: Path, mix: str) -> None:
+def write_random_model(path: Path, mix: str, shape: Shape = QWEN_0_5B) -> None:
     """Write about 0.2 to 1 GB."""
-    writer = gguf.GGUFWriter(path, "qwen2")
-    writer.add_block_count(LAYERS)
+    writer = gguf.GGUFWriter(path, shape.family)
+    writer.add_block_count(shape.layers)
     writer.add_context_length(32_768)
-    writer.add_embedding_length(HIDDEN)
-    writer.add_feed_forward_length(FFN)
-    writer.add_head_count(HEADS)
-    writer.add_head_count_kv(KV_HEADS)
+    writer.add_embedding_length(shape.hidden)
+    writer.add_feed_forward_length(shape.ffn)
+    writer.add_head_count(shape.heads)
+    writer.add_head_count_kv(shape.kv_heads)
+    writer.add_key_length(shape.head_size)
+    writer.add_value_length(shape.head_size)
     writer.add_layer_norm_rms_eps(1e-6)
     writer.add_rope_freq_base(1e6)
-    _write_vocabulary(writer)
+    if shape.window:
+        writer.add_sliding_window(shape.window)
+    _write_vocabulary(writer, shape.vocab)
     generator = np.random.default_rng(0)
-    for name, shape, kind in _weights(mix):
-        if len(shape) == 1:
+    for name, size, kind in _weights(mix, shape):
+        if len(size) == 1:
             fill = np.ones if "norm" in name else np.zeros
-            writer.add_tensor(name, fill(shape, np.float32))
+            writer.add_tensor(name, fill(size, np.float32))
         else:
-            writer.add_tensor(name, _random(shape, kind, generator), raw_dtype=kind)
+            writer.add_tensor(name, _random(size, kind, generator), raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
 
 
-def _write_vocabulary(writer: Any) -> None:
+def _write_vocabulary(writer: Any, size: int) -> None:
     """Byte-level BPE with one merge; most tokens are never written."""
     bytes_ = [chr(byte if 33 <= byte < 127 else 256 + byte) for byte in range(256)]
-    tokens = [*bytes_, "ab", *(f"<unused{n}>" for n in range(257, VOCAB - 1)), "<|im_end|>"]
+    tokens = [*bytes_, "ab", *(f"<unused{n}>" for n in range(257, size - 1)), "<|im_end|>"]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("qwen2")
     writer.add_token_list(tokens)
-    writer.add_token_types([1] * (VOCAB - 1) + [3])
+    writer.add_token_types([1] * (size - 1) + [3])
     writer.add_token_merges(["a b"])
-    writer.add_eos_token_id(VOCAB - 1)
+    writer.add_eos_token_id(size - 1)
 
 
-def _weights(mix: str) -> Iterator[tuple[str, tuple[int, ...], Any]]:
+def _weights(mix: str, shape: Shape) -> Iterator[tuple[str, tuple[int, ...], Any]]:
     """Name, shape [out, in] and type."""
     most, better, embedding = _MIXES[mix]
-    kv = KV_HEADS * HEAD_SIZE
-    yield "token_embd.weight", (VOCAB, HIDDEN), _fitting(embedding, HIDDEN)
-    yield "output_norm.weight", (HIDDEN,), None
-    for layer in range(LAYERS):
+    hidden, ffn, head = shape.hidden, shape.ffn, shape.head_size
+    q, kv = shape.heads * head, shape.kv_heads * head
+    is_gemma = shape.family == "gemma3"
+    norms = {"attn_norm": hidden, "ffn_norm": hidden}
+    if is_gemma:
+        norms |= {
+            "post_attention_norm": hidden, "post_ffw_norm": hidden, "attn_q_norm": head, "attn_k_norm": head,
+        }  # fmt: skip
+    yield "token_embd.weight", (shape.vocab, hidden), _fitting(embedding, hidden)
+    yield "output_norm.weight", (hidden,), None
+    for layer in range(shape.layers):
         at, finer = f"blk.{layer}", better if layer % 2 else most
-        yield f"{at}.attn_norm.weight", (HIDDEN,), None
-        yield f"{at}.ffn_norm.weight", (HIDDEN,), None
-        for part, outputs in (("q", HIDDEN), ("k", kv), ("v", kv)):
+        for name, size in norms.items():
+            yield f"{at}.{name}.weight", (size,), None
+        for part, outputs in (("q", q), ("k", kv), ("v", kv)):
             kind = finer if part == "v" else most
-            yield f"{at}.attn_{part}.weight", (outputs, HIDDEN), _fitting(kind, HIDDEN)
-            yield f"{at}.attn_{part}.bias", (outputs,), None
-        yield f"{at}.attn_output.weight", (HIDDEN, HIDDEN), _fitting(most, HIDDEN)
-        yield f"{at}.ffn_gate.weight", (FFN, HIDDEN), _fitting(most, HIDDEN)
-        yield f"{at}.ffn_up.weight", (FFN, HIDDEN), _fitting(most, HIDDEN)
-        yield f"{at}.ffn_down.weight", (HIDDEN, FFN), _fitting(finer, FFN)
+            yield f"{at}.attn_{part}.weight", (outputs, hidden), _fitting(kind, hidden)
+            if not is_gemma:
+                yield f"{at}.attn_{part}.bias", (outputs,), None
+        yield f"{at}.attn_output.weight", (hidden, q), _fitting(most, q)
+        yield f"{at}.ffn_gate.weight", (ffn, hidden), _fitting(most, hidden)
+        yield f"{at}.ffn_up.weight", (ffn, hidden), _fitting(most, hidden)
+        yield f"{at}.ffn_down.weight", (hidden, ffn), _fitting(finer, ffn)
 
 
 def _fitting(kind: Any, inputs: int) -> Any:

@@ -10,7 +10,7 @@ from benchmarks.cpu_engine.rounds import Turn
 from benchmarks.cpu_engine.setup import Setup
 
 TOKENS = 48
-TARGETS = {4: 2.5, 8: 4.0}
+TARGETS = {4: 3.0, 8: 5.0}
 
 
 def batch(setup: Setup) -> Result:

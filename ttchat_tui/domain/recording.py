@@ -9,7 +9,6 @@ import math
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
-from itertools import accumulate, pairwise
 from typing import Final, Literal, TypeAlias, get_args
 
 import msgspec
@@ -201,9 +200,16 @@ def packed_columns(ids: Sequence[int], logprobs: Sequence[float], cuts: Sequence
     Three columns, little-endian: ids as int32; log-probabilities in steps of 1/64 nat, each as the difference to the one
     before, as uint16 (nothing is below -1,023 nats); cuts as bytes.
     """
-    steps = [round(min(logprob * -STEPS_PER_NAT, _LOWEST)) for logprob in logprobs]
-    more = [step - before for before, step in pairwise(accumulate(steps, max, initial=0))]
-    return struct.pack(f"<{len(ids)}i{len(ids)}H", *ids, *more) + bytes(map(_CODES.__getitem__, cuts))
+    more, before = list[int](), 0
+    for logprob in logprobs:
+        step = logprob * -STEPS_PER_NAT
+        step = round(step) if step < _LOWEST else _LOWEST
+        if step < before:
+            step = before
+        more.append(step - before)
+        before = step
+    codes = map(_CODES.__getitem__, cuts)
+    return struct.pack(f"<{len(ids)}i{len(ids)}H{len(ids)}B", *ids, *more, *codes)
 
 
 def ids_of(alternatives: bytes) -> tuple[int, ...]:

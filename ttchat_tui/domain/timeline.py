@@ -54,8 +54,14 @@ class StepParts(msgspec.Struct, frozen=True, array_like=True):
         return cls(send_s, forward_s, sample_s, detokenise_s, loop_s, work)
 
     def plus(self, other: StepParts) -> StepParts:
-        sums = (mine + theirs for mine, theirs in zip(self.numbers, other.numbers, strict=True))
-        return StepParts.of(sums, self.work or other.work)
+        return StepParts(
+            self.send_s + other.send_s,
+            self.forward_s + other.forward_s,
+            self.sample_s + other.sample_s,
+            self.detokenise_s + other.detokenise_s,
+            self.loop_s + other.loop_s,
+            self.work or other.work,
+        )
 
     def rounded(self) -> StepParts:
         """To microseconds, as it is stored."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -11,7 +12,17 @@ from numpy.typing import NDArray
 
 from ttchat_tui.domain.recording import ALTERNATIVES, Distribution, packed_columns
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.engine.decoding.rules import Floats, Ids, Seen, Shortlist, applied, highest, ranked, usable
+from ttchat_tui.engine.decoding.rules import (
+    Floats,
+    Ids,
+    Seen,
+    Shortlist,
+    Usable,
+    applied,
+    highest,
+    ranked,
+    usable,
+)
 from ttchat_tui.engine.decoding.token_bias import NO_BIAS, TokenBias
 
 _NEVER: Final = np.float32(-200.0)
@@ -133,9 +144,9 @@ class Sampler:
         Raises:
             NoUsableLogits: no token can be drawn.
         """
-        scores = usable(logits)
-        token_id, _ = self._draw(scores, params, bias, allowed, chosen)
-        return Sampled(token_id, float(scores[token_id]) - _log_total(scores))
+        own = usable(logits)
+        token_id, _ = self._draw(own, params, bias, allowed, chosen)
+        return Sampled(token_id, float(own.scores[token_id]) - _log_total(own))
 
     def sample_recorded(
         self,
@@ -149,9 +160,10 @@ class Sampler:
     ) -> tuple[Sampled, Distribution]:
         """`sample`, and what a recording keeps of the model's own distribution. `bias`, `chosen`: as in
         `sample`. Raises NoUsableLogits."""
-        scores = usable(logits)
-        token_id, shortlist = self._draw(scores, params, bias, allowed, chosen)
-        log_total, entropy = _log_total_and_entropy(scores)
+        own = usable(logits)
+        scores = own.scores
+        token_id, shortlist = self._draw(own, params, bias, allowed, chosen)
+        log_total, entropy = _log_total_and_entropy(own)
         top = _most_probable(shortlist)
         ids: list[int] = top.tolist()
         logprobs: list[float] = (scores[top] - log_total).tolist() if with_alternatives else []
@@ -164,14 +176,14 @@ class Sampler:
 
     def _draw(
         self,
-        scores: Floats,
+        own: Usable,
         params: SamplingParams,
         bias: TokenBias,
         allowed: NDArray[np.bool_] | None,
         chosen: int | None,
     ) -> tuple[int, Shortlist]:
         uniform = (int(self._bits.random_raw()) >> 11) * 2.0**-53
-        shortlist = applied(scores, params, self.history, bias, allowed)
+        shortlist = applied(own, params, self.history, bias, allowed)
         token_id = draw(shortlist, uniform) if chosen is None else chosen
         self.history.add(token_id)
         return token_id, shortlist
@@ -197,45 +209,50 @@ def distribution(
 
 def draw(shortlist: Shortlist, uniform: float) -> int:
     """The id at `uniform` (0 ≤ uniform < 1) of the cumulative weights, in two steps: find the block, then the id in it."""
-    ids, weights = shortlist.left, shortlist.weights
+    ids = shortlist.left
     assert ids is not None
-    blocks = np.cumsum(np.add.reduceat(weights, np.arange(0, len(ids), _BLOCK), dtype=np.float64))
+    if len(ids) == 1:
+        return int(ids[0])
+    weights = shortlist.weights
+    blocks = np.add.reduceat(weights, np.arange(0, len(ids), _BLOCK), dtype=np.float64).cumsum()
     target = uniform * float(blocks[-1])
-    block = min(int(np.searchsorted(blocks, target, side="right")), len(blocks) - 1)
+    block = min(bisect_right(blocks, target), len(blocks) - 1)
     rest = target - (float(blocks[block - 1]) if block else 0.0)
-    inside = np.cumsum(weights[block * _BLOCK : (block + 1) * _BLOCK], dtype=np.float64)
-    position = min(int(np.searchsorted(inside, rest, side="right")), len(inside) - 1)
+    inside = weights[block * _BLOCK : (block + 1) * _BLOCK].cumsum(dtype=np.float64)
+    position = min(bisect_right(inside, rest), len(inside) - 1)
     return int(ids[block * _BLOCK + position])
 
 
-def _log_total(scores: Floats) -> float:
+def _log_total(own: Usable) -> float:
     """Natural log of the sum of exp(scores): a score minus it is a log-probability."""
-    top = scores.max()
-    return float(top) + math.log(float(np.exp(scores - top).sum()))
+    weights = own.scores - own.top
+    np.exp(weights, out=weights)
+    return float(own.top) + math.log(float(weights.sum()))
 
 
-def _log_total_and_entropy(scores: Floats) -> tuple[float, float]:
+def _log_total_and_entropy(own: Usable) -> tuple[float, float]:
     """`_log_total`, and from the same pass the entropy in nats: log Z minus the mean score."""
-    top = scores.max()
-    shifted = scores - top
+    shifted = own.scores - own.top
     weights = np.exp(shifted)
     total = float(weights.sum())
     # Not np.dot: BLAS would wake threads that the forward needs.
     weighted = float(np.einsum("i,i->", weights, shifted))
     if math.isnan(weighted):  # 0 * -inf: a masked token
         weighted = float(np.einsum("i,i->", weights, np.maximum(shifted, _NEVER)))
-    return float(top) + math.log(total), max(0.0, math.log(total) - weighted / total)
+    return float(own.top) + math.log(total), max(0.0, math.log(total) - weighted / total)
 
 
 def _most_probable(shortlist: Shortlist) -> Ids:
     """The ids of the model's highest scores, highest first, at most `ALTERNATIVES`; without those at -inf."""
-    own, first = shortlist.own, shortlist.stages[0]
-    if first.rule != "top-k" or shortlist.scores is not own or len(first.ids) < ALTERNATIVES:
-        return highest(own, ALTERNATIVES)
-    return ranked(own, first.ids)[:ALTERNATIVES]
+    scores, first = shortlist.own.scores, shortlist.stages[0]
+    if first.rule != "top-k" or len(first.ids) < ALTERNATIVES:
+        return highest(scores, ALTERNATIVES)
+    if shortlist.is_changed:
+        return highest(scores, ALTERNATIVES, likely=first.ids)
+    return ranked(scores, first.ids)[:ALTERNATIVES]
 
 
 def _rank(scores: Floats, token_id: int) -> int:
     """How many tokens come before this one."""
     score = scores[token_id]
-    return int((scores > score).sum()) + int((scores[:token_id] == score).sum())
+    return int(np.count_nonzero(scores > score)) + int(np.count_nonzero(scores[:token_id] == score))

@@ -97,7 +97,7 @@ class StepFeed:
     def _new_pieces(self, step: SampledStep, seen_ids: Ids) -> dict[int, bytes]:
         """Of what the preview can list: the most probable tokens, and of those that a penalty below zero makes more probable
         the first ones."""
-        scores = usable(step.logits)
+        scores = usable(step.logits).scores
         likely = highest(scores, _LISTED).tolist()
         if step.allowed is not None:
             scores = np.where(step.allowed, scores, np.float32(-np.inf))

@@ -37,7 +37,7 @@ class StepPreview:
         Raises:
             NoUsableLogits: no token can be drawn.
         """
-        self._scores = usable(scores)
+        self._own = usable(scores)
         self._seen = seen
         self._ids = ids
         self._bias = bias
@@ -100,7 +100,7 @@ class StepPreview:
         return dict(Counter(ids).most_common())
 
     def _shortlist(self, params: SamplingParams) -> Shortlist:
-        return applied(self._scores, params, self._seen, self._bias, self._allowed)
+        return applied(self._own, params, self._seen, self._bias, self._allowed)
 
     def _named(self, places: Ids) -> Ids:
         return places if self._ids is None else self._ids[places]

@@ -25,8 +25,10 @@ class TokenBias(NamedTuple):
 
     def within(self, vocab_size: int) -> TokenBias:
         """Without ids that the model cannot produce."""
-        end = int(np.searchsorted(self.ids, vocab_size))
-        return self if end == len(self.ids) else TokenBias(self.ids[:end], self.amounts[:end])
+        if not len(self.ids) or self.ids[-1] < vocab_size:
+            return self
+        end = int(self.ids.searchsorted(vocab_size))
+        return TokenBias(self.ids[:end], self.amounts[:end])
 
 
 NO_BIAS: Final = TokenBias(np.empty(0, dtype=np.intp), np.empty(0, dtype=np.float32))

@@ -81,6 +81,11 @@ def test_any_chunking_gives_the_logits_of_the_straightforward_forward(
     expected = naive_logits(checkpoint, ids)
     assert cache.length == len(ids)
     np.testing.assert_allclose(np.concatenate(got), expected.numpy(), atol=TOLERANCE, rtol=0)
+    some = model.new_cache()
+    for part in parts[:-1]:
+        assert len(model.forward(part, some, 0)) == 0
+    last = model.logits(model.forward(parts[-1], some, 1))
+    np.testing.assert_allclose(last, expected[-1:].numpy(), atol=TOLERANCE, rtol=0)
 
 
 @settings(max_examples=sized(15, 150), deadline=None)

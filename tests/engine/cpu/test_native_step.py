@@ -160,6 +160,19 @@ def test_every_step_agrees_with_transformers_and_a_prompt_has_the_bits_of_its_st
         assert np.array_equal(stepper.prefill(ids[:length], go_on), got[length - 1])
 
 
+def test_the_last_layer_of_a_prompt_runs_for_the_rows_that_are_asked_for(
+    oracle: Any, library: Library, cache: str
+) -> None:
+    folder, ids, _ = oracle
+    model = stepper_of(folder, library, cache)._model
+    for rows, outputs in ((1, 0), (1, 1), (5, 0), (5, 1), (40, 9), (LENGTH - 1, 0), (LENGTH - 1, 1)):
+        whole, part = model.new_cache(), model.new_cache()
+        expected = model.forward(ids[:rows], whole)[rows - outputs :]
+        assert np.array_equal(model.forward(ids[:rows], part, outputs), expected)
+        after = [model.forward(ids[rows : rows + 1], each) for each in (whole, part)]
+        assert np.array_equal(*after), "keys and values of all rows are there"
+
+
 def test_a_file_in_8_bits_agrees_at_every_position(tmp_path: Path, library: Library, cache: str) -> None:
     model = build("llama", bits=8)
     folder, ids = save(model, tmp_path / "folder"), drawn(LENGTH)

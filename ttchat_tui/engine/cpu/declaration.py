@@ -51,7 +51,8 @@ CPU: Final = EngineDeclaration(
     flags=(
         EngineFlag(option="precision", help="Weights of the CPU engine."),
         EngineFlag(
-            option="threads", help="Threads of one forward; 0: the engine measures, and prompts take all cores."
+            option="threads",
+            help="Threads of one forward; 0: the engine measures, and prompts take all cores.",
         ),
         EngineFlag(option="kv_cache", help="Keys and values of the CPU engine; q8 takes half the memory."),
     ),

@@ -31,13 +31,14 @@ class Model(Protocol):
 
     def new_cache(self) -> KVCache: ...
 
-    def forward(self, ids: Sequence[int], kv: KVCache | KVFork) -> Any:
+    def forward(self, ids: Sequence[int], kv: KVCache | KVFork, outputs: int | None = None) -> Any:
         """Run `ids` and append their keys and values to `kv`.
 
         The rows are consecutive positions of a `KVCache`, or the next position of each live row of a `KVFork`.
 
         Returns:
-            The hidden state after each id, [rows, hidden]: an array that `logits` takes, or any of its rows.
+            The hidden states after the last `outputs` ids (None: after each), [outputs, hidden]: an array that `logits`
+            takes, or any of its rows.
         """
         ...
 
@@ -91,16 +92,16 @@ class CachedStepper(Stepper, BatchStepper):
         while True:
             done = len(self._ids)
             end = total if done >= together else min(done + self._chunk, together)
-            hidden = self._forward(ids[done:end])
+            hidden = self._forward(ids[done:end], int(end == total))
             done = len(self._ids)
             if not report(done, total):
                 raise PrefillAborted
             if done == total:
-                return self._logits(hidden)
+                return self._model.logits(hidden)[0]
 
     def step(self, token_id: int) -> NDArray[np.float32]:
         self._prepare(1)
-        return self._logits(self._forward((token_id,)))
+        return self._model.logits(self._forward((token_id,)))[0]
 
     def step_many(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """Append `ids` in one forward; logits after each, float32 [len(ids), vocab], valid until the next call.
@@ -179,18 +180,14 @@ class CachedStepper(Stepper, BatchStepper):
         self._keep(0)
         self._cache.is_long = not self._cache.is_long
         for start in range(0, len(held), self._chunk):
-            self._forward(held[start : start + self._chunk])
+            self._forward(held[start : start + self._chunk], 0)
 
-    def _forward(self, ids: Sequence[int]) -> Any:
+    def _forward(self, ids: Sequence[int], outputs: int | None = None) -> Any:
         self._forked = None
         self.before_forward(len(ids))
-        hidden = self._model.forward(ids, self._cache)
+        hidden = self._model.forward(ids, self._cache, outputs)
         self._ids.extend(ids)
         return hidden
-
-    def _logits(self, hidden: Any) -> NDArray[np.float32]:
-        """Logits of the last row only: the output head costs as much as ten layers."""
-        return self._model.logits(hidden[-1:])[0]
 
 
 def common_prefix(held: Sequence[int], ids: Sequence[int]) -> int:

@@ -43,7 +43,7 @@ class DecoderModel:
         return KVCache(self.config.layers, self.config.kv_heads, self.config.head_size)
 
     @torch.inference_mode()
-    def forward(self, ids: Sequence[int], kv: KVCache | KVFork) -> torch.Tensor:
+    def forward(self, ids: Sequence[int], kv: KVCache | KVFork, outputs: int | None = None) -> torch.Tensor:
         rows = len(ids)
         kv.reserve(rows)
         positions = kv.next_positions(rows)
@@ -51,9 +51,10 @@ class DecoderModel:
         x.mul_(self.config.embedding_scale)
         rotations = tensor_of(self._rope.rotations(positions, is_long=kv.is_long))
         growth = tensor_of(self.config.query_scales(positions))
-        self._run_layers(x, rotations, growth, attention_over(kv, rows, self.config.score_cap))
+        attend = attention_over(kv, rows, self.config.score_cap)
+        hidden = self._run_layers(x, rows if outputs is None else outputs, rotations, growth, attend)
         kv.advance(rows)
-        return x
+        return hidden
 
     @torch.inference_mode()
     def logits(self, hidden: torch.Tensor) -> NDArray[np.float32]:
@@ -63,9 +64,14 @@ class DecoderModel:
         return shared
 
     def _run_layers(
-        self, x: torch.Tensor, rotations: torch.Tensor, growth: torch.Tensor, attend: Attention
-    ) -> None:
-        """Run x, float32 [rows, hidden], through all layers, in place."""
+        self,
+        x: torch.Tensor,
+        outputs: int,
+        rotations: torch.Tensor,
+        growth: torch.Tensor,
+        attend: Attention,
+    ) -> torch.Tensor:
+        """Run x, float32 [rows, hidden], through all layers, in place. Returns the last `outputs` rows."""
         eps, scale = self.config.norm_eps, self.config.residual_scale
         for index, layer in enumerate(self._weights.layers):
             # A matrix gets the type it computes with; the residual stream stays float32.
@@ -73,9 +79,16 @@ class DecoderModel:
             qkv = layer.qkv(normed.to(layer.qkv.dtype)).float()
             q, kv = self._rotated_heads(qkv, layer, rotations[layer.rope].unsqueeze(1))
             attended = attend(index, layer.window, q.mul_(growth), kv)
+            if (
+                index == len(self._weights.layers) - 1
+            ):  # The other rows are needed for their keys and values only.
+                x, attended = x[len(x) - outputs :], attended[len(attended) - outputs :]
+                if not outputs:
+                    break
             x.add_(_norm(layer.o(attended.to(layer.o.dtype)), layer.attn_post_norm, eps), alpha=scale)
             added = feed_forward(layer.ffn, _norm(x, layer.ffn_norm, eps))
             x.add_(_norm(added, layer.ffn_post_norm, eps), alpha=scale)
+        return x
 
     def _rotated_heads(
         self, qkv: torch.Tensor, layer: LayerWeights[torch.Tensor, Linear], rotations: torch.Tensor

@@ -220,6 +220,17 @@ static void attend_rows(Step *s) {
     }
 }
 
+/* Go on with the last `outputs` rows: in the last layer the others are needed for their keys and values only. */
+static void keep_last(Step *s) {
+    const LayerStack *m = s->model;
+    const size_t skipped = s->rows - s->outputs;
+    s->x += skipped * m->hidden;
+    s->qkv += skipped * (m->heads + 2 * m->kv_heads) * m->head_size;
+    s->codes += s->caches->is_q8 ? skipped * m->heads : 0;
+    s->places += skipped;
+    s->rows = s->outputs;
+}
+
 static void run_layer(Step *s) {
     const Layer *layer = s->layer;
     s->norm = layer->attn_norm;
@@ -227,6 +238,10 @@ static void run_layer(Step *s) {
     each_row(norm_row, s);
     share_out(qkv_piece, s, pieces_of(tiles_of(&layer->qkv)));
     each_row(place_row, s);
+    if (s->index == s->model->layers - 1)
+        keep_last(s);
+    if (!s->rows)
+        return;
     attend_rows(s);
     share_out(o_piece, s, pieces_of(tiles_of(&layer->o)));
     if (s->post_norm)
@@ -280,15 +295,15 @@ static size_t lay_out(Step *s, char *space, int last) {
 /* Run rows of hidden states through all layers, in place, and store their keys and values. Rows of one reply come in order
  * of position: each sees those before it.
  *
- * x: [rows][hidden]. rotations: for each kind of layer, `kind_stride` floats apart, and each row, `rotation_stride` floats
+ * x: [rows][hidden], of which the last `outputs` rows are hidden states afterwards. rotations: for each kind of layer, `kind_stride` floats apart, and each row, `rotation_stride` floats
  * apart, [head_size / 2] pairs of cosine and sine. Returns 0, or 1 if memory ran out. */
-int32_t run_layers(const LayerStack *model, int32_t rows, float *x, const float *rotations, int32_t kind_stride,
+int32_t run_layers(const LayerStack *model, int32_t rows, int32_t outputs, float *x, const float *rotations, int32_t kind_stride,
                    int32_t rotation_stride, const RowPlace *places, const Caches *caches) {
     static void *space;
     static size_t has;
     const int last = last_position(places, rows);
     Step step = { .model = model, .caches = caches, .places = places, .rotations = rotations, .kind_stride = kind_stride,
-                  .rotation_stride = rotation_stride, .rows = rows, .x = x };
+                  .rotation_stride = rotation_stride, .rows = rows, .outputs = outputs, .x = x };
     if (!reserve(&space, &has, lay_out(&step, 0, last)))
         return 1;
     lay_out(&step, space, last);

@@ -73,7 +73,7 @@ typedef struct {
     const Caches *caches;
     const RowPlace *places;
     const float *rotations, *norm, *post_norm;
-    int rows, index, rotation_stride, kind_stride;
+    int rows, outputs, index, rotation_stride, kind_stride;
     int first, count, blocks; /* of attention: the current rows, and the blocks of positions they see */
     float *x;                 /* [rows][hidden] */
     float *added;             /* [rows][hidden], what is added to x if it needs more than a product */

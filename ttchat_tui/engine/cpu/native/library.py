@@ -124,8 +124,8 @@ class Library:
         self._multiply.argtypes = [ctypes.POINTER(Matrix), ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p]
         self._run_layers: Any = compiled.run_layers
         self._run_layers.argtypes = [
-            ctypes.POINTER(LayerStack), ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32, ctypes.c_int32,
-            ctypes.POINTER(RowPlace), ctypes.POINTER(Caches),
+            ctypes.POINTER(LayerStack), ctypes.c_int32, ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32,
+            ctypes.c_int32, ctypes.POINTER(RowPlace), ctypes.POINTER(Caches),
         ]  # fmt: skip
         self._packed_bytes: Any = compiled.packed_bytes
         self._packed_bytes.argtypes = [ctypes.POINTER(Recipe), ctypes.POINTER(TileRow)]
@@ -225,6 +225,7 @@ class Library:
         self,
         stack: LayerStack,
         x: NDArray[np.float32],
+        outputs: int,
         rotations: NDArray[np.complex64],
         places: Any,
         caches: Caches,
@@ -232,6 +233,7 @@ class Library:
         """Run x [rows, hidden] through all layers, in place. Keys and values go to `caches`.
 
         Args:
+            outputs: how many of the last rows of x are hidden states afterwards.
             rotations: [kinds, rows or 1, head_size / 2], of which the last two axes are contiguous.
             places: an array of `RowPlace`, one for each row.
         Raises:
@@ -240,7 +242,7 @@ class Library:
         stride = 2 * rotations.shape[2] if rotations.shape[1] > 1 else 0
         kind_stride = rotations.strides[0] // _FLOAT
         if self._run_layers(
-            stack, len(x), x.ctypes.data, rotations.ctypes.data, kind_stride, stride, places, caches
+            stack, len(x), outputs, x.ctypes.data, rotations.ctypes.data, kind_stride, stride, places, caches
         ):
             raise MemoryError
 

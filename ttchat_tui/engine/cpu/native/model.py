@@ -39,14 +39,17 @@ class NativeModel:
     def new_cache(self) -> KVCache:
         return KVCache(self.config.layers, self.config.kv_heads, self.config.head_size, self._cache_format)
 
-    def forward(self, ids: Sequence[int], kv: KVCache | KVFork) -> NDArray[np.float32]:
+    def forward(
+        self, ids: Sequence[int], kv: KVCache | KVFork, outputs: int | None = None
+    ) -> NDArray[np.float32]:
         rows = len(ids)
+        outputs = rows if outputs is None else outputs
         kv.reserve(rows)
         x = self._weights.embed.rows(ids)
         x *= np.float32(self.config.embedding_scale)
-        self._step.run(x, self._rope.rotations(kv.next_positions(rows), is_long=kv.is_long), kv)
+        self._step.run(x, outputs, self._rope.rotations(kv.next_positions(rows), is_long=kv.is_long), kv)
         kv.advance(rows)
-        return x
+        return x[rows - outputs :]
 
     def logits(self, hidden: NDArray[np.float32]) -> NDArray[np.float32]:
         normed = self._library.final_norm(hidden, self._weights.norm, self.config.norm_eps)

@@ -74,11 +74,14 @@ class NativeStep:
             layer=self._layers,
         )
 
-    def run(self, x: NDArray[np.float32], rotations: NDArray[np.complex64], kv: KVCache | KVFork) -> None:
+    def run(
+        self, x: NDArray[np.float32], outputs: int, rotations: NDArray[np.complex64], kv: KVCache | KVFork
+    ) -> None:
         """Run the next rows of `kv`, for which there must be room; the caller advances it.
 
         Args:
             x: [rows, hidden], changed in place.
+            outputs: how many of the last rows of x are hidden states afterwards.
             rotations: [kinds, rows, head_size / 2], or [kinds, 1, head_size / 2] for rows at one position.
         """
         rows = len(x)
@@ -101,7 +104,7 @@ class NativeStep:
             caches = Caches(
                 shared=_pointers(kv.addresses), shared_capacity=kv.capacity, is_q8=kv.format.name == "q8"
             )
-        self._library.run_layers(self._stack, x, rotations, (RowPlace * rows)(*places), caches)
+        self._library.run_layers(self._stack, x, outputs, rotations, (RowPlace * rows)(*places), caches)
 
 
 def _pointers(addresses: Sequence[int]) -> Any:

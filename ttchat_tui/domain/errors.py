@@ -24,6 +24,7 @@ ErrorKind: TypeAlias = Literal[
     "endpoint_key", "endpoint_loading", "endpoint_not_found", "endpoint_protocol", "endpoint_proxy",
     "endpoint_redirect", "endpoint_refused", "endpoint_timeout", "endpoint_tls", "endpoint_unimplemented",
     "endpoint_unreachable", "endpoint_url", "key_over_plain_http", "no_endpoint", "quota_used_up", "rate_limited",
+    "request_refused",
     # Model files
     "download_failed", "model_broken", "model_gated", "model_missing", "model_not_ours", "model_unknown", "offline",
     # Stored conversations
@@ -46,6 +47,13 @@ class ErrorInfo(msgspec.Struct, frozen=True, kw_only=True):
     cure: str = ""
     """What to do or to run; empty where there is no advice to give."""
 
+
+REFUSALS: Final[frozenset[ErrorKind]] = frozenset(
+    {
+        "batch_too_large", "chat_template", "constraint", "logit_bias", "prompt_too_long", "request_refused", "usage",
+    }
+)  # fmt: skip
+"""Kinds of errors about the request itself: it ends the same way however often it is sent unchanged."""
 
 LOAD_AGAIN: Final = "Load the model again."
 """The general cure after an engine's death. The screen names its commands instead."""

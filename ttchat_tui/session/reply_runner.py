@@ -8,7 +8,7 @@ import msgspec
 from typing_extensions import assert_never
 
 from ttchat_tui.domain.conversation import Message, MessageStatus, ReplyRecord
-from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.errors import REFUSALS, ErrorInfo
 from ttchat_tui.domain.events import (
     GenerationEvent,
     GenerationFinished,
@@ -57,8 +57,6 @@ from ttchat_tui.storage.errors import StorageError
 
 CONNECTION_LOST = "connection_lost"
 """After an error of this kind a reply is interrupted, not failed: it can be continued."""
-REFUSALS = ("prompt_too_long",)
-"""Kinds of error after which the request is undone: nothing was generated."""
 
 
 class ReplyRunner:
@@ -297,11 +295,12 @@ class ReplyRunner:
         return self._for_screen(running.home, self._withdraw(running))
 
     def _finish(self, running: RunningReply, event: GenerationFinished) -> list[Update]:
-        if event.error is not None and (event.error.kind in REFUSALS or running.added_nothing(event.text)):
+        is_nothing = not (running.text or event.text or running.candidates.stored)
+        is_refused = event.error is not None and is_nothing and event.error.kind in REFUSALS
+        if event.error is not None and (is_refused or running.added_nothing(event.text)):
             return self._refuse(running, event.error)
         if running.added_nothing(event.text):
             return self._end_without_more(running, event.reason)
-        is_nothing = not (running.text or event.text or running.candidates.stored)
         is_version = bool(running.replaced) and running.asked is None
         if is_version and is_nothing and event.reason in ("cancelled", "error"):
             return [*self._withdraw(running), *([Notice(event.error)] if event.error else [])]
@@ -363,7 +362,7 @@ class ReplyRunner:
         return [*ended, Notice(nothing_added(reason))]
 
     def _refuse(self, running: RunningReply, error: ErrorInfo) -> list[Update]:
-        """Undo a request for which nothing was generated, and return the text of a prompt that is too long. In a conversation
+        """Undo a request for which nothing was generated, and return the text of its prompt. In a conversation
         that is not on screen the message stays, with the error under it."""
         if running.continued is not None and not running.replaced:
             return [*self._end_as_before(running), Notice(error)]

@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -21,12 +22,20 @@ from tests.cli.headless.scripted_chat import invocation, scripted_session
 from tests.fakes import MODEL_MISSING, Gate, Script, ScriptedEngine
 from tests.storage.examples import STARTED, ask
 from ttchat_tui.cli import chat
-from ttchat_tui.cli.errors import exit_codes, notify
+from ttchat_tui.cli.errors import exit_code_of, exit_codes, notify
 from ttchat_tui.cli.headless import driver, run, with_attachments
 from ttchat_tui.cli.headless.outputs import JsonLinesOutput, TextOutput
 from ttchat_tui.cli.prompt_argument import prompt_text
-from ttchat_tui.domain.errors import ErrorInfo, ErrorKind
-from ttchat_tui.domain.events import GenerationFinished, LoadProgress, TokenEvent
+from ttchat_tui.domain.errors import REFUSALS, ErrorInfo, ErrorKind
+from ttchat_tui.domain.events import (
+    GenerationEvent,
+    GenerationFinished,
+    GenerationStarted,
+    LoadProgress,
+    RowFinished,
+    TokenEvent,
+)
+from ttchat_tui.domain.generation import GenerationRequest, GenerationStats
 from ttchat_tui.domain.sampling import SamplingParams, Thinking
 from ttchat_tui.engine.base import refusal
 from ttchat_tui.storage.conversations import ConversationStore
@@ -268,10 +277,69 @@ def test_a_prompt_that_cannot_fit_is_refused_and_nothing_is_kept(
 ) -> None:
     assert answer(store, Script(context_length=8), "word " * 20, output="json") == 1
     shown = capsys.readouterr()
-    assert shown.out == ""
+    assert json.loads(shown.out)["error"]["kind"] == "prompt_too_long"
     assert "The message needs 24" in shown.err
+    assert store.latest() is None
+
+
+def failing(error: ErrorInfo, has_started: bool) -> Callable[..., Iterator[GenerationEvent]]:
+    """`ScriptedEngine.generate` where no request has an answer. A server refuses after the start."""
+
+    def generate(_: object, request: GenerationRequest, __: object) -> Iterator[GenerationEvent]:
+        if has_started:
+            yield GenerationStarted(request.id, 1, 0, 8)
+        if request.candidates:
+            for row in range(request.rows):
+                yield RowFinished(request.id, row, "error", GenerationStats(), error=error)
+        yield refusal(request, error)
+
+    return generate
+
+
+@pytest.mark.parametrize("kind", sorted(REFUSALS))
+@pytest.mark.parametrize("has_started", [False, True])
+@pytest.mark.parametrize("candidates", [1, 3])
+@pytest.mark.parametrize("output", ["text", "json", "jsonl"])
+def test_a_refused_request_leaves_the_store_as_it_was(
+    store: ConversationStore,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    kind: ErrorKind,
+    has_started: bool,
+    candidates: int,
+    output: str,
+) -> None:
+    script = Script(replies=("Hi.",), batch_sizes=(1, 4))
+    assert answer(store, script, "Before") == 0
+    before = store.latest()
+    capsys.readouterr()
+    error = ErrorInfo(kind=kind, message="It cannot be answered.", cure="Change it.")
+    monkeypatch.setattr(ScriptedEngine, "generate", failing(error, has_started))
+    for resume in (True, False):
+        assert answer(store, script, output=output, candidates=candidates, resume=resume) == exit_code_of(
+            error
+        )
+        shown = capsys.readouterr()
+        assert shown.err == "ttchat-tui: It cannot be answered. Change it.\n"
+        assert output == "text" or json.loads(shown.out.splitlines()[-1])["error"]["kind"] == kind
+        latest = store.latest()
+        assert latest is not None
+        assert before is not None
+        assert (latest.id, latest.head_id, latest.message_count) == (before.id, before.head_id, 2)
+
+
+@pytest.mark.parametrize("kind", ["engine_died", "endpoint_refused", "endpoint_auth", "rate_limited"])
+def test_a_failure_that_is_not_about_the_request_keeps_what_was_asked(
+    store: ConversationStore, monkeypatch: pytest.MonkeyPatch, kind: ErrorKind
+) -> None:
+    error = ErrorInfo(kind=kind, message="It failed.")
+    monkeypatch.setattr(ScriptedEngine, "generate", failing(error, has_started=False))
+    assert answer(store, Script()) == 1
     latest = store.latest()
-    assert latest is None or latest.message_count == 0
+    assert latest is not None
+    assert latest.head_id is not None
+    kept = [(each.content, each.status) for each in store.path(latest.head_id)]
+    assert kept == [("Hello", "complete"), ("", "error")]
 
 
 def test_continue_sends_the_earlier_messages(

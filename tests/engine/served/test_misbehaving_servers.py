@@ -291,7 +291,7 @@ REFUSALS: list[tuple[Answer, str, str]] = [
     (Answer(404, {"detail": "Not Found"}), "endpoint_not_found", "/v1"),
     (Answer(404, {"error": {"message": f"The model `{MODEL}` does not exist."}}), "model_missing", MODEL),
     (Answer(400, {"error": "The model `gpt-4.1-foo` does not exist"}), "model_missing", "gpt-4.1-foo"),
-    (Answer(400, {"error": "The model is fine. The file was not found"}), "endpoint_error", "was not found"),
+    (Answer(400, {"error": "The model is fine. The file was not found"}), "request_refused", "was not found"),
     (Answer(429, {"error": "slow down"}), "rate_limited", "slow down"),
     (Answer(500, b"Internal Server Error"), "endpoint_error", "Internal Server Error"),
     (Answer(502, b"<html><h1>502 Bad Gateway</h1></html>"), "endpoint_error", "502"),

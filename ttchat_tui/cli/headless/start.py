@@ -134,6 +134,8 @@ def _answer(driver: Driver, prompt: str, output: Output, candidates: int) -> int
         replied.error = CUT_OFF
     if replied.message is not None:
         output.done(replied.message, loaded.info, replied)
+    elif replied.error is not None:
+        output.failed(replied.error)
     for note in replied.notes:
         notify(note)
     if replied.error is not None:

@@ -54,6 +54,7 @@ _NO_LIST: Final = frozenset(
         "endpoint_error",
         "connection_lost",
         "rate_limited",
+        "request_refused",
     }
 )
 """Errors of GET /models that say nothing about the models. `connection_lost`: mlx_lm.server hangs up if there is no

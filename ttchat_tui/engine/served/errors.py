@@ -228,7 +228,7 @@ def status_error(
             f"{name} failed ({code}){tail}", "See the server's log, then send again.", "endpoint_error"
         )
     cure = "Shorten the message, or start a new conversation." if status in (413, 414, 431) else ""
-    return EngineError(f"{name} refuses the request ({code}){tail}", cure, "endpoint_error")
+    return EngineError(f"{name} refuses the request ({code}){tail}", cure, "request_refused")
 
 
 def model_missing(model: str, known: Sequence[str], endpoint: Endpoint, *, said: str = "") -> EngineError:

@@ -7,16 +7,23 @@ import sys
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.fakes import Gate, Script
 from tests.session.test_chat import Chat
+from ttchat_tui.domain.constraint import Constraint
 from ttchat_tui.domain.events import GenerationFinished, StepScores
-from ttchat_tui.domain.recording import RecordedToken, Recording, packed
+from ttchat_tui.domain.model_spec import Capabilities
+from ttchat_tui.domain.recording import Cut, RecordedToken, Recording, alternatives_and_itself, packed
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.updates import PreviewChanged
+from ttchat_tui.engine.decoding.step_preview import StepPreview
 from ttchat_tui.session import PreviewedToken
 
 KNOWN = Script(replies=("One two three four.",), logprobs=True)
+PLAIN = SamplingParams(temperature=1.0, top_k=0, top_p=1.0)
+CUTS: tuple[Cut, ...] = ("kept", "top-k", "top-p", "constraint")
 Start = Callable[..., Chat]
 
 
@@ -104,6 +111,59 @@ def test_a_continued_reply_numbers_its_tokens_as_its_recording_does(start: Start
     chat.until(GenerationFinished)
     recording = chat.session.recordings.of(chat.session.path[-1].id)
     assert shown(chat).number == len(recording.tokens) > 4
+
+
+@given(st.data())
+def test_of_a_recorded_token_nothing_that_its_constraint_forbids_is_kept(data: st.DataObject) -> None:
+    """Also where it forbids all that is listed: what was written is there by itself."""
+    cuts: list[Cut] = data.draw(st.lists(st.sampled_from(CUTS), min_size=1, max_size=20))
+    written = data.draw(st.integers(0, len(cuts)))  # the last one is not listed
+    if written < len(cuts):
+        cuts[written] = "kept"
+    alternatives: list[tuple[int, float, Cut]] = [
+        (at, math.log(0.5) * (at + 1), cut) for at, cut in enumerate(cuts)
+    ]
+    token = RecordedToken(
+        written, 0.0, logprob=math.log(0.5) * (written + 1), alternatives=packed(alternatives)
+    )
+    step = StepPreview.of_recorded(alternatives_and_itself(token), ())
+    allowed = {at for at, cut in enumerate(cuts) if cut != "constraint"} | {written}
+    for params in (PLAIN, SamplingParams(temperature=0.0), SamplingParams()):
+        view = step.under(params, 30)
+        kept = {each.token_id for each in view.tokens if each.cut == "kept"}
+        assert kept <= allowed
+        assert params != PLAIN or kept == allowed
+        assert set(step.draws(params, [at / 20 for at in range(20)])) <= allowed
+
+
+def test_a_stored_token_whose_alternatives_were_all_forbidden_can_be_drawn_alone(start: Start) -> None:
+    constraint = Constraint("regex", "[0-9]+")
+    chat = opened(start, Script(replies=KNOWN.replies, honours=Capabilities().sampling | {"constraint"}))
+    chat.session.set_sampling(SamplingParams(constraint=constraint))
+    chat.ask("Count.")
+    forbidden: list[tuple[int, float, Cut]] = [(at, math.log(0.3), "constraint") for at in (1, 2)]
+    tokens = [RecordedToken(7, 0.0, logprob=math.log(0.001), rank=40, alternatives=packed(forbidden))]
+    chat.session.preview.inspect(chat.session.path[-1].id, Recording(tokens), 0)
+    view = shown(chat).under(SamplingParams(), 13)
+    assert [(each.token_id, each.cut, each.share) for each in view.tokens] == [(7, "kept", 1.0)]
+    assert [(rest.cut, rest.tokens) for rest in view.rests] == [("constraint", 2)]
+    assert shown(chat).constraint == constraint
+
+
+@pytest.mark.parametrize("is_stored", [False, True])
+def test_a_token_keeps_the_constraint_of_its_reply(start: Start, is_stored: bool) -> None:
+    able = Capabilities().sampling | {"constraint"}
+    chat = opened(start, Script(replies=KNOWN.replies, logprobs=True, honours=able))
+    constraint = Constraint("regex", "[0-9]+")
+    for before, after in ((None, constraint), (constraint, None)):
+        chat.session.set_sampling(SamplingParams(constraint=before))
+        chat.ask("Count.")
+        chat.session.set_sampling(SamplingParams(constraint=after))
+        if is_stored:
+            chat.session.preview.set_open(False)
+            chat.session.preview.set_open(True)
+            read(chat)
+        assert (shown(chat).is_whole, shown(chat).constraint) == (not is_stored, before)
 
 
 def test_a_server_says_what_it_lists_and_no_setting_changes_it(start: Start) -> None:

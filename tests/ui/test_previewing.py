@@ -10,6 +10,7 @@ from tests.fakes import Gate, Script
 from tests.ui.chat_app import ChatApp, reply_ended, running, until
 from tests.ui.test_inspector import on_screen, shows
 from ttchat_tui.config.ui_state import UiState
+from ttchat_tui.domain.model_spec import Capabilities
 from ttchat_tui.ui.screens.inspector import InspectorScreen
 from ttchat_tui.ui.widgets.sampling.preview_rows import PreviewRows
 
@@ -101,6 +102,24 @@ async def test_an_ended_reply_is_previewed_from_its_recording_over_the_chat_wher
         await shows(pilot, chat, "of 20 recorded kept")
         await pilot.press("d")
         await shows(pilot, chat, "/20")
+
+
+async def test_a_constraint_that_begins_with_the_next_reply_is_told_apart(tmp_path: Path) -> None:
+    able = Capabilities().sampling | {"constraint"}
+    script = Script(replies=KNOWN.replies, logprobs=True, honours=able)
+    chat = ChatApp(tmp_path, script, ui_state=UiState(show_preview=True))
+    async with running(chat, (120, 40)) as pilot:
+        await pilot.press(*"count", "enter")
+        await reply_ended(pilot, chat)
+        await shows(pilot, chat, "token 4")
+        assert "unconstrained" not in on_screen(chat)
+        chat.screen.command_constrain("regex [a-z ]+")
+        await shows(pilot, chat, "token 4 · unconstrained")
+        await pilot.press(*"again", "enter")
+        await reply_ended(pilot, chat)
+        await until(pilot, lambda: "unconstrained" not in on_screen(chat))
+        chat.screen.command_constrain("off")
+        await shows(pilot, chat, "token 4 · under regex")
 
 
 async def test_an_engine_without_scores_says_why(tmp_path: Path) -> None:

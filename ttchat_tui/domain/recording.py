@@ -233,6 +233,17 @@ def alternatives_of(token: RecordedToken) -> tuple[Alternative, ...]:
     return listed(token.alternatives)
 
 
+def alternatives_and_itself(token: RecordedToken) -> tuple[Alternative, ...]:
+    """The alternatives of a token with the token itself: in its place, with its exact probability, or at the end. Empty: not
+    recorded."""
+    found = alternatives_of(token)
+    if token.logprob is None or not found:
+        return ()
+    place = next((at for at, each in enumerate(found) if each.token_id == token.token_id), len(found))
+    written = Alternative(token.token_id, token.logprob, "kept")
+    return (*found[:place], written, *found[place + 1 :])
+
+
 def listed(data: bytes) -> tuple[Alternative, ...]:
     """The inverse of `packed`."""
     ids, steps = ids_of(data), struct.unpack(f"<{len(data) // _PACKED_BYTES}H", steps_of(data))

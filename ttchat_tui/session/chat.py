@@ -130,7 +130,7 @@ class ChatSession(Conversations):
             self.recordings,
             running=lambda: self.running,
             last_reply=lambda: self.last_reply,
-            is_on_screen=lambda message_id: self.path.place_of(message_id) is not None,
+            on_screen=lambda message_id: self.path.message(message_id),
         )
 
     def flush_unsaved(self) -> ErrorInfo | None:

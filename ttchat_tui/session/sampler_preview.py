@@ -7,9 +7,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ttchat_tui.domain.conversation import Message
+from ttchat_tui.domain.constraint import Constraint
+from ttchat_tui.domain.conversation import Message, ReplyRecord
 from ttchat_tui.domain.events import StepScores
-from ttchat_tui.domain.recording import Recording, alternatives_of
+from ttchat_tui.domain.recording import Recording, alternatives_and_itself, alternatives_of
 from ttchat_tui.domain.sampler_view import Rest, SamplerView, ShownToken
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.updates import PreviewChanged, Update
@@ -48,8 +49,10 @@ class PreviewedToken:
         listed: Sequence[ShownToken] = (),
         *,
         is_whole: bool = False,
+        constraint: Constraint | None = None,
     ) -> None:
-        """`step`: None for a token of a server, which says only what is `listed`."""
+        """`step`: None for a token of a server, which says only what is `listed`. `constraint`: of its reply, which no later
+        setting changes."""
         self.token_id = token_id
         self.number = number
         """Its place in the reply, from 1."""
@@ -57,6 +60,7 @@ class PreviewedToken:
         """The bytes of tokens; of some, only the id is known."""
         self.is_whole = is_whole
         """The scores of the whole vocabulary are known, not those of the recorded alternatives only."""
+        self.constraint = constraint
         self._step = step
         self._listed = listed
 
@@ -104,14 +108,14 @@ class SamplerPreview:
         recordings: RecordedReplies,
         running: Callable[[], RunningReply | None],
         last_reply: Callable[[], Message | None],
-        is_on_screen: Callable[[int], bool],
+        on_screen: Callable[[int], Message | None],
     ) -> None:
-        """`last_reply`: on screen, also a running one. `is_on_screen`: whether a message is."""
+        """`last_reply`: on screen, also a running one. `on_screen`: a message by its id, if it is there."""
         self._host = host
         self._recordings = recordings
         self._running = running
         self._last_reply = last_reply
-        self._is_on_screen = is_on_screen
+        self._on_screen = on_screen
         self._rules: type[StepPreview] | None = None
         self._newest: tuple[int, PreviewedToken] | None = None
         """With its message."""
@@ -150,7 +154,7 @@ class SamplerPreview:
     def token(self) -> PreviewedToken | None:
         """The same object as long as it shows the same. None: `why_not` says why."""
         newest, place = self._newest, self._inspected
-        if place is None or not self._is_on_screen(place.message_id):
+        if place is None or self._on_screen(place.message_id) is None:
             last = self._last_reply()
             if last is None:
                 return None
@@ -163,7 +167,7 @@ class SamplerPreview:
             return newest[1]  # of which more is known
         made = self._made
         if made is None or made[0] != place.key or made[1] is None:  # the rules may be loaded by now
-            self._made = made = place.key, self._recorded(place.recording, place.at)
+            self._made = made = place.key, self._recorded(place)
         return made[1]
 
     def _last_place(self, message_id: int) -> _Place | None:
@@ -176,18 +180,20 @@ class SamplerPreview:
         recording = running.recorder.recording if running.recorder is not None else Recording()
         return _Place(message_id, recording, len(recording.tokens) - 1) if recording.tokens else None
 
-    def _recorded(self, recording: Recording, index: int) -> PreviewedToken | None:
+    def _recorded(self, place: _Place) -> PreviewedToken | None:
         """None: nothing is known of it, or the rules are not loaded."""
-        token, alternatives = recording.tokens[index], alternatives_of(recording.tokens[index])
-        number, pieces = recording.first + index + 1, recording.pieces
+        recording, token = place.recording, place.recording.tokens[place.at]
+        number, pieces, alternatives = place.key[1], recording.pieces, alternatives_of(token)
         if alternatives and alternatives[0].cut == "unknown":
             listed = [ShownToken(each.token_id, math.exp(each.logprob), "unknown") for each in alternatives]
             return PreviewedToken(token.token_id, number, pieces, None, listed)
-        if not alternatives or self._rules is None:
+        known = alternatives_and_itself(token)  # a constraint may have cut all the others
+        if not known or self._rules is None:
             return None
-        before = [each.token_id for each in recording.tokens[:index]]
-        step = self._rules.of_recorded(alternatives, before)
-        return PreviewedToken(token.token_id, number, pieces, step)
+        before = [each.token_id for each in recording.tokens[: place.at]]
+        message, step = self._on_screen(place.message_id), self._rules.of_recorded(known, before)
+        constraint = _constraint_of(message.reply) if message is not None else None
+        return PreviewedToken(token.token_id, number, pieces, step, constraint=constraint)
 
     @property
     def why_not(self) -> str:
@@ -211,7 +217,14 @@ class SamplerPreview:
         self._pieces.update(step.pieces)
         first = running.recorder.first if running.recorder is not None else 0
         number = first + step.at + 1
-        token = PreviewedToken(step.token_id, number, self._pieces, self._rules.of(step), is_whole=True)
+        token = PreviewedToken(
+            step.token_id,
+            number,
+            self._pieces,
+            self._rules.of(step),
+            is_whole=True,
+            constraint=_constraint_of(running.record),
+        )
         self._newest = running.message.id, token
         if self._is_pinned:
             self.look_at_last()
@@ -244,3 +257,7 @@ class SamplerPreview:
     def look_at_last(self) -> None:
         """Show the last token again."""
         self._inspected, self._is_pinned = None, False
+
+
+def _constraint_of(record: ReplyRecord | None) -> Constraint | None:
+    return record.sampling.constraint if record is not None and record.sampling is not None else None

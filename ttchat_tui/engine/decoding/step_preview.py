@@ -67,7 +67,7 @@ class StepPreview:
         scores = np.array([each.logprob for each in alternatives], dtype=np.float32)
         allowed = np.array([each.cut != "constraint" for each in alternatives], dtype=np.bool_)
         ids = np.array(list(place_of), dtype=np.intp)
-        return cls(scores, seen, ids, allowed=allowed if 0 < allowed.sum() < len(ids) else None)
+        return cls(scores, seen, ids, allowed=None if allowed.all() else allowed)
 
     def under(self, params: SamplingParams, lines: int) -> SamplerView:
         """What these settings do, in at most `lines` tokens and rests. Raises NoUsableLogits."""

@@ -14,7 +14,7 @@ from textual.geometry import Region, Size
 from textual.message import Message
 from textual.strip import Strip
 
-from ttchat_tui.domain.recording import Alternative, RecordedToken, Recording, alternatives_of
+from ttchat_tui.domain.recording import Alternative, RecordedToken, Recording, alternatives_and_itself
 from ttchat_tui.domain.text import visible_piece
 from ttchat_tui.ui.widgets.cells import cut_to_cells, pad_to_cells
 from ttchat_tui.ui.widgets.metrics.figures import bar_text
@@ -154,14 +154,10 @@ class AlternativeList(WholeRows, can_focus=True):
 
 def choices_of(recording: Recording, token: RecordedToken) -> list[Choice]:
     """The rows for a token: its alternatives, and itself at the end if it is not among them."""
-    listed = alternatives_of(token)
-    if token.logprob is None or not listed:
-        return []
-    choices = [Choice(each, recording.piece_of(each.token_id), False) for each in listed]
-    place = next((at for at, each in enumerate(listed) if each.token_id == token.token_id), len(listed))
-    written = Alternative(token.token_id, token.logprob, "kept")  # more exact than in the list
-    choices[place : place + 1] = [Choice(written, recording.piece_of(token.token_id), True)]
-    return choices
+    return [
+        Choice(each, recording.piece_of(each.token_id), each.token_id == token.token_id)
+        for each in alternatives_and_itself(token)
+    ]
 
 
 def _parts_of(choice: Choice, width: int, *, is_dimmed: bool) -> list[tuple[str, str]]:

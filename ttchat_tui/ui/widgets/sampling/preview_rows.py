@@ -97,7 +97,7 @@ class PreviewRows(Widget, can_focus=True):
         except AppError as error:
             return Content.styled(error.info.message, self.get_visual_style("preview--cut"))
         rows = self._draws(token, drawn, width) if drawn else self._shares(token, view, width)
-        name = f"{_name_of(token, token.token_id)} · token {token.number:,}"
+        name = f"{_name_of(token, token.token_id)} · token {token.number:,}{self._other_constraint(token)}"
         about = f"{DRAWS} draws · d draws again" if drawn else _summary(token, view)
         head = [
             Content.styled(cut_to_cells(name, width), self.get_visual_style("preview--written")),
@@ -119,6 +119,12 @@ class PreviewRows(Widget, can_focus=True):
             for each in view.tokens
         ]
         return [*rows, *(self._rest(each, width) for each in view.rests)]
+
+    def _other_constraint(self, token: PreviewedToken) -> str:
+        """What the token was drawn under, if the constraint of now begins with the next reply."""
+        if token.is_listed or token.constraint == self._params.constraint:
+            return ""
+        return f" · under {token.constraint.summary}" if token.constraint else " · unconstrained"
 
     def _rest(self, rest: Rest, width: int) -> Content:
         name = f"{rest.tokens:,} more" if rest.tokens else "not listed"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args
@@ -14,14 +14,18 @@ from tests.fakes import Gate, Script
 from tests.ui.chat_app import ChatApp, running, settle, until
 from ttchat_tui.domain.candidates import CandidateOrder, parse_candidates
 from ttchat_tui.domain.constraint import Constraint, ConstraintKind
-from ttchat_tui.domain.generation import GenerationStats
+from ttchat_tui.domain.events import GenerationEvent, GenerationStarted
+from ttchat_tui.domain.generation import GenerationRequest, GenerationStats
 from ttchat_tui.domain.model_spec import Capabilities
 from ttchat_tui.domain.preset import BUILT_IN
 from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.engine.base import EngineDied
 from ttchat_tui.ui.markdown.document import RenderChunk
 from ttchat_tui.ui.screens.candidates import KEYS, CandidatesScreen
 from ttchat_tui.ui.widgets.candidates.lane_view import LaneView
 from ttchat_tui.ui.widgets.candidates.lane_words import figures_of_lane
+from ttchat_tui.ui.widgets.prompt import placeholder
+from ttchat_tui.ui.widgets.prompt.prompt import PLACEHOLDER
 from ttchat_tui.ui.widgets.transcript.chunk import MessageChunk
 from ttchat_tui.ui.widgets.transcript.message import MessageWidget
 
@@ -125,16 +129,20 @@ async def test_where_it_is_narrow_there_are_tabs_and_esc_keeps_all(tmp_path: Pat
         assert len(chat.session.tree()) == 7, "the last message is answered again"
 
 
+def ask_two_models(chat: ChatApp) -> None:
+    order = parse_candidates("model=scripted,other count")
+    assert isinstance(order, CandidateOrder)
+    wanted = chat.session.candidates.wanted(order, BUILT_IN.__getitem__)
+    assert isinstance(wanted, list)
+    chat.screen.show_updates(chat.session.candidates.ask(wanted, order.text))
+
+
 async def test_two_models_stream_side_by_side_and_the_kept_one_closes_the_screen(tmp_path: Path) -> None:
     gates = Gate(), Gate()
     scripts = [Script(replies=(reply,), stepped=True) for reply in ("One two three.", "Five six seven.")]
     chat = ChatApp(tmp_path, scripts[0], gates[0], second=(scripts[1], gates[1]))
     async with running(chat, (100, 30)) as pilot:
-        order = parse_candidates("model=scripted,other count")
-        assert isinstance(order, CandidateOrder)
-        wanted = chat.session.candidates.wanted(order, BUILT_IN.__getitem__)
-        assert isinstance(wanted, list)
-        chat.screen.show_updates(chat.session.candidates.ask(wanted, order.text))
+        ask_two_models(chat)
         chat.screen._show_candidates()
         for gate in gates:
             gate.release(2)
@@ -149,6 +157,44 @@ async def test_two_models_stream_side_by_side_and_the_kept_one_closes_the_screen
         assert [each.content for each in chat.session.path] == ["count", "Five six seven."]
         await until(pilot, lambda: "1 other candidate deleted. /undo brings it back." in chat.toasts())
         assert chat.session.second.model == "", "it is freed"
+
+
+async def test_the_prompt_promises_nothing_while_only_the_second_model_streams(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gates = Gate(), Gate()
+    scripts = [Script(replies=("One two three.",), stepped=True) for _ in gates]
+    chat = ChatApp(tmp_path, scripts[0], gates[0], second=(scripts[1], gates[1]))
+
+    def die(request: GenerationRequest, _: object) -> Iterator[GenerationEvent]:
+        yield GenerationStarted(request.id, 1, 0, 8)
+        gates[0].wait(lambda: None)
+        raise EngineDied("The engine's process was killed.")
+
+    monkeypatch.setattr(chat.engine, "generate", die)
+    async with running(chat, (80, 24)) as pilot:
+        ask_two_models(chat)
+        prompt = chat.screen.prompt
+        await until(pilot, lambda: chat.session.second.running is not None)
+        assert prompt.placeholder == placeholder.BUSY
+        gates[0].release()
+        await until(pilot, lambda: chat.session.has_failed)
+        await until(pilot, lambda: prompt.placeholder == placeholder.FAILED)
+        assert chat.session.is_answering
+        await pilot.press(*"and", "enter")
+        assert prompt.text == "and", "what is sent comes back"
+        gates[1].open()
+        await until(pilot, lambda: prompt.placeholder == PLACEHOLDER)
+
+
+@pytest.mark.parametrize(
+    "words", [placeholder.PAUSED, placeholder.BUSY, placeholder.FAILED, placeholder.ANSWERED]
+)
+async def test_at_80_columns_the_prompt_says_all_of_it(tmp_path: Path, words: str) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat, (80, 24)) as pilot:
+        chat.screen.prompt.placeholder = words
+        await shows(pilot, chat, words)
 
 
 def drawn(chunks: Sequence[RenderChunk] | Sequence[MessageChunk]) -> str:

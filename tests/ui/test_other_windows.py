@@ -12,7 +12,8 @@ from tests.session.test_other_windows import WORDS, Other, answer_and_die
 from tests.ui.chat_app import ChatApp, reply_ended, running, settle, until
 from tests.ui.test_elsewhere import shown
 from ttchat_tui.ui.toasts import INTERRUPTED
-from ttchat_tui.ui.widgets.prompt.prompt import ANSWERED_PLACEHOLDER, BUSY_PLACEHOLDER, PLACEHOLDER
+from ttchat_tui.ui.widgets.prompt import placeholder
+from ttchat_tui.ui.widgets.prompt.prompt import PLACEHOLDER
 
 ANSWERS = "another window answers"
 
@@ -41,7 +42,7 @@ async def test_the_reply_of_another_window_streams_here_and_what_is_sent_waits_f
         other = await asked(pilot, chat)
         text = await look(pilot, chat)
         assert ANSWERS in text.splitlines()[0]
-        assert ANSWERED_PLACEHOLDER in text, "said before anything is sent, and not cut"
+        assert placeholder.ANSWERED in text, "said before anything is sent, and not cut"
         for words in WORDS:
             other.write(words)
             assert words in await look(pilot, chat)
@@ -102,5 +103,5 @@ async def test_a_reply_of_this_window_is_not_taken_for_that_of_another(tmp_path:
         await pilot.press(*"hello", "enter")
         await until(pilot, lambda: chat.session.is_busy)
         text = await look(pilot, chat)
-        assert BUSY_PLACEHOLDER in text
+        assert placeholder.BUSY in text
         assert ANSWERS not in text

@@ -170,7 +170,7 @@ class ChatSession(Conversations):
         window answers there (unless it `may_wait`, it then returns, kind `reply_busy`). With several candidates, the first
         streams as the reply, and the others become its siblings when all have ended. If no model is loaded, it waits for the
         load of the current one; after a failure only if it is sent twice."""
-        if self._has_failed and self._offered != (self._opened, text):
+        if self.has_failed and self._offered != (self._opened, text):
             self._offered = (self._opened, text)
             return [DraftReturned(text, msgspec.structs.replace(NO_MODEL, cure=LOAD_AND_SEND))]
         self._offered, is_new = None, self._opened.id is None
@@ -201,7 +201,7 @@ class ChatSession(Conversations):
         """Why no reply can start in the conversation on screen, or None. `cure` applies if one runs there already."""
         if self.is_answering:
             return still_running(cure)
-        if self._has_failed:
+        if self.has_failed:
             return NO_MODEL
         if self._opened.id in self.other_windows.answered():
             return ANSWERED_BY_OTHER
@@ -209,8 +209,9 @@ class ChatSession(Conversations):
         return answered_elsewhere(behind, "Try again when it has ended.") if behind else None
 
     @property
-    def _has_failed(self) -> bool:
-        """No model is loaded because the last load failed or the engine died: the user has to decide what comes next."""
+    def has_failed(self) -> bool:
+        """No model is loaded because the last load failed or the engine died: the user has to decide what comes next. A second
+        model may still reply."""
         return self._host.state == "failed" and not self._host.is_loading
 
     def load_if_none(self) -> None:

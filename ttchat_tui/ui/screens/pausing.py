@@ -78,7 +78,7 @@ class PausingActions(ChatActions):
         ]
 
     def show_pace(self) -> None:
-        """Show in the prompt, the status line and under the reply whether it is paused."""
+        """Show in the status line and under the reply whether it is paused."""
         session = self.session
         can_pause = session.pausing.why_not is None
         self.prompt.first_keys = frozenset(KEYS) if can_pause else frozenset()
@@ -86,7 +86,6 @@ class PausingActions(ChatActions):
         paused_id = running.message.id if running is not None else None
         if paused_id == self._paused_id:
             return
-        self.prompt.set_paused(paused_id is not None)
         if session.is_busy:
             self.show_place_of_reply()
         if session.is_answering and session.running is not None:

@@ -54,6 +54,7 @@ from ttchat_tui.ui.live_metrics import LiveMetrics
 from ttchat_tui.ui.screens.elsewhere import Elsewhere
 from ttchat_tui.ui.slash import PlainText, parse_submission
 from ttchat_tui.ui.widgets.key_line import KeyLine, ShownKey
+from ttchat_tui.ui.widgets.prompt.placeholder import placeholder_of
 from ttchat_tui.ui.widgets.transcript.message_format import (
     FAULT_KEY,
     cost_hint,
@@ -104,7 +105,7 @@ class UpdateDrawing(Elsewhere):
     def _show_whether_busy(self) -> None:
         """A reply ends in several ways: with a text, withdrawn in favour of what it replaced, with its conversation."""
         is_busy, is_answered = self.session.is_answering, self.session.other_windows.is_answering
-        self.prompt.set_answered(is_answered)
+        self.prompt.placeholder = placeholder_of(self.session)
         self.status.set_notice(self.lasting_notice(is_answered))
         if is_busy != self.prompt.is_busy:
             self.prompt.set_busy(is_busy)

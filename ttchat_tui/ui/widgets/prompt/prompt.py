@@ -40,9 +40,6 @@ DRAFT_PAUSE_S = 0.4
 DEFAULTS = UiSettings()
 
 PLACEHOLDER = "Write a message"
-PAUSED_PLACEHOLDER = "Paused: space resumes, . makes one token, esc stops"
-BUSY_PLACEHOLDER = "Type ahead: it is sent next; esc stops the reply"
-ANSWERED_PLACEHOLDER = "Another window answers here: what you send waits for it"
 
 
 class Prompt(FoldingArea):
@@ -128,7 +125,6 @@ class Prompt(FoldingArea):
         self.first_keys: frozenset[str] = frozenset()
         """Keys that the screen takes where they would type the first character of a draft."""
         self._was_at_beginning = True
-        self._is_paused = self._is_answered = False
         # For the footer, while the prompt has the focus. `on_key` handles these keys first.
         for name, keys in (("send", self._submit_keys), ("newline", self._newline_keys)):
             if keys:
@@ -197,22 +193,6 @@ class Prompt(FoldingArea):
     def set_busy(self, is_busy: bool) -> None:
         """Show that a reply is running. Typing and sending still work; the screen decides what sending does."""
         self.set_class(is_busy, "-busy")
-        self._show_placeholder()
-
-    def set_paused(self, is_paused: bool) -> None:
-        """Show that the running reply is paused, and how it is resumed."""
-        self._is_paused = is_paused
-        self._show_placeholder()
-
-    def set_answered(self, is_answered: bool) -> None:
-        """Show that another window answers in this conversation, and what that means for sending."""
-        self._is_answered = is_answered
-        self._show_placeholder()
-
-    def _show_placeholder(self) -> None:
-        idle = ANSWERED_PLACEHOLDER if self._is_answered else PLACEHOLDER
-        busy = PAUSED_PLACEHOLDER if self._is_paused else BUSY_PLACEHOLDER
-        self.placeholder = busy if self.has_class("-busy") else idle
 
     @property
     def is_at_beginning(self) -> bool:

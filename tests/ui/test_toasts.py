@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from msgspec import structs
+from textual.geometry import Region
 from textual.widgets._toast import Toast, ToastHolder
 
-from tests.fakes import Script
-from tests.ui.chat_app import ChatApp, running
+from tests.fakes import Gate, Script
+from tests.ui.chat_app import ChatApp, reply_ended, running, until
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.models.catalog import catalog
 from ttchat_tui.models.fetch import _offline
+from ttchat_tui.session.context import BEING_WRITTEN
+from ttchat_tui.session.notices import (
+    ANSWERED_BY_OTHER,
+    NO_MODEL,
+    OLDEST,
+    STILL_LOADING,
+    STOP_IT_THERE,
+    answered_elsewhere,
+    is_over,
+    runs_elsewhere,
+    still_running,
+)
 from ttchat_tui.ui.screens.prompt_actions import faulty
+from ttchat_tui.ui.widgets.transcript.message import MessageWidget
+
+if TYPE_CHECKING:
+    from ttchat_tui.session import ChatSession
 
 PATH = "Saved to /home/someone/.local/share/ttchat-tui/exports/a-title-of-some-length.md"
 
@@ -69,7 +88,7 @@ async def test_a_toast_is_on_the_screen_on_top_only_beside_the_list_and_escape_r
         assert shown_on(chat) == [chat.screen]
         chat.screen.show_error(ErrorInfo(kind="system", message="A card is hot."))
         await pilot.pause()
-        chat.screen.drop_busy_toast()
+        chat.screen.show_updates([])
         assert chat.toasts() == ["A card is hot."]
         await pilot.press("escape")
         await pilot.pause()
@@ -101,6 +120,81 @@ async def test_enter_removes_stale_toasts_and_leaves_errors(tmp_path: Path) -> N
         assert [said.partition(".")[0] for said in chat.toasts()] == [
             "a disk is full", "There is no command /nonsense"
         ]  # fmt: skip
+
+
+async def test_what_a_toast_says_of_now_goes_when_it_is_over(tmp_path: Path) -> None:
+    gate = Gate()
+    chat = ChatApp(tmp_path, Script(replies=("one two",), stepped=True, stepped_load=True), gate)
+    gate.release(len(Script().load_steps))
+    async with running(chat, toasts=True) as pilot:
+        show, session = chat.screen.show_error, chat.session
+        show(ErrorInfo(kind="system", message="A disk is full."))
+        chat.screen.show_updates(session.load("scripted"))
+        await until(pilot, lambda: chat.host.is_loading)
+        show(STILL_LOADING)
+        chat.screen.show_updates(session.submit("count"))
+        show(still_running("Press Esc."))
+        show(answered_elsewhere("“Clocks”", "Wait."))
+        show(runs_elsewhere("“Clocks”"))
+        await pilot.pause()
+        assert len(chat.toasts()) == 3, "few at a time"
+        gate.open()
+        await until(pilot, lambda: chat.toasts() == ["A disk is full."])
+
+
+@pytest.mark.parametrize("is_now", [False, True])
+def test_each_notice_of_a_state_is_over_with_it(is_now: bool) -> None:
+    states = SimpleNamespace(
+        is_busy=is_now,
+        is_answering=is_now,
+        has_model=not is_now,
+        engine_state="loading" if is_now else "ready",
+        context=SimpleNamespace(is_summarising=is_now),
+        other_windows=SimpleNamespace(is_answering=is_now),
+    )
+    of_states = [
+        STILL_LOADING, STOP_IT_THERE, ANSWERED_BY_OTHER, NO_MODEL, BEING_WRITTEN,
+        still_running("Wait."), answered_elsewhere("“A”", "Wait."), runs_elsewhere("“A”"),
+    ]  # fmt: skip
+    assert [is_over(each, cast("ChatSession", states)) for each in of_states] == [not is_now] * len(of_states)
+    lasting = ErrorInfo(kind="disk_full", message="A disk is full.")
+    assert not any(is_over(each, cast("ChatSession", states)) for each in (lasting, OLDEST))
+
+
+def texts_and_toasts(chat: ChatApp) -> tuple[list[Region], list[Region]]:
+    texts = [each.region for each in chat.screen.transcript.query(MessageWidget)]
+    return texts, [each.region for each in chat.screen.query(Toast)]
+
+
+@pytest.mark.parametrize("size", [(60, 24), (80, 24), (120, 40), (200, 50)])
+async def test_toasts_cover_no_text_where_there_is_room_below_it(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    chat = ChatApp(tmp_path, Script(replies=("Hi.", "word " * 900), context_length=4096))
+    async with running(chat, size, toasts=True) as pilot:
+        await pilot.press(*"hello", "enter")
+        await reply_ended(pilot, chat)
+        chat.screen.show_error(ErrorInfo(kind="system", message="A card is hot.", cure=PATH))
+        await pilot.pause()
+        await pilot.pause()
+        texts, (toast,) = texts_and_toasts(chat)
+        assert not any(each.overlaps(toast) for each in texts)
+        assert toast.bottom <= chat.screen.prompt.region.y
+        await pilot.resize_terminal(size[0] - 4, 16)
+        await pilot.pause()
+        await pilot.pause()
+        _, (toast,) = texts_and_toasts(chat)
+        assert 0 < toast.bottom <= chat.screen.prompt.region.y, "also where there is less room now"
+        await pilot.resize_terminal(*size)
+        await pilot.press(*"more", "enter")
+        await reply_ended(pilot, chat)
+        chat.screen.show_error(ErrorInfo(kind="system", message="A card is cold.", cure=PATH))
+        await pilot.pause()
+        await pilot.pause()
+        _, toasts = texts_and_toasts(chat)
+        assert max(each.bottom for each in toasts) <= size[1] // 2, (
+            "over the oldest text where it fills the screen"
+        )
 
 
 async def test_equal_messages_replace_each_other(tmp_path: Path) -> None:

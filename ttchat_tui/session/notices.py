@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -15,6 +15,9 @@ from ttchat_tui.domain.model_spec import EngineInfo
 from ttchat_tui.domain.text import counted, visible
 from ttchat_tui.domain.updates import NOTE
 from ttchat_tui.engine.base import not_loaded
+
+if TYPE_CHECKING:
+    from ttchat_tui.session.chat import ChatSession
 
 NO_MODEL = msgspec.structs.replace(
     not_loaded().info, cure="Load it again with /reload, or another one with /model."
@@ -52,6 +55,7 @@ OTHER_HAS_ENDED = ErrorInfo(
     cure="/continue resumes it.",
 )
 
+_RUNS_HERE: Final = "A reply is still running."
 _NO_MORE: Final[dict[FinishReason, str]] = {
     "stop": "the model ends its reply here",
     "length": "max tokens was reached",
@@ -59,6 +63,22 @@ _NO_MORE: Final[dict[FinishReason, str]] = {
 }
 _QUOTED: Final = 40
 """The most characters of a title or a message in a sentence."""
+
+
+def is_over(notice: ErrorInfo, session: ChatSession) -> bool:
+    """Whether a notice about what runs, or is or is not loaded, has ceased to be true."""
+    match notice.kind:
+        case "busy":
+            is_there = session.is_busy or session.context.is_summarising
+            return not (session.is_answering if notice.message == _RUNS_HERE else is_there)
+        case "reply_busy":
+            return not session.other_windows.is_answering
+        case "not_ready":
+            return session.has_model
+        case _ if notice == STOP_IT_THERE:
+            return not session.other_windows.is_answering
+        case _:
+            return notice == STILL_LOADING and session.engine_state != "loading"
 
 
 class Unsaved(msgspec.Struct, frozen=True):
@@ -95,12 +115,12 @@ def answered_elsewhere(name: str, cure: str) -> ErrorInfo:
 
 def runs_elsewhere(name: str) -> ErrorInfo:
     """Nothing on screen can be stopped; `name` is the conversation with the running reply."""
-    return ErrorInfo(kind=NOTE, message=f"A reply is still running in {name}. Open it to stop the reply.")
+    return ErrorInfo(kind="busy", message=f"A reply is still running in {name}. Open it to stop the reply.")
 
 
 def still_running(cure: str) -> ErrorInfo:
     """A reply runs in the conversation on screen. The cure depends on the request."""
-    return ErrorInfo(kind="busy", message="A reply is still running.", cure=cure)
+    return ErrorInfo(kind="busy", message=_RUNS_HERE, cure=cure)
 
 
 def not_sent(queued: QueuedMessage, error: ErrorInfo) -> ErrorInfo:

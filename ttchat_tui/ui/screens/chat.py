@@ -11,6 +11,7 @@ from textual.containers import Center, Horizontal, Vertical
 from textual.css.query import NoMatches
 from textual.events import Key, Paste
 from textual.message import Message as TextualMessage
+from textual.notifications import Notification
 
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.updates import (
@@ -18,6 +19,7 @@ from ttchat_tui.domain.updates import (
     Update,
 )
 from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.ui import toasts
 from ttchat_tui.ui.commands import TABLE, bindings
 from ttchat_tui.ui.engine_pump import EnginePump
 from ttchat_tui.ui.live_metrics import LiveMetrics
@@ -151,6 +153,28 @@ class ChatScreen(
     def place_sidebars(self, width: int) -> None:
         super().place_sidebars(width)
         self.on_message_selection_selection_changed()
+
+    def follow_toasts(self) -> None:
+        """What they say, and where there is room for them, changes with the chat."""
+        self.drop_untrue_toasts()
+        if shown := cast("TtchatApp", self.app).shown_toasts():
+            self.call_after_refresh(self.place_toasts, shown)
+
+    def place_toasts(self, shown: Sequence[Notification]) -> None:
+        """Above the prompt where these fit below the text, so that they cover none of it; else under the status line, over the
+        oldest."""
+        area = self.transcript.region
+        end = max(
+            (each.region.bottom for each in self.transcript.query_children("MessageWidget")),
+            default=area.bottom,
+        )
+        fits = end + toasts.rows_of(shown, min(area.width, toasts.WIDTH) - 3) <= area.bottom
+        for rack in self.query_children("ToastRack"):
+            if fits:
+                rack.styles.dock, rack.styles.margin = "bottom", (0, 0, self.size.height - area.bottom, 0)
+            else:
+                rack.styles.clear_rule("dock")
+                rack.styles.clear_rule("margin")
 
     def _has_widgets(self) -> bool:
         """False once the app has begun to remove its widgets."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
 from textual import getters
@@ -15,6 +16,7 @@ from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.updates import NOTE, Update
 from ttchat_tui.models.errors import ModelError
 from ttchat_tui.session import with_served_name
+from ttchat_tui.session.notices import is_over
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.commands import Action
@@ -45,8 +47,8 @@ class ChatActions(SidebarScreen):
     take_back_preset: Callable[[], bool]
     pace_word: Callable[[], str]
     choose_model: Callable[[str], None]
-    _busy_words = ""
-    """The last error that ends with the reply."""
+    _errors: Mapping[str, ErrorInfo] = MappingProxyType({})
+    """Those that toasts have shown, by their words."""
     _has_failed = False
     """An error was shown since the last command began."""
 
@@ -58,15 +60,21 @@ class ChatActions(SidebarScreen):
         text = f"{error.message}\n{error.cure}" if error.cure else error.message
         severity = "information" if error.kind == NOTE else "warning" if error.kind == "busy" else "error"
         self._has_failed |= error.kind != NOTE
-        if error.kind == "busy":
-            self._busy_words = text
+        self._errors = {**self._errors, text: error}
         self.notify(text, severity=severity, markup=False, timeout=5 if error.kind == NOTE else 8)
 
-    def drop_busy_toast(self) -> None:
-        """The reply has ended, which a toast says is still running."""
+    def drop_untrue_toasts(self) -> None:
+        """Remove toasts about what has ended since, such as a load."""
+        for toast in cast("TtchatApp", self.app).shown_toasts():
+            error = self._errors.get(toast.message)
+            if error is not None and is_over(error, self.session):
+                self.drop_toast(toast.message)
+
+    def drop_toast(self, words: str) -> None:
+        """Remove the toast with these words, if it is on screen."""
         app = cast("TtchatApp", self.app)
         for toast in app.shown_toasts():
-            if toast.message == self._busy_words:
+            if toast.message == words:
                 app.remove_toast(toast)
 
     def show_notes(self, notes: Sequence[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from textual.message import Message
 
@@ -17,6 +17,8 @@ from ttchat_tui.ui.widgets.transcript.transcript import Transcript
 
 if TYPE_CHECKING:
     from ttchat_tui.ui.widgets.find_bar import FindBar
+
+_INDEXING: Final = "What was said in all conversations is being indexed for the search, the newest first."
 
 
 class Finding(ChatActions):
@@ -52,12 +54,10 @@ class Finding(ChatActions):
     def on_finding_indexed(self, event: Indexed) -> None:
         if 0 < event.share < 1 and not self._is_indexing:  # the first answer comes before the first batch
             self._is_indexing = True
-            self.notify(
-                "What was said in all conversations is being indexed for the search, the newest first.",
-                markup=False,
-            )
+            self.notify(_INDEXING, markup=False)
         elif event.share == 1 and self._is_indexing:
             self._is_indexing = False
+            self.drop_toast(_INDEXING)
             self.notify("Everything said is indexed: alt+s searches it.", markup=False)
 
     # --- in all conversations

@@ -82,6 +82,7 @@ class UpdateDrawing(Elsewhere):
     answer_keys: Callable[[], Sequence[ShownKey]]
     pace_keys: Callable[[], Sequence[ShownKey]]
     show_pace: Callable[[], None]
+    follow_toasts: Callable[[], None]
     show_preview: Callable[[], None]
     welcome_text: Callable[[], Content]
     offer_models: Callable[[], None]
@@ -98,6 +99,7 @@ class UpdateDrawing(Elsewhere):
             except StorageError as error:
                 self.show_error(error.info)
         self._show_whether_busy()
+        self.follow_toasts()
         self.show_pace()
         self.show_preview()
         self.on_message_selection_selection_changed()
@@ -107,10 +109,7 @@ class UpdateDrawing(Elsewhere):
         is_busy, is_answered = self.session.is_answering, self.session.other_windows.is_answering
         self.prompt.placeholder = placeholder_of(self.session)
         self.status.set_notice(self.lasting_notice(is_answered))
-        if is_busy != self.prompt.is_busy:
-            self.prompt.set_busy(is_busy)
-            if not is_busy:
-                self.drop_busy_toast()
+        self.prompt.set_busy(is_busy)
 
     def on_message_selection_selection_changed(self) -> None:
         """Show what escape does now."""

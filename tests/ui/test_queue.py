@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.fakes import Gate, Script
-from tests.ui.chat_app import ChatApp, running, settle, until
+from tests.ui.chat_app import ChatApp, reply_ended, running, settle, until
 from tests.ui.test_elsewhere import shown
 from ttchat_tui.domain.attachments import block_of, with_blocks
 from ttchat_tui.ui.screens.edit_queued import EditQueued
@@ -93,6 +93,9 @@ async def test_a_message_of_another_conversation_names_it_and_what_it_waits_for(
         chat.store.queue.leave()
         chat.screen.follow_queue()
         await settle(pilot, chat)
+        assert "1 message held elsewhere · alt+q shows it" in shown(chat)
+        await pilot.press("alt+q")
+        await settle(pilot, chat)
         assert any("1  left over  in “Closed”" in line for line in shown(chat).splitlines())
         assert any("Another window has ended" in toast for toast in chat.toasts())
         chat.session.queue.drop(chat.session.queue.messages[0].id)
@@ -129,3 +132,42 @@ async def test_a_message_of_another_conversation_names_it_and_what_it_waits_for(
         gate.open()
         chat.host.load("scripted")
         await until(pilot, lambda: [each.content for each in chat.session.path] == ["hi", "one two"])
+
+
+async def test_what_is_held_in_other_conversations_is_one_line_until_it_is_looked_at(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path, Script(replies=("one two",)))
+    async with running(chat, (80, 24)) as pilot:
+        await pilot.press(*"hello", "enter")
+        await reply_ended(pilot, chat)
+        assert chat.session.conversation is not None
+        here, other = chat.session.conversation.id, chat.store.create_conversation(title="Closed").id
+        for number in range(4):
+            chat.store.queue.add(other, f"left {number}", 1)
+        chat.store.queue.leave()
+        chat.screen.follow_queue()
+        await settle(pilot, chat)
+        panel = chat.screen.query_one(QueuePanel)
+        assert panel.outer_size.height == 1
+        assert "4 messages held elsewhere · alt+q shows them" in shown(chat)
+        await pilot.press("alt+q")
+        await settle(pilot, chat)
+        assert panel.outer_size.height == 5
+        assert "4 messages held elsewhere · alt+q, enter sends" in shown(chat)
+        await pilot.press("end", "escape")
+        await settle(pilot, chat)
+        assert panel.outer_size.height == 1
+        chat.store.queue.add(here, "of this one", 1)
+        chat.store.queue.leave()
+        chat.screen.follow_queue()
+        await settle(pilot, chat)
+        assert "5 messages held · alt+q, enter sends" in shown(chat)
+        assert panel.outer_size.height == 2
+        assert [line for line in ("of this one", "left 0") if line in shown(chat)] == ["of this one"]
+        await pilot.press("alt+q", "end", "d")
+        await settle(pilot, chat)
+        assert [each.content for each in chat.session.queue.messages] == [f"left {at}" for at in range(4)]
+        chat.screen.show_updates(chat.session.open(other))
+        await pilot.press("escape")
+        await settle(pilot, chat)
+        assert "4 messages held · alt+q, enter sends" in shown(chat)
+        assert panel.outer_size.height == 5

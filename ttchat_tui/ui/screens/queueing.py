@@ -39,8 +39,12 @@ class Queueing(ChatActions):
         panel = self._queue_panel
         if panel.has_focus and not queue.messages:
             self.prompt.focus()
-        open_id = self.session.conversation.id if self.session.conversation else None
-        panel.show(queue.messages, open_id, self._queue_state(), queue.held)
+        panel.show(queue.messages, self._open_id, self._queue_state(), queue.held)
+
+    @property
+    def _open_id(self) -> int | None:
+        """The conversation on screen."""
+        return self.session.conversation.id if self.session.conversation is not None else None
 
     def _queue_state(self) -> str:
         """How many messages wait, and for what: for the panel's title."""
@@ -55,8 +59,13 @@ class Queueing(ChatActions):
             what_for = " for a model"
         said = [f"{_messages(waiting)} wait{'s' * (waiting == 1)}{what_for}"] if waiting else []
         if held:
-            said.append(f"{held:,} held" if waiting else f"{_messages(held)} held")
-            said.append(f"{keys}, enter sends" if keys else "enter sends")
+            homes = {each.conversation_id for each in queue.messages if each.id in queue.held}
+            are_elsewhere = self._open_id not in homes
+            said.append(f"{f'{held:,}' if waiting else _messages(held)} held{' elsewhere' * are_elsewhere}")
+            if keys and are_elsewhere and not self._is_in_queue:
+                said.append(f"{keys} shows {'it' if held == 1 else 'them'}")
+            else:
+                said.append(f"{keys}, enter sends" if keys else "enter sends")
         elif keys and not what_for:
             said.append(f"{keys} edits")
         return " · ".join(said)
@@ -67,8 +76,7 @@ class Queueing(ChatActions):
         self.attempt(self._waiting_elsewhere)
 
     def _waiting_elsewhere(self) -> list[Update]:
-        conversation = self.session.conversation
-        return self.session.queue.elsewhere(conversation.id if conversation is not None else None)
+        return self.session.queue.elsewhere(self._open_id)
 
     def follow_queue(self) -> None:
         """Show what windows that have ended left, and give a sign of life to others."""
@@ -100,6 +108,10 @@ class Queueing(ChatActions):
 
     def on_descendant_focus(self) -> None:
         self.on_message_selection_selection_changed()  # other keys work there
+        self.show_queue()
+
+    def on_descendant_blur(self) -> None:
+        self.show_queue()
 
     # --- messages from the panel, handled by name: its class is imported later
 

@@ -22,7 +22,7 @@ MOST_READ = 500
 
 
 class QueuePanel(OptionList):
-    """One line for each message, the next one first. The title says what they wait for."""
+    """The title says what the messages wait for. Below it each has a line, the next one first."""
 
     help_title = "In the waiting messages"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -69,10 +69,12 @@ class QueuePanel(OptionList):
         self, messages: Sequence[QueuedMessage], conversation_id: int | None, state: str, held: Set[int]
     ) -> None:
         """Show `messages`; without any, hide. Of those that are not in the conversation `conversation_id`, the title of
-        theirs is shown. `state`: what they wait for. `held`: the ids of those that are."""
+        theirs is shown, and what is held there has a line only with the focus. `state`: what they wait for. `held`: the ids
+        of those that are."""
         chosen = self._chosen
-        self._messages, self._conversation_id = messages, conversation_id
-        self._typed = [without_mentioned_blocks(each.content)[:MOST_READ] for each in messages]
+        listed = [each for each in messages if each.id not in held or each.conversation_id == conversation_id]
+        self._messages, self._conversation_id = messages if self.has_focus else listed, conversation_id
+        self._typed = [without_mentioned_blocks(each.content)[:MOST_READ] for each in self._messages]
         self._marked = held if len(held) < len(messages) else frozenset()
         self.display = bool(messages)
         self.border_title = Content(state)

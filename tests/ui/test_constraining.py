@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.fakes import Script
-from tests.ui.chat_app import ChatApp, running, until
+from tests.ui.chat_app import ChatApp, reply_ended, running, until
+from tests.ui.test_elsewhere import shown
 from ttchat_tui.domain.constraint import Constraint
 from ttchat_tui.domain.model_spec import Capabilities
 
@@ -21,6 +24,7 @@ async def test_a_constraint_is_set_by_command_and_shown_until_it_is_taken_out(tm
         assert chat.session.sampling.constraint == Constraint("regex", "[0-9]+")
         assert panel._constraint.display
         assert str(panel._constraint.render()) == "regex [0-9]+"
+        assert str(chat.screen.prompt.border_subtitle) == "regex [0-9]+"
         assert "Constraint: regex [0-9]+, from the next reply on." in chat.toasts()
         await pilot.press(*"/constrain json-schema /missing", "enter")
         refusal = "/constrain: /missing cannot be read: No such file or directory."
@@ -30,6 +34,26 @@ async def test_a_constraint_is_set_by_command_and_shown_until_it_is_taken_out(tm
         await pilot.press(*"/constrain off", "enter")
         assert chat.session.sampling.constraint is None
         assert not panel._constraint.display
+        assert not chat.screen.prompt.border_subtitle
+
+
+@pytest.mark.parametrize("size", [(60, 20), (80, 24), (120, 40)])
+async def test_where_one_writes_the_constraint_of_the_conversation_is_named(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    long = "(yes|no|perhaps|certainly|never)\x1b[31m"
+    chat = ChatApp(tmp_path, Script(honours=Capabilities().sampling | {"constraint"}))
+    async with running(chat, size) as pilot:
+        chat.screen._constrain(Constraint("regex", long))
+        await pilot.press(*"count")
+        await until(pilot, lambda: "tok ─╯" in shown(chat).splitlines()[-2])
+        border = shown(chat).splitlines()[-2]
+        assert "─ regex (yes|no|perhaps|c… · " in border, "the token count stays beside it"
+        await pilot.press("enter")
+        await reply_ended(pilot, chat)
+        assert "─ regex (yes|no|perhaps|c… ─" in shown(chat)
+        await pilot.press("ctrl+n")
+        await until(pilot, lambda: "regex" not in shown(chat).splitlines()[-2])
 
 
 async def test_an_engine_without_constraints_is_named(tmp_path: Path) -> None:

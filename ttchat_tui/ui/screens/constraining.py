@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from msgspec.structs import replace
@@ -17,6 +18,8 @@ _FORMS: Final = "/constrain json-schema FILE | regex EXPRESSION | grammar FILE |
 
 class ConstraintActions(ChatActions):
     """`/constrain` and `/constrain regex [0-9]+`."""
+
+    _refresh_settings: Callable[[], None]
 
     def action_constrain(self) -> None:
         """Say what is set, and what else may be."""
@@ -72,8 +75,7 @@ class ConstraintActions(ChatActions):
             self.session.set_sampling(replace(self.session.sampling, constraint=constraint))
         except StorageError as error:
             self.show_error(error.info)
-        if self.sampling_panel is not None:
-            self.sampling_panel.set_params(self.session.sampling)
+        self._refresh_settings()
         self.count()  # which reports one that cannot be used
         what = f"{constraint.summary}, from the next reply on" if constraint else "off"
         self.notify(f"Constraint: {what}.", markup=False)

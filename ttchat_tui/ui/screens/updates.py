@@ -364,6 +364,8 @@ class UpdateDrawing(Elsewhere):
         panel, info = self.sampling_panel, self.session.info
         if panel is None:
             return
+        constraint = self.session.sampling.constraint
+        self.prompt.set_form(constraint.summary if constraint else "")
         if info is not None:
             panel.set_capabilities(info.capabilities)
         panel.set_context_length(info.context_length if info else 0)

@@ -19,6 +19,7 @@ from ttchat_tui.ui.commands import BY_NAME, binding
 from ttchat_tui.ui.external_editor import EditorError, edit_on_terminal, editor_command
 from ttchat_tui.ui.keys import canonical_key
 from ttchat_tui.ui.textual_patches.privates import add_bindings
+from ttchat_tui.ui.widgets.cells import cut_to_cells
 from ttchat_tui.ui.widgets.prompt.folding_area import FoldingArea
 from ttchat_tui.ui.widgets.prompt.history import PromptHistory
 from ttchat_tui.ui.widgets.prompt.pasted_text import as_draft
@@ -36,6 +37,9 @@ ROWS_SHARE = 3
 
 DRAFT_PAUSE_S = 0.4
 """Pause in typing, in seconds, after which `DraftChanged` is posted."""
+
+MOST_FORM = 24
+"""Cells of the constraint's name in the border."""
 
 DEFAULTS = UiSettings()
 
@@ -116,7 +120,7 @@ class Prompt(FoldingArea):
         self._reported = ""
         self._pause: Timer | None = None
         self._token_hint = ""
-        self._attachments = ""
+        self._attachments = self._form = ""
         self.completions: CompletionList | None = None
         """The open list takes a few keys. The screen mounts and fills it."""
         self._is_loaded = False
@@ -211,8 +215,15 @@ class Prompt(FoldingArea):
             self._attachments = words
             self._show_hints()
 
+    def set_form(self, words: str) -> None:
+        """Show the constraint of replies, before what is attached: `regex [0-9]+`; empty for none."""
+        if words != self._form:
+            self._form = words
+            self._show_hints()
+
     def _show_hints(self) -> None:
-        hints = self.with_fold_hint(" · ".join(filter(None, (self._attachments, self._token_hint))))
+        form = cut_to_cells(self._form, MOST_FORM)
+        hints = self.with_fold_hint(" · ".join(filter(None, (form, self._attachments, self._token_hint))))
         self.border_subtitle = Content(hints) if hints else None
 
     def report_draft(self) -> None:

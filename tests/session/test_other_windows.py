@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.fakes import Script
+from tests.fakes import Gate, Script
 from tests.session.test_chat import Chat
 from tests.session.test_elsewhere import of_kind
 from tests.session.test_queue_windows import as_process
 from tests.size import sized
 from tests.storage.examples import STARTED
 from ttchat_tui.domain.conversation import MessageStatus
-from ttchat_tui.domain.events import GenerationFinished
+from ttchat_tui.domain.events import GenerationFinished, TokenEvent
 from ttchat_tui.domain.updates import (
     DraftReturned,
     MessageAdded,
@@ -51,6 +51,10 @@ class Other:
     def write(self, text: str) -> None:
         self.store.checkpoint(self.reply.id, text, ())
 
+    def pause(self, is_paused: bool) -> None:
+        with as_process(ELSEWHERE):
+            self.store.presence.beat(is_paused=is_paused)
+
     def end(self, status: MessageStatus = "complete", text: str = WORDS[-1]) -> None:
         self.store.finish_reply(self.reply.id, text, status, STARTED)
 
@@ -64,6 +68,49 @@ def answered(start: Start, tmp_path: Path) -> Iterator[tuple[Chat, Other]]:
     other = Other(tmp_path / "conversations.db", chat.session.conversation.id)
     yield chat, other
     other.store.close()
+
+
+def test_a_pause_in_another_window_is_seen_until_it_ends(answered: tuple[Chat, Other]) -> None:
+    chat, other = answered
+    chat.session.other_windows.follow()
+    windows = chat.session.other_windows
+    for is_paused in (False, True, True, False, True):
+        other.pause(is_paused)
+        windows.follow()
+        assert (windows.is_answering, windows.is_paused) == (True, is_paused)
+    chat.session.new_conversation()
+    assert not windows.is_paused, "it is another conversation's"
+    assert chat.session.path == []
+    other.end()
+    windows.follow()
+    assert not windows.is_paused
+
+
+def test_a_window_tells_others_at_once_that_it_pauses_and_resumes(start: Start, tmp_path: Path) -> None:
+    gate = Gate()
+    chat = start(Script(replies=("one two three",), stepped=True), gate)
+    other = open_store(tmp_path / "conversations.db")
+    chat.session.submit("count")
+    gate.release()
+    chat.until(TokenEvent)
+    chat.session.tick()  # a beat: the next one would not be due for a while
+    assert chat.session.conversation is not None
+    for is_paused in (True, False, True):
+        assert chat.session.pausing.toggle() is None
+        chat.session.tick()
+        with as_process(ELSEWHERE):
+            assert other.presence.paused_by_others() == (
+                {chat.session.conversation.id} if is_paused else set()
+            )
+    chat.session.stop()
+    gate.open()
+    chat.until(GenerationFinished)
+    with as_process(ELSEWHERE):
+        assert other.presence.paused_by_others() == set()
+    chat.session.tick()
+    rows = other._database.rows("SELECT key FROM app_state WHERE key LIKE 'paused %'")
+    assert [*rows] == [], "nothing is left of it"
+    other.close()
 
 
 def test_the_words_of_another_window_are_followed_to_the_end(answered: tuple[Chat, Other]) -> None:

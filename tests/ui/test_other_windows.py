@@ -43,9 +43,16 @@ async def test_the_reply_of_another_window_streams_here_and_what_is_sent_waits_f
         text = await look(pilot, chat)
         assert ANSWERS in text.splitlines()[0]
         assert placeholder.ANSWERED in text, "said before anything is sent, and not cut"
+        other.pause(True)
+        text = await look(pilot, chat)
+        assert "another window has paused" in text.splitlines()[0]
+        assert placeholder.ANSWERED_PAUSED in text
+        other.pause(False)
         for words in WORDS:
             other.write(words)
-            assert words in await look(pilot, chat)
+            text = await look(pilot, chat)
+            assert words in text
+            assert placeholder.ANSWERED in text
             assert chat.screen.transcript.source_of(other.reply.id) == words
         await pilot.press(*"more", "enter")
         await settle(pilot, chat)

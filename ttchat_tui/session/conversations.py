@@ -86,7 +86,9 @@ class Conversations:
         self._runner = runner(host, lambda home: home is self._opened, self.side_requests.give_way)
         self.second = SecondModel(second_host, host, store, runner, default_sampling)
         self.queue = MessageQueue(store, self._begin_next, self._leave_empty)
-        self._presence = Heartbeats(store, clock, lambda: self.is_busy or bool(self.queue.messages))
+        self._presence = Heartbeats(
+            store, clock, lambda: bool(self.queue.messages), lambda: self.running_replies
+        )
         self.prompts = PastPrompts(store, lambda: self.search)
         self.organising = Organising(store, self._refresh)
         self.titles = Titles(store, self.side_requests, lambda: self._runner.last_answered, self.rename)

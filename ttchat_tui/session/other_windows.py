@@ -43,6 +43,8 @@ class OtherWindows:
         """The conversation on screen, and the counter of others' commits, when `follow` looked last."""
         self._continued: OpenConversation | None = None
         """The one of which a notice has said that another window continues it."""
+        self._paused: Set[int] = frozenset()
+        """Of these, those in which the replies are paused."""
         self._answered: tuple[OpenConversation | None, Set[int]] = (None, frozenset())
         """The conversation on screen, and those in which other windows answer, as of the last look."""
 
@@ -52,15 +54,21 @@ class OtherWindows:
         home = self._home()
         return home.id in (self._answered[1] if home is self._answered[0] else self.answered())
 
+    @property
+    def is_paused(self) -> bool:
+        """The reply of another window in the conversation on screen is paused there, as of the last look."""
+        return self.is_answering and self._home().id in self._paused
+
     def answered(self) -> Set[int]:
         """The conversations in which other windows answer now. What cannot be read is answered by nobody: what the user does
         there reports the error."""
-        found = set[int]()
+        found, self._paused = set[int](), frozenset()
         try:
             found = self._store.answered_by_others()
             if found:
                 self._store.recover()  # such a window may have died
                 found = self._store.answered_by_others()
+                self._paused = self._store.presence.paused_by_others()
         except StorageError as error:
             log.info("the replies of other windows could not be looked for: %s", error)
         self._answered = (self._home(), found)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
+from ttchat_tui.session.running_reply import RunningReply
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.writers import SILENCE_S
@@ -21,20 +22,32 @@ class Heartbeats:
     """Without work it writes nothing."""
 
     def __init__(
-        self, store: ConversationStore, clock: Callable[[], float], has_work: Callable[[], bool]
+        self,
+        store: ConversationStore,
+        clock: Callable[[], float],
+        is_queue_filled: Callable[[], bool],
+        running: Callable[[], Sequence[RunningReply]] = tuple,
     ) -> None:
+        """`running`: the running replies. Others are told when all of them are paused."""
+        self._running = running
+        self._is_paused = False
+        """As it was stored last."""
         self._store = store
         self._clock = clock
-        self._has_work = has_work
+        self._is_queue_filled = is_queue_filled
         self._due = -math.inf
 
     def beat(self) -> None:
-        """Give a sign of life, if one is due."""
-        if self._clock() < self._due or not self._has_work():
+        """Give a sign of life, if one is due: at once where a reply was paused or resumed."""
+        running = self._running()
+        is_paused = bool(running) and all(each.control.is_paused for each in running)
+        has_work = bool(running) or self._is_queue_filled()
+        if is_paused == self._is_paused and (self._clock() < self._due or not has_work):
             return
+        self._is_paused = is_paused
         self._due = self._clock() + BEAT_S
         try:
-            self._store.presence.beat()
+            self._store.presence.beat(is_paused=is_paused)
         except (
             StorageError
         ) as error:  # what the user does next fails too, and is reported; the next beat may succeed

@@ -15,6 +15,9 @@ KEPT_S: Final = 86_400.0
 _INTERRUPTED: Final = "interrupted "
 """The key in `app_state` of a reply that was cut off, and that no screen has reported: this and its message's id."""
 
+_PAUSED: Final = "paused "
+"""The key in `app_state` of a process that has paused its replies: this and the writer's name."""
+
 ALIVE_AT: Final = "ifnull((SELECT CAST(value AS REAL) FROM app_state WHERE key = 'alive ' || writer), 0)"
 """In a query of rows with a `writer`: when that process last gave a sign of life; 0: never."""
 
@@ -26,10 +29,23 @@ class SignsOfLife:
         self._database = database
         self._clock = clock
 
-    def beat(self) -> None:
-        """Store a sign of life of this process."""
+    def beat(self, *, is_paused: bool = False) -> None:
+        """Store a sign of life of this process, and whether it has paused its replies."""
+        key, now = f"{_PAUSED}{this_process().encoded()}", self._clock()
         with self._database.transaction() as transaction:
-            beat(transaction, self._clock())
+            beat(transaction, now)
+            if is_paused:
+                transaction.execute("REPLACE INTO app_state (key, value) VALUES (?, ?)", (key, str(now)))
+            else:
+                transaction.execute("DELETE FROM app_state WHERE key = ?", (key,))
+
+    def paused_by_others(self) -> set[int]:
+        """The conversations in which other processes have paused their replies."""
+        sql = (
+            "SELECT conversation_id FROM messages WHERE status = 'streaming' AND writer != ?"
+            " AND EXISTS (SELECT 1 FROM app_state WHERE key = ? || writer)"
+        )
+        return {row[0] for row in self._database.rows(sql, this_process().encoded(), _PAUSED)}
 
     def take_interrupted(self) -> list[int]:
         """The ids of the replies that `Messages.recover` has marked since the last call, in any process: each is returned to
@@ -56,5 +72,6 @@ def beat(transaction: Transaction, now: float) -> None:
         "REPLACE INTO app_state (key, value) VALUES (?, ?)", (f"alive {this_process().encoded()}", str(now))
     )
     transaction.execute(
-        "DELETE FROM app_state WHERE key LIKE 'alive %' AND CAST(value AS REAL) < ?", (now - KEPT_S,)
+        "DELETE FROM app_state WHERE (key LIKE 'alive %' OR key LIKE 'paused %') AND CAST(value AS REAL) < ?",
+        (now - KEPT_S,),
     )

@@ -20,6 +20,7 @@ import typer
 
 from tests.cli.headless.scripted_chat import invocation, scripted_session
 from tests.fakes import MODEL_MISSING, Gate, Script, ScriptedEngine
+from tests.session.test_queue_windows import as_process
 from tests.storage.examples import STARTED, ask
 from ttchat_tui.cli import chat
 from ttchat_tui.cli.errors import exit_code_of, exit_codes, notify
@@ -421,6 +422,26 @@ def test_a_message_waits_until_another_window_has_answered(
     else:
         assert (shown.out, path[1].content) == ("Mine.\n", "All of it.")
         assert [each.role for each in path] == ["user", "assistant", "user", "assistant"]
+
+
+def test_the_wait_says_that_the_reply_is_paused_in_another_window(
+    store: ConversationStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, writer = ask(store), Writer("elsewhere", 1, "1")
+    with as_process(writer):
+        theirs = store.begin_reply(asked.conversation_id, asked.id, STARTED)
+    said: list[str] = []
+
+    def go_on(note: str) -> None:
+        said.append(note)
+        with as_process(writer):
+            store.presence.beat(is_paused=note == driver.ANSWERS_ELSEWHERE)
+        if note == driver.PAUSED_ELSEWHERE:
+            store.finish_reply(theirs.id, "All of it.", "complete", STARTED)
+
+    monkeypatch.setattr(driver, "notify", go_on)
+    assert answer(store, Script(replies=("Mine.",)), resume=True) == 0
+    assert said == [driver.ANSWERS_ELSEWHERE, driver.PAUSED_ELSEWHERE]
 
 
 # -- in a process of its own

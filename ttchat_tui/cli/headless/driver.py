@@ -54,6 +54,7 @@ POLLS_PER_TRY: Final = 5
 ANSWERS_ELSEWHERE: Final = (
     "Another window answers in this conversation: waiting for the end of its reply. ctrl+c gives up."
 )
+PAUSED_ELSEWHERE: Final = "The reply is paused in that window: space resumes it there."
 NOT_SENT: Final = "Nothing was sent."
 ENGINE_GONE: Final = ErrorInfo(
     kind="engine_died", message="The engine thread has ended.", cure="Start again."
@@ -219,7 +220,7 @@ class Driver:
 
     def _begun(self, begin: Callable[[], Sequence[Update]], interrupts: Interrupts) -> Sequence[Update]:
         """What `begin` returns once no other window answers in the conversation; nothing if an interrupt ends the wait."""
-        begun, waits = begin(), count()
+        begun, waits, was_paused = begin(), count(), False
         for event in self._events():
             refused = [each.error for each in begun if isinstance(each, DraftReturned | Notice)]
             if all(error.kind != "reply_busy" for error in refused):
@@ -233,6 +234,9 @@ class Driver:
             if interrupts.signal_number:
                 notify(NOT_SENT)
                 return ()
+            if (is_paused := self.session.other_windows.is_paused) and not was_paused:
+                notify(PAUSED_ELSEWHERE)
+            was_paused = is_paused
             if wait % POLLS_PER_TRY == 0:
                 begun = begin()
         raise AssertionError("the stream of events does not end")

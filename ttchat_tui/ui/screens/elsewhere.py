@@ -170,7 +170,8 @@ class Elsewhere(ChatActions):
         """For the status line: whether conversations are kept, and whether another window answers in this one."""
         is_kept = self.session.storage_notice is None
         kept = "" if is_kept else "nothing is kept" if self.session.storage_mode == "memory" else "read-only"
-        return SEPARATOR.join(filter(None, (kept, "another window answers" if is_answered else "")))
+        does = "has paused" if is_answered and self.session.other_windows.is_paused else "answers"
+        return SEPARATOR.join(filter(None, (kept, f"another window {does}" if is_answered else "")))
 
     def follow_reply(self, message: Message) -> None:
         """Show a reply of another window with its text so far, or as it has ended."""

@@ -14,12 +14,14 @@ BUSY: Final = "Type ahead: it is sent next; esc stops the reply"
 FAILED: Final = "No model is loaded; esc stops the other one's reply"
 """The session's own model has failed while a second one replies: what is sent comes back."""
 ANSWERED: Final = "Another window answers here: what you send waits"
+ANSWERED_PAUSED: Final = "Another window has paused here: what you send waits"
 
 
 def placeholder_of(session: ChatSession) -> str:
     """The words for the conversation on screen."""
     if not session.is_answering:
-        return ANSWERED if session.other_windows.is_answering else PLACEHOLDER
+        others = session.other_windows
+        return ANSWERED_PAUSED if others.is_paused else ANSWERED if others.is_answering else PLACEHOLDER
     if session.pausing.is_paused:
         return PAUSED
     return FAILED if session.has_failed else BUSY

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args
@@ -20,6 +21,7 @@ from ttchat_tui.domain.model_spec import Capabilities
 from ttchat_tui.domain.preset import BUILT_IN
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineDied
+from ttchat_tui.session.lane import Lane
 from ttchat_tui.ui.markdown.document import RenderChunk
 from ttchat_tui.ui.screens.candidates import KEYS, CandidatesScreen
 from ttchat_tui.ui.widgets.candidates.lane_view import LaneView
@@ -127,6 +129,37 @@ async def test_where_it_is_narrow_there_are_tabs_and_esc_keeps_all(tmp_path: Pat
         await ended(pilot, chat)
         await shows(pilot, chat, "1 · top-k 9")
         assert len(chat.session.tree()) == 7, "the last message is answered again"
+
+
+def is_at(lane: Lane, tokens: int) -> bool:
+    return lane.tokens == tokens
+
+
+@pytest.mark.parametrize(("size", "lanes"), [((80, 24), 2), ((120, 40), 4), ((120, 40), 6)])
+async def test_a_lane_that_streams_has_few_empty_rows_below_its_text(
+    tmp_path: Path, size: tuple[int, int], lanes: int
+) -> None:
+    gate, words = Gate(), "word " * 900
+    chat = ChatApp(
+        tmp_path, Script(replies=(words,), stepped=True, batch_sizes=(8,), context_length=9_999), gate
+    )
+    async with running(chat, size) as pilot:
+        await pilot.press(*f"/candidates {lanes} count", "enter")
+        await until(pilot, lambda: isinstance(chat.app.screen, CandidatesScreen))
+        last = chat.session.candidates.lanes[-1]
+        for tokens in range(300, 360, 5):
+            gate.release(tokens - last.tokens)
+            await until(pilot, partial(is_at, last, tokens))
+            await settle(pilot, chat)
+            chat.screen.flush_candidates()
+            await pilot.pause()
+            for view in chat.app.screen.query(LaneView):
+                rows = view.scrollable_content_region.height
+                texts = [view.render_line(y).text.strip() for y in range(rows)]
+                assert view.max_scroll_y > 0
+                assert next(at for at, text in enumerate(reversed(texts)) if text) * 4 < rows
+        gate.open()
+        await ended(pilot, chat)
 
 
 def ask_two_models(chat: ChatApp) -> None:

@@ -26,9 +26,10 @@ from ttchat_tui.ui.widgets.transcript.message_format import literal_of
 from ttchat_tui.ui.widgets.transcript.reply_document import ReplyDocument
 from ttchat_tui.ui.widgets.transcript.transcript import Transcript
 
-STEP: Final = 6
-"""Lines that come into view at once where the view follows the end: a scroll draws all lines of the view anew, and eight
-replies that all move by single lines cannot be read either."""
+MOST_STEP: Final = 6
+"""Lines that come into view at once where the view follows the end, at most a quarter of its rows, since they are blank until
+they are written: a scroll draws all lines of the view anew, and eight replies that all move by single lines cannot be read
+either."""
 
 
 class DrawnRow(NamedTuple):
@@ -176,8 +177,10 @@ class LaneView(ScrollView, can_focus=True):
             begin += 1
         self._reason = self._draw_reason(width)
         height = len(self._lines) + len(self._reason)
-        if height > self.scrollable_content_region.height and self.lane.state == "running":
-            height += -(height + self.number) % STEP  # not all views scroll at the same moment
+        shown = self.scrollable_content_region.height
+        if height > shown and self.lane.state == "running":
+            # Not all views scroll at the same moment.
+            height += -(height + self.number) % max(1, min(MOST_STEP, shown // 4))
         if height != self.virtual_size.height:
             self._set_height(height)
         self.refresh_lines(begin, max(before, height) - begin)

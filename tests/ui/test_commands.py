@@ -315,7 +315,7 @@ async def test_the_help_scrolls_on_a_small_screen() -> None:
         app.screen.action_scroll_page(1)  # type: ignore[attr-defined]
         assert scroll.scroll_y == 3 * scroll.size.height, "also before the next frame"
         await pilot.press(*["pagedown"] * 20)
-        await until(pilot, lambda: any("Back to the default" in line for line in screen_text(app)))
+        await until(pilot, lambda: any("What is kept, and its share" in line for line in screen_text(app)))
         await pilot.press(*"filter title")
         await pilot.pause()
         shown = "\n".join(screen_text(app))

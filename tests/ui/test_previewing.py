@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
+import pytest
 from textual.pilot import Pilot
+from textual.widgets import Input, TextArea
+from textual.widgets._collapsible import CollapsibleTitle
 
 from tests.fakes import Gate, Script
 from tests.ui.chat_app import ChatApp, reply_ended, running, until
 from tests.ui.test_inspector import on_screen, shows
 from ttchat_tui.config.ui_state import UiState
 from ttchat_tui.domain.model_spec import Capabilities
+from ttchat_tui.ui.screens.help import PREVIEW, SAMPLING
 from ttchat_tui.ui.screens.inspector import InspectorScreen
+from ttchat_tui.ui.widgets.key_line import KeyLine
+from ttchat_tui.ui.widgets.sampling.folded_rows import FoldedRows
 from ttchat_tui.ui.widgets.sampling.preview_rows import PreviewRows
 
 KNOWN = Script(replies=("One two three four",), logprobs=True)
@@ -120,6 +127,61 @@ async def test_a_constraint_that_begins_with_the_next_reply_is_told_apart(tmp_pa
         await until(pilot, lambda: "unconstrained" not in on_screen(chat))
         chat.screen.command_constrain("off")
         await shows(pilot, chat, "token 4 · under regex")
+
+
+@pytest.mark.parametrize("place", [0, 1])
+async def test_right_unfolds_rows_of_the_panel_and_left_folds_them_from_title_or_within(
+    tmp_path: Path, place: int
+) -> None:
+    chat = ChatApp(tmp_path, KNOWN)
+    async with running(chat, (120, 40)) as pilot:
+        panel = chat.screen.sampling_panel
+        assert panel is not None
+        fold = [*panel.query(FoldedRows)][place]
+        title = fold.query_one(CollapsibleTitle)
+        title.focus()
+        for key, is_folded in (
+            ("left", True),
+            ("right", False),
+            ("right", False),
+            ("left", True),
+            ("right", False),
+        ):
+            await pilot.press(key)
+            assert fold.collapsed == is_folded
+            assert chat.app.focused is title
+        await pilot.press("down")
+        assert chat.app.focused is not title
+        assert fold in chat.app.focused.ancestors  # type: ignore[union-attr]
+        await pilot.press("right")
+        assert not fold.collapsed
+        if isinstance(chat.app.focused, PreviewRows):  # a slider moves
+            await pilot.press("left")
+            assert fold.collapsed
+            assert chat.app.focused is title
+            await pilot.press("enter", "down", "enter")
+            assert fold.collapsed, "as enter does"
+
+
+async def test_the_footer_names_keys_of_each_row_of_the_panel_and_the_help_explains_them(
+    tmp_path: Path,
+) -> None:
+    chat = ChatApp(tmp_path, KNOWN, ui_state=UiState(show_preview=True))
+    explained = " ".join(keys.replace(",", "") for keys, _ in (*SAMPLING, *PREVIEW)).split()
+    explained += [f"{a} {b}" for a, b in pairwise(explained)]
+    async with running(chat, (120, 40)) as pilot:
+        panel = chat.screen.sampling_panel
+        assert panel is not None
+        line, words = chat.screen.query_one(KeyLine), list[str]()
+        for row in [each for each in chat.screen.focus_chain if panel in each.ancestors]:
+            row.focus()
+            await pilot.pause()
+            own = [key for key in line._shown() if key.is_own]
+            if not isinstance(row, TextArea | Input):  # there one types
+                assert {key.description for key in own} - {"row"}, row
+                assert [key.label for key in own if key.label not in explained] == []
+            words += [key.description for key in own]
+        assert {"change", "type", "reset", "choose", "open", "draw", "fold", "unfold", "row"} <= {*words}
 
 
 async def test_an_engine_without_scores_says_why(tmp_path: Path) -> None:

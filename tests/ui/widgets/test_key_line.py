@@ -58,6 +58,20 @@ async def test_escape_is_named_by_what_it_does_now(tmp_path: Path) -> None:
         await until(pilot, lambda: "esc" not in words_below(chat))
 
 
+async def test_of_the_keys_of_a_slider_as_many_are_shown_as_leave_room_for_escape(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    own = ("← → change", "enter type", "delete reset", "↑ ↓ row")
+    async with running(chat, (60, 20)) as pilot:
+        await pilot.press("f4")
+        for width in (60, 52, 44, 36):
+            await pilot.resize_terminal(width, 20)
+            await pilot.pause()
+            words = words_below(chat)
+            assert words.endswith("esc close F1 help"), width
+            assert words in [" ".join((*own[:most], "esc close", "F1 help")) for most in range(5)]
+        assert own[0] in words
+
+
 async def test_keys_come_and_go_with_the_width_of_the_terminal(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
     async with running(chat, (60, 20)) as pilot:

@@ -95,7 +95,7 @@ SEARCH = (
 
 PREVIEW = (
     ("d", "Draw twenty tokens; again, another twenty"),
-    ("enter", "Fold it away"),
+    ("enter, ←", "Fold it away"),
     ("▸", "The token that the reply has"),
     ("bars", "What is kept, and its share after the cuts"),
     ("grey rows", "What a rule cuts, named behind its share before the cuts"),
@@ -104,8 +104,10 @@ PREVIEW = (
 SAMPLING = (
     ("↑ ↓", "Previous or next value; the system prompt is last"),
     ("← →", "Decrease or increase; with shift by ten steps"),
-    ("a digit", "Type a value; enter applies it, esc cancels"),
+    ("a digit, enter", "Type a value; enter applies it, esc cancels"),
     ("delete", "Back to the default"),
+    ("→ ←", "On “more” and “preview”: unfold or fold; enter too"),
+    ("d", "Draw twenty tokens from the open preview"),
 )
 
 PLACES = (
@@ -227,7 +229,7 @@ def _lines_of(node: DOMNode) -> list[tuple[str, str]]:
     bound: Iterable[Any] = (binding for each in own for binding in vars(each).get("BINDINGS", ()))
     lines: list[tuple[str, str]] = []
     for binding in Binding.make_bindings(bound):
-        keys, words = key_label(binding.key), binding.description
+        keys, words = key_label(binding.key), binding.tooltip or binding.description
         if not words:
             continue
         if lines and lines[-1][1] == words:

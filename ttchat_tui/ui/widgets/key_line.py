@@ -16,8 +16,8 @@ from ttchat_tui.ui.commands import BY_NAME, keys_of
 from ttchat_tui.ui.keys import key_label
 
 DISPENSABLE: Final = ("new", "newline", "toggle_sampling", "toggle_conversations", "palette", "send", "stop")
-"""Actions whose keys are left out, first to last: what escape does is shown only while it does something. Help and keys of the
-focused widget stay."""
+"""Actions whose keys are left out, first to last: what escape does is shown only while it does something. Before that one the
+keys of the focused widget go, the last ones first. Help stays."""
 
 
 class ShownKey(NamedTuple):
@@ -52,8 +52,9 @@ def keys_shown(words: Mapping[str, str], overrides: Mapping[str, str]) -> list[S
 
 def fitting(keys: Sequence[ShownKey], room: int) -> list[ShownKey]:
     """The `keys` that fit into `room` cells."""
-    kept = list(keys)
-    for name in DISPENSABLE:
+    kept, (*others, last) = list(keys), DISPENSABLE
+    own = [key.action for key in keys if key.is_own and key.action not in DISPENSABLE]
+    for name in (*others, *reversed(own), last):
         if sum(key.cells for key in kept) <= room:
             break
         kept = [key for key in kept if key.action != name]

@@ -40,6 +40,7 @@ from ttchat_tui.ui.widgets.sampling.fields import (
     SliderField,
     limits,
 )
+from ttchat_tui.ui.widgets.sampling.folded_rows import FoldedRows
 from ttchat_tui.ui.widgets.sampling.number_field import NumberField
 from ttchat_tui.ui.widgets.sampling.preset_select import PresetField
 from ttchat_tui.ui.widgets.sampling.preview_rows import PreviewRows
@@ -58,7 +59,7 @@ class SamplingPanel(VerticalScroll, can_focus=False):
     help_title = "In the sampling panel"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "row(-1)", "Row above", show=False),
-        Binding("down", "row(1)", "Row below", show=False),
+        Binding("down", "row(1)", "row", tooltip="Row below", key_display="↑ ↓"),
     ]
 
     DEFAULT_CSS = """
@@ -113,16 +114,9 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         self._constraint = ConstraintRow()
         self._thinking = PresetField("thinking", (AUTO,))
         self._levels: tuple[str, ...] = ()
-        self._more = Collapsible(
-            *(self._sliders[field.name] for field in MORE_SLIDERS),
-            title="more",
-            collapsed_symbol="▸",
-            expanded_symbol="▾",
-        )
+        self._more = FoldedRows(*(self._sliders[field.name] for field in MORE_SLIDERS), title="more")
         self._preview = PreviewRows()
-        self._preview_fold = Collapsible(
-            self._preview, title=PREVIEW, collapsed_symbol="▸", expanded_symbol="▾"
-        )
+        self._preview_fold = FoldedRows(self._preview, title=PREVIEW)
         self._system_prompt = SystemPrompt(placeholder="No system prompt")
         self._system_prompt.tooltip = Content(SYSTEM_HELP)
         self.set_capabilities(Capabilities())
@@ -360,6 +354,7 @@ class SamplingPanel(VerticalScroll, can_focus=False):
     @on(Collapsible.Toggled)
     def _fold_toggled(self, event: Collapsible.Toggled) -> None:
         event.stop()
+        self.refresh_bindings()
         if event.collapsible is self._preview_fold:
             self.post_message(self.PreviewToggled(not event.collapsible.collapsed))
 

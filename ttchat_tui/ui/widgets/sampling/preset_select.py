@@ -29,9 +29,9 @@ class PresetMenu(Select[str], inherit_bindings=False):
     """A one-row select. Left and right choose without opening it; up and down are the panel's."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter,space", "show_overlay", "Show presets", show=False),
+        Binding("enter,space", "show_overlay", "open", tooltip="Show all", key_display="enter"),
         Binding("left", "choose(-1)", "Previous preset", show=False),
-        Binding("right", "choose(1)", "Next preset", show=False),
+        Binding("right", "choose(1)", "choose", tooltip="The next one", key_display="← →"),
     ]
 
     def __init__(self, names: Sequence[str]) -> None:

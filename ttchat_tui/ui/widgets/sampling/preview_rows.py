@@ -9,7 +9,6 @@ from typing import ClassVar, Final
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widget import Widget
-from textual.widgets import Collapsible
 
 from ttchat_tui.domain.errors import AppError
 from ttchat_tui.domain.recording import Cut
@@ -47,8 +46,7 @@ class PreviewRows(Widget, can_focus=True):
     }
     DEFAULT_CSS = "PreviewRows { height: 15; }"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("d", "draw", "Draw twenty tokens; again, another twenty", show=False),
-        Binding("enter", "fold", "Fold it away", show=False),
+        Binding("d", "draw", "draw", tooltip="Draw twenty tokens; again, another twenty")
     ]
 
     def __init__(self) -> None:
@@ -77,13 +75,6 @@ class PreviewRows(Widget, can_focus=True):
             return
         self._uniforms = [random.random() for _ in range(DRAWS)]
         self.refresh()
-
-    def action_fold(self) -> None:
-        """In the sampling panel; the inspector has it unfolded."""
-        for fold in self.ancestors:
-            if isinstance(fold, Collapsible):
-                fold.collapsed = True
-                fold.query_one("CollapsibleTitle").focus()  # where enter unfolds it again
 
     # --- drawing
 

@@ -54,11 +54,11 @@ class ValueRow(Widget, Generic[V], can_focus=True):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "step(-1)", "Less", show=False),
-        Binding("right", "step(1)", "More", show=False),
+        Binding("right", "step(1)", "change", tooltip="More", key_display="← →"),
         Binding("shift+left", "step(-10)", "Much less", show=False),
         Binding("shift+right", "step(10)", "Much more", show=False),
-        Binding("enter", "edit", "Type a value", show=False),
-        Binding("backspace,delete", "reset", "Reset", show=False),
+        Binding("enter", "edit", "type", tooltip="Type a value", key_display="enter"),
+        Binding("delete,backspace", "reset", "reset", tooltip="Back to the default", key_display="delete"),
     ]
 
     value: reactive[Any] = reactive(None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from textual.pilot import Pilot
@@ -15,6 +15,7 @@ from tests.ui.shell_app import ShellApp, screen_text
 from ttchat_tui.config.schema import UiSettings
 from ttchat_tui.domain.imports import ImportReport
 from ttchat_tui.domain.prompt_template import PromptTemplate, Variable
+from ttchat_tui.domain.text import visible
 from ttchat_tui.models.library import ModelRow
 from ttchat_tui.ui.screens.dialog import Dialog, DialogBox
 from ttchat_tui.ui.screens.help import HelpScreen
@@ -22,7 +23,7 @@ from ttchat_tui.ui.screens.import_files import ImportFiles
 from ttchat_tui.ui.screens.model_picker import ModelPicker
 from ttchat_tui.ui.screens.prompt_picker import PromptEntry, PromptPicker
 from ttchat_tui.ui.screens.rename import Rename
-from ttchat_tui.ui.screens.rest_of_reply import RestOfReply
+from ttchat_tui.ui.screens.rest_of_reply import RestOfReply, _end_of
 from ttchat_tui.ui.screens.save import SaveTranscript, Saving
 from ttchat_tui.ui.screens.save_prompt import SavePrompt
 from ttchat_tui.ui.screens.save_several import SaveSeveral
@@ -396,6 +397,36 @@ async def test_enter_saves_from_the_choices_too_and_the_suffix_stays_in_view() -
         await pilot.press("enter")
         await pilot.pause()
     assert [(each.format, each.target.suffix) for each in results] == [("timeline", ".trace")]
+
+
+BEFORE: Final = {
+    "a paragraph": "A clock that nobody had wound for years began to tick in the night. " * 20,
+    "lines": "".join(f"step_{number} = {number}\n" for number in range(200)),
+    "no blanks": "とけい" * 300,
+    "control characters": "\x1b[31m\r\n" * 100 + "tick ",
+    "nothing": "",
+}
+
+
+@pytest.mark.parametrize("size", [(60, 20), (80, 24), (120, 40)])
+@pytest.mark.parametrize("kind", BEFORE)
+async def test_what_is_before_the_words_that_are_written_is_shown_up_to_the_cursor(
+    size: tuple[int, int], kind: str
+) -> None:
+    before = BEFORE[kind]
+    app = ShellApp()
+    async with app.run_test(size=size) as pilot:
+        app.push_screen(RestOfReply(before.encode(), b" x", UiSettings()))
+        await pilot.pause()
+        await pilot.pause()
+        rows = [line.strip("│ ") for line in screen_text(app)]
+        (last,) = [row for row in rows if row.endswith("▏")]
+        end = visible(before).rstrip("\n").splitlines()[-1].rstrip()[-5:] if before else ""
+        assert end in f"{rows[rows.index(last) - 1]}{last}".replace("▏", "")
+        assert any("Write what follows" in row for row in rows)
+        assert any("enter: the model continues" in row for row in rows)
+    first = _end_of(before).split()[:1]
+    assert not first or kind != "a paragraph" or first[0].strip("…") in before.split()
 
 
 def test_half_a_character_is_not_shown_before_what_is_to_be_written() -> None:

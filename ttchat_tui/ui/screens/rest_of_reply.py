@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import re
 from typing import Final
 
 from textual import on
 from textual.app import ComposeResult
+from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from ttchat_tui.config.schema import UiSettings
@@ -15,8 +17,9 @@ from ttchat_tui.ui.keys import canonical_key, key_label
 from ttchat_tui.ui.screens.dialog import Dialog
 from ttchat_tui.ui.widgets.prompt.prompt import Prompt
 
-_SHOWN: Final = 200
+_SHOWN: Final = 400
 """Characters of the text before, at most."""
+_PART_OF_A_WORD: Final = re.compile(r"^\S{0,40}\s+")
 
 
 class RestOfReply(Dialog[str]):
@@ -33,8 +36,9 @@ class RestOfReply(Dialog[str]):
         self._settings = settings
 
     def body(self) -> ComposeResult:
-        tail = self._before[-_SHOWN:]
-        yield Static(visible(f"{'…' * (len(self._before) > _SHOWN)}{tail}▏"), classes="preview", markup=False)
+        with VerticalScroll(can_focus=False) as before:
+            yield Static(visible(f"{_end_of(self._before)}▏"), markup=False)
+        before.anchor()  # where it does not fit, its end is shown
         prompt = Prompt(self._settings)
         prompt.placeholder = "Write what follows"
         yield prompt
@@ -50,3 +54,8 @@ class RestOfReply(Dialog[str]):
     @on(Prompt.BlankSubmitted)
     def _blank_submitted(self) -> None:
         self.dismiss(self.query_one(Prompt).text)
+
+
+def _end_of(text: str) -> str:
+    """The last words of a text, with … where it is cut."""
+    return text if len(text) <= _SHOWN else f"…{_PART_OF_A_WORD.sub('', text[-_SHOWN:])}"

@@ -6,18 +6,23 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from tests.fakes import Script, ScriptedEngine
 from tests.session.test_chat import Chat
+from tests.storage.examples import STARTED, HandClock, ask
 from ttchat_tui.cli import chat
 from ttchat_tui.cli.invocation import Invocation
 from ttchat_tui.cli.main import app
 from ttchat_tui.cli.replay.command import _of_the_reply
 from ttchat_tui.cli.replay.comparison import replay
+from ttchat_tui.cli.replay.listing import write_replies
 from ttchat_tui.domain.conversation import Message, ReplyRecord
 from ttchat_tui.domain.events import GenerationEvent, GenerationFinished, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest, Given
@@ -25,6 +30,8 @@ from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec
 from ttchat_tui.domain.recording import RecordedToken, Recording
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.session.stored_requests import StoredReply, StoredRequest, stored_reply
+from ttchat_tui.storage.conversations import ConversationStore
+from ttchat_tui.storage.database import open_in_memory
 
 KNOWN = Script(replies=("One two three \x1b[31m four.",), logprobs=True, context_length=4096)
 Run = Callable[..., tuple[int, str, str]]
@@ -128,6 +135,25 @@ def test_the_replies_are_listed_with_their_numbers(run: Run) -> None:
     assert row.split("\t")[6] == "last"
     assert code == 0
     assert "\x1b" not in output
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 9)), max_size=8))
+def test_the_newest_reply_is_listed_first_whatever_its_conversation(written: list[tuple[int, int]]) -> None:
+    """Replies to one of three conversations each, at these times: those of an import come in any order."""
+    clock = HandClock()
+    store = ConversationStore(open_in_memory(Path("listed")), clock=clock, mode="read-write")
+    homes = [ask(store, title) for title in ("one", "two", "three")]
+    times: dict[int, float] = {}
+    for home, at in written:
+        clock.now = float(at)
+        reply = store.begin_reply(homes[home].conversation_id, homes[home].id, STARTED)
+        times[reply.id] = reply.created_at
+    lines: list[str] = []
+    with mock.patch("ttchat_tui.cli.replay.listing.write_line", lines.append):
+        write_replies(store)
+    ids = [int(line.split("\t")[0]) for line in lines[1:]]
+    assert ids == sorted(times, key=lambda each: (times[each], each), reverse=True)
+    store.close()
 
 
 @pytest.mark.parametrize(

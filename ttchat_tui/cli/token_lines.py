@@ -53,7 +53,7 @@ def as_json(recording: Recording, token: RecordedToken, alternatives: int | None
     found: dict[str, Any] = {
         **named(token.token_id, recording.pieces),
         "logprob": token.logprob,
-        "rank": token.rank,
+        "rank": token.shown_rank,
         "entropy": token.entropy,
     }
     if alternatives is not None:

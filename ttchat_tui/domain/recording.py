@@ -135,6 +135,11 @@ class RecordedToken(msgspec.Struct, frozen=True, gc=False):
     """An end token that the user chose. It ended the reply, and is no part of it: only the last one can be."""
 
     @property
+    def shown_rank(self) -> int | None:
+        """Its rank on screen, in JSON and in files: 1 is the most probable token."""
+        return None if self.rank is None else self.rank + 1
+
+    @property
     def is_chunk(self) -> bool:
         """It is no token, but a text without an id: typed by the user, or a chunk of a server that does not count tokens."""
         return self.token_id < 0 and self.logprob is None and self.token_id != NOT_RECORDED

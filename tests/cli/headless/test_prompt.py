@@ -217,8 +217,8 @@ def test_json_lines_list_each_token_with_as_many_alternatives_as_are_asked_for(
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     listed = [event["tokens"][0] for event in events if event["event"] == "token" and event["tokens"]]
     assert [(each["token"], bytes(each["bytes"]), each["rank"]) for each in listed] == [
-        ("One", b"One", 0),
-        (" two.", b" two.", 0),
+        ("One", b"One", 1),
+        (" two.", b" two.", 1),
     ]
     assert [(each["token"], each["cut"]) for each in listed[1]["alternatives"]] == [
         (" two.", "kept"),

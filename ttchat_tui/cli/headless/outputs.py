@@ -198,7 +198,7 @@ class JsonLinesOutput:
                 {
                     **named(token.token_id, pieces),
                     "logprob": token.logprob,
-                    "rank": token.rank,
+                    "rank": token.shown_rank,
                     "entropy": token.entropy,
                     "alternatives": [
                         {**named(each.token_id, pieces), "logprob": each.logprob, "cut": each.cut}

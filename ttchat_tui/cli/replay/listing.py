@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Final
 
 from ttchat_tui.cli.standard_output import write_line
@@ -14,24 +15,24 @@ _CONVERSATIONS: Final = 20
 
 
 def write_replies(store: ConversationStore) -> None:
-    """Every reply of the latest conversations, of all branches, the newest conversation first: number, time, model, tokens,
-    first words, and whether it is `last_reply_id`, with tabs between."""
+    """Every reply of the latest conversations, of all branches, the newest first, as in every list: number, time, model,
+    tokens, first words, and whether it is `last_reply_id`, with tabs between."""
     write_line("\t".join(("number", "written", "model", "engine", "tokens", "begins")))
     last = _last_on_screen(store)
-    for conversation in store.conversations(limit=_CONVERSATIONS):
-        for message in store.tree(conversation.id):
-            if message.role != "assistant" or message.reply is None:
-                continue
-            columns = (
-                str(message.id),
-                local_time(message.created_at),
-                one_line(message.reply.model),
-                one_line(message.reply.engine),
-                str(message.reply.tokens),
-                one_line(first_words(message.content)),
-                *(["last"] if message.id == last else []),
-            )
-            write_line("\t".join(columns))
+    trees = [store.tree(conversation.id) for conversation in store.conversations(limit=_CONVERSATIONS)]
+    for message in sorted(chain.from_iterable(trees), key=lambda each: (-each.created_at, -each.id)):
+        if message.role != "assistant" or message.reply is None:
+            continue
+        columns = (
+            str(message.id),
+            local_time(message.created_at),
+            one_line(message.reply.model),
+            one_line(message.reply.engine),
+            str(message.reply.tokens),
+            one_line(first_words(message.content)),
+            *(["last"] if message.id == last else []),
+        )
+        write_line("\t".join(columns))
 
 
 def last_reply_id(store: ConversationStore) -> int:

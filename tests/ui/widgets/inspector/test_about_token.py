@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 
 import pytest
+from hypothesis import given
 
+from tests.storage.test_recordings import recordings
+from ttchat_tui.cli.token_lines import as_json
 from ttchat_tui.domain.recording import (
     NOT_RECORDED,
     Likelihood,
@@ -15,6 +18,7 @@ from ttchat_tui.domain.recording import (
     packed,
 )
 from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.storage.export_recording import from_file, to_file
 from ttchat_tui.ui.widgets.inspector.about_token import lines_about, words_about
 from ttchat_tui.ui.widgets.inspector.alternatives import choices_of, share_text
 from ttchat_tui.ui.widgets.inspector.doubt import BY_ENTROPY, BY_PROBABILITY
@@ -177,3 +181,18 @@ def test_a_token_that_is_not_among_its_alternatives_follows_them() -> None:
 )
 def test_shares(probability: float, expected: str) -> None:
     assert share_text(probability) == expected
+
+
+@given(recordings())
+def test_a_rank_is_counted_from_1_wherever_it_is_shown(recording: Recording) -> None:
+    exported = to_file(1, recording)
+    for index, (token, saved) in enumerate(zip(recording.tokens, exported.tokens, strict=True)):
+        assert saved.rank == as_json(recording, token)["rank"] == token.shown_rank
+        if token.rank is None:
+            assert saved.rank is None
+        else:
+            assert saved.rank == token.rank + 1
+            assert token.logprob is None or f"rank {saved.rank:,}" in " ".join(
+                lines_about(recording, index, OWN)
+            )
+    assert [each.rank for each in from_file(exported).tokens] == [each.rank for each in recording.tokens]

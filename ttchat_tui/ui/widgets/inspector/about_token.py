@@ -60,8 +60,8 @@ def _figures(token: RecordedToken) -> str:
     if token.logprob is None:
         return _UNSEEN if token.token_id >= 0 else _NO_TOKEN
     parts = [f"{share_text(math.exp(token.logprob))} (log {_nats(token.logprob)})"]
-    if token.rank is not None:
-        parts.append(f"rank {token.rank + 1:,}")
+    if token.shown_rank is not None:
+        parts.append(f"rank {token.shown_rank:,}")
     if token.entropy is not None:
         parts.append(f"entropy {token.entropy:.2f} nats")
     return " · ".join(parts)

@@ -8,7 +8,7 @@ memory of a process and the rate's samples are fixed or left out.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from pytest_textual_snapshot import SVGImageExtension
@@ -49,16 +49,6 @@ MODELS = [
     ModelRow(name="llama-3.1-8b-instruct", size_bytes=16_100_000_000, is_gated=True),
 ]
 
-LOOKS = pytest.mark.parametrize(
-    ("theme", "size", "no_color"),
-    [
-        ("tenstorrent-dark", (60, 20), False),
-        ("tenstorrent-light", (100, 30), False),
-        ("tenstorrent-dark", (150, 45), True),
-    ],
-    ids=["dark-60x20", "light-100x30", "no-color-150x45"],
-)
-
 
 class Picture(SVGImageExtension):
     """In tests/snapshots, as SVG."""
@@ -74,6 +64,27 @@ def picture(snapshot: SnapshotAssertion, monkeypatch: pytest.MonkeyPatch) -> Sna
     monkeypatch.setattr(EngineHost, "memory_bytes", lambda _: 512_000_000)
     monkeypatch.delenv("NO_COLOR", raising=False)
     return snapshot.use_extension(Picture)
+
+
+class Look(NamedTuple):
+    theme: str
+    size: tuple[int, int]
+    has_colors: bool = True
+
+
+LOOKS = {
+    "dark-60x20": Look("tenstorrent-dark", (60, 20)),
+    "light-100x30": Look("tenstorrent-light", (100, 30)),
+    "no-color-150x45": Look("tenstorrent-dark", (150, 45), has_colors=False),
+}
+
+
+@pytest.fixture(params=LOOKS.values(), ids=[*LOOKS])
+def look(request: pytest.FixtureRequest, picture: SnapshotAssertion, monkeypatch: pytest.MonkeyPatch) -> Look:
+    """After `picture`, which has removed NO_COLOR."""
+    if not request.param.has_colors:
+        monkeypatch.setenv("NO_COLOR", "1")
+    return request.param
 
 
 def app_in(folder: Path, theme: str = "tenstorrent-dark") -> ChatApp:
@@ -140,19 +151,9 @@ async def test_the_model_picker_at_80x24(picture: SnapshotAssertion, tmp_path: P
         assert await taken(pilot, chat) == picture
 
 
-@LOOKS
-async def test_the_inspector_with_a_tint(
-    picture: SnapshotAssertion,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    theme: str,
-    size: tuple[int, int],
-    no_color: bool,
-) -> None:
-    if no_color:
-        monkeypatch.setenv("NO_COLOR", "1")
-    chat = ChatApp(tmp_path, Script(replies=(REPLY,), logprobs=True), ui_state=UiState(theme=theme))
-    async with running(chat, size) as pilot:
+async def test_the_inspector_with_a_tint(picture: SnapshotAssertion, look: Look, tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path, Script(replies=(REPLY,), logprobs=True), ui_state=UiState(theme=look.theme))
+    async with running(chat, look.size) as pilot:
         await ask(pilot, chat)
         await pilot.press("f6")
         await until(pilot, lambda: bool(chat.app.screen.query(TokenText)))
@@ -161,41 +162,23 @@ async def test_the_inspector_with_a_tint(
         assert await taken(pilot, chat) == picture
 
 
-@LOOKS
-async def test_the_samplers_preview(
-    picture: SnapshotAssertion,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    theme: str,
-    size: tuple[int, int],
-    no_color: bool,
-) -> None:
-    if no_color:
-        monkeypatch.setenv("NO_COLOR", "1")
-    state = UiState(theme=theme, show_preview=True)
+async def test_the_samplers_preview(picture: SnapshotAssertion, look: Look, tmp_path: Path) -> None:
+    state = UiState(theme=look.theme, show_preview=True)
     chat = ChatApp(tmp_path, Script(replies=(REPLY,), logprobs=True), ui_state=state)
-    async with running(chat, size) as pilot:
+    async with running(chat, look.size) as pilot:
         await ask(pilot, chat)
         await pilot.press("f5", "right", "right")
         await until(pilot, lambda: chat.session.preview.token is not None)
         assert await taken(pilot, chat) == picture
 
 
-@LOOKS
 async def test_the_timeline_of_two_replies(
-    picture: SnapshotAssertion,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    theme: str,
-    size: tuple[int, int],
-    no_color: bool,
+    picture: SnapshotAssertion, look: Look, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if no_color:
-        monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setattr(timeline, "clock_time", lambda _: "14:02")
     replies = ("One two three four five six.", "Seven eight nine ten.")
-    chat = ChatApp(tmp_path, Script(replies=replies, logprobs=True), ui_state=UiState(theme=theme))
-    async with running(chat, size) as pilot:
+    chat = ChatApp(tmp_path, Script(replies=replies, logprobs=True), ui_state=UiState(theme=look.theme))
+    async with running(chat, look.size) as pilot:
         await ask(pilot, chat)
         await ask(pilot, chat)
         await pilot.press(*"/timeline", "enter")
@@ -206,19 +189,11 @@ async def test_the_timeline_of_two_replies(
         assert await taken(pilot, chat) == picture
 
 
-@LOOKS
 async def test_candidates_with_their_differences(
-    picture: SnapshotAssertion,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    theme: str,
-    size: tuple[int, int],
-    no_color: bool,
+    picture: SnapshotAssertion, look: Look, tmp_path: Path
 ) -> None:
-    if no_color:
-        monkeypatch.setenv("NO_COLOR", "1")
-    chat = ChatApp(tmp_path, Script(replies=(REPLY,), batch_sizes=(4,)), ui_state=UiState(theme=theme))
-    async with running(chat, size) as pilot:
+    chat = ChatApp(tmp_path, Script(replies=(REPLY,), batch_sizes=(4,)), ui_state=UiState(theme=look.theme))
+    async with running(chat, look.size) as pilot:
         await pilot.press(*"/candidates 4 seed=41 how", "enter")
         await until(pilot, lambda: not chat.session.candidates.is_running)
         await settle(pilot, chat)

@@ -136,7 +136,7 @@ class RecordedToken(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def shown_rank(self) -> int | None:
-        """Its rank on screen, in JSON and in files: 1 is the most probable token."""
+        """Its rank on screen and in what commands write: 1 is the most probable token."""
         return None if self.rank is None else self.rank + 1
 
     @property

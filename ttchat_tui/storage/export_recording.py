@@ -33,8 +33,8 @@ class FileToken(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     time_s: float
     is_drafted: bool = False
     logprob: float | None = None
-    rank: Annotated[int, Meta(ge=1)] | None = None
-    """1: the most probable token."""
+    rank: int | None = None
+    """0: the most probable token, as version 1 of the format has it. What commands write counts from 1."""
     entropy: float | None = None
     alternatives: Annotated[tuple[tuple[int, float, Cut], ...], Meta(max_length=255)] = ()
     """Id, log-probability, and the rule of the sampler that cut it or `kept`; the most probable first."""
@@ -94,7 +94,7 @@ def _to_file(token: RecordedToken) -> FileToken:
         time_s=token.time_s,
         is_drafted=token.is_drafted,
         logprob=token.logprob,
-        rank=token.shown_rank,
+        rank=token.rank,
         entropy=token.entropy,
         alternatives=tuple(map(_alternative, alternatives_of(token))),
         is_forced=token.is_forced,
@@ -113,7 +113,7 @@ def _from_file(token: FileToken) -> RecordedToken:
         time_s=token.time_s,
         is_drafted=token.is_drafted,
         logprob=token.logprob,
-        rank=None if token.rank is None else token.rank - 1,
+        rank=token.rank,
         entropy=token.entropy,
         alternatives=packed(token.alternatives),
         is_forced=token.is_forced,

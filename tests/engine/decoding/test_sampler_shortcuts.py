@@ -14,11 +14,9 @@ from tests.engine.decoding.test_sampler import PARAMS, SMALL, array, history_of,
 from tests.size import sized
 from ttchat_tui.domain.recording import ALTERNATIVES, Distribution, packed
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.engine.decoding.rules import Floats, Ids
 from ttchat_tui.engine.decoding.sampler import History, Sampler
+from ttchat_tui.engine.decoding.selection import TINY, Floats, Ids
 from ttchat_tui.engine.decoding.token_bias import TokenBias
-
-TINY = np.float32(2.0**-126)
 
 
 class Plain:

@@ -8,15 +8,14 @@ position only affects the total of top-p.
 
 All cuts use one order of tokens: higher score first, lower id first among equals. Each keeps a prefix of that order.
 """
+# pyright: reportUnknownMemberType=false
 
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from itertools import accumulate
-from typing import Final, NamedTuple, Protocol, TypeAlias
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,16 +24,8 @@ from ttchat_tui.domain.recording import Cut
 from ttchat_tui.domain.sampler_rules import RULES, RuleName
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineError
+from ttchat_tui.engine.decoding.selection import TINY, Floats, Ids, nucleus, top_k, weights_of
 from ttchat_tui.engine.decoding.token_bias import NO_BIAS, TokenBias
-
-Floats: TypeAlias = NDArray[np.float32]
-Ids: TypeAlias = NDArray[np.intp]
-
-_TINY: Final = 2.0**-126
-"""Smallest normal float32: the smallest weight that can be drawn (precision is lost below it) and the lowest temperature."""
-
-_FEW: Final = 512
-"""So many weights are sorted in Python at most."""
 
 
 class NoUsableLogits(EngineError):
@@ -154,14 +145,13 @@ class Shortlist:
         """Unnormalised probabilities of `left`; the largest is 1. Made when they are first needed: a cut by order alone is
         cheaper before that."""
         if self._weights is None:
-            self._weights = _weights(self.scores_left, self.scores[self.top_id], self.temperature)
+            self._weights = weights_of(self.scores_left, self.scores[self.top_id], self.temperature)
         return self._weights
 
     @property
-    @np.errstate(over="ignore")
     def weights_before_cuts(self) -> Floats:
         """As `weights`, of the whole vocabulary; where the temperature is 0, those at 1."""
-        return _weights(self.scores, self.scores[self.top_id], self.temperature)
+        return weights_of(self.scores, self.scores[self.top_id], self.temperature)
 
     def at_least(self, share: float) -> Ids:
         """Positions in `left`, ascending, of the weights that are at least `share` (above 0)."""
@@ -170,7 +160,7 @@ class Shortlist:
         # The scores tell which weights are needed. The margin is wider than the rounding of exp() and of the division.
         scores, top = self.scores_left, self.scores[self.top_id]
         near = (scores >= float(top) + self.temperature * (math.log(share) - 0.01)).nonzero()[0]
-        return near[_weights(scores[near], top, self.temperature) >= share]
+        return near[weights_of(scores[near], top, self.temperature) >= share]
 
     def writable_scores(self) -> Floats:
         """`scores`, for a rule to change; `own` stays."""
@@ -203,7 +193,6 @@ class Shortlist:
         return cuts
 
 
-@np.errstate(over="ignore")
 def applied(
     own: Usable,
     params: SamplingParams,
@@ -245,23 +234,6 @@ def usable(logits: Floats) -> Usable:
     return Usable(scores, top_id)
 
 
-def highest(scores: Floats, count: int, likely: Ids | None = None) -> Ids:
-    """Positions of the `count` highest scores, highest first; without those at -inf. `likely`: `count` positions or more;
-    the higher their scores, the less there is to search."""
-    if likely is not None:
-        near = (scores >= np.partition(scores[likely], -count)[-count]).nonzero()[0]
-    else:
-        near = _top_k(scores, count) if len(scores) > count else np.arange(len(scores))
-    return ranked(scores, near)[:count]
-
-
-def ranked(scores: Floats, ids: Ids) -> Ids:
-    """Ascending `ids` by score, highest first; without those at -inf."""
-    values = scores[ids]
-    order = (-values).argsort(kind="stable")
-    return ids[order[values[order] > -np.inf]]
-
-
 # --- the rules
 
 
@@ -285,8 +257,9 @@ def _penalise_repetition(shortlist: Shortlist) -> None:
     scores, seen = shortlist.writable_scores(), shortlist.seen.seen_ids
     before = scores[seen]
     factor = np.float32(shortlist.params.repetition_penalty)
-    np.multiply(before, factor, out=before, where=before < 0)
-    np.divide(before, factor, out=before, where=before > 0)
+    with np.errstate(over="ignore"):
+        np.multiply(before, factor, out=before, where=before < 0)
+        np.divide(before, factor, out=before, where=before > 0)
     scores[seen] = before
 
 
@@ -308,28 +281,28 @@ def _apply_temperature(shortlist: Shortlist) -> None:
     if shortlist.params.temperature == 0.0:
         shortlist.keep_top("temperature")
     else:
-        shortlist.temperature = max(shortlist.params.temperature, _TINY)
+        shortlist.temperature = max(shortlist.params.temperature, TINY)
 
 
 def _keep_top_k(shortlist: Shortlist) -> None:
     if 0 < shortlist.params.top_k < shortlist.count:
-        shortlist.keep("top-k", _top_k(shortlist.scores_left, shortlist.params.top_k))
+        shortlist.keep("top-k", top_k(shortlist.scores_left, shortlist.params.top_k))
 
 
 def _keep_top_p(shortlist: Shortlist) -> None:
     if shortlist.params.top_p < 1.0 and shortlist.count > 1:
-        shortlist.keep("top-p", _nucleus(shortlist.weights, shortlist.params.top_p))
+        shortlist.keep("top-p", nucleus(shortlist.weights, shortlist.params.top_p))
 
 
 def _drop_below_min_p(shortlist: Shortlist) -> None:
-    if shortlist.params.min_p >= _TINY and shortlist.count > 1:
+    if shortlist.params.min_p >= TINY and shortlist.count > 1:
         shortlist.keep("min-p", shortlist.at_least(shortlist.params.min_p))
 
 
 def _drop_what_is_too_small(shortlist: Shortlist) -> None:
     """A low temperature leaves shares that are too small to draw."""
-    if shortlist.count > 1 and shortlist.weights.min() < _TINY:
-        shortlist.keep("temperature", (shortlist.weights >= _TINY).nonzero()[0])
+    if shortlist.count > 1 and np.minimum.reduce(shortlist.weights) < TINY:
+        shortlist.keep("temperature", (shortlist.weights >= TINY).nonzero()[0])
     elif shortlist.left is None:
         shortlist.keep("temperature", _every_id(shortlist.count))
 
@@ -347,97 +320,11 @@ _CODE: Final[dict[RuleName, Callable[[Shortlist], None]]] = {
 _IN_ORDER: Final[Sequence[Callable[[Shortlist], None]]] = [_CODE[rule.name] for rule in RULES]
 
 
-# --- their arithmetic
-
-
 @lru_cache(maxsize=2)
 def _every_id(count: int) -> Ids:
     ids = np.arange(count)
     ids.flags.writeable = False
     return ids
-
-
-def _top_k(scores: Floats, k: int) -> Ids:
-    """Positions of the `k` highest scores, ascending. Of equal scores at the edge the lower ids stay."""
-    near = (scores >= _kth_highest_at_least(scores, k)).nonzero()[0]
-    values = scores[near]
-    kth = np.partition(values, len(values) - k)[len(values) - k]
-    return near[_down_to(kth, values, k)]
-
-
-def _down_to(edge: np.float32 | float, values: Floats, count: int) -> Ids:
-    """Positions of the `count` highest values, ascending, of which `edge` is the lowest. Of equal ones the first stay."""
-    positions = (values >= edge).nonzero()[0]
-    if len(positions) > count:
-        ties = (values[positions] == edge).nonzero()[0]
-        positions = np.delete(positions, ties[count - len(positions) :])
-    return positions
-
-
-def _kth_highest_at_least(scores: Floats, k: int) -> float:
-    """A lower bound of the k-th highest score, found in one pass.
-
-    Split the scores into groups and take the maximum of each: k of the maxima are at least the k-th highest maximum, so
-    that bounds the k-th highest score from below. Few other scores pass it.
-    """
-    groups = max(1024, 4 * k)
-    width = len(scores) // groups
-    if width < 2:
-        return -math.inf
-    # The groups are columns: the maximum then runs over contiguous rows and vectorises.
-    maxima = np.reshape(scores[: width * groups], (width, groups)).max(axis=0)
-    maxima.partition(groups - k)
-    return float(maxima[groups - k])
-
-
-def _nucleus(weights: Floats, top_p: float) -> Ids:
-    """Positions, ascending, of the smallest set of top weights that holds at least `top_p` of the total, where the largest
-    weight is 1. Of equal weights at the edge the lower ids stay."""
-    total = float(weights.sum(dtype=np.float64))
-    # No weight of the set is below (1 - top_p) / n = 2**-19, so that their sums are exact in double precision, in any order:
-    # both ways find the same set.
-    if len(weights) <= _FEW and top_p <= 1 - 2.0**-10:
-        return _nucleus_of_few(weights, top_p * total)
-    return _nucleus_of_many(weights, top_p, total)
-
-
-def _nucleus_of_few(weights: Floats, target: float) -> Ids:
-    ranked = sorted(weights.tolist(), reverse=True)
-    count = bisect_left(list(accumulate(ranked)), target) + 1
-    return _down_to(ranked[count - 1], weights, count)
-
-
-def _nucleus_of_many(weights: Floats, top_p: float, total: float) -> Ids:
-    """Instead of sorting: (1) drop weights below (1 - top_p) / n of the total, since all of them together cannot make up
-    1 - top_p; (2) sum the rest into bins by the leading bits of the float, which sort as the weights do; (3) sort only the
-    bin in which the sum passes top_p.
-    """
-    target = top_p * total
-    near = (weights >= max((1.0 - top_p) * total / len(weights), _TINY)).nonzero()[0]
-    values = weights[near]
-    # Sign, exponent and 6 bits of the mantissa: 8,129 bins up to 1.0, each at most 1.6 % wide.
-    bins: Ids = (np.frombuffer(values, dtype=np.uint32) >> 17).astype(np.intp)
-    bins -= bins.min()
-    from_top = np.bincount(bins, weights=values)[::-1].cumsum()
-    passed = int(from_top.searchsorted(target))
-    if passed == len(from_top):  # the sum falls short by rounding
-        return near
-    edge = len(from_top) - 1 - passed
-    above = float(from_top[passed - 1]) if passed else 0.0
-    in_edge = (bins == edge).nonzero()[0]
-    by_weight = in_edge[(-values[in_edge]).argsort(kind="stable")]
-    needed = int((above + values[by_weight].cumsum(dtype=np.float64)).searchsorted(target)) + 1
-    is_kept = bins > edge
-    is_kept[by_weight[:needed]] = True
-    return near[is_kept]
-
-
-def _weights(scores: Floats, top: np.float32, temperature: float) -> Floats:
-    """exp((scores - top) / temperature)."""
-    # Dividing after the subtraction keeps the smallest temperature from making a NaN, and the top weight exactly 1.
-    exponents = scores - top
-    exponents /= np.float32(temperature)
-    return np.exp(exponents, out=exponents)
 
 
 def _are_in(ascending: Ids, ids: Ids) -> NDArray[np.bool_]:

@@ -1,4 +1,5 @@
 """Host sampler: logits → token, by the rules of `rules.py`."""
+# pyright: reportUnknownMemberType=false
 
 from __future__ import annotations
 
@@ -12,17 +13,8 @@ from numpy.typing import NDArray
 
 from ttchat_tui.domain.recording import ALTERNATIVES, Distribution, packed_columns
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.engine.decoding.rules import (
-    Floats,
-    Ids,
-    Seen,
-    Shortlist,
-    Usable,
-    applied,
-    highest,
-    ranked,
-    usable,
-)
+from ttchat_tui.engine.decoding.rules import Seen, Shortlist, Usable, applied, usable
+from ttchat_tui.engine.decoding.selection import Floats, Ids, highest, ranked
 from ttchat_tui.engine.decoding.token_bias import NO_BIAS, TokenBias
 
 _NEVER: Final = np.float32(-200.0)
@@ -227,14 +219,14 @@ def _log_total(own: Usable) -> float:
     """Natural log of the sum of exp(scores): a score minus it is a log-probability."""
     weights = own.scores - own.top
     np.exp(weights, out=weights)
-    return float(own.top) + math.log(float(weights.sum()))
+    return float(own.top) + math.log(float(np.add.reduce(weights)))
 
 
 def _log_total_and_entropy(own: Usable) -> tuple[float, float]:
     """`_log_total`, and from the same pass the entropy in nats: log Z minus the mean score."""
     shifted = own.scores - own.top
     weights = np.exp(shifted)
-    total = float(weights.sum())
+    total = float(np.add.reduce(weights))
     # Not np.dot: BLAS would wake threads that the forward needs.
     weighted = float(np.einsum("i,i->", weights, shifted))
     if math.isnan(weighted):  # 0 * -inf: a masked token

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from ttchat_tui.domain.events import StepScores
 from ttchat_tui.engine.decoding.job import ReplyJob
-from ttchat_tui.engine.decoding.rules import Ids, highest, usable
+from ttchat_tui.engine.decoding.rules import usable
 from ttchat_tui.engine.decoding.sampler import History
+from ttchat_tui.engine.decoding.selection import Ids, highest
 from ttchat_tui.engine.decoding.token_bias import TokenBias
 
 EVERY_S: Final = 1 / 12

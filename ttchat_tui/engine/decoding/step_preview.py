@@ -15,8 +15,9 @@ from ttchat_tui.domain.events import StepScores
 from ttchat_tui.domain.recording import Alternative, Cut
 from ttchat_tui.domain.sampler_view import Rest, SamplerView, ShownToken
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.engine.decoding.rules import Floats, Ids, Seen, Shortlist, applied, highest, usable
+from ttchat_tui.engine.decoding.rules import Seen, Shortlist, applied, usable
 from ttchat_tui.engine.decoding.sampler import SeenTokens, draw
+from ttchat_tui.engine.decoding.selection import Floats, Ids, highest
 from ttchat_tui.engine.decoding.token_bias import NO_BIAS, TokenBias
 
 

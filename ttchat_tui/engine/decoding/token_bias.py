@@ -21,7 +21,7 @@ class TokenBias(NamedTuple):
     @property
     def banned(self) -> NDArray[np.intp]:
         """Ascending."""
-        return self.ids[self.amounts == -np.inf]
+        return self.ids[self.amounts == -np.inf] if len(self.ids) else self.ids
 
     def within(self, vocab_size: int) -> TokenBias:
         """Without ids that the model cannot produce."""

@@ -35,6 +35,8 @@ typedef struct {
     const Layer *layer;
 } LayerStack;
 
+#define ROWS_TO_SHARE 4
+
 /* The position of a row, and where its keys and values are. */
 typedef struct {
     int32_t position;
@@ -135,9 +137,9 @@ static void norm_row(void *context, int row) {
     norm(s->x + (size_t)row * hidden, s->norm, s->model->eps, hidden, row_groups(s->input, hidden / GROUP, s->rows, row));
 }
 
-/* One row is too little work to share among threads, unless there are many. */
+/* Work of a row is too little to share it among threads, but for some rows it is not. */
 static void each_of(Work work, Step *s, int rows) {
-    if (rows > MAX_ROWS)
+    if (rows >= ROWS_TO_SHARE)
         share_out(work, s, rows);
     else
         for (int row = 0; row < rows; row++)

@@ -9,7 +9,7 @@ from benchmarks.cpu_engine.result import Result, at_least
 from benchmarks.cpu_engine.rounds import Turn
 from benchmarks.cpu_engine.setup import Setup
 
-TOKENS = 48
+TOKENS = 128
 TARGETS = {4: 3.0, 8: 5.0}
 
 

@@ -72,17 +72,23 @@ class Seen(Protocol):
         ...
 
 
-class Usable(NamedTuple):
+class Usable:
     """Scores from which a token can be drawn."""
 
-    scores: Floats
-    """[vocab], without NaN."""
-    top_id: int
-    """Of the highest score, which is finite; of equal ones the lowest id."""
+    def __init__(self, scores: Floats, top_id: int) -> None:
+        self.scores = scores
+        """[vocab], without NaN."""
+        self.top_id = top_id
+        """Of the highest score, which is finite; of equal ones the lowest id."""
+        self.top: np.float32 = scores[top_id]
+        self._weights: Floats | None = None
 
     @property
-    def top(self) -> np.float32:
-        return self.scores[self.top_id]
+    def weights(self) -> Floats:
+        """exp(scores - top), [vocab]; made once, not to be changed."""
+        if self._weights is None:
+            self._weights = weights_of(self.scores, self.top, 1.0)
+        return self._weights
 
 
 class Stage(NamedTuple):
@@ -145,12 +151,17 @@ class Shortlist:
         """Unnormalised probabilities of `left`; the largest is 1. Made when they are first needed: a cut by order alone is
         cheaper before that."""
         if self._weights is None:
-            self._weights = weights_of(self.scores_left, self.scores[self.top_id], self.temperature)
+            if self.left is None:
+                self._weights = self.weights_before_cuts
+            else:
+                self._weights = weights_of(self.scores_left, self.scores[self.top_id], self.temperature)
         return self._weights
 
     @property
     def weights_before_cuts(self) -> Floats:
         """As `weights`, of the whole vocabulary; where the temperature is 0, those at 1."""
+        if self.temperature == 1.0 and not self.is_changed:
+            return self.own.weights
         return weights_of(self.scores, self.scores[self.top_id], self.temperature)
 
     def at_least(self, share: float) -> Ids:
@@ -275,9 +286,10 @@ def _penalise_presence_and_frequency(shortlist: Shortlist) -> None:
 def _apply_temperature(shortlist: Shortlist) -> None:
     if shortlist.is_changed:
         try:
-            shortlist.scores, shortlist.top_id = usable(shortlist.scores)
+            changed = usable(shortlist.scores)
         except NoUsableLogits as error:
             raise NothingLeft from error
+        shortlist.scores, shortlist.top_id = changed.scores, changed.top_id
     if shortlist.params.temperature == 0.0:
         shortlist.keep_top("temperature")
     else:

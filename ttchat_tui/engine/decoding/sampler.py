@@ -217,15 +217,12 @@ def draw(shortlist: Shortlist, uniform: float) -> int:
 
 def _log_total(own: Usable) -> float:
     """Natural log of the sum of exp(scores): a score minus it is a log-probability."""
-    weights = own.scores - own.top
-    np.exp(weights, out=weights)
-    return float(own.top) + math.log(float(np.add.reduce(weights)))
+    return float(own.top) + math.log(float(np.add.reduce(own.weights)))
 
 
 def _log_total_and_entropy(own: Usable) -> tuple[float, float]:
-    """`_log_total`, and from the same pass the entropy in nats: log Z minus the mean score."""
-    shifted = own.scores - own.top
-    weights = np.exp(shifted)
+    """`_log_total`, and the entropy in nats: log Z minus the mean score."""
+    shifted, weights = own.scores - own.top, own.weights
     total = float(np.add.reduce(weights))
     # Not np.dot: BLAS would wake threads that the forward needs.
     weighted = float(np.einsum("i,i->", weights, shifted))

@@ -131,6 +131,6 @@ def weights_of(scores: Floats, top: np.float32, temperature: float) -> Floats:
     if temperature < _COLD:
         with np.errstate(over="ignore"):
             exponents /= np.float32(temperature)
-    else:
+    elif temperature != 1.0:
         exponents /= np.float32(temperature)
     return np.exp(exponents, out=exponents)

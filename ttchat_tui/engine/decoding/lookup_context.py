@@ -83,18 +83,17 @@ class LookupContext:
 
     def _search(self) -> None:
         """Choose the occurrence to follow."""
-        best = (0, False, 0)
-        place = self._earlier[-1]
+        ids, earlier, left = self._ids, self._earlier, self._left
+        match, is_near, source = 0, False, 0
+        place = earlier[-1]
         for _ in range(_TRIED):
             if not place:
                 break
-            best = max(best, (self._match_before(place), abs(place - self._left) <= _NEAR, place))
-            place = self._earlier[place]
-        self.match, _, self._source = best
-
-    def _match_before(self, place: int) -> int:
-        """How many ids before `place` are the last ids. The last one of them is."""
-        ids, length = self._ids, 1
-        while length < min(_LONGEST, place) and ids[place - 1 - length] == ids[-1 - length]:
-            length += 1
-        return length
+            length = 1  # of the ids before `place` that are the last ids
+            while length < _LONGEST and length < place and ids[place - 1 - length] == ids[-1 - length]:
+                length += 1
+            # Places descend: of equal ones the first stays.
+            if length > match or (length == match and not is_near and abs(place - left) <= _NEAR):
+                match, is_near, source = length, abs(place - left) <= _NEAR, place
+            place = earlier[place]
+        self.match, self._source = match, source

@@ -53,21 +53,29 @@ class DraftPolicy:
     def draft_length(self, match: int) -> int:
         """How many ids to draft after `match` matching ids; 0 if no draft pays off, or it is not known what a forward of one row
         takes."""
+        tokens = self._tokens(match) if match else []
+        # The longest draft gives the most tokens, and none is cheaper than a step.
+        if not tokens or tokens[-1] <= _LEAST_GAIN:
+            return 0
         known = {rows: min(times) for rows, times in self._times_s.items() if not self._is_stale(rows)}
-        if not match or 1 not in known:
+        if 1 not in known:
             return 0
         best, best_rate = 0, _LEAST_GAIN
-        tokens = chance = 1.0
-        drafted = 0
         for length in self._lengths:
-            while drafted < length:
-                chance *= self._chance[min(match + drafted, len(self._chance) - 1)]
-                tokens += chance
-                drafted += 1
-            rate = tokens / _cost(1 + length, known)
+            rate = tokens[length - 1] / _cost(1 + length, known)
             if rate > best_rate:
                 best, best_rate = length, rate
         return best
+
+    def _tokens(self, match: int) -> list[float]:
+        """The tokens that drafts of 1, 2 … ids after `match` matching ids give on average."""
+        found: list[float] = []
+        tokens = chance = 1.0
+        for drafted in range(self._lengths[-1] if self._lengths else 0):
+            chance *= self._chance[min(match + drafted, len(self._chance) - 1)]
+            tokens += chance
+            found.append(tokens)
+        return found
 
     def _is_stale(self, rows: int) -> bool:
         return self._forwards - self._measured_at.get(rows, -_STALE) >= _STALE

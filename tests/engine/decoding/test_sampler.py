@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from tests.size import sized
@@ -38,6 +40,8 @@ SMALL = st.lists(
     min_size=1,
     max_size=60,
 )
+EXTREME = st.sampled_from([sign * float(np.finfo(kind).max) for sign in (-1, 1) for kind in ("f2", "f4")])
+SMALL_OR_EXTREME = TIED | EXTREME | st.sampled_from((3e38, -3e38, 1e20, -1e20))
 
 
 @st.composite
@@ -258,6 +262,28 @@ def test_the_logprob_is_the_models_own_before_penalties_temperature_and_cuts(log
     exact = np.array(logits, dtype=np.float64)
     exact -= exact.max()
     assert math.isclose(logprob, exact[token_id] - math.log(np.exp(exact).sum()), rel_tol=1e-5, abs_tol=1e-5)
+
+
+@settings(max_examples=sized(200, 3000), deadline=None)
+@given(
+    st.lists(SMALL_OR_EXTREME, max_size=9).map(lambda logits: [*logits, 0.5]),
+    PARAMS,
+    st.sampled_from((None, 0.0, 1e-45, 1e-30, 1e-19, 0.7, 1.0)),
+)
+@example([1.0, 2.0, float(np.finfo(np.float32).min)], SamplingParams(temperature=0.7, top_k=0), None)
+def test_scores_at_the_ends_of_float32_are_drawn_without_a_warning(
+    logits: list[float], params: SamplingParams, temperature: float | None
+) -> None:
+    """Models mask tokens with the lowest number that there is."""
+    params = params if temperature is None else replace(params, temperature=temperature)
+    sampler = Sampler(len(logits), seed=5, prompt_ids=[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sampled, recorded = sampler.sample_recorded(array(logits), params, with_alternatives=True)
+        again = Sampler(len(logits), seed=5, prompt_ids=[0]).sample(array(logits), params)
+    assert sampled == again
+    assert recorded.entropy is not None
+    assert math.isfinite(recorded.entropy)
 
 
 def test_the_history_counts_the_reply_and_remembers_the_prompt() -> None:

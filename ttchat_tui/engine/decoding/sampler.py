@@ -140,6 +140,7 @@ class Sampler:
         token_id, _ = self._draw(own, params, bias, allowed, chosen)
         return Sampled(token_id, float(own.scores[token_id]) - _log_total(own))
 
+    @np.errstate(over="ignore")  # as in `weights_of`
     def sample_recorded(
         self,
         logits: Floats,
@@ -226,7 +227,7 @@ def _log_total_and_entropy(own: Usable) -> tuple[float, float]:
     total = float(np.add.reduce(weights))
     # Not np.dot: BLAS would wake threads that the forward needs.
     weighted = float(np.einsum("i,i->", weights, shifted))
-    if math.isnan(weighted):  # 0 * -inf: a masked token
+    if math.isnan(weighted):  # 0 * -inf: a masked token, or one beyond float32
         weighted = float(np.einsum("i,i->", weights, np.maximum(shifted, _NEVER)))
     return float(own.top) + math.log(total), max(0.0, math.log(total) - weighted / total)
 

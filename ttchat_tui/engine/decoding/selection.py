@@ -21,9 +21,6 @@ Ids: TypeAlias = NDArray[np.intp]
 TINY: Final = 2.0**-126
 """Smallest normal float32: the smallest weight that can be drawn (precision is lost below it) and the lowest temperature."""
 
-_COLD: Final = 2.0**-64
-"""At lower temperatures quotients of scores may be beyond float32."""
-
 _FEW: Final = 512
 """So many weights are sorted in Python at most."""
 
@@ -127,10 +124,8 @@ def _nucleus_of_many(weights: Floats, top_p: float, total: float) -> Ids:
 def weights_of(scores: Floats, top: np.float32, temperature: float) -> Floats:
     """exp((scores - top) / temperature)."""
     # Dividing after the subtraction keeps the smallest temperature from making a NaN, and the top weight exactly 1.
-    exponents = scores - top
-    if temperature < _COLD:
-        with np.errstate(over="ignore"):
+    with np.errstate(over="ignore"):  # Beyond float32 is -inf, whose weight is 0.
+        exponents = scores - top
+        if temperature != 1.0:
             exponents /= np.float32(temperature)
-    elif temperature != 1.0:
-        exponents /= np.float32(temperature)
     return np.exp(exponents, out=exponents)

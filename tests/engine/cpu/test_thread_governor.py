@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ttchat_tui.engine.cpu.thread_governor import (
     REST,
@@ -115,6 +117,34 @@ def test_several_rows_run_on_one_thread_while_many_collapse() -> None:
     assert machine.threads_for(256) == 1
     machine.seconds = {1: 0.015, 2: 0.010}
     machine.run((REST + 1) * WINDOW + TRIAL)
+    assert machine.threads_for(256) == 2
+
+
+def test_several_rows_come_back_to_many_threads_where_one_row_stays_on_one() -> None:
+    """One row is bound by memory: on the free machine many threads are no faster than one."""
+    machine = Machine()
+    machine.run(WINDOW)
+    machine.seconds = {1: 0.03, 2: 0.16}
+    machine.run(WINDOW + TRIAL)
+    assert machine.threads_for(256) == 1
+    machine.seconds = {1: 0.010, 2: 0.010}
+    machine.run((REST + 1) * WINDOW + TRIAL)
+    assert [machine.threads_for(rows) for rows in (1, 256)] == [1, 2]
+
+
+def test_several_rows_run_on_one_thread_where_many_collapse_from_the_start() -> None:
+    machine = Machine(threads=1)
+    machine.seconds = {1: 0.01, 2: 0.10}
+    machine.run(WINDOW + TRIAL)
+    assert machine.threads_for(256) == 1
+
+
+@given(st.lists(st.tuples(st.floats(0.1, 10), st.floats(0.1, 10)), min_size=1, max_size=5))
+def test_whatever_a_machine_was_like_what_it_is_like_now_decides(past: list[tuple[float, float]]) -> None:
+    machine = Machine()
+    for one_s, many_s in [*past, (1.0, 9.0), (0.01, 0.010)]:
+        machine.seconds = {1: one_s, 2: many_s}
+        machine.run(2 * (REST + 2) * WINDOW)
     assert machine.threads_for(256) == 2
 
 

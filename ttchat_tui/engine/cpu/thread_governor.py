@@ -32,7 +32,7 @@ class ThreadGovernor:
     many are tried from time to time.
 
     One row is bound by memory, which one thread may read as fast as many. Several rows are bound by computation: they run on
-    many threads, unless one row was faster on one because other programs use the cores.
+    many threads, unless these took 1.5 times as long as one in the last trial, because other programs use the cores.
     """
 
     def __init__(self, many: int, set_threads: Callable[[int], None], threads: int) -> None:
@@ -74,10 +74,11 @@ class ThreadGovernor:
         typical_s = statistics.median(self._steps)
         self._steps.clear()
         if self._before_s is not None:
+            is_of_many = self.threads == self._many
+            many_s, one_s = (typical_s, self._before_s) if is_of_many else (self._before_s, typical_s)
+            self._is_crowded = many_s > one_s * _SLOW
             if typical_s > self._before_s * _GAIN:
                 self._switch()
-            else:
-                self._is_crowded = self.threads == 1
             self._before_s, self._rest = None, REST
             return
         if self.threads == self._many:

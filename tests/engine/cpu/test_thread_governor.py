@@ -24,7 +24,7 @@ class Machine:
         self.threads = threads
         self.seconds = {1: 0.015, 2: 0.010}
         self.switches: list[int] = []
-        self.governor = ThreadGovernor(2, self.set_threads, threads)
+        self.governor = ThreadGovernor(2, 2, threads, self.set_threads)
 
     def set_threads(self, threads: int) -> None:
         self.threads = threads
@@ -109,6 +109,19 @@ def test_several_rows_run_on_many_threads_where_one_row_is_bound_by_memory() -> 
     assert [machine.threads_for(rows) for rows in (1, 2, 256, 1)] == [1, 2, 2, 1]
 
 
+@given(st.integers(1, 64), st.integers(1, 64), st.integers(1, 9))
+def test_several_rows_run_on_all_cores_where_a_few_threads_read_the_memory(
+    cores: int, many: int, models: int
+) -> None:
+    many, set_to = min(many, cores), list[int]()
+    governor = ThreadGovernor(cores, many, many, set_to.append)
+    for at_once in (1, models, 1):
+        governor.share(at_once)
+        for rows, threads in ((1, many), (2, cores), (256, cores), (1, many)):
+            governor.use_for(rows)
+            assert [many, *set_to][-1] == max(1, threads // at_once)
+
+
 def test_several_rows_run_on_one_thread_while_many_collapse() -> None:
     machine = Machine()
     machine.run(WINDOW)
@@ -169,7 +182,7 @@ def test_a_governed_stepper_is_the_stepper_it_governs() -> None:
         def step(self, token_id: int) -> np.ndarray:
             return np.asarray([token_id], np.float32)
 
-    stepper = GovernedStepper(Echo(), 2, 2, lambda _threads: None)  # pyright: ignore[reportArgumentType]
+    stepper = GovernedStepper(Echo(), 2, 2, 2, lambda _threads: None)  # pyright: ignore[reportArgumentType]
     assert stepper.cached_prefix([1, 2]) == 2
     assert stepper.prefill([1, 2], lambda _done, _total: True).tolist() == [1.0, 2.0]
     assert stepper.step(7).tolist() == [7.0]

@@ -190,7 +190,7 @@ def _governed(model: _ColdModel, requested: int, measured: int) -> Stepper:
         return model.stepper
     # If one was fastest at warm-up, that may have been the load at that moment.
     many = cores if measured == 1 else measured
-    return GovernedStepper(model.stepper, many, measured, model.set_threads)
+    return GovernedStepper(model.stepper, cores, many, measured, model.set_threads)
 
 
 def _thread_sharer(model: _ColdModel, stepper: Stepper, threads: int) -> Callable[[int], None]:

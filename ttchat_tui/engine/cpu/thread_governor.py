@@ -31,13 +31,19 @@ class ThreadGovernor:
     When many threads take 1.5 times as long as their best window, one is tried, and kept if it is a tenth faster. On one,
     many are tried from time to time.
 
-    One row is bound by memory, which one thread may read as fast as many. Several rows are bound by computation: they run on
-    many threads, unless these took 1.5 times as long as one in the last trial, because other programs use the cores.
+    One row is bound by memory, which a few threads may read as fast as all cores. Several rows are bound by computation: they
+    run on all cores, unless many threads took 1.5 times as long as one in the last trial, because other programs use the cores.
     """
 
-    def __init__(self, many: int, set_threads: Callable[[int], None], threads: int) -> None:
-        """`threads` is the current number: `many` or 1."""
-        self._all = self._many = many
+    def __init__(self, cores: int, many: int, threads: int, set_threads: Callable[[int], None]) -> None:
+        """
+        Args:
+            many: threads on which one row is fastest, if not on one.
+            threads: the current number: `many` or 1.
+        """
+        self._alone = cores, many
+        """`_cores` and `_many` of a model that decodes alone."""
+        self._cores, self._many = self._alone
         self._set_threads = set_threads
         self.threads = threads
         """Of a forward of one row."""
@@ -51,7 +57,7 @@ class ThreadGovernor:
 
     def share(self, models: int) -> None:
         """Use at most a share of the threads, since so many models decode at once."""
-        many = max(1, self._all // models)
+        self._cores, many = (max(1, threads // models) for threads in self._alone)
         if many != self._many:
             self._many, self._best_s, self._before_s, self._rest = many, float("inf"), None, 0
             self._steps.clear()
@@ -59,7 +65,7 @@ class ThreadGovernor:
 
     def use_for(self, rows: int) -> None:
         """Set the number of threads for the next forward, which has so many rows."""
-        threads = self.threads if rows == 1 or self._is_crowded else self._many
+        threads = self.threads if rows == 1 or self._is_crowded else self._cores
         if threads != self._in_use:
             self._in_use = threads
             self._set_threads(threads)
@@ -102,10 +108,15 @@ class GovernedStepper(Stepper):
     """A stepper with governed threads. Its drafts and batches, which bypass this one, are governed too."""
 
     def __init__(
-        self, stepper: GovernableStepper, many: int, threads: int, set_threads: Callable[[int], None]
+        self,
+        stepper: GovernableStepper,
+        cores: int,
+        many: int,
+        threads: int,
+        set_threads: Callable[[int], None],
     ) -> None:
         self._stepper = stepper
-        self._governor = ThreadGovernor(many, set_threads, threads)
+        self._governor = ThreadGovernor(cores, many, threads, set_threads)
         stepper.before_forward = self._governor.use_for
 
     def share(self, models: int) -> None:

@@ -6,7 +6,8 @@ Their order is that of `domain/sampler_rules.py`, and each cut renormalises what
 top-p, min-p too, but the temperature last. Min-p compares with the most probable token, which no cut removes, so its
 position only affects the total of top-p.
 
-All cuts use one order of tokens: higher score first, lower id first among equals. Each keeps a prefix of that order.
+All cuts use one order of tokens: higher score first, lower id first among equals. Each keeps a prefix of that order. For top-p
+scores are equal that have the same float32 weight.
 """
 # pyright: reportUnknownMemberType=false
 
@@ -120,7 +121,7 @@ class Shortlist:
         self.scores = own.scores
         """With what the rules have changed so far; those of `own` themselves if nothing has."""
         self.top_id = own.top_id
-        """Of the highest of `scores`, from the temperature on. No cut removes it."""
+        """Of the highest of `scores`, from the temperature on."""
         self.params = params
         self.seen = seen
         self.bias = bias.within(len(own.scores))

@@ -74,7 +74,7 @@ def _kth_highest_at_least(scores: Floats, k: int) -> float:
 
 
 def _kth_highest(values: Floats, k: int) -> np.float32:
-    """Changes the order of `values`."""
+    """The k-th highest value. Changes the order of `values`."""
     values.partition(len(values) - k)
     return values[len(values) - k]
 

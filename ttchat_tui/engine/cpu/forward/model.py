@@ -73,15 +73,14 @@ class DecoderModel:
     ) -> torch.Tensor:
         """Run x, float32 [rows, hidden], through all layers, in place. Returns the last `outputs` rows."""
         eps, scale = self.config.norm_eps, self.config.residual_scale
+        last = len(self._weights.layers) - 1
         for index, layer in enumerate(self._weights.layers):
             # A matrix gets the type it computes with; the residual stream stays float32.
             normed = _norm(x, layer.attn_norm, eps)
             qkv = layer.qkv(normed.to(layer.qkv.dtype)).float()
             q, kv = self._rotated_heads(qkv, layer, rotations[layer.rope].unsqueeze(1))
             attended = attend(index, layer.window, q.mul_(growth), kv)
-            if (
-                index == len(self._weights.layers) - 1
-            ):  # The other rows are needed for their keys and values only.
+            if index == last:  # The other rows are needed for their keys and values only.
                 x, attended = x[len(x) - outputs :], attended[len(attended) - outputs :]
                 if not outputs:
                     break

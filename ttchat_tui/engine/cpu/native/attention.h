@@ -92,8 +92,8 @@ INLINE const uint16_t *row_of(const uint16_t *shared, const uint16_t *own, int s
     return position < split ? shared + (ptrdiff_t)position * head_size : own + (ptrdiff_t)(position - split) * head_size;
 }
 
-/* Attend with `heads` queries of one key-value head of one row to the positions from .. to - 1 of one block. `vectors` is head_size / 16.
- * Both are compile-time constants, so that queries and sums stay in registers. */
+/* Attend with `heads` queries of one key-value head of one row to the positions from .. to - 1 of one block. `vectors` is
+ * head_size / 16. Both are compile-time constants, so that queries and sums stay in registers. */
 INLINE void attend_alone(const float *q, const int heads, const int vectors, float cap, Places places, int from, int to,
                          const uint16_t *next_keys, Partial *partials, int stride) {
     const int head_size = vectors * LANES;
@@ -142,9 +142,10 @@ INLINE void attend_alone(const float *q, const int heads, const int vectors, flo
             f_store(partial_at(partials, (size_t)h * stride, head_size)->sum + v * LANES, held[h][v]);
 }
 
-/* Attend with queries of one row and one key-value head, as many at once as fit into registers. Partials of a head are `stride` apart. */
+/* Attend with queries of one row and one key-value head, as many at once as fit into registers. Partials of a head are
+ * `stride` apart. */
 static void attend_one_row(const float *q, int heads, int head_size, float cap, Places places, int from, int to,
-                     const uint16_t *next_keys, Partial *partials, int stride) {
+                           const uint16_t *next_keys, Partial *partials, int stride) {
     while (heads > 0) {
         int count = 1;
         switch (head_size * 10 + at_most(head_size == 64 ? 4 : head_size == 128 || head_size == 96 ? 2 : 1, heads)) {
@@ -201,7 +202,8 @@ INLINE void score(const float *const *q, const int queries, int vectors, const u
     }
 }
 
-/* Add `count` values, weighted by `weights[h]`, to `some` vectors of the sum of each query. As much is read ahead from `ahead`. */
+/* Add `count` values, weighted by `weights[h]`, to `some` vectors of the sum of each query. As much is read ahead from
+ * `ahead`. */
 INLINE void add_vectors(float *const *sums, const int queries, const int some, int vectors, const uint16_t *values, int count,
                         float *const *weights, const uint16_t *ahead) {
     F16 held[MOST_QUERIES][4];
@@ -297,8 +299,9 @@ static void attend_rows_alone(const Attending *a, int count, int begin, int end,
     }
 }
 
-/* Attend with up to MOST_QUERIES queries of one key-value head of several rows, a row's ones side by side. The shared positions that all rows see
- * are read once for all of them, the others once for each row. Each query gets the same bits as alone. */
+/* Attend with up to MOST_QUERIES queries of one key-value head of several rows, a row's ones side by side. The shared
+ * positions that all rows see are read once for all of them, the others once for each row. Each query gets the same bits as
+ * alone. */
 static void attend(const Query *query, int count, int head_size, float cap) {
     float space[MOST_QUERIES][BLOCK + 4];
     Attending a = { .query = query, .vectors = head_size / LANES };

@@ -72,7 +72,7 @@ static const void *keys_after(const Step *s, int piece, const Query *query) {
     return keys + head_bytes(s, is_own ? first - query->places.shared : first);
 }
 
-/* Own keys of the row whose query comes after the current ones: of the same head, or of the next one. */
+/* Own keys of the row of the query that comes after the current ones: of the same head, or of the next one. */
 static const void *own_keys_after(const Step *s, int head, int query) {
     const int group = s->model->heads / s->model->kv_heads, all = s->count * group, next = query + queries_at_once(s);
     const int next_head = next < all ? head : at_most(s->model->kv_heads - 1, head + 1);
@@ -220,7 +220,7 @@ static void attend_rows(Step *s) {
     }
 }
 
-/* Go on with the last `outputs` rows: in the last layer the others are needed for their keys and values only. */
+/* Continue with the last `outputs` rows: in the last layer the others are needed for their keys and values only. */
 static void keep_last(Step *s) {
     const LayerStack *m = s->model;
     const size_t skipped = s->rows - s->outputs;
@@ -295,8 +295,9 @@ static size_t lay_out(Step *s, char *space, int last) {
 /* Run rows of hidden states through all layers, in place, and store their keys and values. Rows of one reply come in order
  * of position: each sees those before it.
  *
- * x: [rows][hidden], of which the last `outputs` rows are hidden states afterwards. rotations: for each kind of layer, `kind_stride` floats apart, and each row, `rotation_stride` floats
- * apart, [head_size / 2] pairs of cosine and sine. Returns 0, or 1 if memory ran out. */
+ * x: [rows][hidden], of which the last `outputs` rows are hidden states afterwards. rotations: for each kind of layer,
+ * `kind_stride` floats apart, and each row, `rotation_stride` floats apart, [head_size / 2] pairs of cosine and sine. Returns 0,
+ * or 1 if memory ran out. */
 int32_t run_layers(const LayerStack *model, int32_t rows, int32_t outputs, float *x, const float *rotations, int32_t kind_stride,
                    int32_t rotation_stride, const RowPlace *places, const Caches *caches) {
     static void *space;

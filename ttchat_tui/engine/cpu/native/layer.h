@@ -35,7 +35,7 @@ typedef struct {
     const Layer *layer;
 } LayerStack;
 
-#define ROWS_TO_SHARE 4
+#define ROWS_TO_SHARE 4 /* work on fewer takes less time than to share it among threads */
 
 /* The position of a row, and where its keys and values are. */
 typedef struct {
@@ -137,7 +137,7 @@ static void norm_row(void *context, int row) {
     norm(s->x + (size_t)row * hidden, s->norm, s->model->eps, hidden, row_groups(s->input, hidden / GROUP, s->rows, row));
 }
 
-/* Work of a row is too little to share it among threads, but for some rows it is not. */
+/* Work on each row, of which there is little. */
 static void each_of(Work work, Step *s, int rows) {
     if (rows >= ROWS_TO_SHARE)
         share_out(work, s, rows);

@@ -99,7 +99,8 @@ INLINE int32_t four(const int8_t *bytes) {
     return value;
 }
 
-/* totals[half][row] = the outputs of one tile of 8-bit weights for one of the rows, whose groups are side by side. Code 128 is 0. */
+/* totals[half][row] = the outputs of one tile of 8-bit weights for one of the rows, whose groups are side by side. Code 128
+ * is 0. */
 INLINE void multiply_row_8(const uint8_t *tile, int groups, const Group *x, int row, int rows, F16 totals[2][MAX_ROWS]) {
     F16 sums[2] = { f_zero(), f_zero() };
     for (int g = 0; g < groups; g++, tile += BYTES_8) {

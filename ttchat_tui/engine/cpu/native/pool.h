@@ -85,7 +85,8 @@ static void *worker(void *number) {
     return 0;
 }
 
-/* A worker that is no longer in use may run pieces until the step ends: the result is the same. */
+/* Between steps: the size of pieces depends on it, and whose runs there are. A worker that is no longer in use may run pieces
+ * until it next sleeps: the result is the same. */
 int32_t set_threads(int32_t count) {
     pthread_mutex_lock(&pool.mutex);
     pool.threads = count < 1 ? 1 : count > MOST_THREADS ? MOST_THREADS : count;

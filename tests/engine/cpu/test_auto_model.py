@@ -84,6 +84,15 @@ def test_a_cache_that_was_cut_back_agrees(folder: Path, oracle: Any) -> None:
     np.testing.assert_allclose(auto.prefill(ids[:9], go_on), expected[8], atol=1e-4)
 
 
+def test_the_threads_are_chosen_before_each_forward_by_its_rows(folder: Path, oracle: Any) -> None:
+    own, rows = stepper(folder), list[int]()
+    own.before_forward = rows.append
+    own.prefill(oracle[0][:7], go_on)
+    own.step(1)
+    own.prefill(oracle[0], go_on)
+    assert rows == [7, 1, len(oracle[0]) - 7]
+
+
 def test_an_aborted_prefill_keeps_what_it_computed(folder: Path) -> None:
     auto = stepper(folder)
     with pytest.raises(PrefillAborted):

@@ -226,23 +226,24 @@ def test_a_shorter_context_is_kept_and_a_longer_one_noted(folder: Path) -> None:
     assert any("4,096" in note for note in info.notes)
 
 
+@pytest.mark.parametrize(("cores", "fastest"), [(2, 1), (8, 4)])
 def test_prompts_and_candidates_run_on_all_cores_where_a_step_is_bound_by_memory(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    cores: int, fastest: int, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used: list[int] = []
-    monkeypatch.setattr(loading, "usable_cores", lambda: 2)
-    monkeypatch.setattr(loading, "warm_up", lambda *args: 1)
+    monkeypatch.setattr(loading, "usable_cores", lambda: cores)
+    monkeypatch.setattr(loading, "warm_up", lambda *args: fastest)
     monkeypatch.setattr(torch_model, "set_threads", used.append)
     engine = CpuEngine()
     load(engine, folder, threads=0)
     reply(engine, HELLO, GREEDY)
-    assert used == [2, 1], "the prompt, then the steps"
+    assert used == [cores, fastest], "the prompt, then the steps"
     request = GenerationRequest(
         id=2, messages=HELLO, sampling=GREEDY, seed=1, candidates=(Candidate(seed=2),)
     )
     for _ in engine.generate(request, GenerationControl(GREEDY)):
         pass
-    assert used == [2, 1, 2], "rows of candidates"
+    assert used == [cores, fastest, cores], "rows of candidates"
     engine.close()
 
 

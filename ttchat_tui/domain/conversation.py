@@ -73,6 +73,11 @@ class Edit(msgspec.Struct, frozen=True):
     text: str
 
 
+def joined(*drafts: str) -> str:
+    """Several drafts as one: each that is not blank is a paragraph."""
+    return "\n\n".join(filter(str.strip, drafts))
+
+
 class Draft(msgspec.Struct, frozen=True):
     """What a window has typed in a conversation and not sent."""
 

@@ -13,7 +13,14 @@ from msgspec import structs
 from ttchat_tui.domain.conversation import Conversation, ListedConversation, Message
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.thoughts import extract_answer
-from ttchat_tui.domain.updates import ContextChanged, MessageAdded, MessageChanged, ReplyFollowed, Update
+from ttchat_tui.domain.updates import (
+    BranchShown,
+    ContextChanged,
+    MessageAdded,
+    MessageChanged,
+    ReplyFollowed,
+    Update,
+)
 from ttchat_tui.session.message_queue import MessageQueue
 from ttchat_tui.session.notices import quoted
 from ttchat_tui.session.outgoing import Outgoing, outgoing
@@ -67,9 +74,9 @@ class OpenConversation:
             self._store.set_system_prompt(self.conversation.id, text)
 
     def follow(self) -> list[Update]:
-        """Show what another window has sent after the end of the path, and how far the reply is that it writes there. For a
-        time when nothing runs here. Raises StorageError."""
-        updates = list[Update]()
+        """Show what another window has sent after the end of the path, and how far the reply is that it writes there; what it
+        has withdrawn leaves the path. For a time when nothing runs here. Raises StorageError."""
+        updates = self._without_withdrawn()
         last = self.path[-1] if self.path else None
         if last is None:
             return updates
@@ -84,6 +91,16 @@ class OpenConversation:
             updates += [MessageChanged(last)] if last.role == "user" else []  # it is answered now
             updates += map(MessageAdded, added)
         return [*updates, ContextChanged()] if updates else updates
+
+    def _without_withdrawn(self) -> list[Update]:
+        """A request that was refused takes what it stored away from the end of the path."""
+        kept = len(self.path)
+        while kept and not self._store.has_message(self.path.ids[kept - 1]):
+            kept -= 1
+        if kept == len(self.path):
+            return []
+        self.path = self.path[:kept]
+        return [BranchShown(kept, ())]
 
     def _fresh(self, known: Message) -> Message:
         """A reply as it is stored now. Its versions are counted elsewhere. One that could not be stored at its end stays as it

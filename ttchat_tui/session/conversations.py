@@ -370,10 +370,10 @@ class Conversations:
             message = home.add_user_message(queued.content, self.model, queued_id=queued.id)
         except StorageError as error:
             notice = Notice(not_sent(queued, error.info))
-            if error.info.kind != "not_found":
-                return [notice, *self.queue.hold()]
-            self.queue.remove(queued)
-            return [notice, QueueChanged()]
+            return [
+                notice,
+                *(self.queue.skip(queued) if error.info.kind == "not_found" else self.queue.hold()),
+            ]
         self.queue.remove(queued)
         sampling = home.sampling or self.default_sampling
         began = self._runner.begin(home, sampling, self.model, asked=message, rows=queued.candidates)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence, Set
+from contextlib import suppress
 
 from ttchat_tui.domain.conversation import QueuedMessage
 from ttchat_tui.domain.updates import ConversationsChanged, DraftReturned, Notice, QueueChanged, Update
@@ -70,6 +71,13 @@ class MessageQueue:
     def remove(self, message: QueuedMessage) -> None:
         """Take a message off the list: it was sent, or the store no longer has it."""
         self._set([each for each in self.messages if each.id != message.id])
+
+    def skip(self, message: QueuedMessage) -> list[Update]:
+        """Of a message, something was not found. The store may have it all the same: then it is held, as what follows it."""
+        self.remove(message)
+        with suppress(StorageError):
+            self.refresh()
+        return [QueueChanged(), *(self.hold() if message in self.messages else [])]
 
     def leave(self, conversation_id: int) -> None:
         """Take the messages of a deleted conversation off the list."""

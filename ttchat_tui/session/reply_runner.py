@@ -362,32 +362,29 @@ class ReplyRunner:
         return [*ended, Notice(nothing_added(reason))]
 
     def _refuse(self, running: RunningReply, error: ErrorInfo) -> list[Update]:
-        """Undo a request for which nothing was generated, and return the text of its prompt. In a conversation
-        that is not on screen the message stays, with the error under it."""
+        """Undo a request for which nothing was generated, and return the text of its prompt. In a conversation that is not on
+        screen the message stays, with the error under it; so does one below which others have written."""
         if running.continued is not None and not running.replaced:
             return [*self._end_as_before(running), Notice(error)]
         if running.replaced and running.asked is None:
             return [*self._withdraw(running), Notice(error)]
-        if not self._is_shown(running.home):
-            record = msgspec.structs.replace(running.record, finish_reason="error", error=error.message)
-            return self._end(running, "error", record, error)
-        text = running.asked.content if running.asked else ""
-        return [*self._withdraw(running), DraftReturned(text, error)]
+        return (self._withdraw if self._is_shown(running.home) else self._fail)(running, error)
 
-    def _withdraw(self, running: RunningReply) -> list[Update]:
-        """Remove what this request stored, and show what it replaced again."""
-        added = [*running.candidates.stored, running.message, *([running.asked] if running.asked else [])]
-        replaced = running.replaced
+    def _fail(self, running: RunningReply, error: ErrorInfo) -> list[Update]:
+        record = msgspec.structs.replace(running.record, finish_reason="error", error=error.message)
+        return self._end(running, "error", record, error)
+
+    def _withdraw(self, running: RunningReply, error: ErrorInfo | None = None) -> list[Update]:
+        """Remove what this request stored, and show what it replaced again. With `error`, why it was refused, also the user's
+        message, which returns."""
+        asked = [running.asked] if running.asked is not None and error is not None else []
+        added = [*running.candidates.stored, running.message, *asked]
+        replaced, said = running.replaced, asked[0].content if asked else ""
         try:
-            for message in added:
-                self._store.remove_message(message.id)
-            if replaced:
-                self._store.set_head(replaced[-1].conversation_id, replaced[-1].id)
+            text = self._store.withdraw(added, replaced[-1] if replaced else None, said)
         except StorageError as failure:
-            record = msgspec.structs.replace(
-                running.record, finish_reason="error", error=failure.info.message
-            )
-            return [*self._end(running, "error", record), Notice(failure.info)]
+            is_followed = failure.info.kind == "not_a_leaf"
+            return self._fail(running, error if error is not None and is_followed else failure.info)
         self.running = None
         running.home.drop({message.id for message in added})
         updates: list[Update] = [MessageRemoved(message.id) for message in added]
@@ -396,4 +393,5 @@ class ReplyRunner:
             running.home.path += replaced
             is_one = len(replaced) == 1
             updates.append(MessageAdded(replaced[0]) if is_one else BranchShown(kept, replaced))
-        return [*updates, ConversationsChanged()]
+        returned = [DraftReturned(text, error)] if error is not None else []
+        return [*updates, ConversationsChanged(), *returned]

@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
-from ttchat_tui.domain.conversation import Conversation, ListedConversation
+from ttchat_tui.domain.conversation import Conversation, ListedConversation, Message
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.tags import tags_in
 from ttchat_tui.storage.branches import Branches
 from ttchat_tui.storage.context_marks import ContextMarks
-from ttchat_tui.storage.database import Database, Value
+from ttchat_tui.storage.database import Database, Transaction, Value
 from ttchat_tui.storage.drafts import StoredDrafts, purge_drafts
 from ttchat_tui.storage.errors import not_found
 from ttchat_tui.storage.listing import Listing
@@ -186,17 +186,40 @@ class ConversationStore(Messages):
                 update_conversation(transaction, each, "deleted_at = ?", now)
 
     def discard(self, conversation_id: int) -> bool:
-        """Delete a conversation for good if it has no messages: sent, queued, or in deleted branches. Returns whether it was
-        deleted."""
+        """Delete a conversation for good if it has no messages: sent, queued, or in deleted branches. Returns whether it is
+        gone."""
         with self._database.transaction() as transaction:
-            deleted = transaction.execute(
-                "DELETE FROM conversations WHERE id = ?"
-                " AND NOT EXISTS (SELECT 1 FROM messages WHERE conversation_id = conversations.id)"
-                " AND NOT EXISTS (SELECT 1 FROM queue WHERE conversation_id = conversations.id)"
-                " AND NOT EXISTS (SELECT 1 FROM conversations c WHERE c.cut_from = conversations.id)",
-                (conversation_id,),
-            )
-            return deleted.rowcount > 0
+            return self._discard(transaction, conversation_id)
+
+    def _discard(self, transaction: Transaction, conversation_id: int) -> bool:
+        transaction.execute(
+            "DELETE FROM conversations WHERE id = ?"
+            " AND NOT EXISTS (SELECT 1 FROM messages WHERE conversation_id = conversations.id)"
+            " AND NOT EXISTS (SELECT 1 FROM queue WHERE conversation_id = conversations.id)"
+            " AND NOT EXISTS (SELECT 1 FROM conversations c WHERE c.cut_from = conversations.id)",
+            (conversation_id,),
+        )
+        return self._database.row("SELECT 1 FROM conversations WHERE id = ?", conversation_id) is None
+
+    def withdraw(self, messages: Sequence[Message], head: Message | None, text: str = "") -> str:
+        """Remove messages, each before its parent, and show the branch of `head` again. `text`, what the user said in them,
+        joins this process's draft. A conversation without any other message is deleted; its draft joins the new one's.
+
+        Returns:
+            `text`, with that draft of the new one.
+
+        Raises:
+            StorageError: nothing has changed. `not_a_leaf`: others have written below one of them.
+        """
+        home_id = messages[0].conversation_id
+        with self._database.transaction() as transaction:
+            for each in messages:
+                self._remove(transaction, each.id)
+            if head is not None:
+                self._check_home(head.id, home_id)
+                update_conversation(transaction, home_id, "head_id = ?", head.id)
+            is_gone = self._discard(transaction, home_id)
+            return self.drafts.give_back(transaction, text, home_id, is_gone=is_gone) if text else ""
 
     def undelete(self, *conversation_ids: int) -> None:
         """Restore deleted conversations. Raises StorageError, kind `not_found`, once one is purged."""
@@ -225,9 +248,17 @@ class ConversationStore(Messages):
 
     def set_head(self, conversation_id: int, message_id: int | None) -> None:
         """Set the end of the path on screen. Raises StorageError, kind `not_found`, for a message of another conversation."""
-        if message_id is not None and self.message(message_id).conversation_id != conversation_id:
-            raise not_found("This message")
+        if message_id is not None:
+            self._check_home(message_id, conversation_id)
         self._set(conversation_id, "head_id = ?", message_id)
+
+    def has_message(self, message_id: int) -> bool:
+        """False once it is removed for good. A deleted one is kept for a while."""
+        return self._database.row("SELECT 1 FROM messages WHERE id = ?", message_id) is not None
+
+    def _check_home(self, message_id: int, conversation_id: int) -> None:
+        if self.message(message_id).conversation_id != conversation_id:
+            raise not_found("This message")
 
     def folds(self) -> str:
         """What `set_folds` stored; empty if nothing was."""

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from ttchat_tui.domain.conversation import Draft, Edit
+from ttchat_tui.domain.conversation import Draft, Edit, joined
 from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.storage.database import Database, Transaction
 from ttchat_tui.storage.errors import StorageError
@@ -70,6 +70,18 @@ class StoredDrafts:
         """Store this process's draft, and the edit that is in the prompt in its place."""
         with self._database.transaction() as transaction:
             self._write(transaction, conversation_id, text, edit)
+
+    def give_back(self, transaction: Transaction, text: str, conversation_id: int, *, is_gone: bool) -> str:
+        """Put a message that was not answered before this process's draft in its conversation; where that `is_gone`, in a new
+        one, with both drafts. Returns the message, with the draft that was there."""
+        own = self._drafts(conversation_id).get(this_process().encoded(), _Stored(0.0, ""))
+        if not is_gone:
+            self._write(transaction, conversation_id, joined(text, own.text), own.edit)
+            return text
+        new = self._drafts(None).get(this_process().encoded(), _Stored(0.0, ""))
+        edited = own.edit.text if own.edit is not None else ""
+        self._write(transaction, None, joined(text, new.text, own.text, edited), None)
+        return joined(text, new.text)
 
     def _write(
         self, transaction: Transaction, conversation_id: int | None, text: str, edit: Edit | None

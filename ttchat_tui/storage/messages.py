@@ -313,26 +313,27 @@ class Messages:
         return self.message(message_id)
 
     def remove_message(self, message_id: int) -> None:
-        """Delete a message that has no children; a head on it moves to its parent.
-
-        If that leaves the conversation empty, the title that came from the message goes too.
+        """Delete a message that has no children; a head on it moves to its parent. If that leaves the conversation empty, the
+        title that came from the message goes too.
 
         Raises:
             StorageError: `not_found`; `not_a_leaf`.
         """
         with self._database.transaction() as transaction:
-            message = self.message(message_id)
-            if self.children(message_id, message.conversation_id):
-                raise StorageError(ErrorInfo(kind="not_a_leaf", message="Other messages follow this one."))
-            transaction.execute(
-                "UPDATE conversations SET head_id = ? WHERE head_id = ?", (message.parent_id, message_id)
-            )
-            transaction.execute("DELETE FROM messages WHERE id = ?", (message_id,))
-            transaction.execute(
-                "UPDATE conversations SET title = '' WHERE id = ? AND title = ?"
-                " AND NOT EXISTS (SELECT 1 FROM messages WHERE conversation_id = conversations.id)",
-                (message.conversation_id, title_from(message.content)),
-            )
+            self._remove(transaction, message_id)
+
+    def _remove(self, transaction: Transaction, message_id: int) -> None:
+        if self.children(message_id, (message := self.message(message_id)).conversation_id):
+            raise StorageError(ErrorInfo(kind="not_a_leaf", message="Other messages follow this one."))
+        transaction.execute(
+            "UPDATE conversations SET head_id = ? WHERE head_id = ?", (message.parent_id, message_id)
+        )
+        transaction.execute("DELETE FROM messages WHERE id = ?", (message_id,))
+        transaction.execute(
+            "UPDATE conversations SET title = '' WHERE id = ? AND title = ?"
+            " AND NOT EXISTS (SELECT 1 FROM messages WHERE conversation_id = conversations.id)",
+            (message.conversation_id, title_from(message.content)),
+        )
 
     def recover(self) -> list[Message]:
         """Mark replies whose process has ended as interrupted. Returns those that this call has marked: of several windows that

@@ -327,6 +327,7 @@ def test_a_refused_request_leaves_the_store_as_it_was(
         assert latest is not None
         assert before is not None
         assert (latest.id, latest.head_id, latest.message_count) == (before.id, before.head_id, 2)
+        assert not any(store.drafts.of(each).text for each in (None, latest.id)), "a script has no draft"
 
 
 @pytest.mark.parametrize("kind", ["engine_died", "endpoint_refused", "endpoint_auth", "rate_limited"])

@@ -266,8 +266,7 @@ class Driver:
             replied.is_reader_gone = True
             self.session.stop()
 
-    @staticmethod
-    def _record(updates: Sequence[Update], replied: Replied) -> None:
+    def _record(self, updates: Sequence[Update], replied: Replied) -> None:
         for update in updates:
             match update:
                 case ReplyEnded(message, error, siblings, batch):
@@ -275,6 +274,7 @@ class Driver:
                     replied.siblings, replied.batch = siblings, batch
                 case DraftReturned(_, error):
                     replied.error = error
+                    self.session.save_draft("")  # there is no prompt to which it could return
                 case Notice(error):
                     show_error(error)
                 case ReplyDelayed(_, words):

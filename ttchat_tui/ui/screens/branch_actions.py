@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from ttchat_tui.domain.attachments import without_mentioned_blocks
-from ttchat_tui.domain.conversation import Edit, Message
+from ttchat_tui.domain.conversation import Edit, Message, joined
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.reply_settings import NO_SETTINGS, ReplySettings, parse_reply_settings
 from ttchat_tui.domain.text import counted
@@ -165,6 +165,13 @@ class BranchActions(ChatActions):
         else:
             edit = Edit(message.id, text) if text != self._typed_before else None
             self.show_updates(self.session.save_draft(self._draft_before, edit))
+
+    def give_back(self, text: str) -> None:
+        """While a message is in the prompt, the draft is below it."""
+        if self.is_editing:
+            self._draft_before = joined(text, self._draft_before)
+        else:
+            super().give_back(text)
 
     def show_updates(self, updates: Sequence[Update]) -> None:
         """Another conversation brings its own draft, and the edit that was left in it."""

@@ -41,6 +41,7 @@ class ChatActions(SidebarScreen):
     status = getters.query_one(StatusLine)
     transcript = getters.query_one(Transcript)
     show_updates: Callable[[list[Update]], None]
+    give_back: Callable[[str], None]
     show_place_of_reply: Callable[[], None]
     write_title: Callable[[int], None]
     count: Callable[[], None]

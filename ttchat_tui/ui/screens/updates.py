@@ -343,11 +343,14 @@ class UpdateDrawing(Elsewhere):
     def _return_draft(self, text: str, error: ErrorInfo) -> None:
         text = without_mentioned_blocks(text)
         if text:
-            written_since = self.prompt.text.strip()
-            self.prompt.set_draft(f"{text}\n\n{written_since}" if written_since else text)
+            self.give_back(text)
             self.keep_draft()
         self._welcome_if_empty()
         self.show_error(error)
+
+    def give_back(self, text: str) -> None:
+        """Put a text that was not answered before the draft."""
+        self.prompt.give_back(text)
 
     def _show_dropped(self, dropped_messages: int) -> None:
         if dropped_messages:

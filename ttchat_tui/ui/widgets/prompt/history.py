@@ -38,6 +38,11 @@ class PromptHistory:
         self._place = None
         self._edited.clear()
 
+    def unsent(self, shown: str) -> list[str]:
+        """The draft, then entries that were changed, with `shown`, the current text."""
+        texts = {None: "", **self._edited, self._place: shown}
+        return [text for place, text in texts.items() if place is None or text != self._entries[place]]
+
     def older(self, shown: str) -> str | None:
         """The previous entry, or None at the oldest. `shown`: the current text, which is kept."""
         place = len(self._entries) if self._place is None else self._place

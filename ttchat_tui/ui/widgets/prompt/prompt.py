@@ -15,6 +15,7 @@ from textual.widgets import TextArea
 
 from ttchat_tui.config.schema import UiSettings
 from ttchat_tui.domain.attachments import LONGEST_PATH
+from ttchat_tui.domain.conversation import joined
 from ttchat_tui.ui.commands import BY_NAME, binding
 from ttchat_tui.ui.external_editor import EditorError, edit_on_terminal, editor_command
 from ttchat_tui.ui.keys import canonical_key
@@ -142,6 +143,10 @@ class Prompt(FoldingArea):
         self._recall.leave()
         self._load(self._reported)
         self.begin_writing()
+
+    def give_back(self, text: str) -> None:
+        """Put a text that was sent before what was typed since, also on the way through earlier prompts."""
+        self.set_draft(joined(text, *(each.strip() for each in self._recall.unsent(self.text))))
 
     def write(self, text: str) -> None:
         """Insert `text` at the cursor, or in place of the selection, as one edit."""

@@ -1,0 +1,48 @@
+"""A refused message returns to the prompt, whatever is in it by then."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import Script
+from tests.ui.chat_app import ChatApp, running, until
+from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.updates import DraftReturned
+
+RETURNED = DraftReturned("refused", ErrorInfo(kind="constraint", message="It cannot be answered."))
+
+
+async def test_while_a_message_is_edited_it_joins_the_draft_below(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path, Script(replies=("Hi.",)))
+    async with running(chat) as pilot:
+        await pilot.press(*"hello", "enter")
+        await until(pilot, lambda: chat.screen.has_answered)
+        await pilot.press(*"since", "alt+e", "1")
+        chat.screen.show_updates([RETURNED])
+        assert chat.screen.prompt.text == "hello1", "what is edited stays as it is"
+        await pilot.press("escape")
+        assert chat.screen.prompt.text == chat.session.draft == "refused\n\nsince"
+
+
+@pytest.mark.parametrize(
+    ("keys", "left"),
+    [
+        ([], "refused\n\nsince"),
+        (["up"], "refused\n\nsince"),
+        (["up", "up"], "refused\n\nsince"),
+        (["up", "end", "1"], "refused\n\nsince\n\nsecond1"),
+        (["up", "end", "1", "up", "end", "2"], "refused\n\nsince\n\nsecond1\n\nfirst2"),
+        (["up", "end", "1", "home", "down"], "refused\n\nsince\n\nsecond1"),
+    ],
+)
+async def test_on_the_way_through_earlier_prompts_it_joins_what_was_typed(
+    tmp_path: Path, keys: list[str], left: str
+) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        chat.screen.prompt.set_history(["first", "second"])
+        await pilot.press(*"since", *keys)
+        chat.screen.show_updates([RETURNED])
+        assert chat.screen.prompt.text == chat.session.draft == left

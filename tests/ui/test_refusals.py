@@ -26,6 +26,24 @@ async def test_while_a_message_is_edited_it_joins_the_draft_below(tmp_path: Path
         assert chat.screen.prompt.text == chat.session.draft == "refused\n\nsince"
 
 
+async def test_the_text_of_a_file_that_is_gone_returns_with_the_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "kept.txt").write_text("kept")
+    draft = "compare @kept.txt with @gone.txt"
+    gone = "Attached file gone.txt:\n```\nlost?\n```"
+    sent = f"{draft}\n\nAttached file kept.txt:\n```\nkept\n```\n\n{gone}"
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        chat.screen.show_updates([DraftReturned(sent, RETURNED.error)])
+        assert chat.screen.prompt.text == f"{draft}\n\n{gone}"
+        await pilot.press("enter")
+        await until(pilot, lambda: chat.screen.has_answered)
+        content = chat.engine.requests[-1].messages[-1].content
+        assert sorted(content.split("\n\n")) == sorted(sent.split("\n\n"))
+
+
 @pytest.mark.parametrize(
     ("keys", "left"),
     [

@@ -6,7 +6,7 @@ A sent message is the draft, unchanged, and the blocks below it. Nothing here to
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, Literal
 
 import msgspec
@@ -136,8 +136,9 @@ def _may_mean(path: str, name: str) -> bool:
     return path.startswith(name) and (not rest.strip(TRAILING) or rest.startswith("@"))
 
 
-def without_mentioned_blocks(text: str) -> str:
-    """A sent message as the draft that it was: blocks whose file is mentioned are left out, since sending adds them again."""
+def without_mentioned_blocks(text: str, is_there: Callable[[str], bool] = lambda name: True) -> str:
+    """A sent message as the draft that it was: blocks whose file is mentioned are left out, since sending adds them again;
+    not those of a file that is gone."""
     blocks = find_blocks(text)
     if not blocks:
         return text
@@ -145,7 +146,7 @@ def without_mentioned_blocks(text: str) -> str:
     kept: list[str] = []
     at = 0
     for block in blocks:
-        if any(_may_mean(path, block.name) for path in mentioned):
+        if any(_may_mean(path, block.name) for path in mentioned) and is_there(block.name):
             kept.append(text[at : block.start].rstrip("\n"))
             at = block.end
     return "".join((*kept, text[at:]))

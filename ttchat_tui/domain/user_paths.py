@@ -11,6 +11,11 @@ def expanded(path: str | Path) -> Path:
     return Path(os.path.expanduser(path))
 
 
+def is_there(path: str) -> bool:
+    """Whether the file or folder exists. Opens nothing."""
+    return os.path.exists(expanded(path))
+
+
 def shortened(path: str) -> str:
     """`path` with `~` in the place of the home folder."""
     folder = os.path.join(home(), "")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from ttchat_tui.domain.attachments import without_mentioned_blocks
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.updates import NOTE, Notice, Update
+from ttchat_tui.domain.user_paths import is_there
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.commands import BY_NAME, keys_label
@@ -127,7 +128,7 @@ class Queueing(ChatActions):
         if event.change == "edit":
             self._edit_queued(event.message_id)
         elif self.attempt(lambda: self.session.queue.drop(event.message_id)):
-            self.prompt.remember(without_mentioned_blocks(event.content))
+            self.prompt.remember(without_mentioned_blocks(event.content, is_there))
             self.notify("Dropped. ↑ in the prompt brings it back.", markup=False)
 
     def _edit_queued(self, message_id: int) -> None:

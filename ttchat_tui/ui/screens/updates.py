@@ -48,6 +48,7 @@ from ttchat_tui.domain.updates import (
     SummaryWritten,
     Update,
 )
+from ttchat_tui.domain.user_paths import is_there
 from ttchat_tui.session import MessagePath, left_out
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui.live_metrics import LiveMetrics
@@ -341,7 +342,7 @@ class UpdateDrawing(Elsewhere):
         self.announce("ttchat", error.message)
 
     def _return_draft(self, text: str, error: ErrorInfo) -> None:
-        text = without_mentioned_blocks(text)
+        text = without_mentioned_blocks(text, is_there)
         if text:
             self.give_back(text)
             self.keep_draft()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from ttchat_tui.domain.constraint import Constraint, ConstraintError, constraint_from_file
+from ttchat_tui.domain.constraint import Constraint, ConstraintError, constraint_from_file, typed_constraint
+from ttchat_tui.domain.text import visible_line
 
 
 @pytest.mark.parametrize(
@@ -33,6 +35,37 @@ def test_a_file_that_is_no_schema_is_refused_with_the_reason(
         constraint_from_file("json-schema", file)
     assert str(caught.value).startswith(f"{file} {why}")
     assert str(caught.value).endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("~nobody-of-this-name/schema.json", "No such file or directory"),
+        ("~\x1b[31m", "No such file or directory"),
+        ("a\0b", "embedded null byte"),
+        ("x" * 5_000, "File name too long"),
+        ("/dev/zero", "it is a device"),
+        ("pipe", "it is a named pipe"),
+        (".", "Is a directory"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["json-schema", "grammar"])
+def test_a_name_of_no_file_is_refused_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, why: str, kind: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    with pytest.raises(ConstraintError) as caught:
+        typed_constraint(f"{kind} {name}")
+    assert str(caught.value) == f"{visible_line(name)} cannot be read: {why}."
+
+
+def test_no_more_of_a_file_is_read_than_a_constraint_may_have(tmp_path: Path) -> None:
+    file = tmp_path / "sparse"
+    with file.open("wb") as sparse:
+        sparse.truncate(1 << 40)
+    with pytest.raises(ConstraintError, match="is longer than 1,000,000 characters"):
+        constraint_from_file("grammar", file)
 
 
 @pytest.mark.parametrize("text", ['{"type": "integer"}', "true", "false"])

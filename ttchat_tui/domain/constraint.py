@@ -9,7 +9,9 @@ from typing import Annotated, Final, Literal, NoReturn, TypeAlias, cast
 import msgspec
 from msgspec import Meta
 
+from ttchat_tui.domain.special_files import special_file
 from ttchat_tui.domain.text import visible_line
+from ttchat_tui.domain.user_paths import expanded
 
 ConstraintKind: TypeAlias = Literal["json-schema", "regex", "grammar"]
 """grammar: in the Lark dialect of llguidance."""
@@ -74,23 +76,28 @@ def constraint_from_file(kind: ConstraintKind, path: Path) -> Constraint:
     Raises:
         ConstraintError: the file cannot be read, is empty or too long, or is no JSON schema.
     """
+    file, named = expanded(path), visible_line(str(path))
+    if special := special_file(file):
+        raise ConstraintError(f"{named} cannot be read: it is {visible_line(special)}.")
     try:
-        text = path.expanduser().read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ConstraintError(f"{path} cannot be read: {reason}.") from error
+        with open(file, encoding="utf-8-sig") as opened:
+            text = opened.read(MOST_CHARACTERS + 1)
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
+        is_other = isinstance(error, UnicodeDecodeError)
+        reason = "it is not UTF-8" if is_other else getattr(error, "strerror", None) or str(error)
+        raise ConstraintError(f"{named} cannot be read: {reason}.") from error
     if not text.strip() or len(text) > MOST_CHARACTERS:
         size = "is empty" if not text.strip() else f"is longer than {MOST_CHARACTERS:,} characters"
-        raise ConstraintError(f"{path} {size}.")
+        raise ConstraintError(f"{named} {size}.")
     if kind == "json-schema":
         try:
             schema = json.loads(text, parse_constant=_no_constant)
         except ValueError as error:
-            raise ConstraintError(f"{path} is no JSON: {error}.") from error
+            raise ConstraintError(f"{named} is no JSON: {error}.") from error
         except RecursionError as error:
-            raise ConstraintError(f"{path} is nested too deeply.") from error
+            raise ConstraintError(f"{named} is nested too deeply.") from error
         if not isinstance(schema, dict | bool):
-            raise ConstraintError(f"{path} is no JSON schema, which is an object, true or false.")
+            raise ConstraintError(f"{named} is no JSON schema, which is an object, true or false.")
     return Constraint(kind, text)
 
 

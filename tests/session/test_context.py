@@ -442,3 +442,16 @@ def test_a_long_conversation_is_read_when_it_is_wanted_and_sent_whole(start: Cal
     chat.ask("the last one")
     [sent] = chat.engine.requests[-1].messages
     assert sent.content.split("\n\n") == [*(f"message {at}" for at in range(count)), "the last one"]
+
+
+def test_what_cannot_be_used_is_reported_before_anything_is_said(start: Callable[..., Chat]) -> None:
+    chat = start(Script())
+    chat.session.set_sampling(SamplingParams(logit_bias={"two words": -1.0}))
+    assert chat.session.context.count("") == []
+    cost, problem = chat.until(PromptCounted)[-2:]
+    assert cost == PromptCost(0, 256, 0)
+    assert isinstance(problem, Notice)
+    assert problem.error.kind == "logit_bias"
+    assert not chat.session.context.ledger().rows
+    chat.session.set_sampling(SamplingParams())
+    assert chat.session.context.count("") == [PromptCost(0, 256, 0)], "the engine is not asked"

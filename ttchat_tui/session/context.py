@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.conversation import ContextMark, Message
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import PromptCounted
@@ -112,21 +113,26 @@ class Context:
         home, self.draft, self._asked = self._home(), draft, None
         if self._host.info is None or not home.path.is_read:
             return []
-        prompt = home.next_prompt(draft, self.edited_id)
-        if not prompt.messages:
+        prompt, sampling = home.next_prompt(draft, self.edited_id), self._sampling()
+        messages = prompt.messages
+        if not messages:
             self._counted = None
-            return [PromptCost(0, self._host.info.context_length, 0)]
-        self._asked = (self._host.count(prompt.messages, self._sampling(), prompt.keep), home, prompt)
+            if sampling.constraint is None and not sampling.logit_bias:
+                return [PromptCost(0, self._host.info.context_length, 0)]
+            messages = (ChatMessage("user", ""),)  # for what is wrong with these
+        self._asked = (self._host.count(messages, sampling, prompt.keep), home, prompt)
         return []
 
     def apply(self, event: PromptCounted) -> list[Update]:
         """The engine has counted. An answer to an older question is dropped."""
         if self._asked is None or event.count_id != self._asked[0]:
             return []
-        self._counted = _Counted(self._asked[1], self._asked[2], event)
-        fallen = len(self._counted.fallen)
         notices = [Notice(problem) for problem in event.problems if problem not in self._problems]
         self._problems = event.problems
+        if not self._asked[2].messages:
+            return [PromptCost(0, event.context_length, 0), *notices]
+        self._counted = _Counted(self._asked[1], self._asked[2], event)
+        fallen = len(self._counted.fallen)
         return [
             PromptCost(event.prompt_tokens, event.context_length, fallen, event.is_estimate),
             *notices,

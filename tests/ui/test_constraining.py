@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes import Script
-from tests.ui.chat_app import ChatApp, reply_ended, running, until
+from tests.ui.chat_app import ChatApp, reply_ended, running, settle, until
 from tests.ui.test_elsewhere import shown
 from ttchat_tui.domain.constraint import Constraint
 from ttchat_tui.domain.model_spec import Capabilities
@@ -54,6 +54,22 @@ async def test_where_one_writes_the_constraint_of_the_conversation_is_named(
         assert "─ regex (yes|no|perhaps|c… ─" in shown(chat)
         await pilot.press("ctrl+n")
         await until(pilot, lambda: "regex" not in shown(chat).splitlines()[-2])
+
+
+@pytest.mark.parametrize("expression", ["a", "(yes|no|perhaps|certainly)", "漢字" * 40, "\x1b[31m\u202e"])
+async def test_however_narrow_the_count_of_tokens_is_whole_beside_the_constraint(
+    tmp_path: Path, expression: str
+) -> None:
+    chat = ChatApp(tmp_path, Script(honours=Capabilities().sampling | {"constraint"}))
+    async with running(chat, (80, 20)) as pilot:
+        chat.screen._constrain(Constraint("regex", expression))
+        await settle(pilot, chat)
+        chat.screen.prompt.set_attachments("12 files")
+        chat.screen.prompt.set_token_hint("9 / 256 tok")
+        for width in (*range(37, 80, 3), 37):
+            await pilot.resize_terminal(width, 20)
+            await until(pilot, lambda: shown(chat).splitlines()[-2].endswith(" · 12 files · 9 / 256 tok ─╯"))
+            assert "─ regex" in shown(chat).splitlines()[-2]
 
 
 async def test_an_engine_without_constraints_is_named(tmp_path: Path) -> None:

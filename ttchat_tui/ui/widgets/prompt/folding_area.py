@@ -44,7 +44,7 @@ class FoldingArea(EditedArea):
         if not self.has_folded:
             return hints
         whole = " · ".join(filter(None, ("tab or a click unfolds", hints)))
-        return whole if not hints or cell_len(whole) <= self.outer_size.width - 4 else hints
+        return whole if not hints or cell_len(whole) <= self.outer_size.width - 6 else hints
 
     @property
     def folded_spans(self) -> list[tuple[int, int]]:

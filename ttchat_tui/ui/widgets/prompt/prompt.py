@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from textual import events, on
 from textual.content import Content
 from textual.message import Message
@@ -39,8 +40,8 @@ ROWS_SHARE = 3
 DRAFT_PAUSE_S = 0.4
 """Pause in typing, in seconds, after which `DraftChanged` is posted."""
 
-MOST_FORM = 24
-"""Cells of the constraint's name in the border."""
+LEAST_FORM, MOST_FORM = 6, 24
+"""Cells of the constraint's name in the border: few where what else is in it needs the room."""
 
 DEFAULTS = UiSettings()
 
@@ -227,8 +228,10 @@ class Prompt(FoldingArea):
             self._show_hints()
 
     def _show_hints(self) -> None:
-        form = cut_to_cells(self._form, MOST_FORM)
-        hints = self.with_fold_hint(" · ".join(filter(None, (form, self._attachments, self._token_hint))))
+        others = [each for each in (self._attachments, self._token_hint) if each]
+        room = self.outer_size.width - 6 - sum(cell_len(each) + 3 for each in others)
+        form = cut_to_cells(self._form, max(LEAST_FORM, min(MOST_FORM, room)))
+        hints = self.with_fold_hint(" · ".join(filter(None, (form, *others))))
         self.border_subtitle = Content(hints) if hints else None
 
     def report_draft(self) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 from msgspec import structs
 from textual.geometry import Region
+from textual.notifications import Notification
 from textual.widgets._toast import Toast, ToastHolder
 
 from tests.fakes import Gate, Script
@@ -29,6 +30,7 @@ from ttchat_tui.session.notices import (
     still_running,
 )
 from ttchat_tui.ui.screens.prompt_actions import faulty
+from ttchat_tui.ui.toasts import rows_of
 from ttchat_tui.ui.widgets.transcript.message import MessageWidget
 
 if TYPE_CHECKING:
@@ -243,3 +245,34 @@ async def test_the_cure_for_a_missing_network_is_shown_in_full(tmp_path: Path, s
         await pilot.pause()
         shown = "\n".join(strip.text for strip in chat.screen._compositor.render_strips())
         assert "/path/to/model" in shown
+
+
+async def test_a_toast_moves_as_text_prompt_and_terminal_change(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path, Script(replies=("Hi.", "word " * 90)))
+    async with running(chat, (100, 24), toasts=True) as pilot:
+
+        def is_over_newest() -> bool:
+            (toast,) = chat.app.query(Toast)
+            end = max(each.region.bottom for each in chat.screen.query(MessageWidget))
+            return toast.region.bottom > chat.screen.prompt.region.y or end > toast.region.y > end // 2
+
+        await pilot.press(*"hello", "enter")
+        await reply_ended(pilot, chat)
+        chat.screen.notify("Saved.", markup=False, timeout=600)
+        await until(pilot, lambda: len(chat.app.query(Toast)) == 1 and not is_over_newest())
+        low = chat.app.query_one(Toast).region.y
+        await pilot.press(*["ctrl+j"] * 6)
+        await until(pilot, lambda: chat.app.query_one(Toast).region.y < low and not is_over_newest())
+        chat.screen.prompt.set_draft("")
+        await until(pilot, lambda: chat.app.query_one(Toast).region.y == low)
+        await pilot.resize_terminal(60, 12)
+        await until(pilot, lambda: chat.app.query_one(Toast).region.y < 4 and not is_over_newest())
+        await pilot.resize_terminal(100, 24)
+        await until(pilot, lambda: chat.app.query_one(Toast).region.y == low)
+        chat.session.submit("more")
+        await until(pilot, lambda: chat.app.query_one(Toast).region.y < 4 and not is_over_newest())
+
+
+@pytest.mark.parametrize("cells", [-3, 0, 1])
+def test_the_rows_of_toasts_are_known_on_a_screen_without_width(cells: int) -> None:
+    assert rows_of([Notification("Saved.")], cells) >= 2

@@ -32,7 +32,7 @@ def rows_of(shown: Sequence[Notification], cells: int) -> int:
     texts = [f"{each.title}\n{each.message}" if each.title else each.message for each in shown]
     lines = [line for text in texts for line in text.splitlines()]
     # Words are wrapped as a whole: of each row, a part of a word may be blank.
-    return len(texts) + sum(1 + cell_len(line) * 9 // (8 * cells) for line in lines)
+    return len(texts) + sum(1 + cell_len(line) * 9 // (8 * max(1, cells)) for line in lines)
 
 
 def to_drop(shown: Sequence[Notification], coming: Notification, rows: int) -> list[Notification]:

@@ -12,6 +12,7 @@ from textual.css.query import NoMatches
 from textual.events import Key, Paste
 from textual.message import Message as TextualMessage
 from textual.notifications import Notification
+from textual.screen import Screen
 
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.updates import (
@@ -119,6 +120,7 @@ class ChatScreen(
         self.show_updates(self._first_conversation())
         self.post_message(self.Begun())
         self.watch(self.transcript, "scroll_y", self.read_again, init=False)
+        self.screen_layout_refresh_signal.subscribe(self, self._layout_changed)
         self.call_after_refresh(self._mount_sidebars)
         self.run_worker(self.pump.run(), group="pump", exit_on_error=True)
 
@@ -154,11 +156,10 @@ class ChatScreen(
         super().place_sidebars(width)
         self.on_message_selection_selection_changed()
 
-    def follow_toasts(self) -> None:
-        """What they say, and where there is room for them, changes with the chat."""
-        self.drop_untrue_toasts()
-        if shown := cast("TtchatApp", self.app).shown_toasts():
-            self.call_after_refresh(self.place_toasts, shown)
+    def _layout_changed(self, _: Screen[object]) -> None:
+        """Where toasts have room changes with the text, the prompt and the terminal."""
+        if (shown := cast("TtchatApp", self.app).shown_toasts()) and self._has_widgets():
+            self.place_toasts(shown)
 
     def place_toasts(self, shown: Sequence[Notification]) -> None:
         """Above the prompt where these fit below the text, so that they cover none of it; else under the status line, over the
@@ -172,9 +173,10 @@ class ChatScreen(
         for rack in self.query_children("ToastRack"):
             if fits:
                 rack.styles.dock, rack.styles.margin = "bottom", (0, 0, self.size.height - area.bottom, 0)
-            else:
+            elif rack.styles.inline.has_rule("dock"):
                 rack.styles.clear_rule("dock")
                 rack.styles.clear_rule("margin")
+                rack.refresh(layout=True)  # Textual's `clear_rule` requests none
 
     def _has_widgets(self) -> bool:
         """False once the app has begun to remove its widgets."""

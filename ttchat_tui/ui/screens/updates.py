@@ -83,7 +83,6 @@ class UpdateDrawing(Elsewhere):
     answer_keys: Callable[[], Sequence[ShownKey]]
     pace_keys: Callable[[], Sequence[ShownKey]]
     show_pace: Callable[[], None]
-    follow_toasts: Callable[[], None]
     show_preview: Callable[[], None]
     welcome_text: Callable[[], Content]
     offer_models: Callable[[], None]
@@ -100,7 +99,7 @@ class UpdateDrawing(Elsewhere):
             except StorageError as error:
                 self.show_error(error.info)
         self._show_whether_busy()
-        self.follow_toasts()
+        self.drop_untrue_toasts()
         self.show_pace()
         self.show_preview()
         self.on_message_selection_selection_changed()

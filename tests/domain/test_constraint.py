@@ -68,6 +68,14 @@ def test_no_more_of_a_file_is_read_than_a_constraint_may_have(tmp_path: Path) ->
         constraint_from_file("grammar", file)
 
 
+def test_a_command_line_may_give_a_pipe() -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b"start: /a/")
+    os.close(writer)
+    assert constraint_from_file("grammar", Path(f"/dev/fd/{reader}")) == Constraint("grammar", "start: /a/")
+    os.close(reader)
+
+
 @pytest.mark.parametrize("text", ['{"type": "integer"}', "true", "false"])
 def test_a_schema_may_begin_with_the_mark_that_editors_write(tmp_path: Path, text: str) -> None:
     file = tmp_path / "schema.json"

@@ -68,7 +68,11 @@ def typed_constraint(typed: str) -> Constraint | None:
         raise ConstraintError(f"{CONSTRAINT_FORMS}.")
     if not value:
         raise ConstraintError(f"{kind} needs {'an expression' if kind == 'regex' else 'a file'}.")
-    return Constraint("regex", value) if kind == "regex" else constraint_from_file(kind, Path(value))
+    if kind == "regex":
+        return Constraint("regex", value)
+    if special := special_file(expanded(value)):  # reading it may wait for ever, and the screen with it
+        raise ConstraintError(f"{visible_line(value)} cannot be read: it is {visible_line(special)}.")
+    return constraint_from_file(kind, Path(value))
 
 
 def constraint_from_file(kind: ConstraintKind, path: Path) -> Constraint:
@@ -77,8 +81,6 @@ def constraint_from_file(kind: ConstraintKind, path: Path) -> Constraint:
         ConstraintError: the file cannot be read, is empty or too long, or is no JSON schema.
     """
     file, named = expanded(path), visible_line(str(path))
-    if special := special_file(file):
-        raise ConstraintError(f"{named} cannot be read: it is {visible_line(special)}.")
     try:
         with open(file, encoding="utf-8-sig") as opened:
             text = opened.read(MOST_CHARACTERS + 1)

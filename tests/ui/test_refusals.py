@@ -64,3 +64,13 @@ async def test_on_the_way_through_earlier_prompts_it_joins_what_was_typed(
         await pilot.press(*"since", *keys)
         chat.screen.show_updates([RETURNED])
         assert chat.screen.prompt.text == chat.session.draft == left
+
+
+async def test_why_candidates_were_refused_is_said_once_their_screen_has_closed(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path, Script(batch_sizes=(1, 4), context_length=16))
+    text = "word " * 20 + "end"
+    async with running(chat) as pilot:
+        chat.screen.prompt.set_draft(f"/candidates 3 {text}")
+        await pilot.press("enter")
+        await until(pilot, lambda: chat.app.screen is chat.screen and chat.screen.prompt.text == text)
+        await until(pilot, lambda: any("The message needs" in each for each in chat.toasts()))

@@ -133,7 +133,7 @@ class CandidatesScreen(Dialog[ErrorInfo]):
             return
         if [view.lane for view in self._views] != self._session.candidates.lanes:
             if not self._session.candidates.lanes:  # the prompt was refused
-                self.dismiss(None)
+                self.dismiss(self._said)
                 return
             self._replace_views()
         late = [view for view in self.undrawn if view in self._views]

@@ -125,6 +125,14 @@ def test_thoughts_are_apart_from_answers_but_in_the_text_of_a_reply_to_continue(
     assert made_of(path, draft="x").messages[1] == ChatMessage("assistant", "a2\n\na3", "hm\n\nso")
 
 
+@pytest.mark.parametrize("content", ["", "\n\n", " "])
+def test_a_reply_to_continue_is_sent_also_if_it_is_no_text_yet(content: str) -> None:
+    path = path_of("", "", "", "")
+    path[3] = msgspec.structs.replace(path[3], content=content)
+    assert sent(path, is_continuing=True) == ["u1", "a2", "u3", content]
+    assert sent(path, draft="x") == ["u1", "a2", "u3\n\nx"]
+
+
 def test_replies_are_split_once_and_messages_of_the_user_are_not_kept() -> None:
     assert as_said("assistant", "x" * 9) is as_said("assistant", "x" * 9)
     assert as_said("user", "x" * 9) is not as_said("user", "x" * 9)

@@ -10,7 +10,7 @@ from random import Random
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import asdict, replace
 
@@ -367,6 +367,8 @@ def act_on(chat: Dice, reply: Message, rng: Random) -> None:
 
 @settings(max_examples=sized(6, 400), deadline=None)
 @given(number=st.integers(0, 10**6), rows=st.integers(1, 3), turns=st.integers(0, 4), is_sweep=st.booleans())
+@example(number=31, rows=2, turns=3, is_sweep=False)  # A fork begins with half a character.
+@example(number=722, rows=2, turns=1, is_sweep=False)  # A continuation is stopped after a token without text.
 def test_every_version_that_a_user_makes_can_be_made_again(
     number: int, rows: int, turns: int, is_sweep: bool
 ) -> None:

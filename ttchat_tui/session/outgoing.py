@@ -80,12 +80,12 @@ def outgoing(
     """
     Args:
         has_draft: a draft follows, so that nothing of the path has to be answered.
-        is_continuing: the reply at the end is to be continued, as it is.
+        is_continuing: the reply at the end is to be continued, as it is, also if it is half a character or white space.
     """
     said = [(message, as_said(message.role, message.content)) for message in path]
-    if is_continuing and path:
-        said[-1] = (path[-1], ChatMessage(path[-1].role, path[-1].content))
-    said = [(message, each) for message, each in said if each.content.strip()]
+    unfinished = said[-1:] if is_continuing else []
+    said = [each for each in said[: len(said) - len(unfinished)] if each[1].content.strip()]
+    said += [(message, ChatMessage(message.role, message.content)) for message, _ in unfinished]
     is_answered = is_continuing or (bool(said) and said[-1][0].role == "user")
     needed = _last_question(said) if is_answered and not has_draft else len(said)
     summary = _summary_in(path, before=said[needed][0].id if needed < len(said) else None)

@@ -111,6 +111,12 @@ class Recorder:
             self._parts.pop()
             self._written = min(self._written, len(self._parts) - 1)
 
+    def forget(self) -> None:
+        """Nothing that it has taken is part of the reply. What is stored of it is replaced by a part without tokens."""
+        for taken in (self._tokens, self._changes, self._pauses, self._prompts, self._batches):
+            taken.clear()
+        self._parts, self._written = [_Mark()], 0
+
     def counted_in(self, stats: GenerationStats) -> GenerationStats:
         """`stats` with how probable the tokens were."""
         likelihood = Likelihood()

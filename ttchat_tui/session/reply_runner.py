@@ -349,7 +349,7 @@ class ReplyRunner:
         before = running.continued
         assert before is not None
         assert before.reply is not None
-        running.recorder = None  # nothing of this request is kept
+        running.forget()
         return self._withdraw(running) if running.is_copy else self._end(running, before.status, before.reply)
 
     def _end_without_more(self, running: RunningReply, reason: FinishReason) -> list[Update]:

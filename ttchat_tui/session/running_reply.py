@@ -215,6 +215,13 @@ class RunningReply:
             self.recorder.note_written()
         self._is_dirty = False
 
+    def forget(self) -> None:
+        """No token of this request is part of the reply, which it continued without adding text."""
+        before = self.continued.reply if self.continued is not None else None
+        self._token_ids = list(before.token_ids) if before is not None else []
+        if self.recorder is not None:
+            self.recorder.forget()
+
     def so_far(self) -> Message:
         """The row with all text so far, which may be more than is on disk."""
         record = msgspec.structs.replace(self.record, stats=None)

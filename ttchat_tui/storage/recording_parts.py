@@ -107,7 +107,8 @@ class _Columns(msgspec.Struct, array_like=True, frozen=True):
 def joined(parts: Sequence[Recording]) -> Recording:
     """One recording of several in order. What lies between two is filled with tokens that were not recorded, and the end of a reply
     gives way to its continuation. Where another model has continued the reply, an id may be another piece: the tokens
-    before it lose their ids."""
+    before it lose their ids. A continuation that added nothing has left a part without prompt and tokens, which says nothing."""
+    parts = [*parts[:1], *(part for part in parts[1:] if part.tokens or part.prompts)]
     if len(parts) < 2:
         return parts[0] if parts else Recording()
     first = parts[0].first

@@ -57,9 +57,14 @@ class Recordings:
 
 
 def write_parts(transaction: Transaction, message_id: int, parts: Sequence[StoredPart]) -> None:
-    """Store parts in the place of those that begin at the same tokens."""
+    """Store parts, in order, in the place of all that begin at the first of them or later."""
+    if not parts:
+        return
+    transaction.execute(
+        "DELETE FROM recordings WHERE message_id = ? AND first >= ?", (message_id, parts[0].first)
+    )
     transaction.executemany(
-        "REPLACE INTO recordings (message_id, first, tokens, data) VALUES (?, ?, ?, ?)",
+        "INSERT INTO recordings (message_id, first, tokens, data) VALUES (?, ?, ?, ?)",
         [(message_id, *part) for part in parts],
     )
 

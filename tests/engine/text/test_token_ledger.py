@@ -10,7 +10,7 @@ from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.engine.base import PromptTooLong
 from ttchat_tui.engine.text.prompt_builder import PromptBuilder
 from ttchat_tui.engine.text.template import ChatTemplate, PromptPiece
-from ttchat_tui.engine.text.token_ledger import TokenLedger
+from ttchat_tui.engine.text.token_ledger import TokenLedger, UnfinishedReply
 
 TEMPLATE = (
     "{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}<end>{% endfor %}"
@@ -85,6 +85,21 @@ def test_a_continued_reply_starts_from_its_ids() -> None:
     prompts.remember(second, [9], " a time")
     third = prompts.build([user("hi"), assistant("once upon a time"), user("x")])
     assert third.ids[: len(first.ids) + 2] == [*first.ids, 7, 9]
+
+
+def test_half_a_character_is_continued_by_its_ids() -> None:
+    prompts = builder()
+    first = prompts.build([user("hi")])
+    for _ in range(2):
+        begun = prompts.build(
+            [user("hi"), assistant("")], continue_last=True, unfinished=UnfinishedReply((8,), ("", ""))
+        )
+        assert begun.ids == [*first.ids, 8]
+        prompts.remember(begun, [9], "é")
+    assert prompts.build([user("hi")]).ids == first.ids
+    assert prompts.build([user("hi"), assistant("é"), user("x")]).ids[: len(first.ids) + 2] == [
+        *first.ids, 8, 9,
+    ]  # fmt: skip
 
 
 def test_only_what_is_new_is_tokenised() -> None:

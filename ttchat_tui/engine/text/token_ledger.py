@@ -63,7 +63,9 @@ class TokenLedger:
         last = pieces[-1] if pieces else None
         if last is None or last.is_control:
             return self._encode(pieces)
-        for text in filter(last.text.endswith, filter(None, unfinished.texts)):
+        # Half a character is no text yet: its ids follow what comes before the reply.
+        texts = [*filter(None, unfinished.texts)] or [""] * bool(unfinished.ids)
+        for text in filter(last.text.endswith, texts):
             head = PromptPiece(last.text.removesuffix(text), False)
             before = self._encode([*pieces[:-1], head] if head.text else pieces[:-1])
             head_ids = before.pop()[1] if head.text else ()

@@ -104,7 +104,7 @@ class BranchActions(ChatActions):
     def _begin_edit(self, message: Message, text: str | None = None) -> None:
         """Put what was typed of the message into the prompt, or `text`, as it was changed since."""
         if not self.is_editing:
-            self._draft_before = self.prompt.text
+            self._draft_before = self.prompt.draft
         self._edited = message
         is_own = message.role == "user"
         self.session.context.edited_id = message.id if is_own else None
@@ -158,7 +158,7 @@ class BranchActions(ChatActions):
 
     def keep_draft(self) -> None:
         """The text of a message is not the draft. It is kept beside it once it is changed."""
-        message, text = self._edited, self.prompt.text
+        message, text = self._edited, self.prompt.draft
         self.session.folds.keep(text, self.prompt.folded_spans, is_edit=message is not None)
         if message is None:
             super().keep_draft()

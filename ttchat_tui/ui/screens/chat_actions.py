@@ -163,7 +163,7 @@ class ChatActions(SidebarScreen):
 
     def keep_draft(self) -> None:
         """Store the draft now: the prompt reports it only after a pause in typing."""
-        self.show_updates(self.session.save_draft(self.prompt.text))
+        self.show_updates(self.session.save_draft(self.prompt.draft))
 
     def action_next_conversation(self) -> None:
         self._open_neighbour(1)

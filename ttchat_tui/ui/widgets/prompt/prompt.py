@@ -107,11 +107,7 @@ class Prompt(FoldingArea):
         classes: str | None = None,
     ) -> None:
         super().__init__(
-            settings.editing,
-            id=id,
-            classes=classes,
-            placeholder=PLACEHOLDER,
-            highlight_cursor_line=False,
+            settings.editing, id=id, classes=classes, placeholder=PLACEHOLDER, highlight_cursor_line=False
         )
         # An idle app does not repaint; finding a bracket's partner in a long draft delays keys.
         self.cursor_blink = False
@@ -121,8 +117,7 @@ class Prompt(FoldingArea):
         self._recall = PromptHistory()
         self._reported = ""
         self._pause: Timer | None = None
-        self._token_hint = ""
-        self._attachments = self._form = ""
+        self._token_hint = self._attachments = self._form = ""
         self.completions: CompletionList | None = None
         """The open list takes a few keys. The screen mounts and fills it."""
         self._is_loaded = False
@@ -144,6 +139,12 @@ class Prompt(FoldingArea):
         self._recall.leave()
         self._load(self._reported)
         self.begin_writing()
+
+    @property
+    def draft(self) -> str:
+        """What is not sent: on the way through earlier prompts not the one that is shown, unless it was changed."""
+        unsent = self._recall.unsent(self.text)
+        return unsent[0] if len(unsent) == 1 else joined(*unsent)
 
     def give_back(self, text: str) -> None:
         """Put a text that was sent before what was typed since, also on the way through earlier prompts."""

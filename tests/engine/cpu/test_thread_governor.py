@@ -41,6 +41,15 @@ class Machine:
         self.governor.use_for(1)
 
 
+def collapsed() -> Machine:
+    """Other programs came while it decoded on two threads, and it went to one."""
+    machine = Machine()
+    machine.run(WINDOW)
+    machine.seconds = {1: 0.03, 2: 0.16}
+    machine.run(WINDOW + TRIAL)
+    return machine
+
+
 def test_an_idle_machine_keeps_its_threads() -> None:
     machine = Machine()
     machine.run(100 * WINDOW)
@@ -56,10 +65,7 @@ def test_steps_that_grow_with_the_context_are_no_collapse() -> None:
 
 
 def test_collapsed_threads_are_abandoned_within_two_windows() -> None:
-    machine = Machine()
-    machine.run(WINDOW)
-    machine.seconds = {1: 0.03, 2: 0.16}
-    machine.run(WINDOW + TRIAL)
+    machine = collapsed()
     assert machine.switches == [1]
     machine.run(10 * WINDOW)
     assert machine.threads == 1
@@ -76,10 +82,7 @@ def test_one_thread_that_is_no_faster_is_abandoned_at_once() -> None:
 
 
 def test_many_threads_come_back_when_the_machine_is_free() -> None:
-    machine = Machine()
-    machine.run(WINDOW)
-    machine.seconds = {1: 0.03, 2: 0.16}
-    machine.run(WINDOW + TRIAL)
+    machine = collapsed()
     machine.seconds = {1: 0.015, 2: 0.010}
     machine.run((REST + 1) * WINDOW + TRIAL)
     assert machine.threads == 2
@@ -123,10 +126,7 @@ def test_several_rows_run_on_all_cores_where_a_few_threads_read_the_memory(
 
 
 def test_several_rows_run_on_one_thread_while_many_collapse() -> None:
-    machine = Machine()
-    machine.run(WINDOW)
-    machine.seconds = {1: 0.03, 2: 0.16}
-    machine.run(WINDOW + TRIAL)
+    machine = collapsed()
     assert machine.threads_for(256) == 1
     machine.seconds = {1: 0.015, 2: 0.010}
     machine.run((REST + 1) * WINDOW + TRIAL)
@@ -135,10 +135,7 @@ def test_several_rows_run_on_one_thread_while_many_collapse() -> None:
 
 def test_several_rows_come_back_to_many_threads_where_one_row_stays_on_one() -> None:
     """One row is bound by memory: on the free machine many threads are no faster than one."""
-    machine = Machine()
-    machine.run(WINDOW)
-    machine.seconds = {1: 0.03, 2: 0.16}
-    machine.run(WINDOW + TRIAL)
+    machine = collapsed()
     assert machine.threads_for(256) == 1
     machine.seconds = {1: 0.010, 2: 0.010}
     machine.run((REST + 1) * WINDOW + TRIAL)

@@ -186,11 +186,11 @@ def test_a_load_works_without_a_kernel_that_is_off_unavailable_or_useless(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = save(step.build("llama"), tmp_path / "model")
-    assert load(folder, "")[0] == "cpu int4"
+    assert "native" not in load(folder, "")[0]
     assert load(folder, str(tmp_path / "kernels"), "fp32")[0] == "cpu fp32"
     assert not (tmp_path / "kernels").exists()
     monkeypatch.setenv("CC", "no-such-compiler")
-    assert load(folder, str(tmp_path / "kernels"))[0] == "cpu int4"
+    assert "native" not in load(folder, str(tmp_path / "kernels"))[0]
 
 
 def test_without_one_on_the_path_the_package_ziglang_compiles(

@@ -282,7 +282,7 @@ def test_a_shape_that_the_kernel_does_not_take_is_left_to_torch(tmp_path: Path) 
             options=CpuOptions(precision="int4", threads=1),
         )
         model = load_model(spec, lambda _progress: None)
-        assert model.label == "cpu int4"
+        assert "native" not in model.label
         assert model.stepper.prefill([1, 2, 3], go_on).shape == (VOCAB,)
 
 
@@ -337,7 +337,8 @@ def test_the_label_names_the_stored_format_unless_the_user_has_chosen_another(
     plan = native_plan(precision, checkpoint.stored_bits)
     assert plan is not None
     held = kind.lower() if precision == "auto" else "int8"
-    assert _label(checkpoint, plan) == f"cpu {held} native"
+    assert _label(checkpoint, plan, CpuOptions()) == f"cpu {held} native"
+    assert _label(checkpoint, plan, CpuOptions(kv_cache="q8")) == f"cpu {held} native kv-q8"
     checkpoint.close()
 
 

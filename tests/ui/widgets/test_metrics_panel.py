@@ -58,9 +58,17 @@ async def test_every_figure_has_its_row_and_the_numbers_end_in_one_column() -> N
             "memory              512 MB",
             "load               1.20 s",
             "model    SmolLM2-135M-Instruct",
-            "engine            cpu f16 · 2T",
+            "engine 2T              cpu f16",
             "phase                   decode",
         ]
+
+
+async def test_the_longest_label_of_the_cpu_engine_and_its_threads_are_whole() -> None:
+    panel = MetricsPanel()
+    async with ControlsApp(panel).run_test(size=(36, 40)) as pilot:
+        panel.show(replace(SOME, engine_label="cpu q4_1 native kv-q8", threads=16))
+        await pilot.pause()
+        assert rows(panel)[13].rstrip() == "engine 16T cpu q4_1 native kv-q8"
 
 
 async def test_unknown_figures_are_dashes() -> None:

@@ -47,7 +47,7 @@ def replay_command(
 ) -> None:
     """Make a stored reply again: the same prompt, seed and changes of sampling give the same tokens.
 
-    Another engine, precision or model follows the reply instead, token by token, and is compared with it. Exit code 1: the
+    Another engine, precision, KV cache or model follows the reply instead, token by token, and is compared with it. Exit code 1: the
     replay is another reply.
     """
     if list_only == bool(message_id):

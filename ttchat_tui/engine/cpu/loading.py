@@ -265,19 +265,20 @@ def _load_own(
         context_length=config.context_length,
         vocab_size=config.vocab_size,
         parameters=config.parameters(),
-        label=_label(checkpoint, plan),
+        label=_label(checkpoint, plan, options),
         draft_rows=plan.draft_rows,
         notes=(*plan.notes, *notes),
         set_threads=set_threads,
     )
 
 
-def _label(checkpoint: Checkpoint, plan: WeightPlan) -> str:
+def _label(checkpoint: Checkpoint, plan: WeightPlan, options: CpuOptions) -> str:
     """`cpu q5_k native`: the bits of the file; `cpu int8 native`: rounded to these at the user's request; without the compiled
-    kernel `cpu f16`."""
+    kernel `cpu f16`. Settings with which the logits are others have other labels: a replay goes by the label."""
     if not plan.is_native:
-        return f"cpu {plan.format}"
-    return f"cpu {plan.rounded or stored_format(checkpoint) or plan.format} native"
+        return f"cpu {plan.format}" + (" prefill-bf16" if plan.prefill_copy else "")
+    held = plan.rounded or stored_format(checkpoint) or plan.format
+    return f"cpu {held} native" + ("" if options.kv_cache == "f16" else f" kv-{options.kv_cache}")
 
 
 def _native_stepper(

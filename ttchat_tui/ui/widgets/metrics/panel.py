@@ -116,10 +116,10 @@ class MetricsTable(Widget):
         yield self._context_row(width)
         yield self._row(width, "memory", *bytes_text(m.rss_bytes))
         yield self._row(width, "load", seconds_text(m.load_s), "s")
-        # "2 threads" does not fit beside the longest label.
-        threads = f" · {m.threads}T" if m.threads and m.engine_label else ""
+        # Beside the longest label there is no room for "2 threads".
+        threads = f" {m.threads}T" if m.threads and m.engine_label else ""
         yield self._text_row(width, "model", m.model)
-        yield self._text_row(width, "engine", m.engine_label + threads)
+        yield self._text_row(width, f"engine{threads}", m.engine_label)
         yield self._text_row(width, "phase", m.phase)
 
     def _guess(self, number: str) -> str:
@@ -140,10 +140,11 @@ class MetricsTable(Widget):
         )
 
     def _text_row(self, width: int, label: str, text: str) -> Content:
-        room = max(1, width - LABEL_WIDTH - 1)
+        label = label.ljust(LABEL_WIDTH)
+        room = max(1, width - len(label) - 1)
         words = Content(one_line(text) or NOTHING).truncate(room, ellipsis=True)
         return Content.assemble(
-            (label.ljust(LABEL_WIDTH), self.get_visual_style("metrics--label")),
+            (label, self.get_visual_style("metrics--label")),
             " " * (1 + room - words.cell_length),
             words.stylize(self.get_visual_style("metrics--number")),
         )

@@ -129,7 +129,7 @@ def test_an_engine_without_probabilities_says_what_to_use(run: Run) -> None:
 def test_the_replies_are_listed_with_their_numbers(run: Run) -> None:
     code, output, _ = run("--list")
     head, row = output.splitlines()
-    assert head.split("\t") == ["number", "written", "model", "engine", "tokens", "begins"]
+    assert head.split("\t") == ["number", "written", "model", "engine", "tokens", "begins", "last"]
     assert row.split("\t")[0] == "2"
     assert row.split("\t")[2:5] == ["scripted", "scripted", "5"]
     assert row.split("\t")[6] == "last"
@@ -149,8 +149,8 @@ def test_the_newest_reply_is_listed_first_whatever_its_conversation(written: lis
         reply = store.begin_reply(homes[home].conversation_id, homes[home].id, STARTED)
         times[reply.id] = reply.created_at
     lines: list[str] = []
-    with mock.patch("ttchat_tui.cli.replay.listing.write_line", lines.append):
-        write_replies(store)
+    with mock.patch("ttchat_tui.cli.tables.write_line", lines.append):
+        write_replies(store, "text")
     ids = [int(line.split("\t")[0]) for line in lines[1:]]
     assert ids == sorted(times, key=lambda each: (times[each], each), reverse=True)
     store.close()

@@ -6,7 +6,7 @@ import importlib
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -14,7 +14,8 @@ from ttchat_tui.cli.errors import notify
 from ttchat_tui.cli.log_file import open_log
 from ttchat_tui.cli.model_choice import first_model, require_possible
 from ttchat_tui.cli.progress import ProgressLine
-from ttchat_tui.cli.standard_output import write_line, write_path
+from ttchat_tui.cli.standard_output import write_json, write_line, write_path
+from ttchat_tui.cli.tables import ListOutput, write_aligned
 from ttchat_tui.config.load import load_config
 from ttchat_tui.config.paths import find_paths
 from ttchat_tui.domain.text import visible_line
@@ -31,18 +32,21 @@ app = typer.Typer(
 )
 
 
+_HIT: Final = "{size:>9}  {held:<8}  {name}"
+
+
 @app.command("list")
 def list_models(
     here: Annotated[bool, typer.Option("--here", help="Only the models on this machine.")] = False,
+    output: ListOutput = "text",
 ) -> None:
     """The catalog and what else is on this machine."""
     models_dir = find_paths(os.environ).models_dir
     rows = library.installed(models_dir, os.environ) if here else library.list_models(models_dir, os.environ)
-    table = [library.TABLE_HEADER, *library.table_rows(rows)]
-    cells = [[visible_line(cell) for cell in row] for row in table]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(library.TABLE_HEADER))]
-    for row in cells:
-        write_line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    if output == "json":
+        write_json([library.as_json(row) for row in rows])
+    else:
+        write_aligned(library.TABLE_HEADER, library.table_rows(rows))
 
 
 @app.command()
@@ -77,14 +81,20 @@ def search(
     limit: Annotated[
         int, typer.Option("--limit", min=1, max=50, help="The most repositories; each costs a request.")
     ] = 8,
+    output: ListOutput = "text",
 ) -> None:
     """Search the Hugging Face Hub for .gguf models: name, quantisation, size. `models pull` takes the name."""
     hub_search = importlib.import_module("ttchat_tui.models.hub_search")  # httpx takes 0.1 s to import
-    found = False
+    found: list[Any] = []
     for model in hub_search.search(text, os.environ, limit):
-        found = True
-        size = library.format_size(model.size_bytes) or "?"
-        write_line(visible_line(f"{size:>9}  {model.quantisation or '?':<8}  {model.name}"))
+        found.append(model)
+        if output == "text":  # at once: each repository costs a request
+            if len(found) == 1:
+                write_line(_HIT.format(size="size", held="weights", name="model"))
+            size = library.format_size(model.size_bytes) or "?"
+            write_line(_HIT.format(size=size, held=model.quantisation or "?", name=visible_line(model.name)))
+    if output == "json":
+        write_json(found)
     if not found:
         notify(f"the hub has no .gguf model for {visible_line(text)!r}.")
 

@@ -7,16 +7,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import typer
-from rich.cells import cell_len
+from msgspec import structs
 
 from ttchat_tui.cli.errors import USAGE_ERROR, notify
-from ttchat_tui.cli.standard_output import write_line
+from ttchat_tui.cli.standard_output import write_json
+from ttchat_tui.cli.tables import ListOutput, write_aligned
 from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.config.paths import find_paths
 from ttchat_tui.config.prompt_library import PromptLibrary
 from ttchat_tui.domain.preset import BUILT_IN, Preset
 from ttchat_tui.domain.prompt_template import PromptTemplate, TemplateKind, ValueProblem
-from ttchat_tui.domain.text import decoded, visible_line
+from ttchat_tui.domain.text import decoded
 
 prompts = typer.Typer(help="List the prompt templates.", no_args_is_help=True, rich_markup_mode=None)
 presets = typer.Typer(help="List the presets.", no_args_is_help=True, rich_markup_mode=None)
@@ -29,25 +30,30 @@ def keep_list_a_command() -> None:
 
 
 @prompts.command("list")
-def list_prompts() -> None:
+def list_prompts(output: ListOutput = "text") -> None:
     """The templates in the prompts folder (`ttchat-tui paths`)."""
     library = _read_library()
-    _write_table(
-        [["name", "kind", "variables", "description"], *map(_template_row, library.templates.values())]
-    )
+    templates = library.templates.values()
+    if output == "json":
+        write_json([_template_json(each) for each in templates])
+    else:
+        write_aligned(("name", "kind", "variables", "description"), map(_template_row, templates))
     if not (library.templates or library.template_faults):
         notify(f"There are no templates yet. Put a file NAME.md into {library.prompts_dir}")
     _report(library.template_faults)
 
 
 @presets.command("list")
-def list_presets() -> None:
+def list_presets(output: ListOutput = "text") -> None:
     """The built-in presets and your own.
 
     Yours are in the presets folder (`ttchat-tui paths`).
     """
     library = _read_library()
-    _write_table([["name", "gives", "description"], *map(_preset_row, library.presets.values())])
+    if output == "json":
+        write_json([_preset_json(each) for each in library.presets.values()])
+    else:
+        write_aligned(("name", "gives", "description"), map(_preset_row, library.presets.values()))
     if not (library.presets.keys() - BUILT_IN or library.preset_faults):
         notify(f"For presets of your own, put a file NAME.toml into {library.presets_dir}")
     _report(library.preset_faults)
@@ -102,16 +108,29 @@ def _template_row(template: PromptTemplate) -> list[str]:
     return [template.name, template.kind, " ".join(needed), template.description]
 
 
+def _template_json(template: PromptTemplate) -> dict[str, Any]:
+    variables = [{"name": name, **structs.asdict(each)} for name, each in template.variables.items()]
+    return {
+        "name": template.name,
+        "kind": template.kind,
+        "variables": variables,
+        "description": template.description,
+    }
+
+
 def _preset_row(preset: Preset) -> list[str]:
     return [preset.name, preset.gives, preset.description]
 
 
-def _write_table(rows: Sequence[Sequence[str]]) -> None:
-    cells = [[visible_line(cell) for cell in row] for row in rows]
-    widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
-    for row in cells:
-        padded = (cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True))
-        write_line("  ".join(padded).rstrip())
+def _preset_json(preset: Preset) -> dict[str, Any]:
+    return {
+        "name": preset.name,
+        "is_built_in": preset.name in BUILT_IN,
+        "description": preset.description,
+        "model": preset.model or None,
+        "system_prompt": preset.system_prompt,
+        "sampling": preset.sampling.given,
+    }
 
 
 def _report(faults: Mapping[str, ConfigError]) -> None:

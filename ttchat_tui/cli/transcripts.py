@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from contextlib import closing
 from enum import Enum
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import typer
 
-from ttchat_tui.cli.errors import DONE, ENGINE_ERROR, USAGE_ERROR, show_error
-from ttchat_tui.cli.standard_output import write_line
+from ttchat_tui.cli.errors import ENGINE_ERROR, USAGE_ERROR, show_error
+from ttchat_tui.cli.standard_output import write_json
+from ttchat_tui.cli.tables import write_tabbed
 from ttchat_tui.cli.wanted_export import STDOUT, Wanted
 from ttchat_tui.config.load import load_config
 from ttchat_tui.config.paths import find_paths
@@ -18,7 +19,7 @@ from ttchat_tui.domain.conversation import Conversation
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
-from ttchat_tui.storage.export_words import local_time, one_line
+from ttchat_tui.storage.export_words import local_time
 from ttchat_tui.storage.opening import about_the_file, open_store
 
 NOTHING_YET: Final = ErrorInfo(kind="not_found", message="There is no conversation yet.")
@@ -55,6 +56,11 @@ _Trace: TypeAlias = Annotated[
 ]
 
 
+_Output: TypeAlias = Annotated[
+    Literal["text", "json"], typer.Option("--output", help="With --list: what goes to stdout.")
+]
+
+
 def export(
     context: typer.Context,
     conversation: Annotated[
@@ -76,6 +82,7 @@ def export(
         bool, typer.Option("--thoughts/--no-thoughts", help="With or without the model's thoughts.")
     ] = True,
     trace: _Trace = False,
+    output: _Output = "text",
 ) -> None:
     """Save transcripts as Markdown, JSON, JSONL, HTML or text, or where the time of the replies went as a Chrome trace (--format timeline, for ui.perfetto.dev) or CSV. Prints the path of each file.
 
@@ -92,6 +99,7 @@ def export(
     if trace and (branches or (file_format or Format.json) is not Format.json):
         raise typer.BadParameter("it is for --format json", param_hint="--trace")
     _refuse("--trace", trace, {"--code": code})
+    _refuse_beside_list(list_only, output, file_format)
     paths = find_paths(os.environ)
     config = load_config(paths, environ=os.environ, file=context.obj)
     folder = target or config.storage.exports_dir or str(paths.exports_dir)
@@ -107,9 +115,9 @@ def export(
         is_forced=force,
     )
     with closing(open_store(paths.database)) as store:
-        _require_conversations(store, conversation, list_only)
+        _require_readable(store)
         if list_only:
-            _write_list(store)
+            _write_list(store, output)
             return
         for each in _chosen(store, conversation, every):
             wanted.export(store, each)
@@ -122,21 +130,41 @@ def _format_of(given: Format | None, has_branches: bool, has_recordings: bool) -
     return given.value if given is not None else None
 
 
-def _write_list(store: ConversationStore) -> None:
-    write_line("\t".join(("number", "updated", "messages", "title")))
-    for each in store.conversations(limit=10**9):
-        write_line(_row(each))
-
-
-def _row(conversation: Conversation) -> str:
-    """Its number, when it was last changed, its messages and its title, with tabs between: a title has none."""
-    columns = (
-        str(conversation.id),
-        local_time(conversation.updated_at),
-        str(conversation.message_count),
-        one_line(conversation.title),
+def _write_list(store: ConversationStore, output: str) -> None:
+    conversations = store.conversations(limit=10**9)
+    if output == "json":
+        write_json([_as_json(each) for each in conversations])
+        return
+    if not conversations:
+        show_error(NOTHING_YET)
+        return
+    rows = (
+        (str(each.id), local_time(each.updated_at), str(each.message_count), each.title)
+        for each in conversations
     )
-    return "\t".join(columns)
+    write_tabbed(("number", "updated", "messages", "title"), rows)
+
+
+def _as_json(conversation: Conversation) -> dict[str, Any]:
+    """With the names of `-p --output json` and of exports."""
+    return {
+        "conversation_id": conversation.id,
+        "title": conversation.title,
+        "created_at": conversation.created_at,
+        "updated_at": conversation.updated_at,
+        "model": conversation.model,
+        "message_count": conversation.message_count,
+    }
+
+
+def _refuse_beside_list(list_only: bool, output: str, file_format: Format | None) -> None:
+    """`--output` is the listing's format, and `--format` a file's."""
+    if output == "json" and not list_only:
+        raise typer.BadParameter(
+            "it is for --list; --format json writes a conversation", param_hint="--output"
+        )
+    if list_only and file_format is not None:
+        raise typer.BadParameter("with --list it is --output text or json", param_hint="--format")
 
 
 def _refuse(flag: str, is_given: bool, single: dict[str, int | None]) -> None:
@@ -146,21 +174,21 @@ def _refuse(flag: str, is_given: bool, single: dict[str, int | None]) -> None:
             raise typer.BadParameter(f"it cannot be combined with {flag}", param_hint=name)
 
 
-def _require_conversations(store: ConversationStore, number: int | None, list_only: bool) -> None:
-    """Report what is wrong with the file; end the program if nothing can be exported."""
+def _require_readable(store: ConversationStore) -> None:
+    """Report what is wrong with the file; end the program if it could not be read."""
     if store.notice is not None:
         show_error(about_the_file(store.notice))
         if store.mode == "memory":  # the file could not be read
             raise typer.Exit(ENGINE_ERROR)
     store.recover()
-    if not store.conversations(limit=1) and number is None:
-        show_error(NOTHING_YET)
-        raise typer.Exit(DONE if list_only else ENGINE_ERROR)
 
 
 def _chosen(store: ConversationStore, number: int | None, every: bool) -> list[Conversation]:
     if number is None:
-        return store.conversations(limit=10**9 if every else 1)
+        if found := store.conversations(limit=10**9 if every else 1):
+            return found
+        show_error(NOTHING_YET)
+        raise typer.Exit(ENGINE_ERROR)
     try:
         return [store.conversation(number)]
     except StorageError as error:

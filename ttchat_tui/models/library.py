@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -123,7 +123,7 @@ def table_rows(rows: Sequence[ModelRow]) -> list[tuple[str, ...]]:
     return [
         (
             row.name,
-            _state(row),
+            f"{_state(row)}, default" if row.is_default else _state(row),
             format_size(row.size_bytes),
             format_count(row.parameters),
             f"{row.context_length:,}" if row.context_length else "",
@@ -132,6 +132,23 @@ def table_rows(rows: Sequence[ModelRow]) -> list[tuple[str, ...]]:
         )
         for row in rows
     ]
+
+
+def as_json(row: ModelRow) -> dict[str, Any]:
+    """What is unknown is None. Sizes are bytes."""
+    return {
+        "name": row.name,
+        "state": _state(row),
+        "is_default": row.is_default,
+        "size_bytes": row.size_bytes or None,
+        "quantisation": row.quantisation or None,
+        "parameters": row.parameters or None,
+        "context_length": row.context_length or None,
+        "licence": row.licence or None,
+        "is_gated": row.is_gated,
+        "source": row.source,
+        "path": None if row.path is None else str(row.path),
+    }
 
 
 def format_size(size_bytes: int) -> str:
@@ -149,8 +166,7 @@ def format_count(parameters: int) -> str:
 
 
 def _state(row: ModelRow) -> str:
-    here = "to pull" if row.path is None else "incomplete" if is_incomplete(row.path) else "here"
-    return f"{here}, default" if row.is_default else here
+    return "to pull" if row.path is None else "incomplete" if is_incomplete(row.path) else "here"
 
 
 def _row(

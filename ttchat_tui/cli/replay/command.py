@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import closing
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import typer
 from msgspec import structs
@@ -18,6 +18,7 @@ from ttchat_tui.cli.progress import ProgressLine
 from ttchat_tui.cli.replay.comparison import Replay, compare, replay
 from ttchat_tui.cli.replay.listing import last_reply_id, write_replies
 from ttchat_tui.cli.replay.report import write_report, write_report_json
+from ttchat_tui.cli.tables import ListOutput
 from ttchat_tui.config.paths import find_paths
 from ttchat_tui.domain.events import LoadProgress
 from ttchat_tui.domain.model_spec import EngineInfo
@@ -42,7 +43,7 @@ def replay_command(
     model: Annotated[
         str, typer.Option("--model", "-m", help="Compare with this model; without it the reply's own.")
     ] = "",
-    output: Annotated[Literal["text", "json"], typer.Option(help="What goes to stdout.")] = "text",
+    output: ListOutput = "text",
     **_engine_flags: Any,
 ) -> None:
     """Make a stored reply again: the same prompt, seed and changes of sampling give the same tokens.
@@ -52,6 +53,11 @@ def replay_command(
     """
     if list_only == bool(message_id):
         raise typer.BadParameter("give the number of a reply, last or --list", param_hint="MESSAGE_ID")
+    settings = engine_settings(context.params)
+    if list_only and (model or settings):
+        raise typer.BadParameter(
+            "it loads no model: leave out the flags of models and engines", param_hint="--list"
+        )
     invocation = structs.replace(
         bare_invocation(os.environ), config_file=context.obj, paths=find_paths(os.environ)
     )
@@ -59,10 +65,10 @@ def replay_command(
         if store.notice is not None:
             show_error(about_the_file(store.notice))
         if list_only:
-            write_replies(store)
+            write_replies(store, output)
             return
         reply = _found(store, message_id)
-        flags = _of_the_reply(store, reply) | engine_settings(context.params)
+        flags = _of_the_reply(store, reply) | settings
     if model:
         flags["model.name"] = model
     invocation = structs.replace(invocation, flags=flags)

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ttchat_tui.cli.main import app
+from ttchat_tui.storage.export_recording import FileRecording, FileToken
 from ttchat_tui.ui.commands import docs_table
 
 ROOT = Path(__file__).parents[1]
@@ -27,6 +28,12 @@ def test_every_linked_file_is_there(page: Path) -> None:
     links = re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8"))
     missing = [link for link in links if not link.startswith("http") and not (page.parent / link).exists()]
     assert missing == []
+
+
+def test_the_page_on_recordings_names_every_field_in_its_order() -> None:
+    page = (ROOT / "docs" / "recordings.md").read_text("utf-8")
+    named = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    assert named == [*FileRecording.__struct_fields__, *FileToken.__struct_fields__]
 
 
 def test_every_flag_and_subcommand_it_shows_exists() -> None:

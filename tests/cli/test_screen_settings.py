@@ -46,7 +46,7 @@ def test_a_variable_and_a_flag_are_named_as_the_place(tmp_path: Path) -> None:
         "ttchat-tui: TTCHAT_KEYS__NEW: keys"
     )
     assert run("-p", "Hello", TTCHAT_THEME="pink").stderr.startswith("ttchat-tui: TTCHAT_THEME: ui.theme")
-    assert run("-p", "Hello", "--theme", "pink").stderr.startswith("ttchat-tui: command line: ui.theme")
+    assert run("-p", "Hello", "--theme", "pink").stderr.startswith("ttchat-tui: --theme: ")
 
 
 def test_doctor_reports_it_like_any_config_error(tmp_path: Path) -> None:
@@ -66,3 +66,15 @@ def test_without_keys_and_theme_textual_is_not_imported() -> None:
         "check_screen_settings(Config(), find_paths({}), str)"
     )
     assert "textual" not in loaded_by(check)
+
+
+def test_an_engines_message_names_the_flag_or_the_variable_that_gave_the_setting(own_folders: Path) -> None:
+    words = "is not a server address: 'ftp://x'."
+    assert run("-p", "Hello", "--base-url", "ftp://x").stderr.startswith(f"ttchat-tui: --base-url {words}")
+    by_variable = run("-p", "Hello", "--engine", "remote", OPENAI_BASE_URL="ftp://x").stderr
+    assert by_variable.startswith(f"ttchat-tui: OPENAI_BASE_URL {words}")
+    (own_folders / "config").mkdir(exist_ok=True)
+    (own_folders / "config" / "config.toml").write_text(
+        '[model]\nengine = "remote"\n[remote]\nbase_url = "ftp://x"\n'
+    )
+    assert run("-p", "Hello").stderr.startswith(f"ttchat-tui: [remote] base_url {words}")

@@ -233,9 +233,9 @@ def test_an_error_in_a_variable_names_the_variable_and_not_the_file(
     assert expected in line
 
 
-def test_an_error_in_a_flag_names_the_command_line(paths: Paths) -> None:
+def test_an_error_in_a_flag_names_the_flag(paths: Paths) -> None:
     line = complaint(paths, flags={"sampling.top_p": 2.0})
-    assert line == "command line: sampling.top_p is too large; give a number from 0 to 1"
+    assert line == "--top-p is too large; give a number from 0 to 1"
 
 
 def test_control_characters_in_a_file_never_reach_the_terminal(paths: Paths) -> None:

@@ -23,9 +23,11 @@ from ttchat_tui.cli.invocation import Invocation
 from ttchat_tui.cli.log_file import open_log
 from ttchat_tui.cli.second_engine import SecondEngine
 from ttchat_tui.cli.typed_ahead import TypedAhead
-from ttchat_tui.config.load import load_config, place_of
+from ttchat_tui.config.errors import ConfigError
+from ttchat_tui.config.load import given, load_config, place_of
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.config.schema import Config
+from ttchat_tui.config.setting_names import Given, named_as_given
 from ttchat_tui.config.ui_state import UiState, load_ui_state
 from ttchat_tui.domain.errors import AppError, ErrorInfo
 from ttchat_tui.domain.events import ProgressReporter
@@ -108,7 +110,7 @@ def _run(invocation: Invocation, typed: TypedAhead | None, ending: EndingSignals
         _require_possible(model, invocation, config)
     if not is_full_screen:  # the full screen checks them itself
         screen_settings.check_screen_settings(config, paths, _place_of(invocation))
-    engine = _engine(config, paths)
+    engine = _engine(invocation, config)
     if isinstance(engine, SwitchingEngine):  # its process starts while this one imports the screen
         engine.start(model_choice.kind_of(model.name, config))
     screen_ready = threading.Event()
@@ -132,27 +134,29 @@ def engine_alone(invocation: Invocation) -> tuple[Engine, Callable[[ProgressRepo
         invocation.paths, environ=os.environ, file=invocation.config_file, flags=invocation.flags
     )
     paths = open_log(invocation.paths, config.log.level)
+    invocation = msgspec.structs.replace(invocation, paths=paths)
     model = _model(invocation, config, load_ui_state(paths.ui_state_file))
     _require_possible(model, invocation, config)
     screen_settings.check_screen_settings(config, paths, _place_of(invocation))
     no_screen = threading.Event()
     no_screen.set()
     prepare = _prepare_after(no_screen, config, paths)
-    return _engine(config, paths), lambda report: prepare(model.name, report)
+    return _engine(invocation, config), lambda report: prepare(model.name, report)
 
 
-def _engine(config: Config, paths: Paths, *, is_second: bool = False) -> Engine:
+def _engine(invocation: Invocation, config: Config, *, is_second: bool = False) -> Engine:
+    reworded = _settings_as_given(invocation)
     if config.model.isolation == "thread":
         Path.cwd()  # OSError where it has been deleted: torch would end this process
-        return SwitchingEngine(create_engine)
+        return SwitchingEngine(create_engine, reworded=reworded)
     kind = engine_choice.chosen_kind(config)
     isolated = IsolatedEngine(
-        paths.engine_log_file,
+        invocation.paths.engine_log_file,
         warm=() if is_second else ENGINES[kind].warm_modules(config.options_of(kind)),
         timeouts=engine_choice.timeouts(config),
         advice=engine_choice.advice(config),
     )
-    return SwitchingEngine(create_engine, isolated)
+    return SwitchingEngine(create_engine, isolated, reworded)
 
 
 def _model(invocation: Invocation, config: Config, state: UiState) -> ModelChoice:
@@ -182,6 +186,27 @@ def _place_of(invocation: Invocation) -> Callable[[str], str]:
         file=invocation.config_file,
         flags=invocation.flags,
     )
+
+
+def _settings_as_given(invocation: Invocation) -> Callable[[str], str]:
+    """A function that names the settings in an engine's message by the flag, variable or file that gave them."""
+
+    def given_by(setting: str) -> Given | None:
+        return given(
+            setting,
+            invocation.paths,
+            environ=os.environ,
+            file=invocation.config_file,
+            flags=invocation.flags,
+        )
+
+    def reworded(text: str) -> str:
+        try:
+            return named_as_given(text, given_by)
+        except ConfigError:  # the file has become unusable since the start
+            return text
+
+    return reworded
 
 
 def _store(invocation: Invocation, config: Config) -> ConversationStore:
@@ -259,7 +284,7 @@ def open_session(
     """A session with its engine thread running and its model loading. Closes everything at the end."""
     prepare, request_ids = _prepare_after(screen_ready, config, invocation.paths), itertools.count(1)
     second = SecondEngine(
-        lambda: _engine(config, invocation.paths, is_second=True), prepare, request_ids, lambda: host.info
+        lambda: _engine(invocation, config, is_second=True), prepare, request_ids, lambda: host.info
     )
     host = EngineHost(engine, second.prepare_first, request_ids=request_ids)
     store = _store(invocation, config)

@@ -10,6 +10,7 @@ import msgspec
 import typer
 
 from ttchat_tui.cli.choices import engine_settings
+from ttchat_tui.config.setting_names import FLAGS
 from ttchat_tui.domain import model_spec
 from ttchat_tui.domain.constraint import Constraint, ConstraintError, ConstraintKind, constraint_from_file
 from ttchat_tui.domain.logit_bias import typed_bias
@@ -116,22 +117,7 @@ Plain: TypeAlias = Annotated[
 Theme: TypeAlias = Annotated[str | None, typer.Option(help="Theme of the screen.")]
 ConfigFile: TypeAlias = Annotated[Path | None, typer.Option("--config", help="Another config.toml.")]
 
-_SETTINGS: Final[dict[str, str]] = {
-    "model": "model.name",
-    "context_length": "model.context_length",
-    "isolation": "model.isolation",
-    "record": "engine.record",
-    "system": "system_prompt",
-    "theme": "ui.theme",
-    "think": "sampling.thinking",
-    **{
-        name: f"sampling.{name}"
-        for name in (
-            "max_tokens", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "stop",
-            "logit_bias",
-        )
-    },
-}  # fmt: skip
+_SETTINGS: Final = {flag.removeprefix("--").replace("-", "_"): setting for setting, flag in FLAGS.items()}
 """Parameter → the setting that it gives, by its name in config.toml."""
 _TEXTS: Final = frozenset({"system", "stop"})
 """Texts for the model. The others may be paths, and keep their bytes."""

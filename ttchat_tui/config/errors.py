@@ -7,7 +7,7 @@ from ttchat_tui.domain.text import visible
 
 
 class ConfigError(AppError):
-    """A setting that cannot be used. `str()` is one line: the file or variable, the setting, what is wrong, the cure. In
+    """A setting that cannot be used. `str()` is one line: the file, variable or flag, the setting, what is wrong, the cure. In
     `info` the cure is a sentence."""
 
     kind = "config"
@@ -15,13 +15,13 @@ class ConfigError(AppError):
     def __init__(self, where: str, what: str, *, setting: str = "", cure: str = "") -> None:
         """
         Args:
-            where: the file or the environment variable.
+            where: the file, the environment variable, or the flag, which names the setting itself.
             what: what is wrong.
             setting: path of the setting as msgspec writes it (`$.sampling.temperature`; shown as
                 `sampling.temperature`); empty for the whole file.
             cure: what to do.
         """
-        setting = setting.removeprefix("$").removeprefix(".")
+        setting = "" if where.startswith("--") else setting.removeprefix("$").removeprefix(".")
         place = ": ".join(part for part in (where, setting) if part)
         self._cure = _one_line(cure)
         super().__init__(_one_line(about(place, what)), _sentence(self._cure))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 import msgspec
 
@@ -14,6 +14,7 @@ from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.config.old_places import at_new_places, new_path
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.config.schema import Config, config_type, engine_choices
+from ttchat_tui.config.setting_names import Given, flag_of
 from ttchat_tui.config.toml_file import read_toml
 from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.sampling import SamplingParams
@@ -36,8 +37,9 @@ has a name that other programs use too."""
 
 
 class _Layer(msgspec.Struct, frozen=True):
+    way: Literal["file", "variable", "flag"]
     where: str
-    """The file or variable, for errors."""
+    """The file, variable or flag, for errors."""
     values: dict[str, Any]
     """Each setting in its present section."""
     written: dict[str, str] = {}
@@ -85,15 +87,28 @@ def place_of(
     file: Path | None = None,
     flags: Mapping[str, Any] | None = None,
 ) -> str:
-    """The source of the value of `setting` (`ui.theme`, or a section): the file, the variable or the command line. The
-    file if none gives it."""
+    """The source of the value of `setting` (`ui.theme`, or a section): the file, the variable or the flag. The file if none
+    gives it."""
+    found = given(setting, paths, environ=environ, file=file, flags=flags)
+    return found.name if found is not None else str(file or paths.config_file)
+
+
+def given(
+    setting: str,
+    paths: Paths,
+    *,
+    environ: Mapping[str, str],
+    file: Path | None = None,
+    flags: Mapping[str, Any] | None = None,
+) -> Given | None:
+    """As `place_of`; None if nothing gives it."""
     for layer in reversed(list(_layers(paths, environ, file, flags or {}))):
         value: Any = layer.values
         for name in setting.split("."):
             value = cast("dict[str, Any]", value).get(name) if isinstance(value, dict) else None
         if value is not None:
-            return layer.where
-    return str(file or paths.config_file)
+            return Given(layer.way, layer.where, layer.written.get(setting, setting))
+    return None
 
 
 def _layers(
@@ -101,7 +116,7 @@ def _layers(
 ) -> Iterator[_Layer]:
     if file is not None or os.path.lexists(paths.config_file):
         chosen = expanded(file) if file is not None else paths.config_file
-        yield _layer(str(chosen), read_toml(chosen))
+        yield _layer("file", str(chosen), read_toml(chosen))
     for variable, setting in SHORT_VARIABLES.items():
         if text := environ.get(variable):
             yield _variable_layer(variable, setting.split("."), text)
@@ -112,7 +127,8 @@ def _layers(
             yield _variable_layer(variable, path, environ[variable])
     for setting, value in flags.items():
         if value is not None:
-            yield _layer("command line", _nested(setting.split("."), value))
+            where = flag_of(setting, value) or "command line"
+            yield _layer("flag", where, _nested(setting.split("."), value))
 
 
 def _require_one_place(variable: str, path: list[str], environ: Mapping[str, str]) -> None:
@@ -123,8 +139,8 @@ def _require_one_place(variable: str, path: list[str], environ: Mapping[str, str
         raise ConfigError(variable, what, cure=f"keep {present}")
 
 
-def _layer(where: str, values: dict[str, Any]) -> _Layer:
-    return _Layer(where, *at_new_places(values, where))
+def _layer(way: Literal["file", "variable", "flag"], where: str, values: dict[str, Any]) -> _Layer:
+    return _Layer(way, where, *at_new_places(values, where))
 
 
 def _variable_layer(variable: str, path: list[str], text: str) -> _Layer:
@@ -143,7 +159,7 @@ def _variable_layer(variable: str, path: list[str], text: str) -> _Layer:
             value = _converted(text, float)
         case "text" | "section" | None:
             pass
-    return _layer(variable, _nested(path, value))
+    return _layer("variable", variable, _nested(path, value))
 
 
 def _converted(text: str, kind: type[bool | int | float]) -> Any:
@@ -195,4 +211,6 @@ def _checked(values: dict[str, Any], layer: _Layer) -> Config:
 def _config_error(error: msgspec.ValidationError, layer: _Layer) -> ConfigError:
     what, path, cure = problem(error)
     setting = layer.written.get(".".join(names_in(path)[:2]), path)
+    if layer.way == "flag" and names_in(path)[-1:] == ["stop"]:
+        cure = "give a text"  # one of several flags, not a list
     return ConfigError(layer.where, what, setting=setting, cure=cure)

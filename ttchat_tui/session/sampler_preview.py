@@ -29,11 +29,11 @@ _NO_REPLY: Final = "The last token of the next reply appears here."
 _NOT_RECORDED: Final = "Nothing is known of the last token. The next one appears here."
 _NO_NUMPY: Final = "The preview needs numpy: pip install 'ttchat-tui[cpu]'."
 _NOT_LISTED: Final = (
-    "The server lists no probabilities. logprobs = true under [remote] in config.toml asks for them."
+    "The server lists no probabilities. [remote] logprobs = true in config.toml asks for them."
 )
 _ON_THE_CARD: Final = (
     "The card draws the tokens: their scores never reach this machine's sampler. "
-    'sampling = "host" under [tt] in config.toml shows them.'
+    '[tt] sampling = "host" in config.toml shows them.'
 )
 
 

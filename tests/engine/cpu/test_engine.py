@@ -251,7 +251,7 @@ def test_more_threads_than_cores_are_named_in_a_note(folder: Path) -> None:
     cores = usable_cores()
     for threads, is_named in ((cores, False), (cores + 1, True)):
         info, _ = load(CpuEngine(), folder, threads=threads)
-        assert any(f"{threads} threads on {cores} core" in note for note in info.notes) == is_named
+        assert any(f"[cpu] threads = {threads} on {cores} core" in note for note in info.notes) == is_named
 
 
 @pytest.mark.parametrize("precision", ["fp32", "f16", "bf16", "int8", "int4"])

@@ -305,7 +305,7 @@ def test_without_the_compiled_kernel_a_note_says_that_the_cache_is_float32(tmp_p
         changed = msgspec.structs.replace(options, kv_cache=setting)
         spec = ModelSpec(name="tiny", path=str(folder), kernel_dir=str(kernel_folder()), options=changed)
         notes = load_model(spec, lambda _progress: None).notes
-        assert any(f'`kv_cache = "{setting}"`' in note for note in notes) == is_noted
+        assert any(f'[cpu] kv_cache = "{setting}"' in note for note in notes) == is_noted
 
 
 @pytest.mark.parametrize("name", ["llama", "llama-wide-heads"])

@@ -51,7 +51,7 @@ def _compiler(environ: Mapping[str, str]) -> Check:
     machine = platform.machine()
     if machine.lower() in build.UNMEASURED:
         fact = f"torch's own; the compiled one was never measured on {machine}"
-        return Check("decode kernel", "ok", fact, 'kernel = "on" under [cpu] uses it.')
+        return Check("decode kernel", "ok", fact, '[cpu] kernel = "on" uses it.')
     if machine.lower() not in build.MACHINES:
         return Check("decode kernel", "ok", f"torch's own; the compiled kernel does not support {machine}")
     command = build.compiler(environ)

@@ -141,7 +141,7 @@ def _missing(error: ModuleNotFoundError) -> MissingDependency:
 def _out_of_memory() -> OutOfMemory:
     return OutOfMemory(
         "There is not enough memory to load the model.",
-        "Close other programs, choose a smaller model, or set precision to f16.",
+        "Close other programs, choose a smaller model, or set [cpu] precision to f16.",
     )
 
 

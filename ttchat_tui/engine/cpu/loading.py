@@ -173,12 +173,12 @@ def _notes(model: _ColdModel, spec: ModelSpec) -> list[str]:
     if spec.context_length > model.context_length:
         notes.append(
             f"The context is {model.context_length:,} tokens, the model's maximum, instead of the"
-            f" {spec.context_length:,} requested."
+            f" {spec.context_length:,} of [model] context_length."
         )
     threads, cores = spec.options_as(CpuOptions).threads, usable_cores()
     if threads > cores:
         notes.append(
-            f"{threads} threads on {cores} core{'s' * (cores > 1)}: more threads than cores slow it down."
+            f"[cpu] threads = {threads} on {cores} core{'s' * (cores > 1)}: more threads than cores slow it down."
         )
     return notes
 
@@ -299,7 +299,10 @@ def _native_stepper(
 def _notes_of_float32_cache(options: CpuOptions) -> list[str]:
     if options.kv_cache == "f16":
         return []
-    return [f'`kv_cache = "{options.kv_cache}"` needs the compiled kernel. Keys and values are float32.']
+    setting = f'[cpu] kv_cache = "{options.kv_cache}"'
+    return [
+        f"{setting} needs the compiled kernel, which this load does not use. Keys and values are float32."
+    ]
 
 
 def _import_torch(report: ProgressReporter, module: str = _TORCH_MODEL) -> Any:
@@ -338,8 +341,8 @@ def _load_auto(path: Path, spec: ModelSpec, reason: str, report: ProgressReporte
     precision = options.precision
     if precision not in ("auto", "fp32"):
         raise ModelLoadError(
-            f"Precision {precision} is not available for models that run through transformers.",
-            "Set precision to auto or fp32.",
+            f'[cpu] precision = "{precision}" is not available for models that run through transformers.',
+            "Set it to auto or fp32.",
         )
     tokenizer = tokenizer_from_folder(path)
     template = _compiled_template(template_from_folder(path), tokenizer, spec, report)

@@ -180,7 +180,7 @@ def _check_url(endpoint: Endpoint) -> None:
         httpx.URL(endpoint.base_url)
     except httpx.InvalidURL as error:
         raise EngineError(
-            f"{endpoint.name!r} is not a server address: {error}.",
+            f"{endpoint.url_setting} is not a server address: {error}.",
             cure="Give one like http://127.0.0.1:8000/v1.",
             kind="endpoint_url",
         ) from error

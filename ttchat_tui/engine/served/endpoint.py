@@ -77,6 +77,11 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     def is_local(self) -> bool:
         return is_loopback(self.base_url)
 
+    @property
+    def url_setting(self) -> str:
+        """The setting that has its URL, as in config.toml; of one that was found on this machine, the setting that would."""
+        return url_setting("" if ":" in self.alias else self.alias)
+
     def model_name(self, model_id: str) -> str:
         """The name under which a load finds a model of this server."""
         head, slash, _ = model_id.partition("/")
@@ -136,12 +141,12 @@ def _named(alias: str, model: str, options: RemoteOptions) -> Target:
         known = ", ".join(sorted(options.endpoints)) or "none"
         raise ModelLoadError(
             f"There is no endpoint {alias!r} with a base_url in the config (there: {known}).",
-            cure=f"Write [remote.endpoints.{alias}] with base_url, or give --base-url.",
+            cure=f"Write [remote.endpoints.{alias}] with base_url, or give [remote] base_url.",
             kind="no_endpoint",
         )
     endpoint = Endpoint(
         name=alias,
-        base_url=checked_url(found.base_url),
+        base_url=checked_url(found.base_url, alias),
         api_key_env=found.api_key_env,
         key_over_plain_http=found.key_over_plain_http,
         user_env=found.user_env,
@@ -192,8 +197,13 @@ def usual_places() -> tuple[Endpoint, ...]:
     return tuple(Endpoint(name=host, base_url=f"http://{host}/v1", alias=host) for host in hosts)
 
 
-def checked_url(url: str) -> str:
-    """Normalise a base URL: with a scheme, without a trailing slash or the route of a request.
+def url_setting(alias: str) -> str:
+    """The setting that has the URL of an endpoint; `alias`: its name in config.toml, empty for the one without a name."""
+    return f"[remote.endpoints.{alias}] base_url" if alias else "[remote] base_url"
+
+
+def checked_url(url: str, alias: str = "") -> str:
+    """Normalise a base URL: with a scheme, without a trailing slash or the route of a request. `alias`: see `url_setting`.
 
     Raises:
         ModelLoadError: kind `endpoint_url`.
@@ -207,20 +217,20 @@ def checked_url(url: str) -> str:
         parts, is_good = None, False
     if parts is None or not is_good:
         raise ModelLoadError(
-            f"{_shown(url)!r} is not a server address.",
+            f"{url_setting(alias)} is not a server address: {_shown(url)!r}.",
             cure="Give one like http://127.0.0.1:8000/v1.",
             kind="endpoint_url",
         )
     if parts.username or parts.password:
         raise ModelLoadError(
-            "The base URL holds a user name or password, which would be shown and recorded.",
+            f"{url_setting(alias)} holds a user name or password, which would be shown and recorded.",
             cure="Remove it; put USER:PASSWORD into an environment variable and name that as user_env of an endpoint in "
             "config.toml (a key: as api_key_env).",
             kind="endpoint_url",
         )
     if parts.query or parts.fragment:
         raise ModelLoadError(
-            f"The base URL of {host_of(url)} has a part after `?` or `#`, so that no path can be appended.",
+            f"{url_setting(alias)} ({host_of(url)}) has a part after `?` or `#`, so that no path can be appended.",
             cure="Leave that out; a key belongs in an environment variable, named as api_key_env.",
             kind="endpoint_url",
         )

@@ -109,7 +109,7 @@ def _no_connection(error: httpx.ConnectError, endpoint: Endpoint) -> EngineError
     if _cause(error, ConnectionRefusedError) is not None:
         return EngineError(
             f"Nothing answers at {name}: the connection was refused.",
-            cure="Start the server, or correct the base URL (--base-url).",
+            cure=f"Start the server, or correct {endpoint.url_setting}.",
             kind="endpoint_refused",
         )
     return EngineError(

@@ -76,6 +76,6 @@ def _none(others: Sequence[str]) -> ModelLoadError:
     ports = ", ".join(map(str, USUAL_PORTS))
     return ModelLoadError(
         " ".join([f"No server was named, and none serves models on this machine's ports {ports}.", *others]),
-        cure="Start one (`tt serve`, `vllm serve`), or name it: --base-url http://HOST:PORT/v1.",
+        cure='Start one (`tt serve`, `vllm serve`), or name it: [remote] base_url = "http://HOST:PORT/v1".',
         kind="no_endpoint",
     )

@@ -51,7 +51,7 @@ from ttchat_tui.engine.text.tokenizer import ChatTokenizer
 from ttchat_tui.engine.text.tokenizer_folder import template_from_folder, tokenizer_from_folder
 
 log = logging.getLogger(__name__)
-_ON_HOST: Final = 'Let the host sample: [tt] sampling = "host" (--tt-sampling host).'
+_ON_HOST: Final = 'Let the host sample: [tt] sampling = "host".'
 
 
 class _Loaded(msgspec.Struct, kw_only=True):

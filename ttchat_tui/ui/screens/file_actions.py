@@ -252,7 +252,11 @@ class FileActions(ChatActions):
         if self.session.storage_mode != "read-write":
             message = "Nothing can be imported: the conversations of this session are not kept."
             notice = self.session.storage_notice
-            cure = notice.cure if notice is not None else "Start without --no-save."
+            cure = (
+                notice.cure
+                if notice is not None
+                else "Start without --no-save, and with [storage] autosave = true."
+            )
             self.show_error(ErrorInfo(kind="database_read_only", message=message, cure=cure))
             return
         self.app.push_screen(deferred.import_files.ImportFiles(self._import, typed), self._show_imported)

@@ -77,5 +77,5 @@ def check_memory(needed: int, available: int | None) -> None:
         return
     raise OutOfMemory(
         f"The model needs about {needed / 1e9:.1f} GB of memory, but only {available / 1e9:.1f} GB are free.",
-        "Close other programs, choose a smaller model, or set precision to auto or int4.",
+        "Close other programs, choose a smaller model, or set [cpu] precision to auto or int4.",
     )

@@ -21,7 +21,7 @@ _NAMES: Final[dict[str, str]] = {"f16": "float16", "bf16": "bfloat16", "int8": "
 
 _LOSSES: Final[dict[str, tuple[str, ...]]] = {
     "int4": (
-        "Weights are rounded to 4 bits, which costs quality. Precision auto keeps the weights of the file.",
+        'Weights are rounded to 4 bits, which costs quality. [cpu] precision = "auto" keeps the weights of the file.',
     ),
     "int8": ("Weights are rounded to 8 bits, which costs a little quality.",),
 }
@@ -92,7 +92,7 @@ def plan_weights(requested: Precision, kernels: Collection[Kernel], *, stored_bi
     if requested != "fp32" and requested not in kernels:
         raise ModelLoadError(
             f"torch has no working {_NAMES[requested]} kernel on this machine.",
-            "Set precision to auto or fp32.",
+            "Set [cpu] precision to auto or fp32.",
         )
     has_int8_head = requested in ("int4", "int8") and "int8_head" in kernels
     notes = () if requested == "int4" and stored_bits == 4 else _LOSSES.get(requested, ())

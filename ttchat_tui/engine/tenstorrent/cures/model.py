@@ -25,7 +25,7 @@ MODEL: Final[tuple[Cure, ...]] = (
         r"Not enough space to allocate",
         "out_of_memory",
         "The card does not have enough memory for this model with this context.",
-        'Lower --context-length or [tt] max_batch_size, or use optimizations = "performance".',
+        'Lower [model] context_length or [tt] max_batch_size, or use [tt] optimizations = "performance".',
     ),
     Cure(
         r"^MemoryError|DefaultCPUAllocator: can't allocate memory|Cannot allocate memory",
@@ -59,19 +59,19 @@ MODEL: Final[tuple[Cure, ...]] = (
         r"must be a power of 2",
         "context_length",
         "tt-metal requires a power of two as the context length.",
-        "Set --context-length to 1024, 2048, 4096 …",
+        "Set [model] context_length to 1024, 2048, 4096 …",
     ),
     Cure(
         r"must be a multiple of 2048",
         "context_length",
         "tt-metal cannot split a prompt of this length into chunks of 2,048 tokens.",
-        "Set --context-length to 2048, 4096, 8192 …, and unset MAX_PREFILL_CHUNK_SIZE.",
+        "Set [model] context_length to 2048, 4096, 8192 …, and unset MAX_PREFILL_CHUNK_SIZE.",
     ),
     Cure(
         r"(Padded prefill end idx|Sequence length|Max prompt length) .*exceeds|cannot exceed max_context_len",
         "prompt_too_long",
         "The conversation is longer than the context on the card.",
-        "Load again with a larger --context-length, or start a new conversation.",
+        "Load again with a larger [model] context_length, or start a new conversation.",
     ),
     # -- traces and sampling
     Cure(

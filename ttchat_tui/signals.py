@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import faulthandler
 import signal
 from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 _NAMES: Final = (
-    "SIGHUP", "SIGQUIT", "SIGTRAP", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGTERM", "SIGSTKFLT", "SIGXCPU", "SIGVTALRM",
+    "SIGHUP", "SIGQUIT", "SIGTRAP", "SIGUSR2", "SIGALRM", "SIGTERM", "SIGSTKFLT", "SIGXCPU", "SIGVTALRM",
     "SIGPROF", "SIGIO", "SIGPWR", "SIGSYS", "SIGEMT",
 )  # fmt: skip
-"""Not in the list: SIGINT, which Python turns into KeyboardInterrupt; SIGPIPE and SIGXFSZ, which become errors of a write;
+"""Not in the list: SIGINT, which Python turns into KeyboardInterrupt; `STACKS_SIGNAL`, which ends nothing; SIGPIPE and SIGXFSZ, which become errors of a write;
 and faults of native code (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT), after which no Python runs."""
 _REAL_TIME: Final = tuple(range(signal.SIGRTMIN, signal.SIGRTMAX + 1)) if hasattr(signal, "SIGRTMIN") else ()
 ENDING: Final[tuple[int, ...]] = (
@@ -20,11 +21,16 @@ ENDING: Final[tuple[int, ...]] = (
     *_REAL_TIME,
 )
 STACKS_SIGNAL: Final = signal.SIGUSR1
-"""On this signal the app and the engine's process write the stacks of their threads to the log, even while native code
-holds the GIL."""
+"""On this signal the app, any command and the engine's process write the stacks of their threads and go on."""
 _REQUESTS: Final = frozenset({signal.SIGTERM, signal.SIGQUIT})
 """Sent by a person or a supervisor, so a second one is impatience. Others repeat by themselves: a closing terminal sends
 SIGHUP twice, once from the kernel and once from the shell."""
+
+
+def write_stacks_to(file: int | TextIO) -> None:
+    """On `STACKS_SIGNAL` write the stacks of all threads to `file`, from now on. The handler is in C: it does not wait until
+    Python runs again, as handlers in Python do while native code runs."""
+    faulthandler.register(STACKS_SIGNAL, file, all_threads=True)
 
 
 class EndingSignals:

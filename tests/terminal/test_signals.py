@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import signal
+import socket
 import subprocess
 import sys
 import termios
@@ -14,11 +15,15 @@ from typing import Any
 
 import pytest
 
+from tests.patience import Patience
 from tests.size import sized
 from tests.terminal.pty_app import NO_MODEL, App, is_restored
-from ttchat_tui.signals import ENDING, EndingSignals, name
+from ttchat_tui.signals import ENDING, STACKS_SIGNAL, EndingSignals, name
 
 pytestmark = [pytest.mark.terminal, pytest.mark.timeout(120)]
+
+
+STACKS = "(most recent call first):"
 
 
 @pytest.fixture
@@ -71,7 +76,7 @@ def test_all_signals_that_end_a_process_are_handled() -> None:
     """By signal(7); those that no Python survives, or that Python makes errors of, are left out."""
     faults = {"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT"}
     harmless = {"SIGCHLD", "SIGCONT", "SIGSTOP", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGURG", "SIGWINCH"}
-    others = {"SIGKILL", "SIGINT", "SIGPIPE", "SIGXFSZ"}
+    others = {"SIGKILL", "SIGINT", "SIGPIPE", "SIGXFSZ", STACKS_SIGNAL.name}
     left = {number for number in signal.valid_signals() if number not in ENDING}
     assert {signal.Signals(number).name for number in left} <= faults | harmless | others
 
@@ -151,6 +156,53 @@ def test_a_headless_prompt_names_the_signal_that_ended_it(tmp_path: Path) -> Non
     _, said = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGQUIT
     assert said.decode().endswith("ttchat-tui: ended by SIGQUIT (Quit).\n")
+
+
+def until_stacks_are_in(log: Path) -> None:
+    """Any thread may get the signal, also one that Python does not know."""
+    patience = Patience(60)
+    while STACKS not in log.read_text():
+        assert not patience.is_out()
+
+
+def test_the_stacks_of_a_screen_are_logged_and_it_goes_on(
+    start: Callable[..., App], own_folders: Path
+) -> None:
+    app = start()
+    app.until("Write a message")
+    app.kill(STACKS_SIGNAL)
+    until_stacks_are_in(own_folders / "state" / "ttchat-tui.log")
+    app.type("still here")
+    app.until("still here")
+    assert STACKS not in app.received.decode()
+
+
+@pytest.mark.parametrize("arguments", [("--plain",), ("-p",), ("score", "-")], ids=" ".join)
+def test_without_a_screen_the_stacks_are_logged_and_the_command_goes_on(
+    own_folders: Path, arguments: tuple[str, ...]
+) -> None:
+    """The command waits for its stdin, or for a server that accepts and never answers."""
+    silent = socket.create_server(("127.0.0.1", 0))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ttchat_tui", *arguments, "--engine", "remote"],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "TTCHAT_LOG_LEVEL": "debug"}
+        | {"OPENAI_BASE_URL": f"http://127.0.0.1:{silent.getsockname()[1]}/v1"},
+    )
+    assert process.stdin is not None
+    if arguments != ("--plain",):
+        process.stdin.write(b"Hello")
+        process.stdin.close()
+    silent.settimeout(60)
+    silent.accept()  # the log has been open since before
+    process.send_signal(STACKS_SIGNAL)
+    until_stacks_are_in(own_folders / "state" / "ttchat-tui.log")
+    assert process.poll() is None
+    process.kill()
+    process.wait()
+    silent.close()
 
 
 def test_signals_without_a_name_have_their_number() -> None:

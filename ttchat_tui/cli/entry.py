@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -14,7 +15,7 @@ from ttchat_tui.cli.errors import USAGE_ERROR, exit_codes
 from ttchat_tui.cli.standard_output import ensure_streams, require_files
 from ttchat_tui.cli.terminal import is_full_screen_possible
 from ttchat_tui.cli.typed_ahead import TypedAhead
-from ttchat_tui.signals import EndingSignals
+from ttchat_tui.signals import STACKS_SIGNAL, EndingSignals, write_stacks_to
 
 _CHAT: Final = "ttchat_tui.cli.chat"
 _INVOCATION: Final = "ttchat_tui.cli.invocation"
@@ -28,6 +29,8 @@ _COMPLETION: Final = "_TTCHAT_TUI_COMPLETE"
 def main() -> None:
     """Exit codes: 0 done, 1 engine error, 2 usage or config error, 130 interrupted."""
     ensure_streams()
+    signal.signal(STACKS_SIGNAL, signal.SIG_IGN)  # what the interpreter's exit restores
+    write_stacks_to(2)  # until a log is open
     with EndingSignals(is_last=True), exit_codes():
         require_files()
         if is_bare(sys.argv, os.environ):

@@ -13,10 +13,12 @@ import msgspec
 from ttchat_tui.cli.errors import notify
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.domain.special_files import special_file
+from ttchat_tui.signals import write_stacks_to
 
 
 def open_log(paths: Paths, level: str) -> Paths:
-    """Log to the state folder, readable by the user only, or with a message to a new temporary folder if that fails.
+    """Log to the state folder, readable by the user only, or with a message to a new temporary folder if that fails. On
+    `STACKS_SIGNAL` the stacks of all threads are logged.
 
     Returns the paths with the folder in use.
     """
@@ -45,3 +47,7 @@ def _configure_logging(file: Path, level: str) -> None:
     logging.basicConfig(
         filename=file, level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    ours = os.path.abspath(file)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler) and handler.baseFilename == ours and handler.stream:
+            write_stacks_to(handler.stream)

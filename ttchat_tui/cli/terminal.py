@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TextIO, cast
 
-from ttchat_tui.signals import STACKS_SIGNAL, EndingSignals
+from ttchat_tui.signals import EndingSignals
 
 _READ_MS: Final = 1000
 """Time for a terminal on a slow link to read pending output."""
@@ -146,15 +146,12 @@ def _interrupt_restored() -> Generator[None, None, None]:
 
 @contextmanager
 def _fault_handler() -> Generator[None, None, None]:
-    """Write the stacks of all threads to descriptor 2 when native code crashes, and on `STACKS_SIGNAL`, which shows what a
-    frozen screen waits for."""
+    """Write the stacks of all threads to descriptor 2 when native code crashes."""
     was_enabled = faulthandler.is_enabled()
     faulthandler.enable(2)
-    faulthandler.register(STACKS_SIGNAL, 2, all_threads=True)
     try:
         yield
     finally:
-        faulthandler.unregister(STACKS_SIGNAL)
         if not was_enabled:
             faulthandler.disable()
 

@@ -19,7 +19,7 @@ from textual.events import Event, Paste
 from textual.notifications import Notify, SeverityLevel
 from textual.theme import Theme
 
-from ttchat_tui.signals import ENDING, STACKS_SIGNAL
+from ttchat_tui.signals import ENDING
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui import deferred, style_sheets, toasts
 from ttchat_tui.ui.commands import BY_NAME, TABLE, bindings, keys_label
@@ -285,4 +285,4 @@ class TtchatApp(PatchedApp, inherit_bindings=False):
     def _install_signal_handlers(self) -> None:
         """Exit on a signal as on ctrl+q, with terminal, engine and conversation in order."""
         if self._signals is not None:
-            self._signals.handle(number for number in (signal.SIGINT, *ENDING) if number != STACKS_SIGNAL)
+            self._signals.handle((signal.SIGINT, *ENDING))

@@ -59,7 +59,7 @@ from ttchat_tui.engine.runtime.wire import (
     WireError,
     child_channel,
 )
-from ttchat_tui.signals import STACKS_SIGNAL
+from ttchat_tui.signals import write_stacks_to
 
 log = logging.getLogger(__name__)
 
@@ -288,7 +288,7 @@ def main(launch_json: str) -> None:
     # So that what libraries print is in the log before a crash.
     cast("TextIOWrapper", sys.stdout).reconfigure(line_buffering=True)
     faulthandler.enable()
-    faulthandler.register(STACKS_SIGNAL, all_threads=True)  # works while native code holds the GIL
+    write_stacks_to(2)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sock = socket.socket(fileno=launch.socket_fd)
     sock.set_inheritable(False)  # a grandchild that inherits it would hide our end from the parent

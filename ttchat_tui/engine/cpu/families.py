@@ -20,8 +20,9 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     """`model_type` of config.json."""
     architectures: tuple[str, ...] = ()
     """`general.architecture` of GGUF files."""
-    config_defaults: Mapping[str, Any] = {}
-    """Fields that a config.json may leave out, in the part for text of a model that also sees images."""
+    config_fields: Mapping[str, Any] = {}
+    """Fields of config.json that transformers' code for the family reads beyond Llama's, with what it takes where a file leaves
+    one out. It reads no other, so a field of another family changes nothing."""
     gguf_keys: tuple[str, ...] = ()
     """Hyperparameters of GGUF files beyond Llama's, without the architecture before them, that are computed."""
     activation: Literal["silu", "gelu"] = "silu"
@@ -56,7 +57,7 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     has_local_rope: bool = False
     """Layers with a window have a rotary embedding of their own, which is not stretched."""
     local_theta: float = 0.0
-    """Its base where a file does not say it; 0 is the base of the other layers."""
+    """Its base where a GGUF file does not say it; 0 is the base of the other layers."""
     wide_layers: int = 0
     """With so many layers attention is scaled by the size of `hidden_size / heads`, in GGUF files, which do not say it: 27B."""
     unrotated: Literal["none", "every fourth", "without window", "unless rope"] = "none"
@@ -66,26 +67,46 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     """In GGUF files `rope.scaling.finetuned` says whether there is a rotary embedding."""
 
 
+_MISTRAL_WINDOW: Final = {"sliding_window": 4096}
+_QWEN_WINDOW: Final = {"use_sliding_window": False, "sliding_window": 4096}
+_MINISTRAL_ROPE: Final = {
+    "rope_type": "yarn", "rope_theta": 1e6, "factor": 16.0, "original_max_position_embeddings": 16_384,
+    "beta_fast": 32.0, "beta_slow": 1.0, "mscale": 1.0, "mscale_all_dim": 1.0, "llama_4_scaling_beta": 0.1,
+}  # fmt: skip
+_SCALES: Final = {
+    "embedding_multiplier": 1.0, "residual_multiplier": 1.0, "attention_multiplier": 1.0, "logits_scaling": 1.0,
+}  # fmt: skip
 _EXPERTS: Final = ("expert_count", "expert_used_count")
-_WINDOWS: Final = ("attention.sliding_window_pattern",)
+_WINDOW: Final = ("attention.sliding_window",)
+_WINDOWS: Final = (*_WINDOW, "attention.sliding_window_pattern")
 _LLAMA: Final = Family(
-    model_types=("llama",), architectures=("llama",), gguf_keys=_EXPERTS, has_pairs_in_gguf=True
+    model_types=("llama",), architectures=("llama",), gguf_keys=(*_EXPERTS, *_WINDOW), has_pairs_in_gguf=True
 )
 _GEMMA: Final = Family(
     model_types=("gemma",), architectures=("gemma",), activation="gelu", scales_embedding=True, ties_head=True,
-    norm_offset=1.0,
+    norm_offset=1.0, config_fields={"head_dim": 256},
 )  # fmt: skip
 _GEMMA2: Final = msgspec.structs.replace(
     _GEMMA, model_types=("gemma2",), architectures=("gemma2",), norms="around",
     post_attention_layernorm="attn_post_norm", window="always", full_every=2, wide_layers=46,
     gguf_keys=(*_WINDOWS, "attn_logit_softcapping", "final_logit_softcapping"),
+    config_fields={
+        "head_dim": 256, "sliding_window": 4096, "layer_types": None, "query_pre_attn_scalar": 256,
+        "attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0,
+    },
 )  # fmt: skip
 _GEMMA3: Final = {
     "vocab_size": 262_208, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "rms_norm_eps": 1e-6,
-    "max_position_embeddings": 131_072, "query_pre_attn_scalar": 256, "rope_theta": 1e6,
+    "max_position_embeddings": 131_072, "query_pre_attn_scalar": 256, "rope_theta": 1e6, "rope_local_base_freq": 1e4,
+    "sliding_window": 4096, "sliding_window_pattern": 6, "layer_types": None, "final_logit_softcapping": None,
 }  # fmt: skip
+_OLMO2: Final = Family(
+    model_types=("olmo2",), architectures=("olmo2",), norms="after", post_attention_layernorm="attn_post_norm",
+    qk_norm="whole", gguf_keys=(*_WINDOWS, "rope.freq_base_swa"),
+)  # fmt: skip
 _GRANITE: Final = msgspec.structs.replace(
     _LLAMA, model_types=("granite",), architectures=("granite",), has_rope_switch=True,
+    config_fields=_SCALES,
     gguf_keys=(
         "attention.scale", "embedding_scale", "logit_scale", "residual_scale",
         # Of Granite 4's other layers, which the dense models have none of.
@@ -96,50 +117,72 @@ _GRANITE: Final = msgspec.structs.replace(
 
 FAMILIES: Final[dict[str, Family]] = {
     "llama": _LLAMA,
-    "mistral": msgspec.structs.replace(_LLAMA, model_types=("mistral",), architectures=(), window="always"),
-    "mixtral": msgspec.structs.replace(_LLAMA, model_types=("mixtral",), architectures=(), has_experts=True, window="always"),
+    "mistral": msgspec.structs.replace(_LLAMA, model_types=("mistral",), architectures=(), window="always", config_fields=_MISTRAL_WINDOW),
+    "mixtral": msgspec.structs.replace(
+        _LLAMA, model_types=("mixtral",), architectures=(), has_experts=True, window="always",
+        config_fields={"sliding_window": None, "num_experts": None, "num_local_experts": 8, "num_experts_per_tok": 2, "rope_theta": 1e6},
+    ),
     "ministral3": msgspec.structs.replace(
         _LLAMA, model_types=("ministral3",), architectures=("mistral3",), window="always",
-        gguf_keys=("attention.temperature_scale",),
+        gguf_keys=(*_WINDOW, "attention.temperature_scale"),
+        config_fields={"sliding_window": None, "head_dim": 128, "rope_parameters": _MINISTRAL_ROPE},
     ),
     "granite": _GRANITE,
     "granite4": msgspec.structs.replace(
-        _GRANITE, model_types=("granitemoehybrid",), architectures=(), unrotated="unless rope"
+        _GRANITE, model_types=("granitemoehybrid",), architectures=(), unrotated="unless rope",
+        config_fields={
+            **_SCALES, "num_local_experts": 8, "shared_intermediate_size": 1024, "position_embedding_type": None,
+            "layer_types": ("linear_attention",),
+        },
     ),
     "smollm3": msgspec.structs.replace(
-        _LLAMA, model_types=("smollm3",), architectures=("smollm3",), gguf_keys=(), ties_head=True, window="switch",
+        _LLAMA, model_types=("smollm3",), architectures=("smollm3",), gguf_keys=(), ties_head=True,
         unrotated="every fourth",
+        config_fields={
+            "use_sliding_window": False, "sliding_window": None, "layer_types": None, "no_rope_layers": None,
+            "no_rope_layer_interval": 4, "rope_theta": 2e6,
+        },
     ),
-    "qwen2": Family(model_types=("qwen2",), architectures=("qwen2",), window="from layer"),
-    "qwen3": Family(model_types=("qwen3",), architectures=("qwen3",), qk_norm="head", window="from layer"),
+    "qwen2": Family(model_types=("qwen2",), architectures=("qwen2",), window="from layer", config_fields={**_QWEN_WINDOW, "max_window_layers": 28, "layer_types": None}),
+    "qwen3": Family(model_types=("qwen3",), architectures=("qwen3",), qk_norm="head", window="from layer", config_fields={**_QWEN_WINDOW, "max_window_layers": 28, "layer_types": None, "head_dim": 128}),
     "qwen3_moe": Family(
         model_types=("qwen3_moe",), architectures=("qwen3moe",), qk_norm="head", has_experts=True, window="switch",
         gguf_keys=(*_EXPERTS, "expert_feed_forward_length", "expert_weights_norm"),
+        config_fields={
+            **_QWEN_WINDOW, "num_experts": None, "num_local_experts": 128, "num_experts_per_tok": 8, "norm_topk_prob": False,
+            "moe_intermediate_size": 768, "mlp_only_layers": (), "decoder_sparse_step": 1,
+        },
     ),
-    "phi3": Family(model_types=("phi3",), architectures=("phi3",), has_joined_gate=True, window="always"),
+    "phi3": Family(
+        model_types=("phi3",), architectures=("phi3",), has_joined_gate=True, window="always", gguf_keys=_WINDOW,
+        config_fields={"sliding_window": None, "original_max_position_embeddings": 4096, "partial_rotary_factor": 1.0},
+    ),
     "glm4": Family(
         model_types=("glm4",), architectures=("glm4",), norms="around", has_pairs=True, has_joined_gate=True,
-        rotary_share=0.5,
+        rotary_share=0.5, config_fields={"head_dim": 128, "partial_rotary_factor": 0.5},
     ),
-    "olmo2": Family(
-        model_types=("olmo2", "olmo3"), architectures=("olmo2",), norms="after",
-        post_attention_layernorm="attn_post_norm", qk_norm="whole", window="always", full_every=4,
-        has_local_rope=True, gguf_keys=(*_WINDOWS, "rope.freq_base_swa"),
+    "olmo3": msgspec.structs.replace(
+        _OLMO2, model_types=("olmo3",), window="always", full_every=4, has_local_rope=True,
+        config_fields={
+            "sliding_window": 4096, "layer_types": None, "rope_theta": 5e5, "rope_local_base_freq": 5e5,
+        },
     ),
+    "olmo2": _OLMO2,
     "exaone4": Family(
         model_types=("exaone4",), architectures=("exaone4",), norms="after",
         post_attention_layernorm="attn_post_norm", qk_norm="head", window="always", full_every=4,
         unrotated="without window", gguf_keys=_WINDOWS,
+        config_fields={"sliding_window": 4096, "sliding_window_pattern": 4, "layer_types": None},
     ),
     "gemma": _GEMMA,
     "gemma2": _GEMMA2,
     "gemma3": msgspec.structs.replace(
         _GEMMA2, model_types=("gemma3_text",), architectures=("gemma3",), qk_norm="head", full_every=6,
-        wide_layers=62, config_defaults=_GEMMA3, gguf_keys=(*_WINDOWS, "final_logit_softcapping", "rope.freq_base_swa"), has_local_rope=True, local_theta=10_000.0,
+        wide_layers=62, config_fields=_GEMMA3, gguf_keys=(*_WINDOWS, "final_logit_softcapping", "rope.freq_base_swa"), has_local_rope=True, local_theta=10_000.0,
     ),
 }  # fmt: skip
-"""By the name that `ModelConfig.family` has. SmolLM2 is a llama; Phi-3.5, Phi-4 and Phi-4-mini are phi3; OLMo 3 is an olmo2
-with windows; the dense models of Granite 4 are granite in GGUF. Biases and experts are where a file has them."""
+"""By the name that `ModelConfig.family` has. SmolLM2 is a llama; Phi-3.5, Phi-4 and Phi-4-mini are phi3; GGUF files of
+OLMo 2 are an OLMo 3 without windows; the dense models of Granite 4 are granite in GGUF. Biases and experts are where a file has them."""
 
 
 def family_of_model_type(model_type: str) -> str | None:

@@ -36,6 +36,8 @@ class RopeScaling(msgspec.Struct, frozen=True, kw_only=True):
     beta_fast: float = 32.0
     beta_slow: float = 1.0
     """For yarn, as the one before."""
+    is_truncated: bool = True
+    """The blend of yarn begins and ends at whole pairs."""
     magnitude: float = 1.0
     """What q and k that turn are multiplied by: `attention_factor` of yarn and longrope."""
     short_factors: tuple[float, ...] = ()

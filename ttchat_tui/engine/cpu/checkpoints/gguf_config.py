@@ -76,12 +76,12 @@ class GgufConfig:
         theta, scaling = self._theta(), self._scaling(short_factors, long_factors)
         if has_rope_factors and scaling is not None:
             raise self._unsupported("rope.scaling.factor", scaling.factor)  # llama.cpp would apply both.
-        window = int(self._number("attention.sliding_window", 0))
+        window, routing = self._window(), self._routing()
         sliding = self._sliding(layers) if window else ()
         return ModelConfig(
             family=self._name,
             hidden_size=hidden,
-            ffn_size=self._count("feed_forward_length"),
+            ffn_size=self._count("feed_forward_length") if routing is None else routing.ffn_size,
             layers=layers,
             heads=heads,
             kv_heads=kv_heads,
@@ -106,7 +106,7 @@ class GgufConfig:
             score_cap=self._number("attn_logit_softcapping", 0.0),
             logit_cap=self._number("final_logit_softcapping", 0.0),
             query_growth=self._number("attention.temperature_scale", 0.0),
-            routing=self._routing(),
+            routing=routing,
         )  # fmt: skip
 
     def _theta(self) -> float:
@@ -137,6 +137,14 @@ class GgufConfig:
         # A converter that reorders rows does so for whole heads.
         partial = () if self.family.has_pairs_in_gguf else ("rope.dimension_count",)
         return (*self.family.gguf_keys, *partial)
+
+    def _window(self) -> int:
+        """Positions; 0 is all. `check_keys` refuses a window that the family's files do not have."""
+        key = "attention.sliding_window"
+        window = self._number(key, 0)
+        if not isinstance(window, int):
+            raise self._unsupported(key, window)
+        return window if key in self.family.gguf_keys else 0
 
     def _sliding(self, layers: int) -> tuple[bool, ...]:
         key = "attention.sliding_window_pattern"

@@ -15,7 +15,14 @@ from ttchat_tui.domain.model_files import gguf_that_is_no_model
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig
 from ttchat_tui.engine.cpu.checkpoints.gguf_names import file_name, names_of
-from ttchat_tui.engine.cpu.checkpoints.parts import TensorPart, parts_by_name, shape_of, times, weight_names
+from ttchat_tui.engine.cpu.checkpoints.parts import (
+    TensorPart,
+    lacking_bias,
+    parts_by_name,
+    shape_of,
+    times,
+    weight_names,
+)
 
 CURE: Final = "Use the model's safetensors folder instead: it runs through transformers. Or choose another GGUF file of the model."
 DAMAGED: Final = "Download the file again, or choose another GGUF file of the model."
@@ -26,7 +33,6 @@ COMPUTED: Final = frozenset(
         "attention.head_count_kv",
         "attention.key_length",
         "attention.layer_norm_rms_epsilon",
-        "attention.sliding_window",
         "block_count",
         "context_length",
         "embedding_length",
@@ -53,6 +59,8 @@ _WITHOUT_EFFECT: Final = frozenset(
 )
 """Hyperparameters that change no number of a decoder with RMS norms and plain rotary embeddings."""
 
+_NO_POOLING: Final = (0, -1, 2**32 - 1)
+"""None, or none is named."""
 _NEUTRAL: Final[Mapping[str, tuple[Any, ...]]] = {
     "attention.causal": (True,),
     "attention.clamp_kqv": (0,),
@@ -61,15 +69,22 @@ _NEUTRAL: Final[Mapping[str, tuple[Any, ...]]] = {
     "attention.max_alibi_bias": (0,),
     "attention.output_scale": (0, 1),
     "attention.q_lora_rank": (0,),
+    "attention.recurrent_layers": (False,),
+    "attention.rope_pattern": (True,),
     "attention.scale": (0,),
     "attention.shared_kv_layers": (0,),
+    "attention.sliding_window": (0,),
     "attention.temperature_length": (0,),
     "attention.temperature_scale": (0,),
     "attention.value_scale": (0, 1),
     "attn_logit_softcapping": (0,),
+    "decoder_block_count": (0,),
+    "deepstack_mapping": (-1,),
     "embedding_scale": (0, 1),
+    "expert_chunk_feed_forward_length": (0,),
     "expert_count": (0,),
     "expert_feed_forward_length": (0,),
+    "expert_gating_func": (0, 1),  # None is named, or softmax.
     "expert_group_count": (0,),
     "expert_group_used_count": (0,),
     "expert_shared_count": (0,),
@@ -77,16 +92,21 @@ _NEUTRAL: Final[Mapping[str, tuple[Any, ...]]] = {
     "expert_used_count": (0,),
     "expert_weights_scale": (0, 1),
     "final_logit_softcapping": (0,),
+    "interleave_moe_layer_step": (0,),
     "leading_dense_block_count": (0,),
     "logit_scale": (0, 1),
+    "moe_every_n_layers": (0,),
     "n_deepstack_layers": (0,),
     "nextn_predict_layers": (0,),
-    "pooling_type": (0,),
+    "pooling_type": _NO_POOLING,
     "residual_scale": (0, 1),
     "router_logit_softcapping": (0,),
+    "rope.dimension_sections": (0,),
     "rope.scaling.alpha": (0, 1),
     "rope.scaling.yarn_attn_factor": (1,),
     "rope.scaling.yarn_ext_factor": (-1, 0),
+    "swiglu_clamp_exp": (0,),
+    "swiglu_clamp_shexp": (0,),
     "swin_norm": (False,),
     "tensor_data_layout": ("Meta AI original pth",),
     "use_parallel_residual": (False,),
@@ -94,6 +114,10 @@ _NEUTRAL: Final[Mapping[str, tuple[Any, ...]]] = {
 """Values with which a key changes nothing, as if it were not there. `tensor_data_layout`: the order of rows that `gguf_file.py`
 undoes for the architecture llama."""
 
+_OF_OTHERS: Final = re.compile(
+    r"(attention\.indexer|convnext|hrm|hyper_connection|kda|posnet|shortconv|ssm|wkv)\..+"
+)
+"""Parts of layers that other architectures have. A size of 0 is none."""
 _UNUSED: Final = re.compile(r"blk\.\d+\.(attn_rot_embd(\.weight)?|attn\.rotary_emb\.inv_freq)")
 """Rotary frequencies that follow from `rope.freq_base`: `MODEL_TENSOR_SKIP` of gguf-py; llama.cpp does not read them."""
 
@@ -102,7 +126,7 @@ def check_kind(metadata: Mapping[str, Any]) -> None:
     """Raises ModelLoadError for files that hold no language model: what they hold, and where the model is."""
     architecture = str(metadata.get("general.architecture", ""))
     what = gguf_that_is_no_model(str(metadata.get("general.type", "")), architecture)
-    if not what and metadata.get(f"{architecture}.pooling_type"):
+    if not what and metadata.get(f"{architecture}.pooling_type", 0) not in _NO_POOLING:
         what = "a model for embedding or ranking texts, which writes none"
     if what:
         raise ModelLoadError(f"This GGUF file is {what}.", "Choose the file of a chat model.")
@@ -155,7 +179,8 @@ def check_tensors(shapes: Mapping[str, tuple[int, ...]], config: ModelConfig) ->
                 CURE,
             )
         found |= parts
-    for name in sorted(needed - found.keys()):
+    lacking = lacking_bias(found, config)
+    for name in (*sorted(needed - found.keys()), *([lacking] if lacking else [])):
         raise ModelLoadError(f"The GGUF file has no tensor {file_name(name)}.", DAMAGED)
     return found
 
@@ -179,7 +204,8 @@ def _is_neutral(name: str, value: Any) -> bool:
     """Whether the key changes nothing with this value; of an array, with each of its values."""
     if isinstance(value, list):
         return all(_is_neutral(name, each) for each in cast(list[Any], value))
-    return any(_same(value, each) for each in _NEUTRAL.get(name, ()))
+    neutral = (0,) if _OF_OTHERS.fullmatch(name) else _NEUTRAL.get(name, ())
+    return any(_same(value, each) for each in neutral)
 
 
 def _same(value: Any, other: Any) -> bool:
@@ -207,6 +233,10 @@ def _is_head_size(value: Any, metadata: Mapping[str, Any], prefix: str) -> bool:
     return all(_same(each, _head_size(metadata, prefix)) for each in values)
 
 
+def _is_rotary_size(value: Any, metadata: Mapping[str, Any], prefix: str) -> bool:
+    return _same(value, metadata.get(f"{prefix}rope.dimension_count", _head_size(metadata, prefix)))
+
+
 def _is_usual_scale(value: Any, metadata: Mapping[str, Any], prefix: str) -> bool:
     return _same(value, 1 / math.sqrt(_head_size(metadata, prefix)))
 
@@ -215,15 +245,23 @@ def _is_usual_base(value: Any, metadata: Mapping[str, Any], prefix: str) -> bool
     return _same(value, metadata.get(f"{prefix}rope.freq_base", 10_000.0))
 
 
+def _is_no_shorter(value: Any, metadata: Mapping[str, Any], prefix: str) -> bool:
+    return type(value) is int and value >= metadata[f"{prefix}context_length"]
+
+
 def _has_no_window(value: Any, metadata: Mapping[str, Any], prefix: str) -> bool:
     return not metadata.get(f"{prefix}attention.sliding_window")
 
 
 _REPEATED: Final[Mapping[str, Callable[[Any, Mapping[str, Any], str], bool]]] = {
+    "attention.key_length_swa": _is_head_size,
     "attention.scale": _is_usual_scale,
+    "attention.sliding_window": _is_no_shorter,
     "attention.sliding_window_pattern": _has_no_window,
     "attention.value_length": _is_head_size,
+    "attention.value_length_swa": _is_head_size,
     "rope.dimension_count": _is_head_size,
+    "rope.dimension_count_swa": _is_rotary_size,
     "rope.freq_base_swa": _is_usual_base,
 }
 """Keys that change nothing where they only repeat what follows from others."""

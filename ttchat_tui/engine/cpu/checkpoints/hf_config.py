@@ -21,7 +21,16 @@ _ACTIVATIONS: Final = {"silu": ("silu", "swish"), "gelu": ("gelu_pytorch_tanh",)
 """`Family.activation` → transformers' names."""
 _SEEING: Final = frozenset({"gemma3", "mistral3"})
 """Model types of which we run the part for text."""
-_LAYERS: Final = frozenset({"attention", "full_attention", "sliding_attention"})
+_LAYERS: Final = frozenset({"attention", "full_attention"})
+_OF_ALL: Final = frozenset(
+    {
+        "head_dim", "hidden_act", "hidden_activation", "hidden_size", "intermediate_size", "max_position_embeddings",
+        "model_type", "num_attention_heads", "num_hidden_layers", "num_key_value_heads", "partial_rotary_factor", "quantization_config",
+        "rms_norm_eps", "rope_parameters", "rope_scaling", "rope_theta", "tie_word_embeddings",
+        "use_bidirectional_attention", "vocab_size",
+    }
+)  # fmt: skip
+"""Fields that every family reads. Further ones: `Family.config_fields`."""
 _MOST_LAYERS: Final = 10_000
 """More are damage."""
 _ROPES: Final = ("default", "linear", "llama3", "yarn", "longrope", "su")
@@ -40,13 +49,19 @@ def _why_not_own(raw: Mapping[str, Any]) -> str:
         return f"a model of type {model_type!r}"
     if raw.get("quantization_config"):
         return "quantised safetensors"
-    activation = raw.get("hidden_activation") or raw.get("hidden_act") or FAMILIES[name].activation
-    if activation not in _ACTIVATIONS[FAMILIES[name].activation]:
+    family = FAMILIES[name]
+    activation = raw.get("hidden_activation") or raw.get("hidden_act") or family.activation
+    if activation not in _ACTIVATIONS[family.activation]:
         return f"a model with the activation {activation!r}"
-    if kinds := set(raw.get("layer_types") or ()) - _LAYERS:
+    known = _LAYERS if family.window == "never" else _LAYERS | {"sliding_attention"}
+    if kinds := set(raw.get("layer_types") or ()) - known:
         return f"a model with layers of type {min(kinds)!r}"
-    if _experts(raw) and not FAMILIES[name].has_experts:
+    if family.window == "never" and raw.get("use_sliding_window") and raw.get("sliding_window"):
+        return "a model with a sliding window"
+    if _experts(raw) and not family.has_experts:
         return "a model with experts"
+    if raw.get("mlp_only_layers") or raw.get("decoder_sparse_step", 1) != 1:
+        return "a model with experts in some of its layers"
     if raw.get("use_bidirectional_attention"):
         return "a model with attention in both directions"
     ropes = [_main_rope(raw), _local_rope(raw)]
@@ -54,6 +69,8 @@ def _why_not_own(raw: Mapping[str, Any]) -> str:
         return f"a model with {kinds[0]!r} rope scaling"
     if any("mrope_section" in rope for rope in ropes) or _kind(_local_rope(raw)) != "default":
         return "a model with rotary embeddings of another kind"
+    if "partial_rotary_factor" not in family.config_fields and _rotary_share(raw, ropes[0]) != 1.0:
+        return "a model of which a part of each head turns"
     return ""
 
 
@@ -72,12 +89,13 @@ def read_config(raw: Mapping[str, Any]) -> ModelConfig:
         if raw["num_hidden_layers"] > _MOST_LAYERS:
             raise ValueError(f"num_hidden_layers = {raw['num_hidden_layers']}")
         window, sliding = _sliding(raw, family)
-        rope = _main_rope(raw)
-        share = rope.get("partial_rotary_factor") or raw.get("partial_rotary_factor") or family.rotary_share
+        rope, routing = _main_rope(raw), _routing(raw)
+        share = _rotary_share(raw, rope)
         config = ModelConfig(
             family=name,
             hidden_size=hidden,
-            ffn_size=raw.get("shared_intermediate_size") or raw["intermediate_size"],
+            ffn_size=(raw.get("shared_intermediate_size") or raw["intermediate_size"]) if routing is None
+            else routing.ffn_size,
             layers=raw["num_hidden_layers"],
             heads=heads,
             kv_heads=raw.get("num_key_value_heads") or heads,
@@ -91,7 +109,7 @@ def read_config(raw: Mapping[str, Any]) -> ModelConfig:
             sliding_window=window,
             sliding_layers=sliding,
             rotary_size=int(head_size * share) if share != 1.0 else 0,
-            local_rope_theta=_local_theta(raw, family) if family.has_local_rope and window else 0.0,
+            local_rope_theta=_local_theta(raw) if family.has_local_rope and window else 0.0,
             unrotated_layers=_unrotated(raw, family, window, sliding),
             embedding_scale=math.sqrt(hidden) if family.scales_embedding else raw.get("embedding_multiplier", 1.0),
             residual_scale=raw.get("residual_multiplier", 1.0),
@@ -100,7 +118,7 @@ def read_config(raw: Mapping[str, Any]) -> ModelConfig:
             score_cap=raw.get("attn_logit_softcapping") or 0.0,
             logit_cap=raw.get("final_logit_softcapping") or 0.0,
             query_growth=rope.get("llama_4_scaling_beta") or 0.0,
-            routing=_routing(raw),
+            routing=routing,
         )  # fmt: skip
         return _checked(config)
 
@@ -150,14 +168,21 @@ def _sound() -> Generator[None, None, None]:
 
 
 def _of_text(raw: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a config.json says about text: that of a model that also sees images has a part for it, with few fields."""
+    """What a config.json says about text, as far as the model's family reads it, and the family's defaults. A model that also
+    sees images has a part for text."""
     text = raw.get("text_config")
-    if raw.get("model_type") not in _SEEING or not isinstance(text, dict):
+    if raw.get("model_type") in _SEEING and isinstance(text, dict):
+        whole = {key: raw[key] for key in ("quantization_config", "tie_word_embeddings") if key in raw}
+        raw = {**whole, **cast("dict[str, Any]", text)}
+    name = family_of_model_type(str(raw.get("model_type", "")))
+    if name is None:
         return raw
-    fields = cast("dict[str, Any]", text)
-    name = family_of_model_type(fields.get("model_type", ""))
-    whole = {key: raw[key] for key in ("quantization_config", "tie_word_embeddings") if key in raw}
-    return {**whole, **(FAMILIES[name].config_defaults if name else {}), **fields}
+    fields = FAMILIES[name].config_fields
+    read = _OF_ALL | fields.keys()
+    named = {key: value for key, value in raw.items() if key in read}
+    if named.get("rope_parameters", {}) is None:  # As if it were left out.
+        del named["rope_parameters"]
+    return {**fields, **named}
 
 
 def _attention_scale(raw: Mapping[str, Any]) -> float:
@@ -167,7 +192,7 @@ def _attention_scale(raw: Mapping[str, Any]) -> float:
 
 
 def _experts(raw: Mapping[str, Any]) -> int:
-    return raw.get("num_local_experts") or raw.get("num_experts") or 0
+    return raw.get("num_experts") or raw.get("num_local_experts") or 0
 
 
 def _routing(raw: Mapping[str, Any]) -> Routing | None:
@@ -185,7 +210,7 @@ def _routing(raw: Mapping[str, Any]) -> Routing | None:
 
 def _ropes(raw: Mapping[str, Any]) -> Mapping[str, Any]:
     """transformers 5 writes `rope_parameters`, which include theta; earlier versions `rope_scaling`."""
-    return raw.get("rope_parameters") or raw.get("rope_scaling") or {}
+    return raw.get("rope_scaling") or raw.get("rope_parameters") or {}
 
 
 def _main_rope(raw: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -204,9 +229,12 @@ def _theta(raw: Mapping[str, Any], rope: Mapping[str, Any]) -> float:
     return float(rope.get("rope_theta") or raw.get("rope_theta") or 10_000.0)
 
 
-def _local_theta(raw: Mapping[str, Any], family: Family) -> float:
-    theta = _local_rope(raw).get("rope_theta") or raw.get("rope_local_base_freq") or family.local_theta
-    return float(theta or _theta(raw, _main_rope(raw)))
+def _rotary_share(raw: Mapping[str, Any], rope: Mapping[str, Any]) -> float:
+    return rope.get("partial_rotary_factor") or raw.get("partial_rotary_factor") or 1.0
+
+
+def _local_theta(raw: Mapping[str, Any]) -> float:
+    return float(_local_rope(raw).get("rope_theta") or raw["rope_local_base_freq"])
 
 
 def _scaling(raw: Mapping[str, Any], rope: Mapping[str, Any]) -> RopeScaling | None:
@@ -216,7 +244,7 @@ def _scaling(raw: Mapping[str, Any], rope: Mapping[str, Any]) -> RopeScaling | N
     )
     match _kind(rope):
         case "linear":
-            return RopeScaling(kind="linear", factor=float(rope["factor"]))
+            return RopeScaling(kind="linear", factor=float(rope["factor"]), original_context=original)
         case "llama3":
             return RopeScaling(
                 kind="llama3",
@@ -237,8 +265,9 @@ def _scaling(raw: Mapping[str, Any], rope: Mapping[str, Any]) -> RopeScaling | N
                 short_factors=tuple(rope["short_factor"]),
                 long_factors=tuple(rope["long_factor"]),
             )
-        case _:
-            return None
+        case _:  # Not stretched; where queries grow they do so from there on.
+            grows = bool(rope.get("llama_4_scaling_beta"))
+            return RopeScaling(kind="linear", original_context=original) if grows else None
 
 
 def _yarn(rope: Mapping[str, Any], original: int, longest: int) -> RopeScaling:
@@ -252,6 +281,7 @@ def _yarn(rope: Mapping[str, Any], original: int, longest: int) -> RopeScaling:
         original_context=original,
         beta_fast=float(rope.get("beta_fast") or 32.0),
         beta_slow=float(rope.get("beta_slow") or 1.0),
+        is_truncated=bool(rope.get("truncate", True)),
         magnitude=yarn_magnitude(factor) if magnitude is None else magnitude,
     )
 

@@ -6,7 +6,7 @@ Each part is a run of a tensor's rows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -107,6 +107,13 @@ def weight_names(config: ModelConfig) -> tuple[frozenset[str], frozenset[str]]:
     layers = [f"layers.{number}" for number in range(config.layers)]
     needed = {"embed", "norm", *(f"{layer}.{part}" for layer in layers for part in parts)}
     return frozenset(needed), frozenset({"head", *(f"{layer}.{bias}" for layer in layers for bias in biases)})
+
+
+def lacking_bias(names: Collection[str], config: ModelConfig) -> str:
+    """The canonical name of a bias that one layer lacks and another has; empty if they have the same ones."""
+    biases = {name.rpartition(".")[2] for name in names if name.endswith("_bias")}
+    each = (f"layers.{layer}.{bias}" for layer in range(config.layers) for bias in sorted(biases))
+    return next((name for name in each if name not in names), "")
 
 
 def times(shape: tuple[int, ...]) -> str:

@@ -19,6 +19,7 @@ from ttchat_tui.engine.cpu.checkpoints.hf_config import read_config, why_not_own
 from ttchat_tui.engine.cpu.checkpoints.parts import (
     TensorPart,
     half_split_rows,
+    lacking_bias,
     parts_by_name,
     shape_of,
     times,
@@ -67,6 +68,8 @@ _OF_EXPERT: Final = {
 """Qwen's names, then Mixtral's."""
 _OF_LAYER: Final = re.compile(r"layers\.(\d+)\.(.+)")
 """A canonical name."""
+_COMPARED: Final = 2**24
+"""Bytes of two weights that are compared at once."""
 _IGNORED: Final = re.compile(r".*\.rotary_emb\.inv_freq")
 
 
@@ -95,8 +98,25 @@ class SafetensorsFolder:
         """A tensor that the forward does not read; empty if it reads all."""
         if not self.unread:
             self._check_shapes(names)
+            self._part(lacking_bias(self._parts, self.config) or "norm")
+        self._tie_ends()
         self.rope_factors: NDArray[np.float32] | None = None
         self.generation_config: Mapping[str, Any] = read_json_if_there(folder / "generation_config.json")
+
+    def _tie_ends(self) -> None:
+        """As transformers ties embedding and head: only equal ones, and the one that is there serves as both."""
+        ends = [self._parts[name] for name in ("embed", "head") if name in self._parts]
+        if self.config.is_head_tied and len(ends) == 1:
+            self._parts["embed"] = ends[0]
+        elif self.config.is_head_tied and not self._is_same(*ends):
+            self.config = msgspec.structs.replace(self.config, is_head_tied=False)
+
+    def _is_same(self, one: TensorPart, other: TensorPart) -> bool:
+        first, second = (self._files[part.tensor].raw(part) for part in (one, other))
+        pieces = range(0, len(first.data), _COMPARED)
+        return (first.kind, first.shape) == (second.kind, second.shape) and all(
+            np.array_equal(first.data[at : at + _COMPARED], second.data[at : at + _COMPARED]) for at in pieces
+        )
 
     def _check_shapes(self, names: Mapping[str, str]) -> None:
         """Raises ModelLoadError for a weight of another shape than config.json gives. `names`: canonical → in the file."""

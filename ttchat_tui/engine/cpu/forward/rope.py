@@ -150,8 +150,10 @@ def _yarn(frequencies: NDArray[np.float32], scaling: RopeScaling, theta: float) 
         """The pair that turns so often within the original context."""
         return size * math.log(scaling.original_context / (turns * 2 * math.pi)) / (2 * math.log(theta))
 
-    low = max(math.floor(pair_with(scaling.beta_fast)), 0)
-    high = min(math.ceil(pair_with(scaling.beta_slow)), size - 1)
+    low, high = pair_with(scaling.beta_fast), pair_with(scaling.beta_slow)
+    if scaling.is_truncated:
+        low, high = math.floor(low), math.ceil(high)
+    low, high = max(low, 0), min(high, size - 1)
     one, width = np.float32(1), np.float32(max(high - low, 0.001))
     blend = ((np.arange(len(frequencies), dtype=np.float32) - np.float32(low)) / width).clip(0, one)
     return blend * frequencies / np.float32(scaling.factor) + (one - blend) * frequencies

@@ -41,6 +41,7 @@ from ttchat_tui.engine.cpu.weights.precision import WeightPlan, native_plan
 from ttchat_tui.engine.decoding.lookup import LookupStepper
 from ttchat_tui.engine.decoding.loop import BatchStepper, Stepper
 from ttchat_tui.engine.text import template_process
+from ttchat_tui.engine.text.chat_text import ChatText, chat_text
 from ttchat_tui.engine.text.generation_config import recommended_sampling, suppressed_ids, unapplied_notes
 from ttchat_tui.engine.text.json_file import read_json, read_json_if_there
 from ttchat_tui.engine.text.template import ChatTemplate, TemplateData
@@ -226,12 +227,12 @@ def _check_ids(tokenizer: ChatTokenizer, rows: int) -> None:
         )
 
 
-def _compiled_template(
-    data: TemplateData, tokenizer: ChatTokenizer, spec: ModelSpec, report: ProgressReporter
-) -> ChatTemplate:
+def _chat_text(
+    tokenizer: ChatTokenizer, data: TemplateData, spec: ModelSpec, report: ProgressReporter
+) -> ChatText:
     """Compile the template before the weights are converted, because it may be broken or never end."""
     report(LoadProgress(phase="read", detail="chat template"))
-    return ChatTemplate(data.source, data.special, tokenizer.controls, spec.template_options)
+    return chat_text(tokenizer, data, spec.template_options)
 
 
 def _load_own(
@@ -243,7 +244,7 @@ def _load_own(
 ) -> _ColdModel:
     """A checkpoint of a family that `families.py` describes, for our own forward."""
     _check_ids(tokenizer, checkpoint.config.vocab_size)
-    chat_template = _compiled_template(template, tokenizer, spec, report)
+    tokenizer, chat_template = _chat_text(tokenizer, template, spec, report)
     options, config = spec.options_as(CpuOptions), checkpoint.config
     notes: list[str] = []
     rope = RopeTable(config, checkpoint.rope_factors)
@@ -344,8 +345,7 @@ def _load_auto(path: Path, spec: ModelSpec, reason: str, report: ProgressReporte
             f'[cpu] precision = "{precision}" is not available for models that run through transformers.',
             "Set it to auto or fp32.",
         )
-    tokenizer = tokenizer_from_folder(path)
-    template = _compiled_template(template_from_folder(path), tokenizer, spec, report)
+    tokenizer, template = _chat_text(tokenizer_from_folder(path), template_from_folder(path), spec, report)
     weights = sum(file.stat().st_size for file in path.glob("*.safetensors"))
     check_memory(2 * weights, available_bytes())  # Most files are 16-bit.
     auto_model = _import_torch(report, _AUTO_MODEL)

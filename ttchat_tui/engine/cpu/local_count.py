@@ -8,7 +8,8 @@ from pathlib import Path
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.engine.cpu.checkpoints.gguf_container import GgufContainer
 from ttchat_tui.engine.text.bias_ids import BiasIds
-from ttchat_tui.engine.text.template import ChatTemplate, TemplateData
+from ttchat_tui.engine.text.chat_text import chat_text
+from ttchat_tui.engine.text.template import TemplateData
 from ttchat_tui.engine.text.tokenizer import ChatTokenizer
 from ttchat_tui.engine.text.tokenizer_folder import template_from_folder, tokenizer_from_folder
 from ttchat_tui.engine.text.tokenizer_gguf import template_from_gguf, tokenizer_from_gguf
@@ -23,8 +24,9 @@ class LocalCounter:
         Raises:
             EngineError: `path` cannot be read, or its template is invalid.
         """
-        self._tokenizer, data = _from_gguf(path) if path.is_file() else _from_folder(path)
-        self._template = ChatTemplate(data.source, data.special, self._tokenizer.controls)
+        self._tokenizer, self._template = chat_text(
+            *(_from_gguf(path) if path.is_file() else _from_folder(path))
+        )
         self._bias_ids = BiasIds(self._tokenizer)
         self.has_template = not self._template.is_fallback
 

@@ -44,6 +44,7 @@ from ttchat_tui.engine.tenstorrent.mesh import mesh_shape, named_shape
 from ttchat_tui.engine.tenstorrent.stepper import CardStepper
 from ttchat_tui.engine.tenstorrent.telemetry import System
 from ttchat_tui.engine.tenstorrent.visible_cards import chip_count
+from ttchat_tui.engine.text.chat_text import chat_text
 from ttchat_tui.engine.text.generation_config import recommended_sampling, suppressed_ids, unapplied_notes
 from ttchat_tui.engine.text.json_file import read_json, read_json_if_there
 from ttchat_tui.engine.text.template import ChatTemplate, PromptPiece
@@ -96,10 +97,10 @@ class TenstorrentEngine:
         if not options.ignore_holders:
             require_free(os.environ)
         config = read_json(folder / "config.json")
-        tokenizer = tokenizer_from_folder(folder)
-        data = template_from_folder(folder)
         report(LoadProgress(phase="start", detail="chat template"))
-        template = ChatTemplate(data.source, data.special, tokenizer.controls, spec.template_options)
+        tokenizer, template = chat_text(
+            tokenizer_from_folder(folder), template_from_folder(folder), spec.template_options
+        )
         card_spec = CardSpec(
             api=prepared.api,
             name=folder.name,

@@ -43,17 +43,22 @@ class ChatTokenizer:
     """A `tokenizers.Tokenizer` for chats. A `PieceEncoder`."""
 
     def __init__(
-        self, tokenizer: Tokenizer, end_ids: Collection[int] = (), beginning: Sequence[int] | None = None
+        self,
+        tokenizer: Tokenizer,
+        end_ids: Collection[int] = (),
+        beginning: Sequence[int] | None = None,
+        controls: Collection[str] = (),
     ) -> None:
         """
         Args:
             end_ids: ends of turn or text in the model's metadata. Those that `end_of_turn` knows are added.
             beginning: ids before every text; None: those that the tokenizer itself puts there.
+            controls: added tokens that are control tokens, whatever the vocabulary says.
         """
         self.beginning = tuple(_beginning(tokenizer) if beginning is None else beginning)
         # The text of a control token inside plain text is encoded as text: only pieces make control tokens.
         tokenizer.encode_special_tokens = True
-        _mark_controls(tokenizer)
+        _mark_controls(tokenizer, end_ids, controls)
         self._tokenizer = tokenizer
         self._inner = _without_first_prefix(tokenizer)
         self._spelling: Spelling = spelling_of(tokenizer)
@@ -62,6 +67,7 @@ class ChatTokenizer:
         self._controls = {token.content: i for i, token in self._added.items() if token.special}
         has_channels = self._controls.keys() >= _CHANNELS
         self._shown = _CHANNELS if has_channels else frozenset[str]()
+        self._named_ends = end_ids
         self.end_ids = ends_of(end_ids, {token.content: i for i, token in self._added.items()})
         self._encode_text: Callable[[str, bool], tuple[int, ...]] = lru_cache(_REMEMBERED)(self._encode_anew)
         self._bytes: dict[int, bytes] = {}
@@ -75,6 +81,15 @@ class ChatTokenizer:
     def controls(self) -> Collection[str]:
         """The text of every control token."""
         return self._controls.keys()
+
+    @property
+    def matched(self) -> Collection[str]:
+        """The added tokens that plain text is searched for. A user who types one sends the token."""
+        return {token.content for token in self._added.values() if not token.special}
+
+    def with_controls(self, texts: Collection[str]) -> ChatTokenizer:
+        """The same tokenizer, to which these of `matched` are control tokens. This one is not to be used any more."""
+        return ChatTokenizer(self._tokenizer, self._named_ends, self.beginning, texts)
 
     @property
     def control_ids(self) -> Collection[int]:
@@ -211,11 +226,12 @@ class _OpaqueDecoder:
         return self._tokenizer.decode(self._ids, skip_special_tokens=True)[self._length :]
 
 
-def _mark_controls(tokenizer: Tokenizer) -> None:
-    """Make control tokens of added tokens that look like ones, whatever their file says."""
-    added = tokenizer.get_added_tokens_decoder().values()
-    controls = control_texts({token.content for token in added})
-    mistyped = [token for token in added if not token.special and token.content in controls]
+def _mark_controls(tokenizer: Tokenizer, end_ids: Collection[int], also: Collection[str]) -> None:
+    """Make control tokens of added tokens that end a turn or are known as ones, whatever their file says."""
+    added = tokenizer.get_added_tokens_decoder()
+    ends = {token.content for token_id, token in added.items() if token_id in end_ids}
+    controls = control_texts({token.content for token in added.values()}).union(ends, also)
+    mistyped = [token for token in added.values() if not token.special and token.content in controls]
     for token in mistyped:
         token.special = True
     adder: Any = tokenizer  # The package's stubs do not type the list's items.

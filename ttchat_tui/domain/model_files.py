@@ -6,6 +6,8 @@ import re
 from collections.abc import Collection
 from typing import Final
 
+LFS_POINTER: Final = b"version https://git-lfs"
+"""The start of the pointer that git leaves in place of a large file it did not fetch."""
 SINGLE_FILE: Final = "model.safetensors"
 """The weights of a model that is not split."""
 

@@ -9,15 +9,12 @@ from typing import Final
 import msgspec
 
 from ttchat_tui.domain.decoding import decodable
-from ttchat_tui.domain.model_files import SINGLE_FILE, is_index_stale, without_safetensors
+from ttchat_tui.domain.model_files import LFS_POINTER, SINGLE_FILE, is_index_stale, without_safetensors
 from ttchat_tui.domain.shards import shards_of
 from ttchat_tui.domain.special_files import special_file
 from ttchat_tui.models.gguf_head import is_truncated, what_else
 
 GGUF_MAGIC: Final = b"GGUF"
-LFS_POINTER: Final = b"version https://git-lfs"
-"""Start of the pointer file that git leaves in place of a large file it did not fetch."""
-
 INDEX: Final = "model.safetensors.index.json"
 _LENGTH: Final = 8
 """Bytes of the length that opens a safetensors file."""

@@ -50,6 +50,12 @@ def test_a_kill_that_was_not_ours_hints_at_memory(log: Path) -> None:
     assert "memory" in message_of(log, b"", status=-signal.SIGKILL)
 
 
+def test_a_file_that_is_cut_short_while_it_is_in_use_is_hinted_at(log: Path) -> None:
+    message = message_of(log, b"words", status=-signal.SIGBUS)
+    assert "cut short" in message
+    assert message.endswith(": words.")
+
+
 def test_our_own_kill_gives_its_reason(log: Path) -> None:
     message = message_of(log, b"words", status=-signal.SIGKILL, killed_for="It made no progress for 60 s.")
     assert message == "It made no progress for 60 s."

@@ -19,6 +19,7 @@ from ttchat_tui.domain.events import LoadPhase, LoadProgress, ProgressReporter
 from ttchat_tui.domain.free_memory import available_bytes
 from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.shards import shards_of
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import Checkpoint
 from ttchat_tui.engine.cpu.checkpoints.folder_kind import check_folder_kind
@@ -148,13 +149,36 @@ def _read_model(spec: ModelSpec, report: ProgressReporter) -> _ColdModel:
         raise ModelLoadError(
             f"There is no model at {path}.", "Fetch it with `ttchat-tui models pull`, or check the path."
         )
-    with _naming(path):
+    with _naming(path), _unchanged(path):
         if not path.is_dir():
             return _load_gguf(path, spec, report)
         raw = read_json(path / "config.json")
         check_folder_kind(path, raw, spec.name)
         reason = why_not_own(raw)
         return _load_auto(path, spec, reason, report) if reason else _load_folder(path, spec, report)
+
+
+@contextmanager
+def _unchanged(path: Path) -> Generator[None, None, None]:
+    """Raises ModelLoadError if weights are written meanwhile: those that were read are of two states."""
+
+    def state() -> list[tuple[int, int]]:
+        files = sorted(path.glob("*.safetensors")) if path.is_dir() else shards_of(path)
+        found = [file.stat() for file in files if file.is_file()]
+        return [(each.st_size, each.st_mtime_ns) for each in found]
+
+    before, failure = state(), None
+    try:
+        yield
+    except ModelLoadError as error:
+        failure = error
+    if state() != before:
+        raise ModelLoadError(
+            f"{path} has changed while it was loaded.",
+            "Wait until it is downloaded or copied, and load it again.",
+        ) from failure
+    if failure is not None:
+        raise failure
 
 
 @contextmanager

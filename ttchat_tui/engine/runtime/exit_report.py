@@ -44,6 +44,11 @@ def exit_report(
         message = killed_for
     elif status == -signal.SIGKILL:
         message = "The engine's process was killed (SIGKILL). The system does that if memory runs out."
+    elif status == -signal.SIGBUS:
+        message = (
+            "The engine's process was ended (SIGBUS). The system does that if a file in use is cut short, as when the model's is"
+            f" downloaded again, or if its disk fails{_quote(last_line)}"
+        )
     elif status < 0:
         message = f"The engine's process crashed ({_signal_name(-status)}){_quote(last_line)}"
     elif is_out_of_memory(last_line):

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, cast
 
+from ttchat_tui.domain.model_files import LFS_POINTER
 from ttchat_tui.engine.base import ModelLoadError
 
 
@@ -28,12 +29,26 @@ def read_text(path: Path) -> str:
     """The text of a file.
 
     Raises:
-        ModelLoadError: it cannot be read, or is no UTF-8.
+        ModelLoadError: it cannot be read, is no UTF-8, or was not fetched by git.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        data = path.read_bytes()
+        check_fetched(path, data)
+        return data.decode("utf-8")
     except (OSError, ValueError) as error:
         raise ModelLoadError(f"{path} cannot be read: {error}.", "Download the model again.") from error
+
+
+def check_fetched(path: Path, start: bytes) -> None:
+    """`start`: what the file begins with.
+
+    Raises:
+        ModelLoadError: the file is the pointer that git leaves in place of a large file it did not fetch.
+    """
+    if start.startswith(LFS_POINTER):
+        raise ModelLoadError(
+            f"{path} is a git-lfs pointer, not the file itself.", "Run `git lfs pull` in its folder."
+        )
 
 
 def read_json_if_there(path: Path) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class GgufConfig:
         self.architecture = str(metadata.get("general.architecture", ""))
         name = family_of_architecture(self.architecture)
         if name is None:
-            known = sorted(arch for family in FAMILIES.values() for arch in family.architectures)
+            known = sorted({arch for family in FAMILIES.values() for arch in family.architectures})
             raise ModelLoadError(
                 f"GGUF files of architecture {self.architecture!r} are not supported; {', '.join(known)} are.",
                 CURE,

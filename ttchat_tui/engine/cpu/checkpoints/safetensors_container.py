@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import mmap
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -67,6 +67,11 @@ class SafetensorsContainer:
     @property
     def names(self) -> Collection[str]:
         return self._entries.keys()
+
+    @property
+    def kinds(self) -> Mapping[str, str]:
+        """safetensors' names of the types, by tensor."""
+        return {name: entry.dtype for name, entry in self._entries.items()}
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Outputs first.

@@ -182,10 +182,23 @@ def _locate_tensors(folder: Path) -> dict[str, SafetensorsContainer]:
         places = {key: files[name] for key, name in weight_map.items()}
     else:
         whole = [SINGLE_FILE] if SINGLE_FILE in present else present
-        containers = [SafetensorsContainer(folder / name) for name in whole]
-        places = {key: file for file in containers for key in file.names}
+        places = _all_tensors(folder, whole)
     if not places:
         raise ModelLoadError(f"{folder} contains no safetensors files.", "Download the model again.")
+    return places
+
+
+def _all_tensors(folder: Path, names: Collection[str]) -> dict[str, SafetensorsContainer]:
+    """As `_locate_tensors`, of files without an index."""
+    places: dict[str, SafetensorsContainer] = {}
+    for name in names:
+        file = SafetensorsContainer(folder / name)
+        if twice := sorted(places.keys() & file.names):
+            raise ModelLoadError(
+                f"{folder} has the tensor {twice[0]} in several files, such as {name}, and no index.",
+                "Keep the files of one model in the folder.",
+            )
+        places |= dict.fromkeys(file.names, file)
     return places
 
 

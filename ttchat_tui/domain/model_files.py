@@ -11,6 +11,17 @@ LFS_POINTER: Final = b"version https://git-lfs"
 SINGLE_FILE: Final = "model.safetensors"
 """The weights of a model that is not split."""
 
+LONGEST_GGUF_HEADER: Final = 2**27
+"""Bytes. Vocabularies of a million tokens take a third. More is damage, or made to fill the memory: such files may be sparse."""
+MOST_GGUF_FIELDS: Final = 2**16
+MOST_GGUF_TENSORS: Final = 2**18
+MOST_GGUF_STRINGS: Final = 2**22
+"""In one array."""
+LONGEST_SAFETENSORS_HEADER: Final = 100_000_000
+"""Bytes. `MAX_HEADER_SIZE` of the safetensors package."""
+LARGEST_TEXT: Final = 2**28
+"""Bytes of a file of JSON or a template in a model's folder. The largest tokenizer.json have 40 MB."""
+
 _SIDE_PART: Final = "the image or audio part of a model, which needs the model's main file beside it"
 _DRAFT: Final = "a draft model, which only speeds another one up"
 _EMBEDDER: Final = "a model for embedding or ranking texts, which writes none"

@@ -16,7 +16,13 @@ from pathlib import Path
 from typing import Final
 
 from ttchat_tui.domain.ggml_types import GGML_TYPES
-from ttchat_tui.domain.model_files import gguf_that_is_no_model
+from ttchat_tui.domain.model_files import (
+    LONGEST_GGUF_HEADER,
+    MOST_GGUF_FIELDS,
+    MOST_GGUF_STRINGS,
+    MOST_GGUF_TENSORS,
+    gguf_that_is_no_model,
+)
 
 _SIZES: Final = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 """GGUF value type → bytes."""
@@ -67,7 +73,9 @@ def _mapped(path: Path) -> Generator[mmap.mmap]:
 
 def _fields(data: mmap.mmap) -> Iterator[tuple[bytes, int, int, int]]:
     """Key, type, and where the value begins and ends, of each field."""
-    *_, count = _HEADER.unpack_from(data)
+    *_, tensors, count = _HEADER.unpack_from(data)
+    if tensors > MOST_GGUF_TENSORS or count > MOST_GGUF_FIELDS:
+        raise ValueError(f"{tensors} tensors and {count} fields")
     at = _HEADER.size
     for _ in range(count):
         key, at = _text(data, at)
@@ -103,8 +111,10 @@ def _end_of(data: mmap.mmap, at: int, kind: int) -> int:
         return at + _SIZES[kind]
     item, count = struct.unpack_from("<IQ", data, at)
     at += 12
-    if item not in (_STRING, _ARRAY):
+    if item != _STRING:
         return at + _SIZES[item] * int(count)
+    if count > MOST_GGUF_STRINGS or at > LONGEST_GGUF_HEADER:
+        raise ValueError(f"{count} strings at {at}")
     for _ in range(count):
         at = _end_of(data, at, item)
     return at

@@ -9,7 +9,14 @@ from typing import Final
 import msgspec
 
 from ttchat_tui.domain.decoding import decodable
-from ttchat_tui.domain.model_files import LFS_POINTER, SINGLE_FILE, is_index_stale, without_safetensors
+from ttchat_tui.domain.model_files import (
+    LARGEST_TEXT,
+    LFS_POINTER,
+    LONGEST_SAFETENSORS_HEADER,
+    SINGLE_FILE,
+    is_index_stale,
+    without_safetensors,
+)
 from ttchat_tui.domain.shards import shards_of
 from ttchat_tui.domain.special_files import special_file
 from ttchat_tui.models.gguf_head import is_truncated, what_else
@@ -96,6 +103,8 @@ def _shards(folder: Path) -> list[str]:
     """Names of the weight files the folder should have."""
     if not (folder / INDEX).is_file():
         return [file.name for file in sorted(folder.glob("*.safetensors"))]
+    if (folder / INDEX).stat().st_size > LARGEST_TEXT:
+        raise ValueError(f"has a broken {INDEX} (it is too large)")
     try:
         index = msgspec.json.decode((folder / INDEX).read_bytes(), type=decodable(_ShardIndex))
     except (msgspec.DecodeError, OSError) as error:
@@ -111,7 +120,7 @@ def _check_whole(path: Path) -> None:
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(_LENGTH), "little")
-        header = file.read(length) if length < size else b""
+        header = file.read(length) if length < min(size, LONGEST_SAFETENSORS_HEADER) else b""
     try:
         entries = msgspec.json.decode(header, type=decodable(dict[str, _Entry]))
     except msgspec.DecodeError:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, cast
 
-from ttchat_tui.domain.model_files import LFS_POINTER
+from ttchat_tui.domain.model_files import LARGEST_TEXT, LFS_POINTER
 from ttchat_tui.engine.base import ModelLoadError
 
 
@@ -29,26 +29,33 @@ def read_text(path: Path) -> str:
     """The text of a file.
 
     Raises:
-        ModelLoadError: it cannot be read, is no UTF-8, or was not fetched by git.
+        ModelLoadError: it cannot be read, is no UTF-8, or is not the file that it should be.
     """
+    check_text(path)
     try:
-        data = path.read_bytes()
-        check_fetched(path, data)
-        return data.decode("utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise ModelLoadError(f"{path} cannot be read: {error}.", "Download the model again.") from error
 
 
-def check_fetched(path: Path, start: bytes) -> None:
-    """`start`: what the file begins with.
-
-    Raises:
-        ModelLoadError: the file is the pointer that git leaves in place of a large file it did not fetch.
+def check_text(path: Path) -> None:
     """
-    if start.startswith(LFS_POINTER):
+    Raises:
+        ModelLoadError: the file cannot be read, is too large for a text, or is the pointer that git leaves in place of a large
+            file it did not fetch.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(len(LFS_POINTER))
+    except OSError as error:
+        raise ModelLoadError(f"{path} cannot be read: {error}.", "Download the model again.") from error
+    if start == LFS_POINTER:
         raise ModelLoadError(
             f"{path} is a git-lfs pointer, not the file itself.", "Run `git lfs pull` in its folder."
         )
+    if size > LARGEST_TEXT:
+        raise ModelLoadError(f"{path} has {size:,} bytes: it is damaged.", "Download the model again.")
 
 
 def read_json_if_there(path: Path) -> dict[str, Any]:

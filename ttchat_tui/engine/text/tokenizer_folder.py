@@ -8,9 +8,8 @@ from typing import Any, cast
 
 from tokenizers import Tokenizer
 
-from ttchat_tui.domain.model_files import LFS_POINTER
 from ttchat_tui.engine.base import ModelLoadError
-from ttchat_tui.engine.text.json_file import check_fetched, read_json_if_there, read_text
+from ttchat_tui.engine.text.json_file import check_text, read_json_if_there, read_text
 from ttchat_tui.engine.text.template import TemplateData
 from ttchat_tui.engine.text.tokenizer import ChatTokenizer
 
@@ -27,8 +26,7 @@ def tokenizer_from_folder(folder: Path) -> ChatTokenizer:
             f"{folder} has no tokenizer.json.",
             "Save the model's fast tokenizer there, or choose another model.",
         )
-    with path.open("rb") as file:
-        check_fetched(path, file.read(len(LFS_POINTER)))
+    check_text(path)
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except (

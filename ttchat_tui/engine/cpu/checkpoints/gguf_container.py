@@ -16,6 +16,12 @@ from typing import Any, Final
 import msgspec
 
 from ttchat_tui.domain.ggml_types import GGML_TYPES
+from ttchat_tui.domain.model_files import (
+    LONGEST_GGUF_HEADER,
+    MOST_GGUF_FIELDS,
+    MOST_GGUF_STRINGS,
+    MOST_GGUF_TENSORS,
+)
 from ttchat_tui.domain.shards import shards_of
 from ttchat_tui.engine.base import ModelLoadError
 
@@ -137,6 +143,8 @@ class GgufContainer:
                 f"GGUF version {version} is not supported; 2 and 3 are.", "Choose a newer file of the model."
             )
         tensor_count, field_count = cursor.scalar("Q"), cursor.scalar("Q")
+        if tensor_count > MOST_GGUF_TENSORS or field_count > MOST_GGUF_FIELDS:
+            raise _damaged(f"The GGUF file claims {tensor_count:,} tensors and {field_count:,} fields")
         for _ in range(field_count):
             key = cursor.string()
             if key in self.metadata:
@@ -213,19 +221,25 @@ class _Cursor:
 
     def __init__(self, data: mmap.mmap, position: int) -> None:
         self._data = data
+        self._end = min(len(data), LONGEST_GGUF_HEADER)
         self.position = position
 
     def scalar(self, code: str) -> Any:
         (value,) = struct.unpack_from("<" + code, self._data, self.position)
-        self.position += struct.calcsize("<" + code)
+        self._skip(struct.calcsize("<" + code))
         return value
 
+    def _skip(self, size: int) -> int:
+        """Go on by so many bytes; the position before. Raises IndexError beyond the end of the longest header."""
+        before = self.position
+        self.position += size
+        if self.position > self._end:
+            raise IndexError("the header has no end")
+        return before
+
     def string(self) -> str:
-        (length,) = struct.unpack_from("<Q", self._data, self.position)
-        start = self.position + 8
-        self.position = start + length
-        if self.position > len(self._data):
-            raise IndexError("a string extends beyond the end of the file")
+        (length,) = struct.unpack_from("<Q", self._data, self._skip(8))
+        start = self._skip(length)
         # Vocabularies of old files contain invalid UTF-8, which must not prevent a load.
         return self._data[start : self.position].decode("utf-8", "replace")
 
@@ -235,9 +249,10 @@ class _Cursor:
         if type_id != _ARRAY:
             return self.scalar(_SCALARS[type_id])
         item_type, count = self.scalar("I"), self.scalar("Q")
-        if item_type in (_STRING, _ARRAY):
-            return [self.value(item_type) for _ in range(count)]
-        layout = f"<{count}{_SCALARS[item_type]}"
-        values = list(struct.unpack_from(layout, self._data, self.position))
-        self.position += struct.calcsize(layout)
-        return values
+        if item_type == _STRING:
+            if count > MOST_GGUF_STRINGS:
+                raise IndexError("too many strings")
+            return [self.string() for _ in range(count)]
+        layout = f"<{count}{_SCALARS[item_type]}"  # Arrays in arrays: ggml has none either.
+        start = self._skip(struct.calcsize(layout))
+        return list(struct.unpack_from(layout, self._data, start))

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ttchat_tui.domain.decoding import decodable
+from ttchat_tui.domain.model_files import LONGEST_SAFETENSORS_HEADER
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import RawTensor
 from ttchat_tui.engine.cpu.checkpoints.float_types import FLOAT_TYPES
@@ -50,6 +51,8 @@ class SafetensorsContainer:
             with path.open("rb") as file:
                 self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             length = int.from_bytes(self._data[:_LENGTH], "little")
+            if length > LONGEST_SAFETENSORS_HEADER:
+                raise ValueError(f"it claims a header of {length:,} bytes")
             header = bytes_at(self._data, _LENGTH, length).tobytes()
             entries = msgspec.json.decode(header, type=decodable(dict[str, msgspec.Raw]))
             self._entries = {

@@ -45,6 +45,10 @@ class Hub:
     """Send weights other than those listed, of the same size."""
     redirect_to: str = ""
     """Send the weights' requests to this server, as the hub does with LFS files."""
+    answers: dict[str, tuple[int, bytes, dict[str, str]]] = field(default_factory=dict)
+    """Status, body and headers for paths with this beginning, whatever else is set."""
+    is_endless: bool = False
+    """The weights' transfers go on until the other side ends them."""
     requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     endpoint: str = ""
 
@@ -75,7 +79,11 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         hub, path = self.hub, urlsplit(self.path).path
         hub.requests.append((path, {name.lower(): value for name, value in self.headers.items()}))
-        if hub.failures > 0:
+        odd = next((answer for start, answer in hub.answers.items() if path.startswith(start)), None)
+        if odd is not None:
+            status, body, headers = odd
+            self._answer(status, body, headers)
+        elif hub.failures > 0:
             hub.failures -= 1
             self._answer(503, b"busy")
         elif hub.status != 200:
@@ -94,6 +102,8 @@ class _Handler(BaseHTTPRequestHandler):
         is_weights = name.endswith((".safetensors", ".gguf"))
         if is_weights and hub.redirect_to:
             return self._answer(302, b"", {"Location": hub.redirect_to + self.path})
+        if is_weights and hub.is_endless:
+            return self._endless()
         if is_weights and hub.lies:
             content = bytes(len(content))
         start, status, headers = 0, 200, {}
@@ -106,13 +116,20 @@ class _Handler(BaseHTTPRequestHandler):
         cut = hub.break_after.pop(0) if is_weights and hub.break_after else len(body)
         return self._answer(status, body, headers, cut)
 
+    def _endless(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        with contextlib.suppress(OSError):  # The other side has ended it.
+            while True:
+                self.wfile.write(bytes(2**16))
+
     def _answer(
         self, status: int, body: bytes, headers: dict[str, str] | None = None, cut: int | None = None
     ) -> None:
         self.send_response(status)
-        for name, value in (headers or {}).items():
+        named = {"Content-Length": str(len(body)), **(headers or {})}
+        for name, value in named.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body[:cut])
         self.close_connection = True

@@ -18,3 +18,7 @@ class ModelNameError(ModelError):
         """The same error with the flag, variable or setting that the name comes from."""
         info = self.info
         return ModelNameError(f"{place}: {info.message}", cure=info.cure, kind=info.kind)
+
+
+class UnexpectedAnswer(ModelError):
+    """A server answered, but not as the hub does."""

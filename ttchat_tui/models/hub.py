@@ -20,7 +20,7 @@ from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.events import ProgressReporter
 from ttchat_tui.models import hub_settings
 from ttchat_tui.models.catalog import HubGguf, HuggingFace
-from ttchat_tui.models.errors import ModelError
+from ttchat_tui.models.errors import ModelError, UnexpectedAnswer
 from ttchat_tui.models.gguf_names import choose
 from ttchat_tui.models.space import require_space
 from ttchat_tui.models.verify import ByteProgress, git_blob_id, sha256_of
@@ -34,6 +34,9 @@ _PAUSES_S: Final = (0.5, 1.0, 2.0, 2.0, 2.0)
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}")
 _PLAIN_PATH: Final = re.compile(rf"({_PLAIN_NAME.pattern}/){{0,3}}{_PLAIN_NAME.pattern}")
 """Shards often are in a folder of their quantisation."""
+
+_LONGEST_ANSWER: Final = 2**26
+"""Bytes of a listing. Those of the largest repositories have a few megabytes."""
 
 TIMEOUT: Final = httpx.Timeout(30.0, connect=10.0)
 
@@ -159,7 +162,7 @@ class Session:
         try:
             return msgspec.json.decode(self.get(url, {"blobs": "true"}), type=decodable(Repository))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise ModelError(
+            raise UnexpectedAnswer(
                 f"{self.endpoint} did not answer like the hub ({error}).", kind="download_failed"
             ) from error
 
@@ -167,12 +170,27 @@ class Session:
         """The answer to a short request, which is repeated while the server is overloaded."""
         for attempt in range(ATTEMPTS):
             try:
-                response = self._client.get(url, params=dict(query))
-                self._check(response)
-                return response.content
+                with self._client.stream("GET", url, params=dict(query)) as response:
+                    self._check(response)
+                    return self._content(response)
             except _TransferInterrupted:
                 self._pause(_PAUSES_S[attempt])
         raise self._too_many_failures()
+
+    def _content(self, response: httpx.Response) -> bytes:
+        """
+        Raises:
+            ModelError: `download_failed`: it is longer than any listing.
+        """
+        content = bytearray()
+        for chunk in response.iter_bytes():
+            content += chunk
+            if len(content) > _LONGEST_ANSWER:
+                raise UnexpectedAnswer(
+                    f"{self.endpoint} did not answer like the hub (more than {_LONGEST_ANSWER / 1e6:,.0f} MB).",
+                    kind="download_failed",
+                )
+        return bytes(content)
 
     def fetch(self, file: _Sibling, commit: str, folder: Path, progress: ByteProgress, before: int) -> None:
         """Download `file` into `folder`, resuming its `.part`. `before`: bytes of other files that are done."""
@@ -185,7 +203,7 @@ class Session:
         while not (part.exists() and _size(part) == file.size):
             had, cause = _size(part), None
             try:
-                self._stream(url, part, progress, before)
+                self._stream(url, part, file.size, progress, before)
             except (_TransferInterrupted, httpx.TransportError) as error:
                 cause = error
             have = _size(part)
@@ -198,21 +216,26 @@ class Session:
                 self._pause(_PAUSES_S[failures])
         part.replace(target)
 
-    def _stream(self, url: str, part: Path, progress: ByteProgress, before: int) -> None:
-        """One request for the missing bytes of `part`."""
+    def _stream(self, url: str, part: Path, size: int, progress: ByteProgress, before: int) -> None:
+        """One request for the missing bytes of `part`, which is to have `size`. Of a transfer without end a little more is
+        read."""
         have = _size(part)
         # No transfer compression: ranges count the bytes of the file.
         headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
         with self._client.stream("GET", url, headers=headers) as response:
             if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-                part.unlink()
+                part.unlink(missing_ok=True)
                 raise _TransferInterrupted
             self._check(response)
             is_resumed = response.status_code == HTTPStatus.PARTIAL_CONTENT
+            if is_resumed and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+                raise _TransferInterrupted  # Another part of the file than was asked for.
             with part.open("ab" if is_resumed else "wb") as output:
                 for chunk in response.iter_raw():
                     output.write(chunk)
                     progress.at(before + output.tell())
+                    if output.tell() > size:
+                        break
 
     def _check(self, response: httpx.Response) -> None:
         """Raise for every status that is not a success; codes as the hub documents them in X-Error-Code."""

@@ -28,6 +28,7 @@ def entry_for_hub_name(name: str) -> CatalogEntry | None:
     if match is None:
         return None
     repo, tag, file = match["repo"], (match["tag"] or "").upper(), match["file"] or ""
+    tag = "" if tag == "LATEST" else tag  # As Ollama calls a model without a tag.
     if not tag and not file:
         return entry_for_repo(repo, revision)
     alias = f"{repo}:{tag}" if tag else f"{repo}/{file}"

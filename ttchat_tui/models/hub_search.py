@@ -13,9 +13,10 @@ import msgspec
 from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.models import hub_settings
 from ttchat_tui.models.catalog import HubGguf
-from ttchat_tui.models.errors import ModelError
+from ttchat_tui.models.errors import ModelError, UnexpectedAnswer
 from ttchat_tui.models.gguf_names import models_among, quantisation_of
 from ttchat_tui.models.hub import Session, connected
+from ttchat_tui.models.hub_names import entry_for_hub_name
 
 REPOSITORIES: Final = 8
 """The most that are listed: each costs a request."""
@@ -47,10 +48,14 @@ def search(text: str, environ: Mapping[str, str], limit: int = REPOSITORIES) -> 
         )
     with connected(environ) as session_for:
         for hit in _hits(session_for(HubGguf(repo="the/search")), text, limit):
+            if entry_for_hub_name(hit.id) is None:
+                continue
             session = session_for(HubGguf(repo=hit.id))
             try:
                 with session.naming_failures():
                     listing = session.repository()
+            except UnexpectedAnswer:
+                continue
             except ModelError as error:
                 if error.info.kind in ("model_gated", "model_unknown"):
                     continue  # nothing of it can be fetched
@@ -72,7 +77,7 @@ def _hits(session: Session, text: str, limit: int) -> list[_Hit]:
     try:
         hits = msgspec.json.decode(answer, type=decodable(list[_Hit]))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ModelError(
+        raise UnexpectedAnswer(
             f"{endpoint} did not answer like the hub ({error}).", kind="download_failed"
         ) from error
     return hits[:limit]

@@ -158,3 +158,46 @@ def test_a_name_of_ollama_that_is_not_here_leads_to_the_catalog(
     with pytest.raises(ModelError) as refused:
         resolve(typed, tmp_path / "models", {"HOME": str(tmp_path)})
     assert meant in refused.value.info.cure
+
+
+MODEL = {"mediaType": "application/vnd.ollama.image.model", "digest": "sha256:aa"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\x00",
+        b"[" * 100_000,
+        *(
+            json.dumps({"layers": layers}).encode()
+            for layers in (
+                None, [None], {}, [], [{}], [{**MODEL, "digest": 3}], [{**MODEL, "digest": "aa"}], [{**MODEL, "digest": "sha256:gone"}],
+                [{**MODEL, "digest": "sha256:../../secret"}], [{**MODEL, "digest": "sha256:/etc/passwd"}], [MODEL, MODEL],
+            )
+        ),
+    ],
+    ids=range(17),
+)  # fmt: skip
+def test_a_damaged_manifest_is_no_model_and_hides_no_other(content: bytes, tmp_path: Path) -> None:
+    root = tmp_path / ".ollama" / "models"
+    ollama(root, "registry.ollama.ai/library/good/latest", "aa")
+    gguf(root / "secret")
+    damaged = root / "manifests" / "registry.ollama.ai" / "library" / "damaged" / "latest"
+    damaged.parent.mkdir()
+    damaged.write_bytes(content)
+    (row,) = installed(tmp_path / "models", {"HOME": str(tmp_path), "HF_HOME": str(tmp_path)})
+    assert row.name == "ollama:good"
+
+
+def test_a_manifest_without_measure_is_not_read(tmp_path: Path) -> None:
+    root = tmp_path / ".ollama" / "models"
+    ollama(root, "registry.ollama.ai/library/good/latest", "aa")
+    large = root / "manifests" / "registry.ollama.ai" / "library" / "good" / "large"
+    large.write_bytes((large.parent / "latest").read_bytes() + b" " * 2**20)
+    assert [
+        row.name for row in installed(tmp_path / "models", {"HOME": str(tmp_path), "HF_HOME": str(tmp_path)})
+    ] == ["ollama:good"]

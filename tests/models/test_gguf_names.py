@@ -67,6 +67,7 @@ def test_what_a_repository_lacks_is_said_with_what_it_has() -> None:
         ("org/repo:Q4_K_M", "org/repo:Q4_K_M", "", "Q4_K_M"),
         ("org/repo:q4_k_m", "org/repo:Q4_K_M", "", "Q4_K_M"),
         ("hf.co/org/repo:Q8_0", "org/repo:Q8_0", "", "Q8_0"),
+        ("hf.co/org/repo/Q8_0/a.gguf", "org/repo/Q8_0/a.gguf", "Q8_0/a.gguf", "Q8_0"),
         ("org/repo/a-q8_0.gguf", "org/repo/a-q8_0.gguf", "a-q8_0.gguf", "Q8_0"),
         ("org/repo/Q8_0/a.gguf", "org/repo/Q8_0/a.gguf", "Q8_0/a.gguf", "Q8_0"),
         (
@@ -84,8 +85,9 @@ def test_names_of_files_on_the_hub(name: str, alias: str, file: str, quantisatio
     assert entry.sources == (HubGguf(repo="org/repo", file=file, quantisation=quantisation),)
 
 
-def test_a_repository_alone_is_a_folder_or_its_usual_file() -> None:
-    entry = entry_for_hub_name("https://huggingface.co/org/repo")
+@pytest.mark.parametrize("name", ["https://huggingface.co/org/repo", "hf.co/org/repo:latest"])
+def test_a_repository_alone_is_a_folder_or_its_usual_file(name: str) -> None:
+    entry = entry_for_hub_name(name)
     assert entry is not None
     assert entry.sources == (HuggingFace(repo="org/repo"),)
 

@@ -37,6 +37,8 @@ _PREFIXES: Final[dict[str, Program]] = {
 _OLLAMA_MODEL: Final = "application/vnd.ollama.image.model"
 _OLLAMA_ADAPTER: Final = "application/vnd.ollama.image.adapter"
 _OLLAMA_HOST: Final = "registry.ollama.ai"
+_LARGEST_MANIFEST: Final = 2**20
+"""Bytes. Ollama's have one or two thousand."""
 _DEEPEST: Final = 6
 """Levels of folders below one of LM Studio's or of a snapshot that are searched."""
 
@@ -147,13 +149,16 @@ def _ollama_name(parts: tuple[str, ...]) -> str:
 
 
 def _ollama_blob(manifest: Path, root: Path) -> Path | None:
-    """The weights of a manifest; None without them, and for a model with an adapter: its weights alone are another model."""
+    """The weights of a manifest; None without them, and for a model in several blobs or with an adapter: one of them alone is
+    another model."""
     try:
+        if manifest.stat().st_size > _LARGEST_MANIFEST:
+            return None
         layers = msgspec.json.decode(manifest.read_bytes(), type=decodable(_Manifest)).layers
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     digests = [layer.digest for layer in layers if layer.media_type == _OLLAMA_MODEL]
-    if not digests or any(layer.media_type == _OLLAMA_ADAPTER for layer in layers):
+    if len(digests) != 1 or any(layer.media_type == _OLLAMA_ADAPTER for layer in layers):
         return None
     kind, _, digest = digests[0].partition(":")
     return root / "blobs" / f"{kind}-{digest}" if digest.isalnum() and kind.isalnum() else None

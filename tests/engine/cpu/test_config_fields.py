@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,9 +20,10 @@ from tests.engine.cpu.tiny_models import DESCRIBED, VOCAB, described
 from tests.late_transformers import from_transformers
 from tests.size import sized
 from ttchat_tui.engine.base import ModelLoadError
-from ttchat_tui.engine.cpu.checkpoints.hf_config import why_not_own
+from ttchat_tui.engine.cpu.checkpoints.hf_config import read_config, why_not_own
 from ttchat_tui.engine.cpu.checkpoints.safetensors_file import SafetensorsFolder
 from ttchat_tui.engine.cpu.families import FAMILIES
+from ttchat_tui.engine.cpu.forward.rope import RopeTable
 
 LENGTH = 60
 Fields = dict[str, Any]
@@ -189,3 +191,41 @@ def test_what_a_family_has_beyond_its_description_runs_through_transformers(
     name: str, fields: Fields, words: str, tmp_path: Path
 ) -> None:
     assert words in why_not_own({**saved(tmp_path, name), **fields})
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("mixtral", {"sliding_window": -1}),
+        ("mixtral", {"sliding_window": 7.5}),
+        ("granite", {"residual_multiplier": 1e308}),
+        ("granite", {"embedding_multiplier": 10**400}),
+        ("granite", {"logits_scaling": 1e-300}),
+        ("gemma2", {"final_logit_softcapping": -1.0}),
+        ("gemma3", {"rope_parameters": {"sliding_attention": {"rope_theta": -5.0}, "full_attention": {}}}),
+        ("glm4", {"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.2}}),
+        ("glm4", {"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 1.5}}),
+        ("ministral3", {"rope_parameters": {"rope_type": "default", "llama_4_scaling_beta": math.inf}}),
+    ],
+)
+def test_a_number_without_measure_makes_no_model(name: str, fields: Fields, tmp_path: Path) -> None:
+    raw = {**saved(tmp_path, name), **fields}
+    with pytest.raises(ModelLoadError, match="a value that makes no model"):
+        read_config(raw)
+
+
+def test_a_config_of_any_values_is_ours_or_refused_in_words(tmp_path: Path) -> None:
+    values: list[Any] = [
+        None, True, 0, -1, 2.5, 1e308, 10**30, math.nan, "", "x", [], [None], ["full_attention"], {}, {"rope_type": "yarn"},
+    ]  # fmt: skip
+    draw = random.Random(11)
+    for name in sized(["gemma3", "mixtral", "ministral3"], list(DESCRIBED)):
+        original = saved(tmp_path / name, name)
+        for _ in range(sized(60, 600)):
+            raw: Fields = json.loads(json.dumps(original))
+            for _ in range(draw.randint(1, 3)):
+                raw[draw.choice([*raw, *FOREIGN, "rope_scaling", "text_config"])] = draw.choice(values)
+            (tmp_path / name / "config.json").write_text(json.dumps(raw))
+            with suppress(ModelLoadError):
+                if why_not_own(raw) == "":
+                    RopeTable(SafetensorsFolder(tmp_path / name).config, None)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any, Final, cast
 
 import msgspec
+import numpy as np
 
 from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.engine.base import ModelLoadError
@@ -31,6 +32,7 @@ _OF_ALL: Final = frozenset(
     }
 )  # fmt: skip
 """Fields that every family reads. Further ones: `Family.config_fields`."""
+_GREATEST: Final = float(np.finfo(np.float32).max)
 _MOST_LAYERS: Final = 10_000
 """More are damage."""
 _ROPES: Final = ("default", "linear", "llama3", "yarn", "longrope", "su")
@@ -139,16 +141,18 @@ def _checked(config: ModelConfig) -> ModelConfig:
         if type(size) is not int or not 1 <= size < 2**31:
             raise ValueError(f"{field} = {size!r}")
     for field in (
-        "norm_eps",
-        "rope_theta",
-        "embedding_scale",
-        "residual_scale",
-        "attention_scale",
-        "logit_scale",
-    ):
+        "norm_eps", "rope_theta", "local_rope_theta", "embedding_scale", "residual_scale", "attention_scale", "logit_scale",
+        "score_cap", "logit_cap", "query_growth",
+    ):  # fmt: skip
         number = getattr(config, field)
-        if not 0 <= number < math.inf:
+        if not 0 <= number <= _GREATEST:
             raise ValueError(f"{field} = {number!r}")
+    if not 0 <= config.sliding_window < 2**31:
+        raise ValueError(f"sliding_window = {config.sliding_window!r}")
+    if config.head_size % 2 or config.rotary_size % 2 or not 0 <= config.rotary_size <= config.head_size:
+        raise ValueError(
+            f"{config.rotary_size or config.head_size} of {config.head_size} elements of a head turn"
+        )
     if config.routing is not None and not 1 <= config.routing.used <= config.routing.experts:
         raise ValueError(f"{config.routing.used} of {config.routing.experts} experts for a token")
     return msgspec.convert(msgspec.structs.asdict(config), decodable(ModelConfig))

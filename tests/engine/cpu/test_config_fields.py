@@ -198,6 +198,8 @@ def test_what_a_family_has_beyond_its_description_runs_through_transformers(
     [
         ("mixtral", {"sliding_window": -1}),
         ("mixtral", {"sliding_window": 7.5}),
+        ("gemma3", {"layer_types": ["full_attention"]}),
+        ("smollm3", {"no_rope_layers": [1] * 9}),
         ("granite", {"residual_multiplier": 1e308}),
         ("granite", {"embedding_multiplier": 10**400}),
         ("granite", {"logits_scaling": 1e-300}),

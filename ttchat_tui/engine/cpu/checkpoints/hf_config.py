@@ -149,6 +149,9 @@ def _checked(config: ModelConfig) -> ModelConfig:
             raise ValueError(f"{field} = {number!r}")
     if not 0 <= config.sliding_window < 2**31:
         raise ValueError(f"sliding_window = {config.sliding_window!r}")
+    for kinds in (config.sliding_layers, config.unrotated_layers):
+        if len(kinds) not in (0, config.layers):
+            raise ValueError(f"{len(kinds)} kinds of layers for {config.layers} layers")
     if config.head_size % 2 or config.rotary_size % 2 or not 0 <= config.rotary_size <= config.head_size:
         raise ValueError(
             f"{config.rotary_size or config.head_size} of {config.head_size} elements of a head turn"

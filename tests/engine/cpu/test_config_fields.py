@@ -31,7 +31,7 @@ FOREIGN: Fields = {
     "attention_multiplier": 3.0, "attn_logit_softcapping": 1.0, "embedding_multiplier": 5.0, "final_logit_softcapping": 1.0,
     "layer_types": ["sliding_attention"] * 4, "logits_scaling": 3.0, "max_window_layers": 1, "mlp_only_layers": [0],
     "moe_intermediate_size": 8, "no_rope_layers": [0] * 4, "norm_topk_prob": False, "num_experts": 2,
-    "num_experts_per_tok": 1, "num_local_experts": 2, "original_max_position_embeddings": 8,
+    "num_experts_per_tok": 1, "num_local_experts": 2,
     "position_embedding_type": "nope", "query_pre_attn_scalar": 3, "residual_multiplier": 3.0,
     "rope_local_base_freq": 7.0, "shared_intermediate_size": 8, "sliding_window": 4, "sliding_window_pattern": 2,
     "use_sliding_window": True,
@@ -101,6 +101,8 @@ CHANGES: dict[str, tuple[str, Callable[[Fields], Any]]] = {
     "windows of Exaone 4": ("exaone4", lambda raw: [raw.pop("layer_types"), raw.pop("sliding_window_pattern")]),
     "yarn that begins between two pairs": ("qwen2-yarn", lambda raw: raw["rope_parameters"].update(truncate=False)),
     "window of OLMo 2": ("olmo2", lambda raw: raw.update(sliding_window=4)),
+    "original context of Phi 4": ("phi4-mini", lambda raw: raw.pop("original_max_position_embeddings")),
+    "original context beside a rope": ("ministral3", lambda raw: raw.update(original_max_position_embeddings=8)),
     "part of Phi 3": ("phi3", lambda raw: raw.update(partial_rotary_factor=0.5)),
 }  # fmt: skip
 
@@ -116,7 +118,13 @@ def test_a_changed_config_gives_the_logits_of_transformers(case: str, tmp_path: 
 
 def changed(raw: Fields, draw: random.Random) -> None:
     """Leave fields out, make them null, give them the values of other families, write the rope as transformers 4 does."""
-    optional = [*FOREIGN, "head_dim", "rope_parameters", "tie_word_embeddings"]
+    optional = [
+        *FOREIGN,
+        "head_dim",
+        "original_max_position_embeddings",
+        "rope_parameters",
+        "tie_word_embeddings",
+    ]
     for _ in range(draw.randint(1, 3)):
         match draw.randrange(4):
             case 0:

@@ -52,12 +52,26 @@ def test_a_mistyped_end_comes_from_the_template_and_from_no_message(kind: int) -
     assert ids[-1] == end
 
 
-@pytest.mark.parametrize("key", ["eos_token_id", "eot_token_id", "eom_token_id"])
+@pytest.mark.parametrize("key", ["eos", "eot", "eom", "fim_pad"])
+@pytest.mark.parametrize("form", ["_token_id", "_token_ids"])
+@pytest.mark.parametrize("ends", [[0], [0, 1], [1, 0, 10**6, -1]])
+def test_ends_in_a_list_are_all_ends(key: str, form: str, ends: list[int]) -> None:
+    tokenizer = gguf(
+        {"<one>": CONTROL, "<two>": CONTROL}, **{key + form: [len(LETTERS) + each for each in ends]}
+    )
+    assert names(tokenizer) == {("<one>", "<two>")[each] for each in ends if each in (0, 1)} | (
+        {LETTERS[-1]} if -1 in ends else set()
+    )
+
+
+@pytest.mark.parametrize(
+    "key", ["eos_token_id", "eot_token_id", "eom_token_id", "fim_pad_token_id", "fim_sep_token_id"]
+)
 def test_what_the_metadata_names_ends_a_turn(key: str) -> None:
     assert names(gguf({"<own>": CONTROL}, **{key: "<own>"})) == {"<own>"}
 
 
-@pytest.mark.parametrize("value", [10**6, -1, "text", 1.5, None, [3]])
+@pytest.mark.parametrize("value", [10**6, -1, "text", 1.5, None, [3.5, None, "a"]])
 def test_an_id_outside_the_vocabulary_is_none(value: Any) -> None:
     assert gguf({"<|im_end|>": CONTROL}, eos_token_id=value).end_ids == {len(LETTERS)}
 

@@ -33,6 +33,8 @@ _MEMBERS: Final = {"tokens": str, "merges": str, "scores": (int, float), "token_
 """The lists of a vocabulary, and what they are of."""
 _LEAVE_SPACE: Final = frozenset({"<unk>", "<s>", "<|endoftext|>"})
 """The control tokens of Phi 3 that do not take the space after them."""
+_ENDS: Final = ("eos", "eot", "eom", "fim_pad", "fim_rep", "fim_sep")
+"""Ids of these keys end a reply, whatever their text: `special_eog_ids` in llama.cpp's src/llama-vocab.cpp."""
 _DEFAULTS: Final[Mapping[str, Mapping[str, int]]] = {"llama": {"bos": 1, "eos": 2, "unknown": 0}}
 """Ids where the file names none, by kind. Those of gpt2 (11 for both) are of one old model, and wrong for others."""
 
@@ -60,9 +62,14 @@ def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> ChatTokenizer:
 
 
 def end_ids(metadata: Mapping[str, Any]) -> frozenset[int]:
-    """The ids that end a text, a turn or a message, as far as the metadata has them."""
-    found = (token_id(metadata, key) for key in ("eos", "eot", "eom"))
-    return frozenset(each for each in found if each is not None)
+    """The ids that end a text, a turn or a message, as far as the metadata has them. Ollama writes several in lists."""
+    size = len(_list(metadata, "tokens"))
+    found = {token_id(metadata, key) for key in _ENDS}
+    for key in _ENDS:
+        for name in (f"tokenizer.ggml.{key}_token_id", f"tokenizer.ggml.{key}_token_ids"):
+            value = metadata.get(name)
+            found.update(cast(list[Any], value) if isinstance(value, list) else [])
+    return frozenset(each for each in found if type(each) is int and 0 <= each < size)
 
 
 def token_id(metadata: Mapping[str, Any], key: str) -> int | None:

@@ -26,7 +26,8 @@ _LAYERS: Final = frozenset({"attention", "full_attention"})
 _OF_ALL: Final = frozenset(
     {
         "head_dim", "hidden_act", "hidden_activation", "hidden_size", "intermediate_size", "max_position_embeddings",
-        "model_type", "num_attention_heads", "num_hidden_layers", "num_key_value_heads", "partial_rotary_factor", "quantization_config",
+        "model_type", "num_attention_heads", "num_hidden_layers", "num_key_value_heads", "original_max_position_embeddings",
+        "partial_rotary_factor", "quantization_config",
         "rms_norm_eps", "rope_parameters", "rope_scaling", "rope_theta", "tie_word_embeddings",
         "use_bidirectional_attention", "vocab_size",
     }
@@ -244,11 +245,15 @@ def _local_theta(raw: Mapping[str, Any]) -> float:
     return float(_local_rope(raw).get("rope_theta") or raw["rope_local_base_freq"])
 
 
+def _original_context(raw: Mapping[str, Any], rope: Mapping[str, Any]) -> int:
+    """A field beside the rope comes before that of the rope, in its stretched forms: `standardize_rope_params`."""
+    key = "original_max_position_embeddings"
+    is_beside = rope is _ropes(raw) and _kind(rope) not in ("default", "linear")
+    return int((raw.get(key) if is_beside else 0) or rope.get(key) or raw["max_position_embeddings"])
+
+
 def _scaling(raw: Mapping[str, Any], rope: Mapping[str, Any]) -> RopeScaling | None:
-    longest = raw["max_position_embeddings"]
-    original = int(
-        rope.get("original_max_position_embeddings") or raw.get("original_max_position_embeddings") or longest
-    )
+    longest, original = raw["max_position_embeddings"], _original_context(raw, rope)
     match _kind(rope):
         case "linear":
             return RopeScaling(kind="linear", factor=float(rope["factor"]), original_context=original)
@@ -258,7 +263,7 @@ def _scaling(raw: Mapping[str, Any], rope: Mapping[str, Any]) -> RopeScaling | N
                 factor=float(rope["factor"]),
                 low_freq_factor=float(rope["low_freq_factor"]),
                 high_freq_factor=float(rope["high_freq_factor"]),
-                original_context=int(rope["original_max_position_embeddings"]),
+                original_context=original,
             )
         case "yarn":
             return _yarn(rope, original, longest)

@@ -44,3 +44,11 @@ GGML_TYPES: Final[dict[int, GgmlType]] = {
     39: GgmlType("MXFP4", 32, 17),
 }
 """By the number in the file. Types of weights only: no integers, and none that only activations have."""
+
+UNREAD_TYPES: Final[dict[int, str]] = {
+    4: "Q4_2, which ggml no longer has", 5: "Q4_3, which ggml no longer has", 9: "Q8_1", 15: "Q8_K", 24: "I8", 25: "I16",
+    26: "I32", 27: "I64", 28: "F64", 31: "Q4_0_4_4, which ggml no longer has", 32: "Q4_0_4_8, which ggml no longer has",
+    33: "Q4_0_8_8, which ggml no longer has", 36: "IQ4_NL_4_4, which ggml no longer has",
+    37: "IQ4_NL_4_8, which ggml no longer has", 38: "IQ4_NL_8_8, which ggml no longer has", 40: "NVFP4", 41: "Q1_0",
+}  # fmt: skip
+"""Names of other types (`enum ggml_type` in ggml's include/ggml.h). A file with one is refused."""

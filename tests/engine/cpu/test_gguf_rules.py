@@ -336,7 +336,9 @@ def test_arrays_in_arrays_without_end_are_a_damaged_file(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("tensor", "words"),
     [
-        (RawTensor((4, 8), bytes(128), type_id=99), "'output.weight' has the GGML type 99"),
+        (RawTensor((4, 8), bytes(128), type_id=99), "'output.weight' has the GGML type 99,"),
+        (RawTensor((4, 8), bytes(128), type_id=40), "'output.weight' has the GGML type 40 (NVFP4),"),
+        (RawTensor((4, 8), bytes(128), type_id=31), "GGML type 31 (Q4_0_4_4, which ggml no longer has),"),
         (RawTensor((4, 8), bytes(128), type_id=8), "rows of 8 weights, but Q8_0 has blocks of 32"),
         (RawTensor((4, 8), bytes(60)), "truncated: it ends before the end of the tensor 'output.weight'"),
     ],

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ttchat_tui.domain.ggml_types import GGML_TYPES
+from ttchat_tui.domain.ggml_types import GGML_TYPES, UNREAD_TYPES
 from ttchat_tui.domain.model_files import (
     LONGEST_GGUF_HEADER,
     MOST_GGUF_FIELDS,
@@ -166,8 +166,9 @@ class GgufContainer:
         """Raises ModelLoadError for a tensor of an unknown type, or one that the file does not hold whole."""
         kind = GGML_TYPES.get(entry.type_id)
         if kind is None:
+            name = UNREAD_TYPES.get(entry.type_id)
             raise ModelLoadError(
-                f"The tensor {entry.name!r} has the GGML type {entry.type_id}, which is not supported.",
+                f"The tensor {entry.name!r} has the GGML type {entry.type_id}{f' ({name})' if name else ''}, which is not supported.",
                 "Choose another quantisation of the model.",
             )
         if entry.elements and entry.shape and entry.shape[-1] % kind.weights:

@@ -32,6 +32,7 @@ from tests.scripted_reply import (
     tokenize,
 )
 from ttchat_tui.domain.chat import ChatMessage
+from ttchat_tui.domain.constraint import Constraint
 from ttchat_tui.domain.events import (
     EngineEvent,
     GenerationEvent,
@@ -54,6 +55,8 @@ from ttchat_tui.engine.base import (
     EngineError,
     ModelLoadError,
     PromptTooLong,
+    UnusableConstraint,
+    problem_of,
     require_no_constraint,
     require_rows,
 )
@@ -69,6 +72,9 @@ SHOUT = 2.0
 """At this temperature the reply is in capitals: the visible effect of a change of sampling."""
 MODEL_MISSING = "missing"
 """Loading a model of this name fails."""
+
+UNFOLLOWED = "unfollowed"
+"""A constraint with this in its text is refused."""
 
 Fault = Literal[
     "", "raise", "bug", "exit", "kill", "abort", "segfault", "hang", "hang_gil", "noise", "unknown_kind"
@@ -241,7 +247,8 @@ class ScriptedEngine:
             fitted.dropped,
             message_tokens=tuple(len(tokenize(message.content)) for message in messages),
             fallen=fitted.fallen,
-            problems=tuple(_no_single_token(text).info for text in _several(sampling.logit_bias)),
+            bias_problem=next((_no_single_token(text).info for text in _several(sampling.logit_bias)), None),
+            constraint_problem=problem_of(lambda: self._require(sampling.constraint)),
         )
 
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
@@ -264,6 +271,7 @@ class ScriptedEngine:
                 raise _no_single_token(text)
             if "constraint" not in self.script.honours:
                 require_no_constraint(request, "The script has no constraints.")
+            self._require(request.sampling.constraint)
             fitted = self._shorten(request.messages, request.keep)
             tokens, reply.dropped = fitted.tokens, fitted.dropped
             if tokens >= self.script.context_length:
@@ -287,6 +295,11 @@ class ScriptedEngine:
     def close(self) -> None:
         self.calls.append("close")
         self._spec = None
+
+    @staticmethod
+    def _require(constraint: Constraint | None) -> None:
+        if constraint is not None and UNFOLLOWED in constraint.text:
+            raise UnusableConstraint(f"The {constraint.kind} cannot be used.", "Correct it.", "usage")
 
     def _require_model(self) -> None:
         if self._spec is None:

@@ -245,8 +245,10 @@ class PromptCounted(msgspec.Struct, frozen=True, tag=True):
     of the chat template make `prompt_tokens`."""
     fallen: tuple[int, ...] = ()
     """Positions of the messages that would not fit."""
-    problems: tuple[ErrorInfo, ...] = ()
-    """Why a request with these parameters would be refused: a bias for a text of several tokens, an unusable constraint."""
+    bias_problem: ErrorInfo | None = None
+    """Why a request with this logit bias would be refused: a text of several tokens."""
+    constraint_problem: ErrorInfo | None = None
+    """Why a request with this constraint would be refused."""
     is_split_estimated: bool = False
     """`message_tokens` are estimates: the engine counts whole prompts only."""
 

@@ -57,6 +57,12 @@ class Preset(PresetContent, frozen=True, kw_only=True):
         ]
         return ", ".join([*named, *rest])
 
+    @property
+    def unconstrained(self) -> Preset:
+        """The same without its constraint."""
+        sampling = msgspec.structs.replace(self.sampling, constraint=msgspec.UNSET)
+        return msgspec.structs.replace(self, sampling=sampling)
+
     def sampling_over(self, current: SamplingParams, default: SamplingParams) -> SamplingParams:
         """The sampling of a conversation that has `current` now.
 

@@ -7,6 +7,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from ttchat_tui.domain.constraint import Constraint
 from ttchat_tui.domain.conversation import Conversation, Message, MessageStatus
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import EngineState, LoadProgress
@@ -183,6 +184,24 @@ NOTE: Final = "note"
 """The kind of a notice that only informs."""
 
 
+class ConstraintChecked(msgspec.Struct, frozen=True):
+    """A constraint was set for the conversation on screen, or could not be."""
+
+    constraint: Constraint | None
+    """The one that applies now. None: replies have any form."""
+    error: ErrorInfo | None = None
+    """Why the one that was wanted cannot be used."""
+    is_said: bool = False
+    """The error is on screen already, of a request that was refused."""
+    is_awaited: bool = False
+    """The engine cannot check it yet; another update follows."""
+
+    @property
+    def what_applies(self) -> str:
+        """Where another one is refused: `json-schema "Person" stays.`"""
+        return f"{self.constraint.summary} stays." if self.constraint else "Replies have any form."
+
+
 class Notice(msgspec.Struct, frozen=True):
     """An error, or information of kind `note`, that is not part of a reply."""
 
@@ -216,5 +235,6 @@ Update: TypeAlias = (
     | EngineReady
     | CapabilitiesChanged
     | EngineFault
+    | ConstraintChecked
     | Notice
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from ttchat_tui.domain.chat import ChatMessage
@@ -170,6 +170,15 @@ def require_no_constraint(request: GenerationRequest, reason: str, cure: str = "
     own = (row.sampling.constraint for row in request.candidates if row.sampling is not None)
     if request.sampling.constraint is not None or any(own):
         raise UnusableConstraint(reason, cure)
+
+
+def problem_of(attempt: Callable[[], object]) -> ErrorInfo | None:
+    """The error that `attempt` ends in, or None."""
+    try:
+        attempt()
+    except EngineError as error:
+        return error.info
+    return None
 
 
 def not_loaded() -> EngineError:

@@ -349,6 +349,7 @@ class ChatSession(Conversations):
                 return [EngineProgress(event)]
             case EngineLoaded(info):
                 self.loaded_model = self._loading_model
+                self.constraining.note_load()
                 if self.running is not None:
                     self.running.adopt_defaults(self.default_sampling)
                 return [EngineReady(info), *self._begin_next()]
@@ -370,10 +371,12 @@ class ChatSession(Conversations):
                 return self._apply_generation(event)
 
     def _apply_generation(self, event: GenerationEvent) -> list[Update]:
-        has_failed = isinstance(event, GenerationFinished) and event.error is not None
+        error = event.error if isinstance(event, GenerationFinished) else None
+        if error is not None:
+            self.constraining.note_refusal(error)
         replied, beside = self._runner.apply(event), self.second.apply(event)
         # The next one would fail too. Of a side request or a reply that was left, nothing is applied here.
-        held = self.queue.hold() if has_failed and replied else []
+        held = self.queue.hold() if error is not None and replied else []
         applied = [*replied, *self.side_requests.apply(event)]
         self.marks.note(applied)
         return [*applied, *beside, *held, *self._begin_next(), *self.titles.after(applied)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -17,6 +17,7 @@ from ttchat_tui.domain.ledger import Ledger
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.updates import ContextChanged, Notice, PromptCost, SummaryWritten, Update
 from ttchat_tui.engine.runtime.host import EngineHost
+from ttchat_tui.session.constraining import Constraining
 from ttchat_tui.session.conversation import OpenConversation
 from ttchat_tui.session.ledger_rows import PartKey, ledger_rows
 from ttchat_tui.session.outgoing import Outgoing
@@ -35,6 +36,14 @@ SUMMARISED_ALREADY: Final = ErrorInfo(
     cure="Choose a newer one, or edit the summary: enter on its row.",
 )
 BEING_WRITTEN: Final = ErrorInfo(kind="busy", message="A summary is being written already.")
+
+
+class _Asked(NamedTuple):
+    count_id: int
+    home: OpenConversation
+    sampling: SamplingParams
+    outgoing: Outgoing | None
+    """None: only the parameters are to be checked."""
 
 
 @dataclass(eq=False)
@@ -77,20 +86,20 @@ class Context:
         store: ConversationStore,
         host: EngineHost,
         home: Callable[[], OpenConversation],
-        sampling: Callable[[], SamplingParams],
         side_requests: SideRequests,
+        constraining: Constraining,
     ) -> None:
-        """`home` and `sampling`: of the conversation on screen."""
+        """`home`: the conversation on screen."""
         self._store = store
         self._host = host
         self._home = home
-        self._sampling = sampling
         self._side_requests = side_requests
-        self._asked: tuple[int, OpenConversation, Outgoing] | None = None
-        """The count that was asked for last: its id, and of what."""
+        self._constraining = constraining
+        self._asked: _Asked | None = None
+        """The count that was asked for last."""
         self._counted: _Counted | None = None
-        self._problems: tuple[ErrorInfo, ...] = ()
-        """Those that were reported."""
+        self._bias_problem: ErrorInfo | None = None
+        """The one that was reported."""
         self.draft = ""
         """What would be sent now; `count` sets it too, with the text of attached files."""
         self.edited_id: int | None = None
@@ -108,35 +117,45 @@ class Context:
         return (True, [ContextChanged()]) if path.is_read else (False, [])
 
     def count(self, draft: str) -> list[Update]:
-        """Count the tokens of the conversation with `draft`. Only the newest request is answered, with `PromptCost`. None is
-        while the conversation is being read."""
+        """Count the tokens of the conversation with `draft`, and check the parameters. Only the newest request is answered, with
+        `PromptCost`. While the conversation is being read, the parameters alone are checked."""
         home, self.draft, self._asked = self._home(), draft, None
-        if self._host.info is None or not home.path.is_read:
+        info, sampling, prompt = self._host.info, self._constraining.sampling, None
+        if info is None:
             return []
-        prompt, sampling = home.next_prompt(draft, self.edited_id), self._sampling()
-        messages = prompt.messages
-        if not messages:
-            self._counted = None
-            if sampling.constraint is None and not sampling.logit_bias:
-                return [PromptCost(0, self._host.info.context_length, 0)]
-            messages = (ChatMessage("user", ""),)  # for what is wrong with these
-        self._asked = (self._host.count(messages, sampling, prompt.keep), home, prompt)
-        return []
+        if home.path.is_read:
+            prompt = home.next_prompt(draft, self.edited_id)
+            if not prompt.messages:
+                self._counted, prompt = None, None
+        if prompt is not None or sampling.constraint is not None or sampling.logit_bias:
+            messages = prompt.messages if prompt is not None else (ChatMessage("user", ""),)
+            count_id = self._host.count(messages, sampling, prompt.keep if prompt is not None else ())
+            self._asked = _Asked(count_id, home, sampling, prompt)
+        is_empty = prompt is None and home.path.is_read
+        return [PromptCost(0, info.context_length, 0)] if is_empty else []
 
     def apply(self, event: PromptCounted) -> list[Update]:
         """The engine has counted. An answer to an older question is dropped."""
-        if self._asked is None or event.count_id != self._asked[0]:
+        asked, problem = self._asked, event.bias_problem
+        if asked is None or event.count_id != asked.count_id:
             return []
-        notices = [Notice(problem) for problem in event.problems if problem not in self._problems]
-        self._problems = event.problems
-        if not self._asked[2].messages:
-            return [PromptCost(0, event.context_length, 0), *notices]
-        self._counted = _Counted(self._asked[1], self._asked[2], event)
+        self._asked = None
+        notices: list[Update] = [Notice(problem)] if problem and problem != self._bias_problem else []
+        self._bias_problem = problem
+        notices += self._constraining.decide(asked.home, asked.sampling.constraint, event.constraint_problem)
+        if asked.outgoing is None:
+            return notices
+        self._counted = _Counted(asked.home, asked.outgoing, event)
         fallen = len(self._counted.fallen)
         return [
             PromptCost(event.prompt_tokens, event.context_length, fallen, event.is_estimate),
             *notices,
         ]
+
+    @property
+    def is_counting(self) -> bool:
+        """Whether an answer of the engine is to come."""
+        return self._asked is not None
 
     @property
     def _counts(self) -> _Counted | None:
@@ -170,7 +189,7 @@ class Context:
             prompt_tokens=count.prompt_tokens if count else None,
             template_tokens=counted.template_tokens if counted else None,
             context_length=count.context_length if count else info.context_length if info else 0,
-            max_tokens=self._sampling().max_tokens,
+            max_tokens=self._constraining.sampling.max_tokens,
             is_current=counted is None or counted.outgoing.messages == prompt.messages,
             is_estimate=count is not None and count.is_estimate,
             is_split_estimated=count is not None and count.is_split_estimated,
@@ -283,7 +302,7 @@ class Context:
         """Ask for a summary of the first part after `before`, the summary of those before it. It is cut if one of them is."""
         info = self._host.info
         messages, sampling = asked_of(
-            parts[0], before.text, self._sampling(), info.context_length if info else 0
+            parts[0], before.text, self._constraining.sampling, info.context_length if info else 0
         )
 
         def on_end(answer: SideAnswer) -> list[Update]:

@@ -27,6 +27,7 @@ from ttchat_tui.domain.updates import (
     Update,
 )
 from ttchat_tui.engine.runtime.host import EngineHost
+from ttchat_tui.session.constraining import Constraining
 from ttchat_tui.session.context import Context
 from ttchat_tui.session.conversation import OpenConversation
 from ttchat_tui.session.drafts import Drafts
@@ -84,7 +85,10 @@ class Conversations:
             ReplyRunner, store, self._writer, self.recordings, clock, lambda: self.second.models_at_once
         )
         self._runner = runner(host, lambda home: home is self._opened, self.side_requests.give_way)
-        self.second = SecondModel(second_host, host, store, runner, default_sampling)
+        self.constraining = Constraining(
+            host, lambda: self._opened, default_sampling, lambda: self.default_sampling
+        )
+        self.second = SecondModel(second_host, host, store, runner, self.constraining.defaults)
         self.queue = MessageQueue(store, self._begin_next, self._leave_empty)
         self._presence = Heartbeats(
             store, clock, lambda: bool(self.queue.messages), lambda: self.running_replies
@@ -92,7 +96,7 @@ class Conversations:
         self.prompts = PastPrompts(store, lambda: self.search)
         self.organising = Organising(store, self._refresh)
         self.titles = Titles(store, self.side_requests, lambda: self._runner.last_answered, self.rename)
-        self.context = Context(store, host, lambda: self._opened, lambda: self.sampling, self.side_requests)
+        self.context = Context(store, host, lambda: self._opened, self.side_requests, self.constraining)
         self._drafts = Drafts(store)
         self._clock = clock
         self.marks = Marks(lambda: self.running_replies, self.queue)
@@ -102,7 +106,7 @@ class Conversations:
         self._offered: tuple[OpenConversation, str] | None = None
         self._cancel_offered_s = -math.inf
         """When the user was last offered to cancel the load."""
-        self._default_sampling, self._expected_sampling = default_sampling, expected_sampling
+        self._expected_sampling = expected_sampling
         self._loading_model = model
         self._make_search = search
         self._search: Search | None = None
@@ -189,7 +193,7 @@ class Conversations:
     @property
     def sampling(self) -> SamplingParams:
         """The conversation's own parameters; otherwise the defaults of model and config."""
-        return self._opened.sampling or self.default_sampling
+        return self.constraining.sampling
 
     @property
     def recommended_sampling(self) -> SamplingParams:
@@ -200,7 +204,7 @@ class Conversations:
     @property
     def default_sampling(self) -> SamplingParams:
         """The recommendation with config and flags over it."""
-        return self._default_sampling(self.recommended_sampling)
+        return self.constraining.defaults(self.recommended_sampling)
 
     # --- the store
 
@@ -264,8 +268,7 @@ class Conversations:
             StorageError: it cannot be read.
             msgspec.ValidationError: a parameter is out of range.
         """
-        latest = self._store.latest()
-        if latest is None:
+        if (latest := self._store.latest()) is None:
             return []
         updates = self.open(latest.id)
         if sampling and self._opened.sampling is not None:
@@ -306,8 +309,7 @@ class Conversations:
     def undelete(self) -> list[Update]:
         """Restore what was deleted last, also in an earlier session; what waited there waits again, held. Its newest conversation
         is opened, unless another one is on screen. Empty: there is nothing. Raises StorageError."""
-        last = self._store.last_deleted()
-        if not last:
+        if not (last := self._store.last_deleted()):
             return []
         self._store.undelete(*last)
         try:
@@ -322,6 +324,7 @@ class Conversations:
         Raises:
             StorageError: they apply to this session only.
         """
+        self.constraining.begin_trial(sampling)
         for running in self.running_replies if self.is_answering else ():
             running.set_sampling(sampling, waits=self._host.is_loading)
         self._opened.set_sampling(sampling)
@@ -369,11 +372,8 @@ class Conversations:
                 return [*caught_up, *self.queue.hold(queued.conversation_id), Notice(held_after(ended))]
             message = home.add_user_message(queued.content, self.model, queued_id=queued.id)
         except StorageError as error:
-            notice = Notice(not_sent(queued, error.info))
-            return [
-                notice,
-                *(self.queue.skip(queued) if error.info.kind == "not_found" else self.queue.hold()),
-            ]
+            left = self.queue.skip(queued) if error.info.kind == "not_found" else self.queue.hold()
+            return [Notice(not_sent(queued, error.info)), *left]
         self.queue.remove(queued)
         sampling = home.sampling or self.default_sampling
         began = self._runner.begin(home, sampling, self.model, asked=message, rows=queued.candidates)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec.structs import replace
+
 from ttchat_tui.domain.preset import Preset, preset_of
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.updates import Update
@@ -60,7 +62,7 @@ class Presets:
         been changed, or if another conversation is on screen. Raises StorageError: they apply to this session only."""
         applied, self._applied = self._applied, None
         home = self._home()
-        if applied is None or applied.home is not home or self._settings() != applied.after:
+        if applied is None or applied.home is not home or not self._is_in_use(applied):
             return "", []
         session, (sampling, system_prompt, model) = self._session, applied.before
         updates = session.load(model) if model != session.model else []
@@ -69,6 +71,15 @@ class Presets:
             home.set_sampling(sampling)
         session.set_system_prompt(system_prompt)
         return applied.preset, updates
+
+    def _is_in_use(self, applied: _Applied) -> bool:
+        """The settings are those of the preset, its constraint aside if the engine could not follow it."""
+        now, after, default = self._settings(), applied.after, self._session.default_sampling
+        if now._replace(sampling=after.sampling) != after:
+            return False
+        before = applied.before.sampling or default
+        refused = replace(after.sampling or default, constraint=before.constraint)
+        return now.sampling == after.sampling or (now.sampling or default) == refused
 
     def forget(self) -> None:
         """Something else is the last that can be undone."""

@@ -147,8 +147,10 @@ class RunningReply:
             self._begin_with(sampling)
 
     def adopt_defaults(self, sampling: SamplingParams) -> None:
-        """The model is loaded for which it waited: without parameters of its own it uses these from the beginning."""
+        """The model is loaded for which it waited: without parameters of its own it uses these from the beginning. The
+        constraint stays: the engine may have begun with it already."""
         if self.uses_defaults and not self.has_started:
+            sampling = msgspec.structs.replace(sampling, constraint=self.control.sampling.constraint)
             sampling = self.settings.over(sampling)
             self.control.set_sampling(sampling)
             self._begin_with(sampling)

@@ -11,14 +11,15 @@ from hypothesis import strategies as st
 
 from tests.cli.headless.scripted_chat import scripted_session
 from tests.cli.headless.test_repl import chat
-from tests.fakes import Script
+from tests.fakes import UNFOLLOWED, Script
 from tests.size import sized
 from tests.storage.imports.conversations import SAMPLING
 from ttchat_tui.cli.headless.commands import COMMANDS, help_text
 from ttchat_tui.cli.headless.listing import UsageError
 from ttchat_tui.cli.headless.sampling_words import changed, described
 from ttchat_tui.domain.constraint import Constraint
-from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.model_spec import Capabilities
+from ttchat_tui.domain.sampling import SamplingDefaults, SamplingParams
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.ui.commands import TABLE
 
@@ -226,3 +227,29 @@ def test_the_help_breaks_between_words_at_the_width_of_the_terminal(columns: int
         " ".join((f"/{name}", each.argument, each.help)).replace("  ", " ") in words
         for name, each in COMMANDS.items()
     )
+
+
+def test_a_constraint_that_the_model_cannot_follow_is_refused_when_it_is_set(
+    store: ConversationStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = Script(replies=("yes",), honours=Capabilities().sampling | {"constraint"})
+    with scripted_session(script, store=store) as session:
+        good, bad = "constraint='regex yes|no'", f"constraint='regex {UNFOLLOWED}'"
+        chat(session, f"/set {good}", f"/set {bad}", "Well?")
+        assert session.sampling.constraint == Constraint("regex", "yes|no")
+        assert [message.content for message in session.path] == ["Well?", "yes"]
+    shown = capsys.readouterr()
+    assert shown.err.count("The regex cannot be used. Correct it. regex yes|no stays.") == 1
+    assert UNFOLLOWED not in shown.out
+
+
+def test_a_constraint_of_the_settings_that_the_model_cannot_follow_is_reported_once(
+    store: ConversationStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = Script(replies=("yes",), honours=Capabilities().sampling | {"constraint"})
+    with scripted_session(script, store=store) as session:
+        default = SamplingDefaults(constraint=Constraint("regex", UNFOLLOWED))
+        session.constraining._defaults = default.over
+        chat(session, "Well?", "And?")
+        assert [message.content for message in session.path] == ["Well?", "yes", "And?", "yes"]
+    assert capsys.readouterr().err.count("cannot be used. Correct it. Replies have any form.") == 1

@@ -20,7 +20,7 @@ from ttchat_tui.domain.generation import END_NOTES
 from ttchat_tui.domain.preset import Preset
 from ttchat_tui.domain.reply_settings import ReplySettings
 from ttchat_tui.domain.text import VisibleReply, counted, visible
-from ttchat_tui.domain.updates import Notice, Update
+from ttchat_tui.domain.updates import ConstraintChecked, Notice, Update
 from ttchat_tui.engine.base import not_loaded
 
 NO_MODEL: Final = msgspec.structs.replace(
@@ -66,8 +66,22 @@ class Answers:
             for note in loaded.info.notes:
                 notify(note)
             self.remark(f"{loaded.info.model} is ready ({loaded.info.label}). /help lists the commands.")
+            self.check_settings()
         exit_code = _exit_code(loaded.signal_number)
         return self.wait_for_load() if loaded.is_reloading and exit_code is None else exit_code
+
+    def check_settings(self) -> None:
+        """Report what the loaded model cannot do of the settings. A constraint that it cannot follow does not apply then."""
+        for update in self.driver.wait_for_count():
+            match update:
+                case ConstraintChecked(_, ErrorInfo() as error):
+                    show_error(
+                        msgspec.structs.replace(error, cure=f"{error.cure} {update.what_applies}".strip())
+                    )
+                case Notice(error):
+                    show_error(error)
+                case _:
+                    pass
 
     def send(self, text: str) -> int | None:
         return self._when_loaded(lambda: self.session.submit(text, may_wait=False))

@@ -110,6 +110,7 @@ class Commands:
     def set_sampling(self, words: str) -> None:
         if words:
             self._session.set_sampling(changed(self._session.sampling, words))
+            self._answers.check_settings()
         self._say(described(self._session.sampling))
 
     def ban(self, text: str) -> None:
@@ -164,6 +165,9 @@ class Commands:
 
     def _use(self, preset: Preset) -> int | None:
         self._session.presets.apply(preset)
+        self._answers.check_settings()
+        if self._session.sampling.constraint != preset.sampling.constraint:
+            preset = preset.unconstrained
         self._say(f"{preset.name}: {preset.gives}")
         is_loaded = preset.model == self._session.model and self._session.has_model
         return self._answers.load(preset.model) if preset.model and not is_loaded else None

@@ -19,7 +19,6 @@ from ttchat_tui.domain.events import (
     EngineLoaded,
     GenerationFinished,
     LoadProgress,
-    PromptCounted,
     RowFinished,
     TokenEvent,
 )
@@ -170,16 +169,16 @@ class Driver:
                 self.session.apply(event)
         raise AssertionError("the stream of events does not end")
 
-    def wait_for_count(self, draft: str = "") -> None:
-        """Wait until the tokens of the next prompt are counted, or the engine cannot count."""
-        if self.session.info is None or not self.session.path:
-            return
-        self.session.context.count(draft)
+    def wait_for_count(self, draft: str = "") -> list[Update]:
+        """Wait until the tokens of the next prompt are counted and its parameters are checked, or the engine cannot do that.
+        Returns what has changed."""
+        updates = self.session.context.count(draft)
         for event in self._events():
             if event is not None:
-                self.session.apply(event)
-            if isinstance(event, PromptCounted) or not self.session.is_engine_alive:
-                return
+                updates += self.session.apply(event)
+            if not (self.session.context.is_counting and self.session.is_engine_alive):
+                break
+        return updates
 
     def wait_for_reply(self, begin: Callable[[], Sequence[Update]], show: ShowText) -> Replied:
         """Wait for the end of a reply and show its text as it streams. `begin` asks for it, as `submit`, and is called when no

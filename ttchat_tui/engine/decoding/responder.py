@@ -9,13 +9,12 @@ from typing import Final, Protocol
 import msgspec
 
 from ttchat_tui.domain.chat import ChatMessage
-from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import GenerationEvent, PromptCounted, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import Capabilities
 from ttchat_tui.domain.sampling import DEFAULTS, SamplingParams, Thinking
 from ttchat_tui.domain.thoughts import OPENING, normalised, opening_before, opens_thought
-from ttchat_tui.engine.base import EngineError, refusal, require_no_constraint, require_rows
+from ttchat_tui.engine.base import EngineError, problem_of, refusal, require_no_constraint, require_rows
 from ttchat_tui.engine.decoding.constraint import ConstraintCompiler, ConstraintTokenizer, RowConstraint
 from ttchat_tui.engine.decoding.job import PREFILL_CHUNK, ReplyJob
 from ttchat_tui.engine.decoding.loop import AnyStepper, BatchStepper, run_batch, run_generation
@@ -128,22 +127,14 @@ class Responder:
             dropped_messages=counted.dropped,
             message_tokens=counted.message_tokens,
             fallen=counted.fallen,
-            problems=self._problems(sampling),
+            bias_problem=problem_of(lambda: self._bias_ids.require(sampling.logit_bias)),
+            constraint_problem=problem_of(lambda: self._require_constraint(sampling)),
         )
 
-    def _problems(self, sampling: SamplingParams) -> tuple[ErrorInfo, ...]:
-        """`PromptCounted.problems`."""
-        found: list[ErrorInfo] = []
-        try:
-            self._bias_ids.require(sampling.logit_bias)
-        except EngineError as error:
-            found.append(error.info)
-        try:
-            if sampling.constraint is not None and self._constraints is not None:
-                self._constraints.start(sampling.constraint, "", "", ())
-        except EngineError as error:
-            found.append(error.info)
-        return tuple(found)
+    def _require_constraint(self, sampling: SamplingParams) -> None:
+        """Raises UnusableConstraint."""
+        if sampling.constraint is not None and self._constraints is not None:
+            self._constraints.start(sampling.constraint, "", "", ())
 
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
         """As `Engine.generate`."""

@@ -45,15 +45,14 @@ def constraint_fields(dialect: Dialect, constraint: Constraint) -> dict[str, Any
     """The fields that constrain a reply.
 
     Raises:
-        UnusableConstraint: servers of this kind have none for it.
+        UnusableConstraint: servers of this kind have none for it, or the schema is no JSON.
     """
     match constraint.kind, dialect.json_schema:
         case "json-schema", "json_schema":
-            schema = {"name": "reply", "strict": True, "schema": msgspec.json.decode(constraint.text)}
+            schema = {"name": "reply", "strict": True, "schema": _schema(constraint.text)}
             return {"response_format": {"type": "json_schema", "json_schema": schema}}
         case "json-schema", "json_object":
-            schema = msgspec.json.decode(constraint.text)
-            return {"response_format": {"type": "json_object", "schema": schema}}
+            return {"response_format": {"type": "json_object", "schema": _schema(constraint.text)}}
         case ("regex" | "grammar") as kind, _ if dialect.structured_outputs:
             return {"structured_outputs": {kind: constraint.text}}
         case _:
@@ -61,6 +60,14 @@ def constraint_fields(dialect: Dialect, constraint: Constraint) -> dict[str, Any
                 f"{dialect.name} cannot constrain a reply by a {constraint.kind}.",
                 cure="Take the constraint out (/constrain off), or load the model in-process.",
             )
+
+
+def _schema(text: str) -> object:
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        words = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise UnusableConstraint(f"The json-schema is no JSON: {words}.", "Correct it.", "usage") from error
 
 
 def body_of(

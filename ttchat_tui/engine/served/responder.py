@@ -29,7 +29,7 @@ from ttchat_tui.domain.generation import (
 )
 from ttchat_tui.domain.model_spec import Capabilities, RemoteOptions
 from ttchat_tui.domain.sampling import DEFAULTS, SamplingParams
-from ttchat_tui.engine.base import CannotFollow, EngineError, refusal, require_rows
+from ttchat_tui.engine.base import CannotFollow, EngineError, problem_of, refusal, require_rows
 from ttchat_tui.engine.served.caller import Caller
 from ttchat_tui.engine.served.counting import PromptCounter
 from ttchat_tui.engine.served.dialects import Dialect
@@ -111,7 +111,14 @@ class ServedResponder:
             message_tokens=self._counter.shares(messages, whole.tokens),
             fallen=fallen,
             is_split_estimated=True,
+            bias_problem=problem_of(lambda: self._counter.bias_ids(sampling.logit_bias)),
+            constraint_problem=problem_of(lambda: self._require_constraint(sampling)),
         )
+
+    def _require_constraint(self, sampling: SamplingParams) -> None:
+        """Raises UnusableConstraint."""
+        if sampling.constraint is not None:
+            constraint_fields(self._dialect, sampling.constraint)
 
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
         """As `Engine.generate`."""
@@ -132,8 +139,7 @@ class ServedResponder:
                 *(row.sampling or request.sampling for row in request.candidates),
             ):  # an error is that of the request
                 self._counter.bias_ids(sampling.logit_bias)
-                if sampling.constraint is not None:
-                    constraint_fields(self._dialect, sampling.constraint)
+                self._require_constraint(sampling)
             messages = as_read(
                 request.messages,
                 self._dialect,

@@ -7,10 +7,11 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from ttchat_tui.domain.constraint import Constraint, ConstraintError, typed_constraint
+from ttchat_tui.domain.constraint import ConstraintError, typed_constraint
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.model_spec import Capabilities
-from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.domain.updates import ConstraintChecked
+from ttchat_tui.session.constraining import unsupported
 from ttchat_tui.ui.screens.chat_actions import ChatActions
 
 _FORMS: Final = "/constrain json-schema FILE | regex EXPRESSION | grammar FILE | off"
@@ -32,31 +33,30 @@ class ConstraintActions(ChatActions):
         except ConstraintError as error:
             self.show_error(ErrorInfo(kind="usage", message=f"/constrain: {error}", cure=_FORMS))
             return
-        info = self.session.info
-        if constraint is not None and info is not None and "constraint" not in info.capabilities.sampling:
-            self.show_error(
-                ErrorInfo(
-                    kind="constraint",
-                    message=f"{info.label} cannot constrain replies.",
-                    cure="In-process engines can, with pip install 'ttchat-tui[constrain]' and sampling on the host.",
-                )
-            )
+        info, now = self.session.info, self.session.sampling
+        if constraint and info and (error := unsupported(info, constraint)):
+            self.show_error(error)
             return
-        if (
-            constraint is not None
-            and info is not None
-            and constraint.kind not in info.capabilities.constraints
-        ):
-            kinds = " or ".join(sorted(info.capabilities.constraints))
-            self.show_error(
-                ErrorInfo(
-                    kind="constraint",
-                    message=f"{info.label} cannot constrain a reply by a {constraint.kind}.",
-                    cure=f"It takes {kinds}; in-process engines take all.",
-                )
-            )
-            return
-        self._constrain(constraint)
+        self.attempt(lambda: self.session.set_sampling(replace(now, constraint=constraint)))
+        self.show_updates(self.session.constraining.checked())
+        self.count()
+
+    def show_constraint(self, checked: ConstraintChecked) -> None:
+        """Say which constraint applies from now on, and why another one does not."""
+        self._refresh_settings()
+        form = f"Constraint: {checked.constraint.summary}" if checked.constraint else "Constraint: off"
+        if (error := checked.error) is not None:
+            applies = checked.what_applies
+            if checked.is_said:
+                self.notify(applies, severity="warning", markup=False)
+            else:
+                self.show_error(replace(error, cure=f"{error.cure} {applies}".strip()))
+        elif checked.is_awaited:
+            is_busy = self.session.engine_state == "generating"
+            when = "the engine is free" if is_busy else "a model is loaded"
+            self.notify(f"{form}. It is checked when {when}.", markup=False)
+        else:
+            self.notify(f"{form}{', from the next reply on' if checked.constraint else ''}.", markup=False)
 
     def choices_constrain(self) -> list[tuple[str, str]]:
         """For the completion."""
@@ -69,13 +69,3 @@ class ConstraintActions(ChatActions):
             ("off", "replies have any form"),
         ]
         return [each for each in listed if each[0] == "off" or each[0].strip() in kinds]
-
-    def _constrain(self, constraint: Constraint | None) -> None:
-        try:
-            self.session.set_sampling(replace(self.session.sampling, constraint=constraint))
-        except StorageError as error:
-            self.show_error(error.info)
-        self._refresh_settings()
-        self.count()  # which reports one that cannot be used
-        what = f"{constraint.summary}, from the next reply on" if constraint else "off"
-        self.notify(f"Constraint: {what}.", markup=False)

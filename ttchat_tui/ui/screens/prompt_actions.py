@@ -257,6 +257,8 @@ class PromptActions(ChatActions):
         self.count()
         if preset.model and not (preset.model == self.session.model and self.session.has_model):
             self.show_updates(self.session.load(preset.model))
+        if self.session.constraining.is_on_trial:  # another update names the constraint, if it can be used
+            preset = preset.unconstrained
         words = f"{preset.name}: {preset.gives}" if preset.gives else preset.name
         self.notify(f"{visible_line(words)}\n{_WAY_BACK}", title="Preset", markup=False)
 

@@ -21,6 +21,7 @@ from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.updates import (
     BranchShown,
     CapabilitiesChanged,
+    ConstraintChecked,
     ContextChanged,
     ConversationOpened,
     ConversationsChanged,
@@ -78,6 +79,7 @@ class UpdateDrawing(Elsewhere):
     selection_keys: Callable[[], Sequence[ShownKey]]
     list_keys: Callable[[], Sequence[ShownKey]]
     has_answered: bool
+    show_constraint: Callable[[ConstraintChecked], None]
     show_count: Callable[[PromptCost], None]
     show_summary_end: Callable[[], None]
     answer_keys: Callable[[], Sequence[ShownKey]]
@@ -171,6 +173,8 @@ class UpdateDrawing(Elsewhere):
                 pass  # drawn once, after all updates
             case EngineChanged() | EngineProgress() | EngineReady() | CapabilitiesChanged() | EngineFault():
                 self._show_engine(update)
+            case ConstraintChecked():
+                self.show_constraint(update)
             case Notice(error):
                 self.show_error(error)
             case _:
@@ -347,6 +351,7 @@ class UpdateDrawing(Elsewhere):
             self.keep_draft()
         self._welcome_if_empty()
         self.show_error(error)
+        self.count()
 
     def give_back(self, text: str) -> None:
         """Put a text that was not answered before the draft."""

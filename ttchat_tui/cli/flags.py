@@ -83,7 +83,10 @@ JsonSchema: TypeAlias = Annotated[
     Path | None, typer.Option(metavar="FILE", help="The reply is JSON that is valid against this schema.")
 ]
 Regex: TypeAlias = Annotated[
-    str | None, typer.Option(help="The whole reply matches this regular expression (Rust's syntax).")
+    str | None,
+    typer.Option(
+        metavar="EXPRESSION", help="The whole reply matches this regular expression (Rust's syntax)."
+    ),
 ]
 Grammar: TypeAlias = Annotated[
     Path | None, typer.Option(metavar="FILE", help="The reply is in the language of this grammar (Lark).")
@@ -157,6 +160,8 @@ def _constraint(given: Mapping[str, Any]) -> Constraint | None:
     if len(names) > 1:
         raise typer.BadParameter("a reply has one constraint", param_hint=" and ".join(map(_flag, names)))
     if name == "regex":
+        if not given[name]:
+            raise typer.BadParameter("it needs an expression", param_hint="--regex")
         return Constraint("regex", decoded(given[name]))
     try:
         return constraint_from_file(_CONSTRAINTS[name], Path(given[name]))

@@ -17,7 +17,8 @@ ConstraintKind: TypeAlias = Literal["json-schema", "regex", "grammar"]
 """grammar: in the Lark dialect of llguidance."""
 
 MOST_CHARACTERS: Final = 1_000_000
-CONSTRAINT_FORMS: Final = "give json-schema FILE, regex EXPRESSION, grammar FILE, or off"
+CONSTRAINT_FORMS: Final = "json-schema FILE, regex EXPRESSION, grammar FILE or off"
+"""What the user types, wherever a constraint is set: on the screen, in the plain chat, as a setting of one reply."""
 _SHOWN: Final = 40
 """Characters of a regular expression that are shown."""
 
@@ -65,7 +66,7 @@ def typed_constraint(typed: str) -> Constraint | None:
     if kind == "off" and not value:
         return None
     if kind not in ("json-schema", "regex", "grammar"):
-        raise ConstraintError(f"{CONSTRAINT_FORMS}.")
+        raise ConstraintError(f"give {CONSTRAINT_FORMS}.")
     if not value:
         raise ConstraintError(f"{kind} needs {'an expression' if kind == 'regex' else 'a file'}.")
     if kind == "regex":
@@ -95,7 +96,8 @@ def constraint_from_file(kind: ConstraintKind, path: Path) -> Constraint:
         try:
             schema = json.loads(text, parse_constant=_no_constant)
         except ValueError as error:
-            raise ConstraintError(f"{named} is no JSON: {error}.") from error
+            words = str(error).partition(" (char")[0]  # Python counts from the file's beginning too
+            raise ConstraintError(f"{named} is no JSON: {words}.") from error
         except RecursionError as error:
             raise ConstraintError(f"{named} is nested too deeply.") from error
         if not isinstance(schema, dict | bool):

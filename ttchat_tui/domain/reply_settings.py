@@ -116,7 +116,7 @@ def setting_words(sampling: SamplingParams, names: Iterable[str]) -> list[str]:
 def wanted_for(name: str) -> str:
     """What a field of `SamplingParams` takes: `give a number from 0 to 2`."""
     if name == "constraint":
-        return CONSTRAINT_FORMS
+        return f"give {CONSTRAINT_FORMS}"
     if name == "logit_bias":
         return "give TEXT=AMOUNT, from -100 to 100; -100 bans the token"
     info = next(each for each in _fields() if each.name == name)

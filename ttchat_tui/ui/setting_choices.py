@@ -18,7 +18,7 @@ _WITHOUT_RANGE: Final = {
     "stop": "a text that ends the reply",
     "seed": "a whole number or random",
     "logit_bias": "TEXT=AMOUNT, -100 to 100; -100 bans the token",
-    "constraint": "'regex EXPRESSION', 'json-schema FILE', 'grammar FILE' or off",
+    "constraint": "'json-schema FILE', 'regex EXPRESSION', 'grammar FILE' or off",
 }
 """What the settings accept that have no range of numbers."""
 

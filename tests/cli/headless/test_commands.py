@@ -235,11 +235,17 @@ def test_a_constraint_that_the_model_cannot_follow_is_refused_when_it_is_set(
     script = Script(replies=("yes",), honours=Capabilities().sampling | {"constraint"})
     with scripted_session(script, store=store) as session:
         good, bad = "constraint='regex yes|no'", f"constraint='regex {UNFOLLOWED}'"
-        chat(session, f"/set {good}", f"/set {bad}", "Well?")
+        chat(
+            session,
+            f"/set {good}",
+            f"/set {bad}",
+            f"/constrain regex {UNFOLLOWED}",
+            "Well?",
+        )
         assert session.sampling.constraint == Constraint("regex", "yes|no")
         assert [message.content for message in session.path] == ["Well?", "yes"]
     shown = capsys.readouterr()
-    assert shown.err.count("The regex cannot be used. Correct it. regex yes|no stays.") == 1
+    assert shown.err.count("The regex cannot be used. Correct it. regex yes|no stays.") == 2
     assert UNFOLLOWED not in shown.out
 
 

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from ttchat_tui.cli.errors import DONE, show_error
 from ttchat_tui.cli.headless.answers import NO_MODEL, Answers
 from ttchat_tui.cli.headless.listing import PlainListing, UsageError
-from ttchat_tui.cli.headless.sampling_words import changed, described
+from ttchat_tui.cli.headless.sampling_words import changed, described, with_constraint
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.config.prompt_library import PromptLibrary
 from ttchat_tui.domain.candidates import parse_candidates
@@ -112,6 +112,13 @@ class Commands:
             self._session.set_sampling(changed(self._session.sampling, words))
             self._answers.check_settings()
         self._say(described(self._session.sampling))
+
+    def constrain(self, typed: str) -> None:
+        if typed:
+            self._session.set_sampling(with_constraint(self._session.sampling, typed))
+            self._answers.check_settings()
+        constraint = self._session.sampling.constraint
+        self._say(f"Constraint: {constraint.summary if constraint else 'off'}.")
 
     def ban(self, text: str) -> None:
         self._set_bias(text, lambda: (typed_text(text), BAN))
@@ -314,6 +321,7 @@ COMMANDS: Final[dict[str, _Command]] = {
     "branch": _Command("[message] [n]", "List the versions of a message (the last reply), or show version n.", Commands.branch),
     "candidates": _Command("[N what text]", "Several replies to text or the last message: 4 temperature=0.2..1.4; they are versions of each other.", Commands.candidates),
     "set": _Command("[name=value ...]", "Show the sampling, or change it: temperature=0.2 top_k=40 seed=none stop=END.", Commands.set_sampling),
+    "constrain": _Command("[form]", "Show or set the form of replies: json-schema FILE, regex EXPRESSION, grammar FILE or off.", Commands.constrain),
     "ban": _Command("[text]", 'List bans and boosts, or ban a token in this conversation: /ban " the".', Commands.ban),
     "boost": _Command("[text] [amount]", "List bans and boosts, or add 2 or another amount to the logit of a token.", Commands.boost),
     "unban": _Command("[text]", "Remove the ban or boost of a token; without a text, all.", Commands.unban),

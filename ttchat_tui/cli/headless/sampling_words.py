@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from ttchat_tui.cli.headless.listing import UsageError
-from ttchat_tui.domain.constraint import Constraint, ConstraintError, typed_constraint
+from ttchat_tui.domain.constraint import ConstraintError, typed_constraint
 from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.logit_bias import bias_words, typed_bias
 from ttchat_tui.domain.reply_settings import names_near, wanted_for
@@ -39,7 +39,7 @@ def changed(params: SamplingParams, words: str) -> SamplingParams:
             stops += [value] if value not in _NONE else []
             params = _with(params, "stop", stops)
         elif name == "constraint":
-            params = msgspec.structs.replace(params, constraint=_constraint(value))
+            params = with_constraint(params, "off" if value in _NONE else value)
         else:
             params = _with(params, name, None if name == "seed" and value in _NONE else value)
     return params
@@ -55,9 +55,10 @@ def _biased(params: SamplingParams, value: str) -> dict[str, float]:
     return {**params.logit_bias, text: amount}
 
 
-def _constraint(value: str) -> Constraint | None:
+def with_constraint(params: SamplingParams, typed: str) -> SamplingParams:
+    """Raises UsageError."""
     try:
-        return typed_constraint("off" if value in _NONE else value)
+        return msgspec.structs.replace(params, constraint=typed_constraint(typed))
     except ConstraintError as error:
         raise UsageError(f"constraint: {error}") from error
 

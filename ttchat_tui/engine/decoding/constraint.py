@@ -26,6 +26,7 @@ from ttchat_tui.domain.thoughts import (
     split_thoughts,
 )
 from ttchat_tui.engine.base import UnusableConstraint
+from ttchat_tui.engine.decoding.constraint_faults import cleaned, refused
 
 MISSING: Final = "Constrained replies need llguidance: pip install 'ttchat-tui[constrain]'."
 _COMPILED: Final = 8
@@ -75,7 +76,7 @@ class RowConstraint:
         self._matcher.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.nbytes)
         if self._matcher.is_error():
             raise UnusableConstraint(
-                f"The constraint cannot be followed any further: {self._matcher.get_error()}"
+                f"The constraint cannot be followed any further: {cleaned(self._matcher.get_error())}."
             )
         known = np.unpackbits(self._bits, bitorder="little").astype(np.bool_)
         allowed = np.zeros(vocab_size, dtype=np.bool_)
@@ -180,21 +181,14 @@ class ConstraintCompiler:
         try:
             grammar = _grammar(llguidance.LLMatcher, constraint)
         except (ValueError, RecursionError) as error:
-            raise _refused(constraint, str(error)) from error
+            raise refused(constraint, str(error)) from error
         matcher = llguidance.LLMatcher(self._vocabulary, grammar)
-        if matcher.is_error():
-            raise _refused(constraint, matcher.get_error())
+        tried = matcher.deep_copy()
+        if not tried.is_error():
+            tried.compute_bitmask()  # an error where no token may come first
+        if tried.is_error():
+            raise refused(constraint, tried.get_error())
         return matcher
-
-
-def _refused(constraint: Constraint, reason: str) -> UnusableConstraint:
-    """llguidance's reason in one line, without the mark below the place that it quotes."""
-    reason = " ".join(reason.split()).rstrip(" ^.")
-    return UnusableConstraint(
-        f"The {constraint.kind} cannot be used: {reason}.",
-        cure="Correct it; llguidance's documentation lists what it understands.",
-        kind="usage",
-    )
 
 
 _JSON_DEFAULTS: Final = {"whitespace_pattern": r" ?|\n {0,32}"}
@@ -229,6 +223,9 @@ def _grammar(matcher: Any, constraint: Constraint) -> str:
             text = _AS_OBJECT[schema] if isinstance(schema, bool) else constraint.text
             return matcher.grammar_from_json_schema(text, defaults=_JSON_DEFAULTS)
         case "regex":
+            backslashes = len(constraint.text) - len(constraint.text.rstrip("\\"))
+            if backslashes % 2:  # it would escape the end, which llguidance adds
+                raise ValueError("the backslash at its end escapes nothing")
             return matcher.grammar_from_regex(constraint.text)
         case "grammar":
             return matcher.grammar_from_lark(constraint.text)

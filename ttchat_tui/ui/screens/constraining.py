@@ -7,14 +7,14 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from ttchat_tui.domain.constraint import ConstraintError, typed_constraint
+from ttchat_tui.domain.constraint import CONSTRAINT_FORMS, ConstraintError, typed_constraint
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.model_spec import Capabilities
 from ttchat_tui.domain.updates import ConstraintChecked
 from ttchat_tui.session.constraining import unsupported
 from ttchat_tui.ui.screens.chat_actions import ChatActions
 
-_FORMS: Final = "/constrain json-schema FILE | regex EXPRESSION | grammar FILE | off"
+_FORMS: Final = f"/constrain takes {CONSTRAINT_FORMS}."
 
 
 class ConstraintActions(ChatActions):

@@ -8,6 +8,8 @@ import pytest
 
 from tests.fakes import Script
 from tests.ui.chat_app import ChatApp, running, until
+from tests.ui.test_elsewhere import shown
+from ttchat_tui.config.schema import Config, EditingStyle, UiSettings
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.updates import DraftReturned
 
@@ -64,6 +66,73 @@ async def test_on_the_way_through_earlier_prompts_it_joins_what_was_typed(
         await pilot.press(*"since", *keys)
         chat.screen.show_updates([RETURNED])
         assert chat.screen.prompt.text == chat.session.draft == left
+
+
+@pytest.mark.parametrize("editing", ["default", "vi", "emacs"])
+@pytest.mark.parametrize(
+    ("keys", "prompt"),
+    [
+        ("a b", "refused\n\na b"),
+        ("left a", "refusead"),
+        ("backspace a", "refusea"),
+        ("ctrl+j a", "refused\na"),
+        ("a enter", ""),
+        ("enter", ""),
+        ("/ f o o enter", "refused\n\n/foo"),
+        ("/ t e m p l a t e space x enter", "refused\n\n/template x"),
+        ("/ c o n s t r a i n space o f f enter", "refused"),
+        ("/ c o n s t r a i n space o f f enter a", "refused\n\na"),
+        ("/ c o n s t r a i n space o f f enter enter", ""),
+        ("/ x left left backspace", "refused\n/x"),
+    ],
+)
+async def test_what_is_typed_after_a_returned_message_is_not_glued_to_it(
+    tmp_path: Path, keys: str, prompt: str, editing: EditingStyle
+) -> None:
+    chat = ChatApp(tmp_path, config=Config(ui=UiSettings(editing=editing)))
+    async with running(chat) as pilot:
+        chat.screen.show_updates([RETURNED])
+        if editing == "vi" and not chat.screen.prompt.is_writing:
+            await pilot.press("i")
+        await pilot.press(*keys.replace("a b", "a space b").split())
+        await until(pilot, lambda: chat.screen.prompt.text == prompt)
+        sent = [each.content for each in chat.session.path if each.role == "user"]
+        assert sent == ([] if prompt else ["refused\n\na" if keys.startswith("a") else "refused"])
+        chat.screen.keep_draft()
+        assert chat.session.draft == prompt
+
+
+async def test_a_command_below_a_returned_message_is_completed_and_recalled(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        chat.screen.show_updates([RETURNED])
+        await pilot.press(*"/constr")
+        await until(pilot, lambda: "Constrain the form of replies" in shown(chat))
+        await until(pilot, lambda: chat.engine.calls[-1] == "count")
+        assert chat.session.context.draft == "refused", "the command is not sent"
+        await pilot.press("tab", *"off", "enter")
+        await until(pilot, lambda: chat.screen.prompt.text == "refused")
+        await pilot.press("up")
+        assert chat.screen.prompt.text == "/constrain off"
+        await pilot.press("down")
+        assert chat.screen.prompt.text == "refused"
+
+
+async def test_a_paste_after_a_returned_message_is_a_paragraph_below_it(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat):
+        chat.screen.show_updates([RETURNED])
+        chat.screen.prompt.paste("pasted")
+        assert chat.screen.prompt.text == "refused\n\npasted"
+
+
+async def test_a_word_that_is_being_typed_is_not_split_by_what_returns(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        await pilot.press(*"si")
+        chat.screen.show_updates([RETURNED])
+        await pilot.press(*"nce")
+        assert chat.screen.prompt.text == "refused\n\nsince"
 
 
 async def test_why_candidates_were_refused_is_said_once_their_screen_has_closed(tmp_path: Path) -> None:

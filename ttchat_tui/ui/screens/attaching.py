@@ -93,7 +93,7 @@ class Attaching(Completing):
             path = await asyncio.wait_for(looking, ASKING_S)
         except asyncio.TimeoutError:
             path = None
-        is_command = not isinstance(parse_submission(self.prompt.text), PlainText)
+        is_command = not isinstance(parse_submission(self.prompt.parted(self.prompt.text)[1]), PlainText)
         if path is None or is_command:  # `/import` and a dropped file
             await self.complete(None)
             return

@@ -198,7 +198,9 @@ class ChatScreen(
         if self.is_editing:
             await self.submit_edit(event.text)
             return
-        match parse_submission(event.text):
+        kept, typed = self.prompt.parted(event.text)
+        submission = parse_submission(typed)
+        match parse_submission(event.text) if isinstance(submission, PlainText) else submission:
             case PlainText(draft):
                 text = await self.attached(draft)
                 if text is None or not self.prompt.text.startswith(event.text):
@@ -213,9 +215,10 @@ class ChatScreen(
                 self.keep_draft()
             case SlashCommand(action, argument):
                 self.prompt.clear_draft()
+                self.prompt.give_back(kept)
                 self.keep_draft()  # what was typed of the command
-                if not await self.run_command(action, argument) and not self.prompt.text:
-                    self.prompt.set_draft(event.text)
+                if not await self.run_command(action, argument) and self.prompt.text == kept:
+                    self.prompt.set_draft(event.text, returned=kept)
             case SlashError(sentence):
                 self.show_error(ErrorInfo(kind="usage", message=sentence))
 

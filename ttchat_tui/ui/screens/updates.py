@@ -263,9 +263,10 @@ class UpdateDrawing(Elsewhere):
     @property
     def _text_to_send(self) -> str:
         """The draft as a message; empty for a command, also while it is being typed."""
-        submission = parse_submission(self.prompt.text)
-        is_begun = self.prompt.text.strip() == "/"
-        return submission.text if isinstance(submission, PlainText) and not is_begun else ""
+        kept, typed = self.prompt.parted(self.prompt.text)
+        is_command = typed.strip() == "/" or not isinstance(parse_submission(typed), PlainText)
+        submission = parse_submission(kept if is_command else self.prompt.text)
+        return submission.text if isinstance(submission, PlainText) else ""
 
     def _show_question_again(self, message_id: int | None = None) -> None:
         """A reply to this message has begun or has gone: a note under it says if it has none."""

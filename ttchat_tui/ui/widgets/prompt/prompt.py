@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.cells import cell_len
 from textual import events, on
-from textual.content import Content
 from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import TextArea
@@ -21,8 +19,7 @@ from ttchat_tui.ui.commands import BY_NAME, binding
 from ttchat_tui.ui.external_editor import EditorError, edit_on_terminal, editor_command
 from ttchat_tui.ui.keys import canonical_key
 from ttchat_tui.ui.textual_patches.privates import add_bindings
-from ttchat_tui.ui.widgets.cells import cut_to_cells
-from ttchat_tui.ui.widgets.prompt.folding_area import FoldingArea
+from ttchat_tui.ui.widgets.prompt.hinted_area import HintedArea
 from ttchat_tui.ui.widgets.prompt.history import PromptHistory
 from ttchat_tui.ui.widgets.prompt.pasted_text import as_draft
 from ttchat_tui.ui.widgets.prompt.typed import Typed, typed_before
@@ -40,15 +37,14 @@ ROWS_SHARE = 3
 DRAFT_PAUSE_S = 0.4
 """Pause in typing, in seconds, after which `DraftChanged` is posted."""
 
-LEAST_FORM, MOST_FORM = 6, 24
-"""Cells of the constraint's name in the border: few where what else is in it needs the room."""
-
 DEFAULTS = UiSettings()
 
 PLACEHOLDER = "Write a message"
+_BREAK = "\n\n"
+"""Between paragraphs of a draft, as in `joined`."""
 
 
-class Prompt(FoldingArea):
+class Prompt(HintedArea):
     """The draft. The handler of `Submitted` calls `clear_draft` if it accepts the text."""
 
     DEFAULT_CSS = """
@@ -117,7 +113,8 @@ class Prompt(FoldingArea):
         self._recall = PromptHistory()
         self._reported = ""
         self._pause: Timer | None = None
-        self._token_hint = self._attachments = self._form = ""
+        self._returned = ""
+        """A text that came back, above what is typed next. Empty: there is none."""
         self.completions: CompletionList | None = None
         """The open list takes a few keys. The screen mounts and fills it."""
         self._is_loaded = False
@@ -133,9 +130,10 @@ class Prompt(FoldingArea):
 
     # --- what the screen uses
 
-    def set_draft(self, text: str) -> None:
-        """Replace the draft and move the cursor to its end. Posts no `DraftChanged`."""
-        self._reported = as_draft(text)
+    def set_draft(self, text: str, *, returned: str = "") -> None:
+        """Replace the draft and move the cursor to its end. Posts no `DraftChanged`. `returned`: the part of it that came
+        back; what is typed next is a paragraph below it, and may be a command."""
+        self._reported, self._returned = as_draft(text), as_draft(returned)
         self._recall.leave()
         self._load(self._reported)
         self.begin_writing()
@@ -148,11 +146,24 @@ class Prompt(FoldingArea):
 
     def give_back(self, text: str) -> None:
         """Put a text that was sent before what was typed since, also on the way through earlier prompts."""
-        self.set_draft(joined(text, *(each.strip() for each in self._recall.unsent(self.text))))
+        since = joined(*(each.strip() for each in self._recall.unsent(self.text)))
+        self.set_draft(joined(text, since), returned="" if since else text)
+
+    def parted(self, text: str) -> tuple[str, str]:
+        """The part of `text` that came back, which may be empty, and what was typed below it."""
+        head = f"{self._returned}{_BREAK}"
+        return (self._returned, text[len(head) :]) if self._returned and text.startswith(head) else ("", text)
+
+    def _begin_below(self) -> None:
+        """If a text came back and was not touched, a new paragraph begins."""
+        is_untouched = self._returned and self.text == self._returned
+        if is_untouched and self.cursor_location == self.document.end and self.selection.is_empty:
+            self.replace(_BREAK, self.document.end, self.document.end, maintain_selection_offset=False)
 
     def write(self, text: str) -> None:
         """Insert `text` at the cursor, or in place of the selection, as one edit."""
         self.begin_writing()
+        self._begin_below()
         start, end = self.selection
         result = self.replace(as_draft(text), start, end, maintain_selection_offset=False)
         self.move_cursor(result.end_location)
@@ -210,31 +221,6 @@ class Prompt(FoldingArea):
         """The next character that is typed is the first one of a draft."""
         return not self.document.text and self.is_writing
 
-    def set_token_hint(self, hint: str) -> None:
-        """Show a few words in the lower border, such as `23 tok`; empty for none."""
-        if hint != self._token_hint:
-            self._token_hint = hint
-            self._show_hints()
-
-    def set_attachments(self, words: str) -> None:
-        """Show what is attached, or why not, before the token hint: `2 files`; empty for nothing."""
-        if words != self._attachments:
-            self._attachments = words
-            self._show_hints()
-
-    def set_form(self, words: str) -> None:
-        """Show the constraint of replies, before what is attached: `regex [0-9]+`; empty for none."""
-        if words != self._form:
-            self._form = words
-            self._show_hints()
-
-    def _show_hints(self) -> None:
-        others = [each for each in (self._attachments, self._token_hint) if each]
-        room = self.outer_size.width - 6 - sum(cell_len(each) + 3 for each in others)
-        form = cut_to_cells(self._form, max(LEAST_FORM, min(MOST_FORM, room)))
-        hints = self.with_fold_hint(" · ".join(filter(None, (form, *others))))
-        self.border_subtitle = Content(hints) if hints else None
-
     def report_draft(self) -> None:
         """Post `DraftChanged` now, if the draft has changed since it was last reported or set."""
         if self.text != self._reported:
@@ -249,7 +235,8 @@ class Prompt(FoldingArea):
         if not text.strip():
             self.post_message(self.BlankSubmitted())
             return
-        self._recall.add(text)
+        kept, typed = self.parted(text)
+        self._recall.add(typed if kept and typed.startswith("/") else text)
         self.post_message(self.Submitted(self, text))
 
     def action_newline(self) -> None:
@@ -301,6 +288,8 @@ class Prompt(FoldingArea):
         # With xterm's modifyOtherKeys Textual names shift+enter "shift+\r".
         key = canonical_key(event.key.replace("\r", "enter"))
         pressed = "enter" if key in self._submit_keys else key
+        if event.is_printable and self.is_writing:
+            self._begin_below()
         if self.completions is not None and await self.completions.press(pressed, event.time):
             pass
         elif key in self.first_keys and self.is_at_beginning:
@@ -345,6 +334,8 @@ class Prompt(FoldingArea):
     @on(TextArea.SelectionChanged)
     def _cursor_moved(self, event: TextArea.SelectionChanged) -> None:
         event.stop()
+        if self._returned and self.text == self._returned and self.cursor_location != self.document.end:
+            self._returned = ""  # it is being edited
         if self.completions is not None and self.completions.is_open:
             self._report_typed()
 
@@ -366,7 +357,8 @@ class Prompt(FoldingArea):
         if not self.is_writing or not self.selection.is_empty:
             return None
         row, column = self.cursor_location
-        return typed_before(self.document[row], column, is_only_line=self.document.line_count == 1)
+        is_last, (_, typed) = row == self.document.line_count - 1, self.parted(self.text)
+        return typed_before(self.document[row], column, is_only_line=is_last and "\n" not in typed)
 
     def on_resize(self) -> None:
         # The text is wrapped again in this layout; the height follows it.

@@ -30,7 +30,7 @@ from ttchat_tui.domain.updates import (
     ReplyFollowed,
     Update,
 )
-from ttchat_tui.session.notices import CONTINUED_ELSEWHERE, WRITTEN_BESIDE
+from ttchat_tui.session.notices import CONTINUED_ELSEWHERE, UNCHANGED, WRITTEN_BESIDE
 from ttchat_tui.storage.errors import StorageError
 
 TWO_TURNS = ["one", "A", "two", "B"]
@@ -85,11 +85,16 @@ def test_a_version_comes_back_with_the_branch_it_was_left_with(start: Callable[.
     assert said(chat) == ["one", "A", "two again", "B"], "what was left is gone: the newest continuation"
 
 
-def test_an_unchanged_message_gets_another_reply_instead(start: Callable[..., Chat]) -> None:
+def test_an_unchanged_message_is_answered_only_if_it_was_not_before(start: Callable[..., Chat]) -> None:
     chat = two_turns(start)
-    chat.session.branching.edit(chat.session.path[0].id, "one")
+    first, before = chat.session.path[0], stored(chat)
+    assert chat.session.branching.edit(first.id, "one") == [Notice(UNCHANGED)]
+    assert (said(chat), stored(chat)) == (TWO_TURNS, before)
+    chat.session.branching.delete(chat.session.path[1].id)
+    assert said(chat) == ["one"]
+    chat.session.branching.edit(first.id, "one")
     chat.until(GenerationFinished)
-    assert stored(chat) == ["A", "A", "B", "one", "two"]
+    assert said(chat) == ["one", "A"]
 
 
 def test_an_edit_that_is_too_long_returns_its_text_and_the_branch(start: Callable[..., Chat]) -> None:

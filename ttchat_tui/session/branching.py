@@ -25,7 +25,7 @@ from ttchat_tui.domain.updates import (
     Update,
 )
 from ttchat_tui.session.conversation import OpenConversation, name_of
-from ttchat_tui.session.notices import ASKED_IN_WORDS, NEWEST, NOTHING_TO_DO, OLDEST, still_running
+from ttchat_tui.session.notices import ASKED_IN_WORDS, NEWEST, NOTHING_TO_DO, OLDEST, UNCHANGED, still_running
 from ttchat_tui.session.reply_runner import ReplyRunner
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError, not_found
@@ -142,13 +142,13 @@ class Branching:
     # --- words
 
     def edit(self, message_id: int, text: str) -> list[Update]:
-        """Store `text` beside a message of the user, and answer it."""
+        """Store `text` beside a message of the user, and answer it. The same text is only answered if it was not before."""
         if why := self.why_not():
             return [Notice(why)]
         home, session, before = self._home(), self._session, self._session.path
         at = self._place(message_id)
         if text == before[at].content:
-            return self.regenerate(message_id)
+            return [Notice(UNCHANGED)] if at + 1 < len(before) else self.regenerate(message_id)
         self._note_end(at)
         home.path = before[:at]
         try:

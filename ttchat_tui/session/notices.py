@@ -19,6 +19,9 @@ from ttchat_tui.engine.base import not_loaded
 if TYPE_CHECKING:
     from ttchat_tui.session.chat import ChatSession
 
+UNCHANGED: Final = ErrorInfo(
+    kind=NOTE, message="Nothing was changed.", cure="/retry answers the message again."
+)
 NO_MODEL = msgspec.structs.replace(
     not_loaded().info, cure="Load it again with /reload, or another one with /model."
 )

@@ -126,20 +126,20 @@ class BranchActions(ChatActions):
         if message.role == "user":
             whole = await self.attached(text, message.content)
             is_there = self._edited is message and self.prompt.text == text  # also after files were read
-            if (
-                whole is not None
-                and is_there
-                and self._change(lambda: self.session.branching.edit(message.id, whole))
-            ):
-                self._leave_edit()
+            if whole is not None and is_there:
+                is_changed = whole != message.content
+                if self._change(lambda: self.session.branching.edit(message.id, whole)) or not is_changed:
+                    self._leave_edit()
+            return
+        if text == message.content:
+            self._leave_edit()
+            self.notify("Nothing was changed.", markup=False)
             return
 
         def finish(to_continue: bool | None) -> None:
             if to_continue is None:  # back to the text
                 return
-            if (text == message.content and not to_continue) or self._change(
-                lambda: self.session.branching.write(message.id, text, to_continue=to_continue)
-            ):
+            if self._change(lambda: self.session.branching.write(message.id, text, to_continue=to_continue)):
                 self._leave_edit()
 
         self.app.push_screen(deferred.edited_reply.EditedReply(), finish)

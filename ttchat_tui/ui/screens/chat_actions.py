@@ -211,14 +211,17 @@ class ChatActions(SidebarScreen):
 
     def ask_title(self, conversation_id: int) -> None:
         def rename(title: str | None) -> None:
-            if title:
+            if title and title != current:
                 self.attempt(lambda: self.session.rename(conversation_id, title))
-            elif title is not None:
+            elif title == "":
                 self.write_title(conversation_id)
 
         def ask() -> None:
+            nonlocal current
             current = self.session.organising.conversation(conversation_id).title
             self.app.push_screen(deferred.rename.Rename(current), rename)
+
+        current = ""
 
         self.attempt(ask)
 

@@ -45,4 +45,4 @@ class EditQueued(Dialog[str]):
     async def _submitted(self, event: Prompt.Submitted) -> None:
         text = await self._attached(event.text, self._text)
         if text is not None and self.is_current:
-            self.dismiss(text)
+            self.dismiss(text if text != self._text else None)

@@ -172,7 +172,7 @@ class LedgerDialog(Dialog[MessageChoice | str]):
 
     def _edit_summary(self, summary: Summary, *, is_new: bool) -> None:
         def end(text: str | None) -> None:
-            if text is None:
+            if text is None or (text == summary.text and not is_new):
                 return
             if is_new and not text:
                 self._chat_context.discard_proposal()

@@ -43,7 +43,7 @@ class RestOfReply(Dialog[str]):
         prompt.placeholder = "Write what follows"
         yield prompt
         send = key_label(canonical_key(self._settings.submit_keys[0]))
-        hint = f"{send}: the model continues from your words, if any"
+        hint = f"{send}: the model continues from your words"
         yield Static(hint, classes="hint", markup=False)
 
     @on(Prompt.Submitted)
@@ -53,7 +53,7 @@ class RestOfReply(Dialog[str]):
 
     @on(Prompt.BlankSubmitted)
     def _blank_submitted(self) -> None:
-        self.dismiss(self.query_one(Prompt).text)
+        self.dismiss(None)  # nothing was written, and nothing changes
 
 
 def _end_of(text: str) -> str:

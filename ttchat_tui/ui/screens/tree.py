@@ -221,7 +221,9 @@ class TreeScreen(Dialog[MessageChoice]):
         row = self._chosen
 
         def name(typed: str | None) -> None:
-            if typed is not None and row is not None and self._name(row.entry.id, typed):
+            if typed is None or row is None or typed == row.entry.branch_name:
+                return
+            if self._name(row.entry.id, typed):
                 self._read_again()
 
         if row is not None:

@@ -97,29 +97,24 @@ class LookupStepper(Stepper):
 
     def step(self, token_id: int) -> NDArray[np.float32]:
         context = self._context
-        if context.match:
-            self._policy.record_guess(context.match, context.guess(1)[0] == token_id)
-        context.push(token_id)
-        self._is_drafted = bool(self._draft) and self._draft[0] == token_id
-        if self._is_drafted:
-            logits, self._logits = self._logits[0], self._logits[1:]
-            del self._draft[0]
-            return logits
+        match = context.match
+        is_right = context.push(token_id)
+        if match:
+            self._policy.record_guess(match, is_right)
+        self._is_drafted = False
         if self._draft:
+            if self._draft[0] == token_id:
+                self._is_drafted = True
+                logits, self._logits = self._logits[0], self._logits[1:]
+                del self._draft[0]
+                return logits
             self._draft = []
             self._rows.crop(len(context) - 1)
         return self._forward(token_id)
 
     def _forward(self, token_id: int) -> NDArray[np.float32]:
         """Run the id, followed by a draft if one pays off."""
-        room = self._context_length - len(self._context)
-        at = len(self._context) - self._expected_at
-        draft = list(self._expected[at : at + min(self._max_draft, room)])
-        if not draft:
-            draft = self._context.guess(min(self._policy.draft_length(self._context.match), room))
-        length = len(self._context)
-        if self.becomes_long(length + len(draft)) and not self.becomes_long(length):
-            draft = []  # The decode loop has to see the step that makes it long.
+        draft = self._next_draft()
         began_s = self._clock()
         if draft:
             logits = self._rows.step_many([token_id, *draft])
@@ -129,3 +124,17 @@ class LookupStepper(Stepper):
         self._policy.record_forward(1 + len(draft), self._clock() - began_s)
         self._forwards += 1
         return logits
+
+    def _next_draft(self) -> list[int]:
+        """Text that does not repeat gets none with a few operations: a step empties the caches, which makes Python slow."""
+        context, draft = self._context, list[int]()
+        length = len(context)
+        room = self._context_length - length
+        if self._expected:
+            at = length - self._expected_at
+            draft = list(self._expected[at : at + min(self._max_draft, room)])
+        if not draft and context.match:
+            draft = context.guess(min(self._policy.draft_length(context.match), room))
+        if draft and self.becomes_long(length + len(draft)) and not self.becomes_long(length):
+            return []  # The decode loop has to see the step that makes it long.
+        return draft

@@ -34,8 +34,13 @@ class DraftPolicy:
         self._chance = list(_PRIOR)
         self._times_s: dict[int, deque[float]] = {}
         """Number of rows → seconds of the last forwards with that many."""
+        self._fastest_s: dict[int, float] = {}
         self._measured_at: dict[int, int] = {}
         self._forwards = 0
+        self._costs: list[float] | None = None
+        """Of each of `_lengths`, in forwards of one row; None: a time has changed. Few do, and it takes longer than all else."""
+        self._expires = 0
+        """Number of the forward after which the first time expires."""
 
     def record_guess(self, match: int, is_right: bool) -> None:
         """Count a guess after `match` matching ids as right or wrong."""
@@ -45,40 +50,45 @@ class DraftPolicy:
     def record_forward(self, rows: int, seconds: float) -> None:
         """Count a forward of `rows` rows that took `seconds`."""
         self._forwards += 1
-        if self._is_stale(rows):
+        if self._forwards - self._measured_at.get(rows, -_STALE) >= _STALE:
             self._times_s[rows] = deque(maxlen=_SAMPLES)
-        self._times_s[rows].append(seconds)
+        times = self._times_s[rows]
+        times.append(seconds)
         self._measured_at[rows] = self._forwards
+        fastest = min(times)
+        if fastest != self._fastest_s.get(rows) or self._forwards >= self._expires:
+            self._fastest_s[rows] = fastest
+            self._costs = None
 
     def draft_length(self, match: int) -> int:
         """How many ids to draft after `match` matching ids; 0 if no draft pays off, or it is not known what a forward of one row
         takes."""
-        tokens = self._tokens(match) if match else []
-        # The longest draft gives the most tokens, and none is cheaper than a step.
-        if not tokens or tokens[-1] <= _LEAST_GAIN:
+        if self._costs is None:
+            self._costs = self._new_costs()
+        if not match or not self._costs:
             return 0
-        known = {rows: min(times) for rows, times in self._times_s.items() if not self._is_stale(rows)}
-        if 1 not in known:
-            return 0
-        best, best_rate = 0, _LEAST_GAIN
-        for length in self._lengths:
-            rate = tokens[length - 1] / _cost(1 + length, known)
-            if rate > best_rate:
-                best, best_rate = length, rate
+        chances, last = self._chance, len(self._chance) - 1
+        best, best_rate, drafted = 0, _LEAST_GAIN, 0
+        tokens = chance = 1.0
+        for length, cost in zip(self._lengths, self._costs, strict=True):
+            while drafted < length:
+                chance *= chances[min(match + drafted, last)]
+                tokens += chance
+                drafted += 1
+            if tokens > best_rate * cost:
+                best, best_rate = length, tokens / cost
+            elif tokens + chance * (self._lengths[-1] - length) <= best_rate * cost:
+                break  # Longer drafts cost no less, and a guess is no more likely after more of them.
         return best
 
-    def _tokens(self, match: int) -> list[float]:
-        """The tokens that drafts of 1, 2 … ids after `match` matching ids give on average."""
-        found: list[float] = []
-        tokens = chance = 1.0
-        for drafted in range(self._lengths[-1] if self._lengths else 0):
-            chance *= self._chance[min(match + drafted, len(self._chance) - 1)]
-            tokens += chance
-            found.append(tokens)
-        return found
-
-    def _is_stale(self, rows: int) -> bool:
-        return self._forwards - self._measured_at.get(rows, -_STALE) >= _STALE
+    def _new_costs(self) -> list[float]:
+        """Empty: it is not known what a forward of one row takes."""
+        at = self._measured_at
+        for rows in [rows for rows in at if self._forwards - at[rows] >= _STALE]:
+            del at[rows], self._times_s[rows], self._fastest_s[rows]
+        self._expires = min(at.values(), default=0) + _STALE
+        known = self._fastest_s
+        return [_cost(1 + length, known) for length in self._lengths] if 1 in known else []
 
 
 def _cost(rows: int, known: Mapping[int, float]) -> float:

@@ -113,6 +113,7 @@ def generate(model: LoadedModel, stepper: Any, prompt: str, tokens: int) -> tupl
         context_length=model.context_length,
         clock=time.perf_counter,
         received_s=0.0,
+        passes=model.passes,
     )
     for event in run_generation(job, stepper):
         ids += getattr(event, "token_ids", ())

@@ -28,5 +28,5 @@ sys.exit(pytest.main(["-q", "--capture=no", "-p", "no:cacheprovider", *sys.argv[
 }
 
 run address,undefined libasan.so $tests/test_native_formats.py $tests/test_native_step.py $tests/test_batch.py \
-    $tests/test_kernels.py $tests/test_described_families.py
+    $tests/test_kernels.py $tests/test_described_families.py $tests/test_native_passes.py
 run thread libtsan.so $tests/test_native_step.py -k 'threads or batch'

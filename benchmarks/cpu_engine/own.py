@@ -118,6 +118,7 @@ class OwnEngine:
             context_length=model.context_length,
             clock=time.perf_counter,
             received_s=time.perf_counter(),
+            passes=model.passes,
         )
 
     def steps(self, ids: Sequence[int], tokens: int) -> dict[str, Any]:

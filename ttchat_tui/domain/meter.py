@@ -119,7 +119,10 @@ class Meter:
         if state.arrivals > 2:
             self._steady_tokens += 1
         state.tokens += 1
-        insort(self._times_s, time_s)
+        if not self._times_s or time_s >= self._times_s[-1]:
+            self._times_s.append(time_s)
+        else:  # of another row
+            insort(self._times_s, time_s)
         if row == 0:
             self.timeline.token(time_s, parts, state.arrivals, is_drafted=is_drafted)
 
@@ -188,7 +191,10 @@ class Meter:
     @property
     def context_used(self) -> int:
         """Tokens of prompt and reply so far; of a batch, those of its longest row."""
-        return self._prompt_tokens + max((row.tokens for row in self._rows.values()), default=0)
+        longest = 0
+        for row in self._rows.values():  # no generator: each token of a reply asks
+            longest = max(longest, row.tokens)
+        return self._prompt_tokens + longest
 
     def stats(self) -> GenerationStats:
         """The figures so far. For a reply in chunks they are estimates until the end."""

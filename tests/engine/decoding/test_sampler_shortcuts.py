@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
+from itertools import accumulate
 
 import numpy as np
 from hypothesis import assume, given, settings
@@ -14,6 +16,7 @@ from tests.engine.decoding.test_sampler import PARAMS, SMALL, array, history_of,
 from tests.size import sized
 from ttchat_tui.domain.recording import ALTERNATIVES, Distribution, packed
 from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.engine.decoding.passes import NUMPY
 from ttchat_tui.engine.decoding.sampler import History, Sampler
 from ttchat_tui.engine.decoding.selection import TINY, Floats, Ids
 from ttchat_tui.engine.decoding.token_bias import TokenBias
@@ -33,9 +36,7 @@ class Plain:
         self.own, self.scores = own, changed(own, params, history, bias, allowed)
         self.left: Ids = np.arange(len(own)) if allowed is None else allowed.nonzero()[0]
         self.cuts = ["kept" if allowed is None or allowed[i] else "constraint" for i in range(len(own))]
-        temperature = np.float32(max(params.temperature, TINY))
-        with np.errstate(over="ignore"):
-            self.weights = np.exp((self.scores - self.scores.max()) / temperature)
+        self.weights = NUMPY.weights(self.scores, self.scores.max(), max(params.temperature, TINY))
         if params.temperature == 0.0:
             self.cut("temperature", np.array([self.scores.argmax()]))
         if params.top_k:
@@ -44,7 +45,7 @@ class Plain:
             self.cut("top-p", self.nucleus(params.top_p))
         if params.min_p >= TINY and len(self.left) > 1:
             self.cut("min-p", self.left[self.weights[self.left] >= params.min_p])
-        self.cut("temperature", self.left[self.weights[self.left] >= TINY])
+        self.cut("temperature", self.left[self.weights[self.left] > TINY])
         for i in bias.banned:
             self.cuts[i] = "ban" if self.cuts[i] != "constraint" else "constraint"
 
@@ -63,32 +64,29 @@ class Plain:
         return ranked[:needed]
 
     def draw(self, uniform: float) -> int:
-        weights = self.weights[self.left]
-        blocks = np.add.reduceat(weights, np.arange(0, len(weights), 256), dtype=np.float64).cumsum()
-        target = uniform * float(blocks[-1])
-        block = min(int(np.searchsorted(blocks, target, side="right")), len(blocks) - 1)
-        begin = 256 * block
-        rest = target - (float(blocks[block - 1]) if block else 0.0)
-        inside = np.cumsum(weights[begin : begin + 256], dtype=np.float64)
-        place = min(int(np.searchsorted(inside, rest, side="right")), len(inside) - 1)
-        return int(self.left[begin + place])
+        sums = list(accumulate(units(self.weights[self.left])))
+        return int(self.left[bisect_right(sums, int(uniform * 2**53) * sums[-1] // 2**53)])
 
     def recorded(self, token_id: int) -> tuple[float, Distribution]:
         own, ids = self.own, np.arange(len(self.own))
         shifted = own - own.max()
-        weights = np.exp(shifted)
-        total = float(weights.sum())
-        log_total = float(own.max()) + math.log(total)
+        weights = NUMPY.weights(own, own.max(), 1.0)
+        log_sum = math.log(sum(units(weights))) - 44 * math.log(2)
+        log_total = float(own.max()) + log_sum
         weighted = float(np.einsum("i,i->", weights, np.maximum(shifted, np.float32(-200))))
         ranked = np.lexsort((ids, -own))
         head = [int(i) for i in ranked[:ALTERNATIVES] if own[i] > -np.inf]
         listed = [(i, float(own[i] - np.float32(log_total)), self.cuts[i]) for i in head]
-        entropy = max(0.0, math.log(total) - weighted / total)
+        entropy = max(0.0, log_sum - weighted / math.exp(log_sum))
         return float(own[token_id]) - log_total, Distribution(
             rank=ranked.tolist().index(token_id),
             entropy=entropy,
             alternatives=packed(listed),  # pyright: ignore[reportArgumentType] - the names of cuts
         )
+
+
+def units(weights: Floats) -> list[int]:
+    return [round(weight * 2**44) for weight in weights.tolist()]
 
 
 def changed(

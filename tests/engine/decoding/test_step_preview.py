@@ -135,7 +135,7 @@ def test_greedy_shows_the_models_own_distribution_of_what_it_cuts() -> None:
 
 def test_twenty_draws_are_counted_the_most_frequent_first() -> None:
     step = StepPreview(array(FOUR), History(4))
-    assert step.draws(PLAIN, [place / 20 for place in range(20)]) == {0: 8, 1: 6, 2: 4, 3: 2}
+    assert step.draws(PLAIN, [(place + 0.5) / 20 for place in range(20)]) == {0: 8, 1: 6, 2: 4, 3: 2}
 
 
 def test_a_recorded_token_is_previewed_over_its_alternatives_and_the_reply_before_it() -> None:

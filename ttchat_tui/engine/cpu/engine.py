@@ -123,6 +123,7 @@ def _new_responder(model: LoadedModel) -> Responder:
         batch_sizes=_batch_sizes(model),
         constraint_tokenizer=model.tokenizer,
         suppressed=model.suppressed,
+        passes=model.passes,
     )
     return responder
 

@@ -30,7 +30,7 @@ from ttchat_tui.engine.cpu.forward.rope import RopeTable
 from ttchat_tui.engine.cpu.native import build, library
 from ttchat_tui.engine.cpu.native.library import Library
 from ttchat_tui.engine.cpu.native.model import NativeModel
-from ttchat_tui.engine.cpu.native.self_check import is_correct
+from ttchat_tui.engine.cpu.native.self_check import checked_passes, is_correct
 from ttchat_tui.engine.cpu.native.step import FORMATS, fits_step
 from ttchat_tui.engine.cpu.native.weights import convert_weights, stored_format
 from ttchat_tui.engine.cpu.preload import import_torch
@@ -41,6 +41,7 @@ from ttchat_tui.engine.cpu.weights.memory import check_memory, needed_bytes
 from ttchat_tui.engine.cpu.weights.precision import WeightPlan, native_plan
 from ttchat_tui.engine.decoding.lookup import LookupStepper
 from ttchat_tui.engine.decoding.loop import BatchStepper, Stepper
+from ttchat_tui.engine.decoding.passes import NUMPY, Passes
 from ttchat_tui.engine.text import template_process
 from ttchat_tui.engine.text.chat_text import ChatText, chat_text
 from ttchat_tui.engine.text.generation_config import recommended_sampling, suppressed_ids, unapplied_notes
@@ -78,6 +79,8 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     parameters: int
     label: str
     threads: int
+    passes: Passes
+    """For the sampler."""
     share_threads: Callable[[int], None]
     """Use only a share of the threads, since so many models decode at once."""
     recommended: SamplingParams | None
@@ -100,6 +103,7 @@ class _ColdModel(msgspec.Struct, frozen=True, kw_only=True):
     draft_rows: int = 1
     """`WeightPlan.draft_rows`."""
     notes: tuple[str, ...] = ()
+    passes: Passes = NUMPY
     set_threads: Callable[[int], None]
 
 
@@ -134,6 +138,7 @@ def load_model(spec: ModelSpec, report: ProgressReporter) -> LoadedModel:
         parameters=model.parameters,
         label=model.label,
         threads=threads,
+        passes=model.passes,
         share_threads=_thread_sharer(model, stepper, threads),
         recommended=recommended_sampling(model.generation_config) or spec.recommended,
         suppressed=suppressed_ids(model.generation_config, model.tokenizer.end_ids),
@@ -293,6 +298,7 @@ def _load_own(
         label=_label(checkpoint, plan, options),
         draft_rows=plan.draft_rows,
         notes=(*plan.notes, *notes),
+        passes=NUMPY if compiled is None else checked_passes(compiled),
         set_threads=set_threads,
     )
 

@@ -11,6 +11,7 @@ from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.reply_settings import differing
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.decoding.constraint import RowConstraint
+from ttchat_tui.engine.decoding.passes import NUMPY, Passes
 from ttchat_tui.engine.decoding.token_bias import NO_BIAS, TokenBias
 
 PREFILL_CHUNK: Final = 256
@@ -76,6 +77,8 @@ class ReplyJob(msgspec.Struct, frozen=True, kw_only=True):
     thought_end: Callable[[str], Sequence[int]] = lambda _text: ()
     """The ids with which the chat template ends the thought that is open at the end of the reply's text; none: no thought is
     open."""
+    passes: Passes = NUMPY
+    """For the sampler."""
     followed: Sequence[int] = ()
     """The tokens to follow, in place of drawn ones. Empty: they are drawn."""
     dropped_messages: int = 0

@@ -18,6 +18,7 @@ from ttchat_tui.engine.base import EngineError, problem_of, refusal, require_no_
 from ttchat_tui.engine.decoding.constraint import ConstraintCompiler, ConstraintTokenizer, RowConstraint
 from ttchat_tui.engine.decoding.job import PREFILL_CHUNK, ReplyJob
 from ttchat_tui.engine.decoding.loop import AnyStepper, BatchStepper, run_batch, run_generation
+from ttchat_tui.engine.decoding.passes import NUMPY, Passes
 from ttchat_tui.engine.decoding.scoring import run_scoring
 from ttchat_tui.engine.decoding.token_bias import BiasTable
 from ttchat_tui.engine.text.bias_ids import BiasIds, NamedTokens
@@ -70,6 +71,7 @@ class Responder:
         prefill_chunk: int = PREFILL_CHUNK,
         constraint_tokenizer: ConstraintTokenizer | None = None,
         suppressed: Collection[int] = (),
+        passes: Passes = NUMPY,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """
@@ -81,6 +83,7 @@ class Responder:
             clock: monotonic, in seconds.
         """
         self._clock = clock
+        self._passes = passes
         self._has_replied = False
         self._tokenizer = tokenizer
         self._template = template
@@ -283,6 +286,7 @@ class Responder:
             find_bias=self._biases.find,
             thought_end=lambda text: self._thought_end.ids_after(before + text),
             constraints=constraints,
+            passes=self._passes,
             followed=request.given.ids,
             dropped_messages=prompt.dropped,
             prefill_chunk=self._prefill_chunk,

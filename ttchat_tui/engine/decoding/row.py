@@ -7,7 +7,7 @@ chose it. A stop string does leave ids whose text is not part of the reply; thes
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -151,7 +151,7 @@ class ReplyRow(Ending):
 
     def _noted(self, sampling: SamplingParams) -> SamplingParams:
         """These parameters take effect now. If they are others than before, that is recorded."""
-        if sampling != self._sampling_before:
+        if sampling is not self._sampling_before and sampling != self._sampling_before:
             self._sampling_before = sampling
             self._sampling_changes += 1
             self._changes = [SamplingChange(0, sampling)]
@@ -173,7 +173,7 @@ class ReplyRow(Ending):
         if isinstance(output, Drawn):
             return output.token_id if chosen is None else chosen, (), None
         if self._sampler is None:
-            self._sampler = Sampler(len(output), self._sampling.seed, self._job.prompt_ids)
+            self._sampler = Sampler(len(output), self._sampling.seed, self._job.prompt_ids, self._job.passes)
         allowed = self._constraint.allowed(len(output)) if self._constraint is not None else None
         record, distribution = self._job.request.record, None
         bias = self._bias_of(sampling)
@@ -183,22 +183,26 @@ class ReplyRow(Ending):
             (token_id, logprob), distribution = self._sampler.sample_recorded(
                 output, sampling, bias, allowed, chosen=chosen, with_alternatives=record == "full"
             )
-        self.feed.take(
-            SampledStep(self.meter.completion_tokens, token_id, output, self._sampler.history, bias, allowed)
-        )
+        if self.number == 0:  # whose steps the preview shows
+            history = self._sampler.history
+            self.feed.take(
+                SampledStep(self.meter.completion_tokens, token_id, output, history, bias, allowed)
+            )
         return token_id, (logprob,), distribution
 
     def _bias_of(self, sampling: SamplingParams) -> TokenBias:
         bias, problems = self._job.find_bias(sampling.logit_bias)
-        self._news += [f"{each} It is not biased." for each in problems if each not in self._problems]
-        self._problems = problems
+        if problems is not self._problems:
+            self._news += [f"{each} It is not biased." for each in problems if each not in self._problems]
+            self._problems = problems
         return bias
 
-    def news(self) -> Iterator[RequestAdapted]:
+    def news(self) -> Sequence[RequestAdapted]:
         """What the user has to know about the parameters that were set during the reply."""
-        if self._news:
-            notes, self._news = tuple(self._news), []
-            yield RequestAdapted(self._job.request.id, notes)
+        if not self._news:
+            return ()
+        notes, self._news = tuple(self._news), []
+        return (RequestAdapted(self._job.request.id, notes),)
 
     # --- tokens that the user chooses
 

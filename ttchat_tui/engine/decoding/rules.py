@@ -25,7 +25,8 @@ from ttchat_tui.domain.recording import Cut
 from ttchat_tui.domain.sampler_rules import RULES, RuleName
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineError
-from ttchat_tui.engine.decoding.selection import TINY, Floats, Ids, nucleus, top_k, weights_of
+from ttchat_tui.engine.decoding.passes import NUMPY, Passes, Units
+from ttchat_tui.engine.decoding.selection import TINY, Floats, Ids, nucleus
 from ttchat_tui.engine.decoding.token_bias import NO_BIAS, TokenBias
 
 
@@ -76,20 +77,29 @@ class Seen(Protocol):
 class Usable:
     """Scores from which a token can be drawn."""
 
-    def __init__(self, scores: Floats, top_id: int) -> None:
+    def __init__(self, scores: Floats, top_id: int, passes: Passes) -> None:
         self.scores = scores
         """[vocab], without NaN."""
         self.top_id = top_id
         """Of the highest score, which is finite; of equal ones the lowest id."""
         self.top: np.float32 = scores[top_id]
+        self.passes = passes
         self._weights: Floats | None = None
+        self._sums: Units | None = None
 
     @property
     def weights(self) -> Floats:
         """exp(scores - top), [vocab]; made once, not to be changed."""
         if self._weights is None:
-            self._weights = weights_of(self.scores, self.top, 1.0)
+            self._weights = self.passes.weights(self.scores, self.top, 1.0)
         return self._weights
+
+    @property
+    def sums(self) -> Units:
+        """Of the weights, as `Passes.sums`; made once."""
+        if self._sums is None:
+            self._sums = self.passes.sums(self.scores, self.top, 1.0, self._weights)
+        return self._sums
 
 
 class Stage(NamedTuple):
@@ -138,6 +148,11 @@ class Shortlist:
         return len(self.scores) if self.left is None else len(self.left)
 
     @property
+    def is_whole(self) -> bool:
+        """No token is cut."""
+        return self.left is None or len(self.left) == len(self.scores)
+
+    @property
     def is_changed(self) -> bool:
         """The rules have changed scores so far."""
         return self.scores is not self.own.scores
@@ -145,25 +160,44 @@ class Shortlist:
     @property
     def scores_left(self) -> Floats:
         """Of the tokens in `left`."""
-        return self.scores if self.left is None else self.scores[self.left]
+        return self.scores if self.is_whole else self.scores[self.left]
 
     @property
     def weights(self) -> Floats:
         """Unnormalised probabilities of `left`; the largest is 1. Made when they are first needed: a cut by order alone is
         cheaper before that."""
         if self._weights is None:
-            if self.left is None:
+            if self.is_whole:
                 self._weights = self.weights_before_cuts
             else:
-                self._weights = weights_of(self.scores_left, self.scores[self.top_id], self.temperature)
+                self._weights = self._weighed(self.scores_left)
         return self._weights
+
+    @property
+    def sums(self) -> Units:
+        """Of the weights of `left`, as `Passes.sums`."""
+        if self.is_whole and self.temperature == 1.0 and not self.is_changed:
+            return self.own.sums
+        top = self.scores[self.top_id]
+        return self.own.passes.sums(self.scores_left, top, self.temperature, self._weights)
+
+    def weights_at(self, begin: int, end: int) -> Floats:
+        """Of these positions in `left`."""
+        if self._weights is not None:
+            return self._weights[begin:end]
+        if self.left is None:
+            return self._weighed(self.scores[begin:end])
+        return self._weighed(self.scores[self.left[begin:end]])
 
     @property
     def weights_before_cuts(self) -> Floats:
         """As `weights`, of the whole vocabulary; where the temperature is 0, those at 1."""
         if self.temperature == 1.0 and not self.is_changed:
             return self.own.weights
-        return weights_of(self.scores, self.scores[self.top_id], self.temperature)
+        return self._weighed(self.scores)
+
+    def _weighed(self, scores: Floats) -> Floats:
+        return self.own.passes.weights(scores, self.scores[self.top_id], self.temperature)
 
     def at_least(self, share: float) -> Ids:
         """Positions in `left`, ascending, of the weights that are at least `share` (above 0)."""
@@ -172,7 +206,7 @@ class Shortlist:
         # The scores tell which weights are needed. The margin is wider than the rounding of exp() and of the division.
         scores, top = self.scores_left, self.scores[self.top_id]
         near = (scores >= float(top) + self.temperature * (math.log(share) - 0.01)).nonzero()[0]
-        return near[weights_of(scores[near], top, self.temperature) >= share]
+        return near[self._weighed(scores[near]) >= share]
 
     def writable_scores(self) -> Floats:
         """`scores`, for a rule to change; `own` stays."""
@@ -213,29 +247,41 @@ def applied(
     allowed: NDArray[np.bool_] | None = None,
 ) -> Shortlist:
     """What can be drawn from the model's scores `own`, which do not change: ids in `left`, which is not None, with their
-    `weights`, all above 0. `bias`: that of `params`, in ids. `allowed`: what a constraint allows, bool [vocab]; None: all.
+    `weights`, all above `TINY`. `bias`: that of `params`, in ids. `allowed`: what a constraint allows, bool [vocab]; None: all.
 
     Raises:
         NothingLeft
     """
-    shortlist = Shortlist(own, params, seen, bias, allowed)
-    for apply in _IN_ORDER:
-        apply(shortlist)
+    shortlist = drawable(own, params, seen, bias, allowed)
     _drop_what_is_too_small(shortlist)
     return shortlist
 
 
-def usable(logits: Floats) -> Usable:
+def drawable(
+    own: Usable,
+    params: SamplingParams,
+    seen: Seen,
+    bias: TokenBias = NO_BIAS,
+    allowed: NDArray[np.bool_] | None = None,
+) -> Shortlist:
+    """As `applied`, which gives the same draws, but with what is too small to be drawn. Raises NothingLeft."""
+    shortlist = Shortlist(own, params, seen, bias, allowed)
+    for apply in _IN_ORDER:
+        apply(shortlist)
+    return shortlist
+
+
+def usable(logits: Floats, passes: Passes = NUMPY) -> Usable:
     """`logits` as float32; copied only if something has to change. If there is a +inf, only tokens at +inf can be drawn.
 
     Raises:
         NoUsableLogits: no token can be drawn.
     """
     scores = np.asarray(logits, dtype=np.float32)
-    # For numpy a NaN is the maximum: one pass finds both.
-    top_id = int(scores.argmax())
+    # A NaN is the maximum: one pass finds both.
+    top_id = passes.top_id(scores)
     if math.isfinite(scores[top_id]):
-        return Usable(scores, top_id)
+        return Usable(scores, top_id, passes)
     scores = np.where(np.isnan(scores), np.float32(-np.inf), scores)
     top_id = int(scores.argmax())
     top = scores[top_id]
@@ -243,7 +289,7 @@ def usable(logits: Floats) -> Usable:
         raise NoUsableLogits
     if top == np.inf:
         scores = np.where(scores == np.inf, np.float32(0.0), np.float32(-np.inf))
-    return Usable(scores, top_id)
+    return Usable(scores, top_id, passes)
 
 
 # --- the rules
@@ -299,7 +345,7 @@ def _apply_temperature(shortlist: Shortlist) -> None:
 
 def _keep_top_k(shortlist: Shortlist) -> None:
     if 0 < shortlist.params.top_k < shortlist.count:
-        shortlist.keep("top-k", top_k(shortlist.scores_left, shortlist.params.top_k))
+        shortlist.keep("top-k", shortlist.own.passes.top_k(shortlist.scores_left, shortlist.params.top_k))
 
 
 def _keep_top_p(shortlist: Shortlist) -> None:
@@ -314,8 +360,8 @@ def _drop_below_min_p(shortlist: Shortlist) -> None:
 
 def _drop_what_is_too_small(shortlist: Shortlist) -> None:
     """A low temperature leaves shares that are too small to draw."""
-    if shortlist.count > 1 and np.minimum.reduce(shortlist.weights) < TINY:
-        shortlist.keep("temperature", (shortlist.weights >= TINY).nonzero()[0])
+    if shortlist.count > 1 and np.minimum.reduce(shortlist.weights) <= TINY:
+        shortlist.keep("temperature", (shortlist.weights > TINY).nonzero()[0])
     elif shortlist.left is None:
         shortlist.keep("temperature", _every_id(shortlist.count))
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -13,15 +12,13 @@ from numpy.typing import NDArray
 
 from ttchat_tui.domain.recording import ALTERNATIVES, Distribution, packed_columns
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.engine.decoding.rules import Seen, Shortlist, Usable, applied, usable
+from ttchat_tui.engine.decoding.passes import BLOCK, NUMPY, Passes, log_of, units_of
+from ttchat_tui.engine.decoding.rules import Seen, Shortlist, Usable, applied, drawable, usable
 from ttchat_tui.engine.decoding.selection import Floats, Ids, highest, ranked
 from ttchat_tui.engine.decoding.token_bias import NO_BIAS, TokenBias
 
 _NEVER: Final = np.float32(-200.0)
-"""exp() of it is 0 in float32."""
-
-_BLOCK: Final = 256
-"""Weights per block in the first step of `draw`."""
+"""Its weight counts nothing."""
 
 
 class Sampled(NamedTuple):
@@ -49,13 +46,16 @@ class History:
     def __init__(self, vocab_size: int, prompt_ids: Sequence[int] = ()) -> None:
         prompt = np.unique(np.asarray(prompt_ids, dtype=np.intp))
         prompt = prompt[(prompt >= 0) & (prompt < vocab_size)]
-        self._counts = np.zeros(vocab_size, dtype=np.int32)
-        self._is_seen = np.zeros(vocab_size, dtype=np.bool_)
-        self._is_seen[prompt] = True
-        self._seen = np.empty(vocab_size, dtype=np.intp)
-        self._seen[: len(prompt)] = prompt
+        self._all_counts = np.zeros(vocab_size, dtype=np.int32)
+        is_seen = np.zeros(vocab_size, dtype=np.bool_)
+        is_seen[prompt] = True
+        self._all_seen = np.empty(vocab_size, dtype=np.intp)
+        self._all_seen[: len(prompt)] = prompt
+        self._all_replied = np.empty(vocab_size, dtype=np.intp)
+        # For single numbers: numpy takes three times as long.
+        self._counts, self._is_seen = self._all_counts.data, is_seen.data
+        self._seen, self._replied = self._all_seen.data, self._all_replied.data
         self._n_seen = self._n_prompt = len(prompt)
-        self._replied = np.empty(vocab_size, dtype=np.intp)
         self._n_replied = 0
         self._before_last = (self._n_seen, 0)
         """Numbers of seen and of replied ids before the last token was added."""
@@ -85,25 +85,25 @@ class History:
     def before(self, last_id: int) -> SeenTokens:
         """What it was before `last_id` was added last. Copies."""
         n_seen, n_replied = self._before_last
-        reply_ids: Ids = np.array(self._replied[:n_replied])
-        counts = self._counts[reply_ids]
+        reply_ids: Ids = np.array(self._all_replied[:n_replied])
+        counts = self._all_counts[reply_ids]
         counts[reply_ids == last_id] -= 1
-        return SeenTokens(np.array(self._seen[:n_seen]), reply_ids, counts)
+        return SeenTokens(np.array(self._all_seen[:n_seen]), reply_ids, counts)
 
     @property
     def seen_ids(self) -> Ids:
         """Distinct ids of prompt and reply. A read-only view."""
-        return self._seen[: self._n_seen]
+        return self._all_seen[: self._n_seen]
 
     @property
     def reply_ids(self) -> Ids:
         """Distinct ids of the reply. A read-only view."""
-        return self._replied[: self._n_replied]
+        return self._all_replied[: self._n_replied]
 
     @property
     def reply_counts(self) -> NDArray[np.int32]:
         """How often each of `reply_ids` occurs in the reply."""
-        return self._counts[self.reply_ids]
+        return self._all_counts[self.reply_ids]
 
 
 class Sampler:
@@ -114,8 +114,11 @@ class Sampler:
     were. The numbers are the raw words of a Philox generator, which numpy keeps stable between versions (NEP 19).
     """
 
-    def __init__(self, vocab_size: int, seed: int, prompt_ids: Sequence[int] = ()) -> None:
+    def __init__(
+        self, vocab_size: int, seed: int, prompt_ids: Sequence[int] = (), passes: Passes = NUMPY
+    ) -> None:
         self.history = History(vocab_size, prompt_ids)
+        self._passes = passes
         self._bits = np.random.Philox(seed)
 
     def sample(
@@ -136,8 +139,8 @@ class Sampler:
         Raises:
             NoUsableLogits: no token can be drawn.
         """
-        own = usable(logits)
-        token_id, _ = self._draw(own, params, bias, allowed, chosen)
+        own = usable(logits, self._passes)
+        token_id = self._take(drawable(own, params, self.history, bias, allowed), chosen)
         return Sampled(token_id, float(own.scores[token_id]) - _log_total(own))
 
     @np.errstate(over="ignore")  # as in `weights_of`
@@ -153,9 +156,10 @@ class Sampler:
     ) -> tuple[Sampled, Distribution]:
         """`sample`, and what a recording keeps of the model's own distribution. `bias`, `chosen`: as in
         `sample`. Raises NoUsableLogits."""
-        own = usable(logits)
+        own = usable(logits, self._passes)
         scores = own.scores
-        token_id, shortlist = self._draw(own, params, bias, allowed, chosen)
+        shortlist = applied(own, params, self.history, bias, allowed)
+        token_id = self._take(shortlist, chosen)
         log_total, entropy = _log_total_and_entropy(own)
         top = _most_probable(shortlist)
         ids: list[int] = top.tolist()
@@ -167,19 +171,11 @@ class Sampler:
         )
         return Sampled(token_id, float(scores[token_id]) - log_total), distribution
 
-    def _draw(
-        self,
-        own: Usable,
-        params: SamplingParams,
-        bias: TokenBias,
-        allowed: NDArray[np.bool_] | None,
-        chosen: int | None,
-    ) -> tuple[int, Shortlist]:
+    def _take(self, shortlist: Shortlist, chosen: int | None) -> int:
         uniform = (int(self._bits.random_raw()) >> 11) * 2.0**-53
-        shortlist = applied(own, params, self.history, bias, allowed)
         token_id = draw(shortlist, uniform) if chosen is None else chosen
         self.history.add(token_id)
-        return token_id, shortlist
+        return token_id
 
 
 def distribution(
@@ -202,41 +198,43 @@ def distribution(
 
 def draw(shortlist: Shortlist, uniform: float) -> int:
     """The id at `uniform` (0 ≤ uniform < 1) of the cumulative weights, in two steps: find the block, then the id in it."""
-    ids = shortlist.left
-    assert ids is not None
-    if len(ids) == 1:
+    ids, begin, target = shortlist.left, 0, int(uniform * 2**53)
+    if ids is not None and len(ids) == 1:
         return int(ids[0])
-    weights = shortlist.weights
-    blocks = np.add.reduceat(weights, np.arange(0, len(ids), _BLOCK), dtype=np.float64).cumsum()
-    target = uniform * float(blocks[-1])
-    block = min(bisect_right(blocks, target), len(blocks) - 1)
-    rest = target - (float(blocks[block - 1]) if block else 0.0)
-    inside = weights[block * _BLOCK : (block + 1) * _BLOCK].cumsum(dtype=np.float64)
-    position = min(bisect_right(inside, rest), len(inside) - 1)
-    return int(ids[block * _BLOCK + position])
+    if shortlist.count <= BLOCK:
+        inside = units_of(shortlist.weights).cumsum()
+        target = target * int(inside[-1]) >> 53
+    else:
+        sums = shortlist.sums
+        target = target * int(sums[-1]) >> 53
+        block = int(sums.searchsorted(target, "right"))
+        begin, target = block * BLOCK, target - int(sums[block - 1]) if block else target
+        inside = units_of(shortlist.weights_at(begin, begin + BLOCK)).cumsum()
+    position = begin + int(inside.searchsorted(target, "right"))
+    return position if ids is None else int(ids[position])
 
 
 def _log_total(own: Usable) -> float:
     """Natural log of the sum of exp(scores): a score minus it is a log-probability."""
-    return float(own.top) + math.log(float(np.add.reduce(own.weights)))
+    return float(own.top) + log_of(int(own.sums[-1]))
 
 
 def _log_total_and_entropy(own: Usable) -> tuple[float, float]:
     """`_log_total`, and the entropy in nats: log Z minus the mean score."""
     shifted, weights = own.scores - own.top, own.weights
-    total = float(np.add.reduce(weights))
+    log_total = log_of(int(own.sums[-1]))
     # Not np.dot: BLAS would wake threads that the forward needs.
     weighted = float(np.einsum("i,i->", weights, shifted))
-    if math.isnan(weighted):  # 0 * -inf: a masked token, or one beyond float32
+    if not math.isfinite(weighted):  # a masked token, or one beyond float32
         weighted = float(np.einsum("i,i->", weights, np.maximum(shifted, _NEVER)))
-    return float(own.top) + math.log(total), max(0.0, math.log(total) - weighted / total)
+    return float(own.top) + log_total, max(0.0, log_total - weighted / math.exp(log_total))
 
 
 def _most_probable(shortlist: Shortlist) -> Ids:
     """The ids of the model's highest scores, highest first, at most `ALTERNATIVES`; without those at -inf."""
     scores, first = shortlist.own.scores, shortlist.stages[0]
     if first.rule != "top-k" or len(first.ids) < ALTERNATIVES:
-        return highest(scores, ALTERNATIVES)
+        return highest(scores, ALTERNATIVES, search=shortlist.own.passes.top_k)
     if shortlist.is_changed:
         return highest(scores, ALTERNATIVES, likely=first.ids)
     return ranked(scores, first.ids)[:ALTERNATIVES]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from collections.abc import Callable
 from itertools import accumulate
 from typing import Final, TypeAlias
 
@@ -19,19 +20,24 @@ Floats: TypeAlias = NDArray[np.float32]
 Ids: TypeAlias = NDArray[np.intp]
 
 TINY: Final = 2.0**-126
-"""Smallest normal float32: the smallest weight that can be drawn (precision is lost below it) and the lowest temperature."""
+"""Smallest normal float32: the lowest temperature, and the weight of a score that is too low to be drawn (also of -inf)."""
 
 _FEW: Final = 512
 """So many weights are sorted in Python at most."""
 
 
-def highest(scores: Floats, count: int, likely: Ids | None = None) -> Ids:
+def highest(
+    scores: Floats,
+    count: int,
+    likely: Ids | None = None,
+    search: Callable[[Floats, int], Ids] | None = None,
+) -> Ids:
     """Positions of the `count` highest scores, highest first; without those at -inf. `likely`: `count` positions or more;
-    the higher their scores, the less there is to search."""
+    the higher their scores, the less there is to search. `search`: a `top_k`."""
     if likely is not None:
         near = (scores >= _kth_highest(scores[likely], count)).nonzero()[0]
     else:
-        near = top_k(scores, count) if len(scores) > count else np.arange(len(scores))
+        near = (search or top_k)(scores, count) if len(scores) > count else np.arange(len(scores))
     return ranked(scores, near)[:count]
 
 
@@ -119,13 +125,3 @@ def _nucleus_of_many(weights: Floats, top_p: float, total: float) -> Ids:
     is_kept = bins > edge
     is_kept[by_weight[:needed]] = True
     return near[is_kept]
-
-
-def weights_of(scores: Floats, top: np.float32, temperature: float) -> Floats:
-    """exp((scores - top) / temperature)."""
-    # Dividing after the subtraction keeps the smallest temperature from making a NaN, and the top weight exactly 1.
-    with np.errstate(over="ignore"):  # Beyond float32 is -inf, whose weight is 0.
-        exponents = scores - top
-        if temperature != 1.0:
-            exponents /= np.float32(temperature)
-    return np.exp(exponents, out=exponents)

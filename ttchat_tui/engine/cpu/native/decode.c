@@ -5,6 +5,7 @@
 #include "final_norm.h"
 #include "layer.h"
 #include "packing.h"
+#include "passes.h"
 
 static void qkv_piece(void *context, int piece) {
     const Step *s = context;
@@ -341,17 +342,47 @@ static void quantize_piece(void *context, int row) {
     quantize(q->x + (size_t)row * q->size, row_groups(q->out, q->size / GROUP, q->rows, row), q->size);
 }
 
-/* out [rows][outputs] = x [rows][inputs] * matrix + bias, for any number of rows. Returns 0, or 1 if memory ran out. */
-int32_t multiply(const Matrix *matrix, const float *x, int32_t rows, float *out) {
+static int32_t multiply_awake(const Matrix *matrix, const float *x, int32_t rows, float *out) {
     static void *space;
     static size_t has;
     if (!reserve(&space, &has, (size_t)rows * (matrix->inputs / GROUP) * sizeof(Group)))
         return 1;
     Quantization quantization = { x, space, matrix->inputs, rows };
     Multiplication whole = { matrix, space, out, rows };
-    wake();
     share_out(quantize_piece, &quantization, rows);
     share_out(product_piece, &whole, pieces_of(tiles_of(matrix)));
-    let_sleep();
     return 0;
+}
+
+/* out [rows][outputs] = x [rows][inputs] * matrix + bias, for any number of rows. Returns 0, or 1 if memory ran out. */
+int32_t multiply(const Matrix *matrix, const float *x, int32_t rows, float *out) {
+    wake();
+    const int32_t answer = multiply_awake(matrix, x, rows, out);
+    let_sleep();
+    return answer;
+}
+
+/* out [rows][outputs] = logits of hidden states x [rows][inputs]. Those of a row that is infinite or not a number are NaN, of which
+ * products would make numbers. tops [rows * SURVEY_PARTS], sums [rows][blocks]: a `Survey` of the first `count` logits of each row,
+ * with the factor of temperature 1. Returns 0, or 1 if memory ran out. */
+int32_t run_head(const Matrix *matrix, const float *norm, float eps, const float *x, int32_t rows, float *out, int32_t count,
+                 float factor, int32_t *tops, int64_t *sums) {
+    static void *space;
+    static size_t has;
+    const int size = matrix->inputs;
+    if (!reserve(&space, &has, (size_t)rows * size * sizeof(float)))
+        return 1;
+    const float *normed = space;
+    final_norm(x, norm, rows, size, eps, space);
+    wake();
+    const int32_t answer = multiply_awake(matrix, normed, rows, out);
+    for (int row = 0; answer == 0 && row < rows; row++)
+        if (!all_finite(normed + (size_t)row * size, size))
+            memset(out + (size_t)row * matrix->outputs, 0xff, (size_t)matrix->outputs * sizeof(float));
+    const int part = (count / SURVEY_PARTS + SUM_BLOCK) / SUM_BLOCK * SUM_BLOCK;
+    Survey survey = { out, matrix->outputs, count, part, factor, tops, sums };
+    if (answer == 0)
+        survey_rows(&survey, rows);
+    let_sleep();
+    return answer;
 }

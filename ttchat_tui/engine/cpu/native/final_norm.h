@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdint.h>
+#include <string.h>
 
 #define RUN 32      /* numbers that are summed side by side: 4 vectors of 8 */
 #define VECTOR 8
@@ -33,8 +34,20 @@ static float cascade_sum(const float *x, int size) {
     return total;
 }
 
+/* By their bits: the compiler takes all numbers to be finite. */
+static int all_finite(const float *x, int size) {
+    uint32_t largest = 0;
+    for (int i = 0; i < size; i++) {
+        uint32_t bits;
+        memcpy(&bits, x + i, sizeof bits);
+        bits &= 0x7fffffff;
+        largest = bits > largest ? bits : largest;
+    }
+    return largest < 0x7f800000;
+}
+
 /* out [rows][size] = x / root mean square * weight, row by row (RMSNorm). */
-void final_norm(const float *x, const float *weight, int32_t rows, int32_t size, float eps, float *out) {
+static void final_norm(const float *x, const float *weight, int32_t rows, int32_t size, float eps, float *out) {
     for (int row = 0; row < rows; row++, x += size, out += size) {
         /* Squares are stored before they are summed: the compiler would round a product and its sum together. */
         for (int i = 0; i < size; i++)

@@ -6,7 +6,7 @@ import ctypes
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +23,18 @@ from ttchat_tui.engine.cpu.native.tiles import (
     recipe_of,
 )
 from ttchat_tui.engine.cpu.weights.large_pages import Arena
+from ttchat_tui.engine.decoding.passes import BLOCK, NUMPY, Units, factor_of
+from ttchat_tui.engine.decoding.selection import Floats, Ids
 
 MAX_ROWS: Final = 8
 """MAX_ROWS of matrix.h: rows in one pass over the weights."""
+_Byte: Final = ctypes.c_char
 _FLOAT: Final = 4
 """Bytes."""
+_SURVEY_PARTS: Final = 4
+"""SURVEY_PARTS of passes.h."""
+_SCORE_GROUP: Final = 32
+"""SCORE_GROUP of passes.h."""
 
 
 _packing: Final = threading.Lock()
@@ -115,7 +122,7 @@ class Caches(ctypes.Structure):
 
 
 class Library:
-    """The compiled library. It has one thread pool and one workspace: only one thread may call it at a time."""
+    """The compiled library, with `Passes`. It has one thread pool and one workspace: only one thread may call it at a time."""
 
     def __init__(self, compiled: ctypes.CDLL) -> None:
         self.arena = Arena()
@@ -136,11 +143,26 @@ class Library:
         self._unpack.argtypes = [
             ctypes.POINTER(SourcePart), ctypes.c_int32, ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p,
         ]  # fmt: skip
-        self._final_norm: Any = compiled.final_norm
-        self._final_norm.argtypes = [
-            ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32, ctypes.c_int32, ctypes.c_float, ctypes.c_void_p,
+        self._unpack_halves: Any = compiled.unpack_halves
+        self._unpack_halves.argtypes = self._unpack.argtypes
+        self._run_head: Any = compiled.run_head
+        self._run_head.argtypes = [
+            ctypes.POINTER(Matrix), ctypes.c_void_p, ctypes.c_float, ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p,
+            ctypes.c_int32, ctypes.c_float, ctypes.c_void_p, ctypes.c_void_p,
         ]  # fmt: skip
-        self._final_norm.restype = None
+        self._surveyed = _Survey(np.empty((1, 1), np.float32), 0, [], np.empty((0, 0), np.int64))
+        self._weigh: Any = compiled.weigh_scores
+        self._sum_weights: Any = compiled.sum_weights
+        for each in (self._weigh, self._sum_weights):
+            each.argtypes = [
+                ctypes.c_void_p, ctypes.c_int32, ctypes.c_float, ctypes.c_float, ctypes.c_void_p,
+            ]  # fmt: skip
+            each.restype = None
+        self._find_top_k: Any = compiled.find_top_k
+        self._find_top_k.argtypes = [
+            ctypes.c_void_p, ctypes.c_int32, ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p,
+        ]  # fmt: skip
+        self._find_top_k.restype = None
         self._set_threads: Any = compiled.set_threads
         self._set_threads.argtypes = [ctypes.c_int32]
 
@@ -202,6 +224,20 @@ class Library:
             raise NotPackable(f"rows of {part.shape[1]} weights are no whole number of blocks")
         return out
 
+    def unpack_halves(
+        self, source: SourcePart, inputs: int, rows: Sequence[int]
+    ) -> NDArray[np.float32] | None:
+        """As `unpack`, rounded to float16; None: that does not hold all numbers. `source`: of `recipe_of`.
+
+        Raises:
+            IndexError: there is no such row.
+        """
+        if not 0 <= min(rows) <= max(rows) < int(source.rows):
+            raise IndexError(f"a row of {min(rows)} to {max(rows)} is not one of {source.rows}")
+        wanted, out = np.array(rows, np.int32), np.empty((len(rows), inputs), np.float32)
+        is_beyond = self._unpack_halves(source, inputs, address(wanted), len(rows), address(out))
+        return None if is_beyond else out
+
     def multiply(self, matrix: Matrix, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """[rows, inputs], contiguous → [rows, outputs], bias included.
 
@@ -209,17 +245,59 @@ class Library:
             MemoryError: no memory for the rounded activations.
         """
         out = np.empty((len(x), int(matrix.outputs)), np.float32)
-        if self._multiply(matrix, x.ctypes.data, len(x), out.ctypes.data):
+        if self._multiply(matrix, address(x), len(x), address(out)):
             raise MemoryError
         return out
 
-    def final_norm(
-        self, x: NDArray[np.float32], weight: NDArray[np.float32], eps: float
+    def run_head(
+        self, matrix: Matrix, norm: NDArray[np.float32], eps: float, x: NDArray[np.float32], vocab_size: int
     ) -> NDArray[np.float32]:
-        """RMSNorm of each row of x [rows, hidden], contiguous."""
-        out = np.empty_like(x)
-        self._final_norm(x.ctypes.data, weight.ctypes.data, len(x), x.shape[1], eps, out.ctypes.data)
+        """Logits [rows, vocab_size] of hidden states x [rows, hidden], contiguous: RMSNorm and the product with `matrix`. Those of
+        a row that is infinite or not a number are NaN. What a sampler asks of them first is made beside, and kept.
+
+        Raises:
+            MemoryError: no memory for the workspace.
+        """
+        rows = len(x)
+        out = np.empty((rows, int(matrix.outputs)), np.float32)
+        tops = np.empty(rows * _SURVEY_PARTS, np.int32)
+        sums = np.empty((rows, -(-vocab_size // BLOCK)), np.int64)
+        if self._run_head(
+            matrix, address(norm), eps, address(x), rows, address(out), vocab_size, factor_of(1.0), address(tops), address(sums)
+        ):  # fmt: skip
+            raise MemoryError
+        self._surveyed = _Survey(out, vocab_size, tops[:rows].tolist(), sums)
+        return out[:, :vocab_size]
+
+    def top_id(self, scores: Floats) -> int:
+        """As `Passes.top_id`."""
+        row = self._surveyed.row_of(scores)
+        return int(scores.argmax()) if row is None else self._surveyed.tops[row]
+
+    def weights(self, scores: Floats, top: np.float32, temperature: float) -> Floats:
+        """As `Passes.weights`."""
+        out = np.empty(len(scores), np.float32)
+        self._weigh(address(scores), len(scores), top, factor_of(temperature), address(out))
         return out
+
+    def sums(
+        self, scores: Floats, top: np.float32, temperature: float, weights: Floats | None = None
+    ) -> Units:
+        """As `Passes.sums`. Weights are made anew: that takes as long as reading them."""
+        if temperature == 1.0 and (row := self._surveyed.row_of(scores)) is not None:
+            return self._surveyed.sums[row]
+        out = np.empty(-(-len(scores) // BLOCK), np.int64)
+        self._sum_weights(address(scores), len(scores), top, factor_of(temperature), address(out))
+        return out
+
+    def top_k(self, scores: Floats, k: int) -> Ids:
+        """As `Passes.top_k`."""
+        groups, rest = divmod(len(scores), _SCORE_GROUP)
+        if rest or groups < k:
+            return NUMPY.top_k(scores, k)
+        space, ids = np.empty(groups + len(scores), np.float32), np.empty(k, np.intp)
+        self._find_top_k(address(scores), len(scores), k, address(space), address(ids))
+        return ids
 
     def run_layers(
         self,
@@ -242,9 +320,35 @@ class Library:
         stride = 2 * rotations.shape[2] if rotations.shape[1] > 1 else 0
         kind_stride = rotations.strides[0] // _FLOAT
         if self._run_layers(
-            stack, len(x), outputs, x.ctypes.data, rotations.ctypes.data, kind_stride, stride, places, caches
+            stack, len(x), outputs, address(x), rotations.ctypes.data, kind_stride, stride, places, caches
         ):
             raise MemoryError
+
+
+class _Survey(NamedTuple):
+    """Of the logits that the head made last."""
+
+    logits: NDArray[np.float32]
+    """[rows, outputs]; kept, so that no others have their addresses."""
+    vocab_size: int
+    tops: list[int]
+    """By row the position of the first highest; -1 if one is not a number or the highest is infinite."""
+    sums: Units
+    """[rows, blocks], as `Passes.sums` at temperature 1."""
+
+    def row_of(self, scores: Floats) -> int | None:
+        """Which row these scores are; None: another array, or a row without a `top`."""
+        row, rest = divmod(address(scores) - address(self.logits), self.logits.strides[0])
+        is_row = rest == 0 and 0 <= row < len(self.tops) and len(scores) == self.vocab_size
+        return row if is_row and self.tops[row] >= 0 else None
+
+
+def address(array: Any) -> int:
+    """Of a contiguous array, which is not empty. `array.ctypes.data` takes eight times as long, several times a step."""
+    if array.flags.writeable:
+        return ctypes.addressof(_Byte.from_buffer(array))
+    assert array.flags.c_contiguous
+    return array.ctypes.data
 
 
 def load(

@@ -46,16 +46,16 @@ class NativeModel:
         outputs = rows if outputs is None else outputs
         kv.reserve(rows)
         x = self._weights.embed.rows(ids)
-        x *= np.float32(self.config.embedding_scale)
+        if self.config.embedding_scale != 1.0:
+            x *= np.float32(self.config.embedding_scale)
         self._step.run(x, outputs, self._rope.rotations(kv.next_positions(rows), is_long=kv.is_long), kv)
         kv.advance(rows)
         return x[rows - outputs :]
 
     def logits(self, hidden: NDArray[np.float32]) -> NDArray[np.float32]:
-        normed = self._library.final_norm(hidden, self._weights.norm, self.config.norm_eps)
-        logits = self._library.multiply(self._weights.head.matrix, normed)[:, : self.config.vocab_size]
-        # Products take no NaN: they would make finite logits of it.
-        if not np.isfinite(normed).all():
-            logits[~np.isfinite(normed).all(axis=1)] = np.nan
-        cap = np.float32(self.config.logit_cap)
+        weights, config = self._weights, self.config
+        logits = self._library.run_head(
+            weights.head.matrix, weights.norm, config.norm_eps, hidden, config.vocab_size
+        )
+        cap = np.float32(config.logit_cap)
         return np.tanh(logits / cap) * cap if cap else logits

@@ -322,4 +322,18 @@ int32_t unpack(const RawPart *part, int32_t inputs, const int32_t *rows, int32_t
     return PACKED;
 }
 
+/* The same, each number rounded to float16. Returns NOT_FINITE too, if that does not hold one. */
+int32_t unpack_halves(const RawPart *part, int32_t inputs, const int32_t *rows, int32_t count, float *out) {
+    const int32_t answer = unpack(part, inputs, rows, count, out);
+    int is_beyond = 0;
+    for (size_t i = 0; answer == PACKED && i < (size_t)count * inputs; i += LANES) {
+        uint16_t halves[LANES];
+        f_store_half(halves, f_load(out + i));
+        for (int lane = 0; lane < LANES; lane++)
+            is_beyond |= (halves[lane] & 0x7c00) == 0x7c00;
+        f_store(out + i, f_load_half(halves));
+    }
+    return is_beyond ? NOT_FINITE : answer;
+}
+
 #endif

@@ -14,6 +14,7 @@ from ttchat_tui.domain.ggml_types import GGML_TYPES
 from ttchat_tui.engine.cpu.native.library import Library
 from ttchat_tui.engine.cpu.native.linear import NativeLinear
 from ttchat_tui.engine.cpu.native.tiles import RawPart, is_packable
+from ttchat_tui.engine.decoding.passes import BLOCK, NUMPY, Passes
 
 _OUTPUTS, _INPUTS = 96, 256
 """Three tiles by a block of the widest types."""
@@ -47,6 +48,18 @@ def is_correct(library: Library) -> bool:
             _log.warning("the compiled %s kernel is off by %.1e of the largest output", kind.name, error)
             return False
     return True
+
+
+def checked_passes(library: Library) -> Passes:
+    """`library`, unless its weights have other bits than numpy's: a compiler may round products and sums together."""
+    scores = np.linspace(-200, 0, 4 * BLOCK + 1, dtype=np.float32)
+    top = scores[-1]
+    if np.array_equal(library.weights(scores, top, 0.7), NUMPY.weights(scores, top, 0.7)) and np.array_equal(
+        library.sums(scores, top, 2.0), NUMPY.sums(scores, top, 2.0)
+    ):
+        return library
+    _log.warning("the compiled kernel's weights have other bits than numpy's")
+    return NUMPY
 
 
 def _error(linear: NativeLinear, weight: np.ndarray, generator: np.random.Generator) -> float:

@@ -53,6 +53,9 @@ class NativeStep:
         self._library = library
         self._kept = layers  # Keeps the arrays that the structures point to.
         self._config = config
+        self._addresses: tuple[Sequence[int], Sequence[int]] = (), ()
+        """Of the latest step's caches."""
+        self._caches = Caches()
         self._layers = (Layer * len(layers))(*(_layer(layer) for layer in layers))
         routing = config.routing
         self._stack = LayerStack(
@@ -85,26 +88,31 @@ class NativeStep:
             rotations: [kinds, rows, head_size / 2], or [kinds, 1, head_size / 2] for rows at one position.
         """
         rows = len(x)
+        positions = kv.next_positions(rows)
+        scales = self._config.query_scales(positions).ravel().tolist() if self._config.query_growth else [1.0]
         if isinstance(kv, KVFork):
-            prompt = kv.prompt
-            (scale,) = self._config.query_scales(kv.next_positions(rows)).ravel().tolist()
-            places = [(kv.position, kv.shared, slot, scale) for slot in range(rows)]
-            caches = Caches(
+            places = [(kv.position, kv.shared, slot, scales[0]) for slot in range(rows)]
+        else:
+            scales = scales if len(scales) == rows else scales * rows
+            places = [(position, _ALL, 0, scale) for position, scale in zip(positions, scales, strict=True)]
+        self._library.run_layers(
+            self._stack, x, outputs, rotations, (RowPlace * rows)(*places), self._caches_of(kv)
+        )
+
+    def _caches_of(self, kv: KVCache | KVFork) -> Caches:
+        """Made when an address has changed."""
+        own, prompt = (kv.addresses, kv.prompt) if isinstance(kv, KVFork) else ((), kv)
+        if self._addresses[0] is not prompt.addresses or self._addresses[1] is not own:
+            self._addresses = prompt.addresses, own
+            self._caches = Caches(
                 shared=_pointers(prompt.addresses),
-                own=_pointers(kv.addresses),
+                own=_pointers(own) if own else None,
                 shared_capacity=prompt.capacity,
-                own_capacity=kv.capacity,
-                own_slots=kv.rows,
+                own_capacity=kv.capacity if own else 0,
+                own_slots=kv.rows if isinstance(kv, KVFork) else 0,
                 is_q8=prompt.format.name == "q8",
             )
-        else:
-            positions = kv.next_positions(rows)
-            scales = self._config.query_scales(positions).ravel().tolist()
-            places = [(position, _ALL, 0, scale) for position, scale in zip(positions, scales, strict=True)]
-            caches = Caches(
-                shared=_pointers(kv.addresses), shared_capacity=kv.capacity, is_q8=kv.format.name == "q8"
-            )
-        self._library.run_layers(self._stack, x, outputs, rotations, (RowPlace * rows)(*places), caches)
+        return self._caches
 
 
 def _pointers(addresses: Sequence[int]) -> Any:

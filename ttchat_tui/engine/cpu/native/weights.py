@@ -17,7 +17,14 @@ from ttchat_tui.engine.cpu.checkpoints.parts import half_split_rows
 from ttchat_tui.engine.cpu.native.library import Library
 from ttchat_tui.engine.cpu.native.linear import NativeLinear
 from ttchat_tui.engine.cpu.native.step import NativeLayer
-from ttchat_tui.engine.cpu.native.tiles import NotPackable, RawPart, is_packable, rounded_to_q8_0
+from ttchat_tui.engine.cpu.native.tiles import (
+    NotPackable,
+    RawPart,
+    SourcePart,
+    is_packable,
+    recipe_of,
+    rounded_to_q8_0,
+)
 from ttchat_tui.engine.cpu.weights.weights import MatrixPart, convert_layers, joined_bias
 from ttchat_tui.engine.decoding.rules import NoUsableLogits
 
@@ -39,6 +46,7 @@ class Embedding:
     def __init__(self, library: Library, part: RawPart) -> None:
         self._library = library
         self._part = part
+        self._source: SourcePart = recipe_of([part], is_paired=False, rounded=None).parts[0]
 
     def rows(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """[ids, hidden], rounded to float16 where that holds them.
@@ -46,11 +54,10 @@ class Embedding:
         Raises:
             NoUsableLogits: they are infinite or not numbers.
         """
-        rows = self._library.unpack(self._part, np.array(ids, np.int32))
-        with np.errstate(over="ignore"):
-            rounded = rows.astype(np.float16).astype(np.float32)
-        if np.isfinite(rounded).all():
+        rounded = self._library.unpack_halves(self._source, self._part.shape[1], ids)
+        if rounded is not None:
             return rounded
+        rows = self._library.unpack(self._part, np.array(ids, np.int32))
         if not np.isfinite(rows).all():
             raise NoUsableLogits(
                 "The model's embedding is infinite or not a number for a token of the text.", _CURE

@@ -35,7 +35,7 @@ def scores(draw: st.DrawFn) -> Floats:
     size = draw(st.integers(1, 700) | st.sampled_from((1024, 2049, 4096, 5000)))
     found = rng.normal(0.0, draw(st.sampled_from((0.01, 2.0, 30.0))), size).astype(np.float32)
     if draw(st.booleans()):
-        found = np.round(found * 2) / 2
+        found = (np.round(found * 2) / 2).astype(np.float32)
     for value in draw(st.lists(st.sampled_from((-np.inf, -3.4e38, 3.4e38, 0.0)), max_size=3)):
         found[rng.random(size) < 0.2] = value
     found[rng.integers(size)] = 0.0  # One is finite.
@@ -80,6 +80,7 @@ def test_what_the_head_makes_beside_its_logits_is_what_the_sampler_would_find(
     library = kernel()
     library.set_threads(threads)
     hidden = np.random.default_rng(vocab).normal(0, 3, (rows, 32)).astype(np.float32)
+    hidden[0] = 0  # All its logits are equal.
     logits = run_head(library, vocab, hidden)
     assert logits.shape == (rows, vocab)
     for row in logits:

@@ -25,7 +25,7 @@ async def test_while_a_message_is_edited_it_joins_the_draft_below(tmp_path: Path
         chat.screen.show_updates([RETURNED])
         assert chat.screen.prompt.text == "hello1", "what is edited stays as it is"
         await pilot.press("escape")
-        assert chat.screen.prompt.text == chat.session.draft == "refused\n\nsingle"
+        assert chat.screen.prompt.text == chat.session.draft == "refused\n\nsince"
 
 
 async def test_the_text_of_a_file_that_is_gone_returns_with_the_message(
@@ -49,12 +49,12 @@ async def test_the_text_of_a_file_that_is_gone_returns_with_the_message(
 @pytest.mark.parametrize(
     ("keys", "left"),
     [
-        ([], "refused\n\nsingle"),
-        (["up"], "refused\n\nsingle"),
-        (["up", "up"], "refused\n\nsingle"),
-        (["up", "end", "1"], "refused\n\nsingle\n\nsecond1"),
-        (["up", "end", "1", "up", "end", "2"], "refused\n\nsingle\n\nsecond1\n\nfirst2"),
-        (["up", "end", "1", "home", "down"], "refused\n\nsingle\n\nsecond1"),
+        ([], "refused\n\nsince"),
+        (["up"], "refused\n\nsince"),
+        (["up", "up"], "refused\n\nsince"),
+        (["up", "end", "1"], "refused\n\nsince\n\nsecond1"),
+        (["up", "end", "1", "up", "end", "2"], "refused\n\nsince\n\nsecond1\n\nfirst2"),
+        (["up", "end", "1", "home", "down"], "refused\n\nsince\n\nsecond1"),
     ],
 )
 async def test_on_the_way_through_earlier_prompts_it_joins_what_was_typed(

@@ -12,6 +12,7 @@ from tests.ui.test_elsewhere import shown
 from ttchat_tui.config.schema import Config, EditingStyle, UiSettings
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.updates import DraftReturned
+from ttchat_tui.ui.screens.candidates import CandidatesScreen
 
 RETURNED = DraftReturned("refused", ErrorInfo(kind="constraint", message="It cannot be answered."))
 
@@ -143,3 +144,23 @@ async def test_why_candidates_were_refused_is_said_once_their_screen_has_closed(
         await pilot.press("enter")
         await until(pilot, lambda: chat.app.screen is chat.screen and chat.screen.prompt.text == text)
         await until(pilot, lambda: any("The message needs" in each for each in chat.toasts()))
+
+
+async def test_candidates_whose_screen_has_closed_draw_and_close_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[CandidatesScreen] = []
+    mount = CandidatesScreen.on_mount
+
+    def noted(screen: CandidatesScreen) -> None:
+        opened.append(screen)
+        mount(screen)
+
+    monkeypatch.setattr(CandidatesScreen, "on_mount", noted)
+    chat = ChatApp(tmp_path, Script(batch_sizes=(1, 4), context_length=16))
+    async with running(chat) as pilot:
+        chat.screen.prompt.set_draft("/candidates 3 " + "word " * 20)
+        await pilot.press("enter")
+        await until(pilot, lambda: opened and chat.app.screen is chat.screen)
+        opened[0].flush()  # as a call that was made before it closed
+        assert chat.app.screen is chat.screen

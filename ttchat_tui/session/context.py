@@ -120,9 +120,9 @@ class Context:
         """Count the tokens of the conversation with `draft`, and check the parameters. Only the newest request is answered, with
         `PromptCost`. While the conversation is being read, the parameters alone are checked."""
         home, self.draft, self._asked = self._home(), draft, None
-        info, sampling, prompt = self._host.info, self._constraining.sampling, None
-        if info is None:
+        if (info := self._host.info) is None:
             return []
+        sampling, prompt = self._constraining.sampling, None
         if home.path.is_read:
             prompt = home.next_prompt(draft, self.edited_id)
             if not prompt.messages:

@@ -126,7 +126,7 @@ class CandidatesScreen(Dialog[ErrorInfo]):
 
     def flush(self) -> None:
         """Draw what has come since the last call."""
-        if not self.is_mounted:
+        if not self.is_open:
             return
         if self._is_keeping and not self._session.candidates.is_running:
             self.dismiss(self._said)
@@ -243,7 +243,7 @@ class CandidatesScreen(Dialog[ErrorInfo]):
     def say(self, error: ErrorInfo) -> None:
         """Show a sentence below the lanes until the next key."""
         self._said = error
-        if self.is_mounted:
+        if self.is_open:
             self._show_reason()
 
     def on_key(self) -> None:

@@ -51,6 +51,11 @@ class Dialog(DimmingScreen[Result | None]):
         rows = max(3, self.app.size.height // 4)
         return visible("\n".join(text[:MOST_PREVIEWED].split("\n")[:rows]))
 
+    @property
+    def is_open(self) -> bool:
+        """It is mounted and neither dismissed nor leaving with the app. A second `dismiss` would close the screen below."""
+        return self.is_mounted and self.app.is_running and self in self.app.screen_stack
+
     def action_cancel(self) -> None:
         self.dismiss(None)
 

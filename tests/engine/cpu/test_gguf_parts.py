@@ -13,8 +13,41 @@ import pytest
 from tests.engine.cpu.raw_gguf import RawTensor, ones, tiny_metadata, tiny_tensors, write_raw
 from tests.engine.cpu.test_gguf_rules import opened, refusal, with_experts
 from ttchat_tui.engine.base import ModelLoadError
+from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig
+from ttchat_tui.engine.cpu.checkpoints.gguf_config import GgufConfig
 from ttchat_tui.engine.cpu.checkpoints.gguf_file import GgufFile
 from ttchat_tui.engine.cpu.forward.rope import RopeTable
+
+
+def read(architecture: str, **fields: Any) -> ModelConfig:
+    """The configuration that these hyperparameters mean, without tensors."""
+    return GgufConfig(tiny_metadata(architecture, **fields)).read(
+        4, most_layers=9, is_head_tied=True, short_factors=None, long_factors=None, has_rope_factors=False
+    )
+
+
+def test_what_the_first_files_of_gemma_2_leave_out_is_what_llama_cpp_takes() -> None:
+    config = read("gemma2")
+    assert (config.score_cap, config.logit_cap, config.sliding_window) == (50.0, 30.0, 4096)
+    named = read(
+        "gemma2", attn_logit_softcapping=2.0, final_logit_softcapping=0.0, attention__sliding_window=8
+    )
+    assert (named.score_cap, named.logit_cap, named.sliding_window) == (2.0, 0.0, 8)
+    config = read("gemma3")
+    assert (config.score_cap, config.logit_cap, config.sliding_window) == (0.0, 0.0, 0)
+
+
+@pytest.mark.parametrize("kind", ["none", "linear", "yarn"])
+@pytest.mark.parametrize("factor", [1.0, 2.0])
+def test_queries_grow_from_the_original_context_on_however_the_rope_is_stretched(
+    kind: str, factor: float
+) -> None:
+    config = read(
+        "mistral3", attention__temperature_scale=0.1, rope__scaling__type=kind, rope__scaling__factor=factor,
+        rope__scaling__original_context_length=5,
+    )  # fmt: skip
+    scales = config.query_scales(range(16)).ravel().tolist()
+    assert scales == pytest.approx([1.0 + 0.1 * math.log1p(place // 5) for place in range(16)])
 
 
 def test_a_bias_that_some_layers_lack_is_missing(tmp_path: Path) -> None:

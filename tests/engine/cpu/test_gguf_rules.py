@@ -163,13 +163,16 @@ def test_keys_of_others_are_no_hyperparameters() -> None:
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        ({"rope__scaling__factor": 4.0}, RopeScaling(kind="linear", factor=4.0)),
-        ({"rope__scale_linear": 4.0}, RopeScaling(kind="linear", factor=4.0)),
-        ({"rope__scale_linear": 4.0, "rope__scaling__factor": 2.0}, RopeScaling(kind="linear", factor=2.0)),
+        ({"rope__scaling__factor": 4.0}, RopeScaling(kind="linear", original_context=16, factor=4.0)),
+        ({"rope__scale_linear": 4.0}, RopeScaling(kind="linear", original_context=16, factor=4.0)),
+        (
+            {"rope__scale_linear": 4.0, "rope__scaling__factor": 2.0},
+            RopeScaling(kind="linear", original_context=16, factor=2.0),
+        ),
         ({"rope__scaling__factor": 4.0, "rope__scaling__type": "none"}, None),
         ({"rope__scaling__factor": 0.0}, None),
         ({"rope__scaling__factor": 1.0, "rope__scaling__type": "yarn"}, None),
-        ({"rope__scaling__attn_factor": 2.0}, RopeScaling(kind="linear", magnitude=2.0)),
+        ({"rope__scaling__attn_factor": 2.0}, RopeScaling(kind="linear", original_context=16, magnitude=2.0)),
         (
             {"rope__scaling__factor": 4.0, "rope__scaling__type": "yarn"},
             RopeScaling(kind="yarn", factor=4.0, original_context=16, magnitude=0.1 * math.log(4.0) + 1.0),

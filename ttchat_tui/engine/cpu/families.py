@@ -25,6 +25,8 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     one out. It reads no other, so a field of another family changes nothing."""
     gguf_keys: tuple[str, ...] = ()
     """Hyperparameters of GGUF files beyond Llama's, without the architecture before them, that are computed."""
+    gguf_defaults: Mapping[str, Any] = {}
+    """What some of them are where a GGUF file leaves them out: files of the first days of a family."""
     activation: Literal["silu", "gelu"] = "silu"
     """Of the gate of the feed-forward layer; gelu by its approximation with tanh."""
     norms: Literal["before", "after", "around"] = "before"
@@ -90,6 +92,9 @@ _GEMMA2: Final = msgspec.structs.replace(
     _GEMMA, model_types=("gemma2",), architectures=("gemma2",), norms="around",
     post_attention_layernorm="attn_post_norm", window="always", full_every=2, wide_layers=46,
     gguf_keys=(*_WINDOWS, "attn_logit_softcapping", "final_logit_softcapping"),
+    gguf_defaults={
+        "attention.sliding_window": 4096, "attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0,
+    },
     config_fields={
         "head_dim": 256, "sliding_window": 4096, "layer_types": None, "query_pre_attn_scalar": 256,
         "attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0,
@@ -178,7 +183,7 @@ FAMILIES: Final[dict[str, Family]] = {
     "gemma2": _GEMMA2,
     "gemma3": msgspec.structs.replace(
         _GEMMA2, model_types=("gemma3_text",), architectures=("gemma3",), qk_norm="head", full_every=6,
-        wide_layers=62, config_fields=_GEMMA3, gguf_keys=(*_WINDOWS, "final_logit_softcapping", "rope.freq_base_swa"), has_local_rope=True, local_theta=10_000.0,
+        wide_layers=62, config_fields=_GEMMA3, gguf_defaults={}, gguf_keys=(*_WINDOWS, "final_logit_softcapping", "rope.freq_base_swa"), has_local_rope=True, local_theta=10_000.0,
     ),
 }  # fmt: skip
 """By the name that `ModelConfig.family` has. SmolLM2 is a llama; Phi-3.5, Phi-4 and Phi-4-mini are phi3; GGUF files of

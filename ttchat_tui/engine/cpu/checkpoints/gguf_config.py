@@ -36,7 +36,6 @@ class GgufConfig:
         Raises:
             ModelLoadError: there is no description of the architecture.
         """
-        self._metadata = metadata
         self.architecture = str(metadata.get("general.architecture", ""))
         name = family_of_architecture(self.architecture)
         if name is None:
@@ -47,6 +46,8 @@ class GgufConfig:
             )
         self._name = name
         self.family: Family = FAMILIES[name]
+        left_out = {f"{self.architecture}.{key}": value for key, value in self.family.gguf_defaults.items()}
+        self._metadata = {**left_out, **metadata}
 
     def read(
         self,
@@ -197,12 +198,16 @@ class GgufConfig:
         if kind not in ("none", "linear", "yarn", "longrope"):
             raise self._unsupported("rope.scaling.type", kind)
         if kind == "none" or factor == 1.0:
-            return None if magnitude == 1.0 else RopeScaling(kind="linear", magnitude=magnitude)
+            grows = self._number("attention.temperature_scale", 0.0)
+            plain = magnitude == 1.0 and not grows
+            return (
+                None if plain else RopeScaling(kind="linear", original_context=original, magnitude=magnitude)
+            )
         if kind == "longrope":
             raise self._unsupported("rope.scaling.type", kind)
         if kind == "yarn":
             return self._yarn(factor, original, magnitude)
-        return RopeScaling(kind="linear", factor=factor, magnitude=magnitude)
+        return RopeScaling(kind="linear", factor=factor, original_context=original, magnitude=magnitude)
 
     def _yarn(self, factor: float, original: int, magnitude: float) -> RopeScaling:
         share = self._number("rope.scaling.yarn_log_multiplier", 0.0)

@@ -12,7 +12,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models
 from tests.engine.text.test_end_of_turn import CONTROL, LETTERS, USER_DEFINED, gguf
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.engine.text.chat_text import ChatText, chat_text
-from ttchat_tui.engine.text.template import TemplateData
+from ttchat_tui.engine.text.template import ChatTemplate, TemplateData
 from ttchat_tui.engine.text.tokenizer_folder import template_from_folder, tokenizer_from_folder
 
 FRAMES = [
@@ -83,3 +83,15 @@ def test_any_message_has_the_frames_of_an_empty_one() -> None:
             )
             ids = ids_of(text, "".join(parts), "b")
             assert [each for each in ids if each >= len(LETTERS)] == frames
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("{{ functions }}{{ functions.a }}{% for m in messages %}{{ m.content }}{% endfor %}", "'functions' is undefined. It does so for every"),
+        ("{{ raise_exception('Tools only.') }}", "refuses this conversation: Tools only. It does so for every conversation."),
+        ("{% for m in messages %}{{ m.role }}{% endfor %}", "leaves out what the user says"),
+    ],
+)  # fmt: skip
+def test_why_a_template_shows_no_message_is_noted(source: str, words: str) -> None:
+    assert words in ChatTemplate(source, {}, ()).notes[0]

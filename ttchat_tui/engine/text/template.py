@@ -15,7 +15,7 @@ from ttchat_tui.domain.model_spec import TemplateValue
 from ttchat_tui.domain.sampling import Thinking
 from ttchat_tui.engine.base import PromptTooLong
 from ttchat_tui.engine.text.template_probe import TemplateMessage, as_parts, probe
-from ttchat_tui.engine.text.template_process import TemplateError, render, variables_of
+from ttchat_tui.engine.text.template_process import TemplateError, TemplateRefusal, render, variables_of
 from ttchat_tui.engine.text.thinking import arguments_of, levels_of
 
 PLAIN_TEMPLATE: Final = (
@@ -178,10 +178,7 @@ class ChatTemplate:
             return ("The model has no chat template: turns are written as “User:” and “Assistant:” lines.",)
         notes: list[str] = []
         if "user" in self._form.lost:
-            notes.append(
-                "The model's chat template leaves out what the user says, in every form that is known: the model"
-                " does not see it. Another file of the model may have another template."
-            )
+            notes.append(f"{self._why_lost()} Another file of the model may have another template.")
         elif "assistant" in self._form.lost:
             notes.append("The model's chat template leaves out earlier replies: the model does not see them.")
         if not self.has_system_role:
@@ -194,6 +191,14 @@ class ChatTemplate:
                 f"The model's chat template does not read {', '.join(unread)} ([model] template_options)."
             )
         return tuple(notes)
+
+    def _why_lost(self) -> str:
+        """Why what the user says does not reach the model, as a sentence."""
+        try:
+            self._run([{"role": "user", "content": "a"}])
+        except TemplateRefusal as refusal:
+            return f"{str(refusal).rstrip('.')}. It does so for every conversation."
+        return "The model's chat template leaves out what the user says, in every form that is known: the model does not see it."
 
 
 class _Hidden:

@@ -69,14 +69,18 @@ def test_linear_rope_scaling_is_read(llama: Path, tmp_path: Path) -> None:
     write_gguf(
         llama, tmp_path / "x.gguf", llama__rope__scaling__type="linear", llama__rope__scaling__factor=4.0
     )
-    assert GgufFile(tmp_path / "x.gguf").config.rope_scaling == RopeScaling(kind="linear", factor=4.0)
+    assert GgufFile(tmp_path / "x.gguf").config.rope_scaling == RopeScaling(
+        kind="linear", factor=4.0, original_context=512
+    )
 
 
 def test_rope_scaling_without_a_type_is_linear_as_in_llama_cpp(llama: Path, tmp_path: Path) -> None:
     for number, key in enumerate(("llama__rope__scaling__factor", "llama__rope__scale_linear")):
         file = tmp_path / f"{number}.gguf"
         write_gguf(llama, file, None, **{key: 4.0})
-        assert GgufFile(file).config.rope_scaling == RopeScaling(kind="linear", factor=4.0)
+        assert GgufFile(file).config.rope_scaling == RopeScaling(
+            kind="linear", factor=4.0, original_context=512
+        )
 
 
 def test_other_rope_scaling_is_refused(llama: Path, tmp_path: Path) -> None:

@@ -46,8 +46,8 @@ def exit_report(
         message = "The engine's process was killed (SIGKILL). The system does that if memory runs out."
     elif status == -signal.SIGBUS:
         message = (
-            "The engine's process was ended (SIGBUS). The system does that if a file in use is cut short, as when the model's is"
-            f" downloaded again, or if its disk fails{_quote(last_line)}"
+            "The engine's process was ended (SIGBUS). The system does that if a file in use is cut short (a model's that is"
+            f" downloaded again, say), or if its disk fails{_quote(last_line)}"
         )
     elif status < 0:
         message = f"The engine's process crashed ({_signal_name(-status)}){_quote(last_line)}"

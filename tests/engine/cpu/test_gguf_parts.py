@@ -115,6 +115,7 @@ def test_a_vector_that_is_not_finite_is_refused_by_name(value: float, tmp_path: 
 @pytest.mark.parametrize(
     ("values", "factor"),
     [
+        ({}, 1e-38),
         ({}, 0.0),
         ({}, math.nan),
         ({"llama.rope.scaling.type": "yarn", "llama.rope.scaling.factor": 4.0, "llama.rope.freq_base": 1.0}, None),

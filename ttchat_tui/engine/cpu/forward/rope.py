@@ -12,13 +12,16 @@ from __future__ import annotations
 
 import math
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig, RopeKind, RopeScaling
+
+_CHUNK: Final = 1024
+"""Positions that a table grows by."""
 
 
 class RopeTable:
@@ -44,7 +47,7 @@ class RopeTable:
         """
         table = self._tables.get(is_long)
         if table is None or positions.stop > table.shape[1]:
-            table = self._tables[is_long] = self._computed(-(-positions.stop // 1024) * 1024, is_long)
+            table = self._tables[is_long] = self._computed(-(-positions.stop // _CHUNK) * _CHUNK, is_long)
         return table[:, positions.start : positions.stop]
 
     def _computed(self, size: int, is_long: bool) -> NDArray[np.complex64]:
@@ -89,16 +92,16 @@ def rotary_frequencies(
 
 
 def _check(config: ModelConfig, factors: NDArray[np.float32] | None) -> None:
-    """Raises ModelLoadError if a frequency cannot be computed, or is no finite number."""
+    """Raises ModelLoadError if a frequency cannot be computed, or turns a position of the context by no finite angle."""
+    last = np.float32(max(config.context_length, _CHUNK))
     for kind, is_long in product(config.rope_kinds, (False, True)):
         try:
             with np.errstate(all="ignore"):
                 turns = rotary_frequencies(config, factors, kind, is_long=is_long)
+                numbers = (*turns.frequencies * last, *turns.magnitudes)
         except (ArithmeticError, ValueError):  # No logarithm, or factors of another number.
-            turns = None
-        if turns is None or not (
-            np.isfinite(turns.frequencies).all() and np.isfinite(turns.magnitudes).all()
-        ):
+            numbers = (math.nan,)
+        if not np.isfinite(numbers).all():
             raise ModelLoadError(
                 "The numbers for the rotary embedding (rope) in the model's file make no rotation.",
                 "Download the model again, or choose another file of it.",

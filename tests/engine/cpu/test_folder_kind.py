@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -153,3 +154,16 @@ def test_weights_that_are_written_while_they_are_read_make_no_model(is_cut: bool
 
     with pytest.raises(ModelLoadError, match="has changed while it was loaded"):
         load_model(ModelSpec(name="x", path=str(tmp_path), engine="cpu"), report)
+
+
+def test_programs_in_a_folder_are_not_run_and_named(tmp_path: Path) -> None:
+    save(build("llama"), tmp_path)
+    raw = json.loads((tmp_path / "config.json").read_text())
+    programs = {"AutoConfig": "configuration_own.C", "AutoModelForCausalLM": "modeling_own.M"}
+    (tmp_path / "config.json").write_text(json.dumps({**raw, "model_type": "own", "auto_map": programs}))
+    for name in ("configuration_own.py", "modeling_own.py"):
+        (tmp_path / name).write_text(f"open({str(tmp_path / 'run')!r}, 'w')")
+    with pytest.raises(ModelLoadError, match="cannot load") as caught:
+        load_model(ModelSpec(name="x", path=str(tmp_path), engine="cpu"), lambda _: None)
+    assert "not run" in caught.value.info.cure
+    assert not (tmp_path / "run").exists()

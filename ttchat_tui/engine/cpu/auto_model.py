@@ -20,6 +20,7 @@ from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, Dyna
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.stepper import CHUNK, common_prefix
 from ttchat_tui.engine.decoding.loop import PrefillAborted, Stepper
+from ttchat_tui.engine.text.json_file import read_json
 
 _log = logging.getLogger(__name__)
 
@@ -254,9 +255,12 @@ def _loaded(folder: Path) -> tuple[Any, tuple[str, ...]]:
         else:
             return model, _check(folder, info)
     first_line = str(failure).strip().split("\n", 1)[0]
+    has_programs = bool(read_json(folder / "config.json").get("auto_map"))
     raise ModelLoadError(
         f"transformers cannot load {folder}: {first_line or type(failure).__name__}",
-        "Choose another model; the log has the details.",
+        "The model brings programs of its own (auto_map), which are not run: take a GGUF file of it."
+        if has_programs
+        else "Choose another model; the log has the details.",
     ) from failure
 
 

@@ -6,11 +6,15 @@ import re
 from pathlib import Path
 
 import pytest
+from textual.binding import Binding
 from typer.testing import CliRunner
 
 from ttchat_tui.cli.main import app
 from ttchat_tui.storage.export_recording import FileRecording, FileToken
 from ttchat_tui.ui.commands import docs_table
+from ttchat_tui.ui.keys import key_label
+from ttchat_tui.ui.screens.inspector import InspectorScreen
+from ttchat_tui.ui.widgets.inspector.token_text import TokenText
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -34,6 +38,18 @@ def test_the_page_on_recordings_names_every_field_in_its_order() -> None:
     page = (ROOT / "docs" / "recordings.md").read_text("utf-8")
     named = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
     assert named == [*FileRecording.__struct_fields__, *FileToken.__struct_fields__]
+
+
+def test_the_keys_of_the_inspector_are_explained() -> None:
+    (about,) = re.findall(r"^- \*\*Inspector\*\* .*?(?=^- )", README, re.MULTILINE | re.DOTALL)
+    own = (*InspectorScreen.BINDINGS, *TokenText.BINDINGS)
+    bindings = [each for each in own if isinstance(each, Binding)]
+    keys = {key_label(each.key.partition(",")[0]) for each in bindings}
+    arrows = {key for key in keys if key in ("←", "→", "↑", "↓")}
+    assert len(arrows) == 4
+    assert "the arrows" in about
+    missing = {key for key in keys - arrows if f"`{key}`" not in about}
+    assert missing <= {"pgup", "pgdn", "home", "end"}, "these are the same everywhere"
 
 
 def test_every_flag_and_subcommand_it_shows_exists() -> None:

@@ -217,7 +217,7 @@ def test_one_is_made_again_or_continued_in_its_place(start: Start) -> None:
     assert before is not None
     assert before.id < second.message.id
     assert second.label == f"seed {second.message.reply.seed if second.message.reply else 0}"
-    assert (figures_of_lane(first)[:14], figures_of_lane(second)[:7]) == ("✓ 2 of 4 tok ·", "✓ 2 tok")
+    assert (figures_of_lane(first)[:18], figures_of_lane(second)[:7]) == ("✓ 2 new of 4 tok ·", "✓ 2 tok")
     assert len(chat.session.tree()) == 4, "the replaced one stays a sibling"
 
 

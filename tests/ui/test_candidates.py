@@ -293,7 +293,7 @@ async def test_a_reply_that_fails_says_why_below_what_it_has(tmp_path: Path) -> 
     ("reason", "tokens", "words"),
     [
         ("length", 41, "✓ 41 tok · ended at max tokens · 94.2 tok/s"),
-        ("cancelled", 104, "■ 41 of 104 tok · stopped · 94.2 tok/s"),
+        ("cancelled", 104, "■ 41 new of 104 tok · stopped · 94.2 tok/s"),
         ("error", 41, "■ 41 tok · failed · 94.2 tok/s"),
         ("stop", 41, "✓ 41 tok · 94.2 tok/s"),
     ],

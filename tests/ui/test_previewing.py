@@ -47,11 +47,11 @@ async def test_sliders_redraw_the_last_token_and_nothing_is_generated(tmp_path: 
         await pilot.press("ctrl+l", *"count", "enter")
         gate.release(2)
         await shows(pilot, chat, "␣two · token 2")
-        await shows(pilot, chat, "3 of 65,536 kept · 96.9 %")  # temperature 0.6, top-p 0.95
+        await shows(pilot, chat, "kept 3 of 65,536 · 96.9 %")  # temperature 0.6, top-p 0.95
         assert row(chat, "␣two")[-2:] == ["71.0", "%"]
         assert row(chat, "␣other5")[-1] == "top-p"
         await pilot.press("f5", "home")
-        await shows(pilot, chat, "1 of 65,536 kept")
+        await shows(pilot, chat, "kept 1 of 65,536")
         assert row(chat, "␣other0")[-2:] == ["%", "greedy"]
         await pilot.press("d")
         await shows(pilot, chat, "20/20")
@@ -67,7 +67,7 @@ async def test_sliders_redraw_the_last_token_and_nothing_is_generated(tmp_path: 
         await pilot.press("f6")
         await shows(pilot, chat, "with the settings of now")
         await shows(pilot, chat, "One · token 1")
-        await shows(pilot, chat, "1 of 20 recorded kept")
+        await shows(pilot, chat, "kept 1 of 20 recorded")
         await pilot.press("right", "s")
         await shows(pilot, chat, "␣two · token 2")
         assert isinstance(chat.app.focused, PreviewRows)
@@ -79,7 +79,7 @@ async def test_sliders_redraw_the_last_token_and_nothing_is_generated(tmp_path: 
         await pilot.resize_terminal(60, 20)
         await pilot.pause()
         assert isinstance(chat.app.focused, PreviewRows), "the panel floats where it no longer fits"
-        assert "d draw  enter fold" in on_screen(chat)
+        assert "d draw  ← fold" in on_screen(chat)
         await pilot.press("d")
         assert not chat.screen.prompt.text
         await pilot.resize_terminal(120, 40)
@@ -106,7 +106,7 @@ async def test_an_ended_reply_is_previewed_from_its_recording_over_the_chat_wher
         assert not chat.session.preview.is_open
         chat.screen.action_preview()
         await shows(pilot, chat, "␣four · token 4")
-        await shows(pilot, chat, "of 20 recorded kept")
+        await shows(pilot, chat, "of 20 recorded ·")
         await pilot.press("d")
         await shows(pilot, chat, "/20")
 

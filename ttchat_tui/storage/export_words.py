@@ -31,7 +31,7 @@ def figures_of(message: Message) -> Iterator[str]:
     yield from filter(None, (one_line(reply.model), one_line(reply.engine)))
     stats = reply.stats
     if stats is not None:
-        of_whole = f" of {reply.tokens:,}" if reply.tokens > stats.completion_tokens else ""
+        of_whole = f" new of {reply.tokens:,}" if reply.tokens > stats.completion_tokens else ""
         yield f"{stats.completion_tokens:,}{of_whole} tok"
         if stats.ttft_s is not None:
             yield f"TTFT {stats.ttft_s:.2f} s"

@@ -26,7 +26,7 @@ from ttchat_tui.ui.widgets.transcript.message_format import (
 def test_figures_of_this_machine_are_exact() -> None:
     stats = GenerationStats(completion_tokens=41, ttft_s=0.14, decode_tps=93.8)
     assert figures_of(stats) == figures_of(stats, 41) == "41 tok · TTFT 0.14 s · 93.8 tok/s"
-    assert figures_of(stats, 104) == "41 of 104 tok · TTFT 0.14 s · 93.8 tok/s", "it was continued"
+    assert figures_of(stats, 104) == "41 new of 104 tok · TTFT 0.14 s · 93.8 tok/s", "it was continued"
 
 
 def test_figures_over_a_network_say_so_and_mark_estimates() -> None:

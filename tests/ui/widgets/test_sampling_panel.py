@@ -130,7 +130,7 @@ async def test_rare_penalties_lie_under_a_fold(name: str) -> None:
         await use(pilot, fold.query_one("CollapsibleTitle"), "enter")
         await use(pilot, row(panel, name), "right")
         assert posted(app) == [msgspec.structs.replace(SamplingParams(), **{name: 0.05})]
-        assert fold.title == "more (1 changed)"
+        assert fold.title == "more (1 changed)  ← fold"
 
 
 async def test_every_value_of_a_slider_is_valid() -> None:

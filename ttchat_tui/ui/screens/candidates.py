@@ -33,8 +33,8 @@ SLICE_S: Final = 0.006
 """CPU seconds after which the drawing of lanes lets a key pass."""
 
 KEYS: Final = (
-    "←→ choose  enter keep one  o open  s/S stop  r again",
-    "c more  d compare  t tabs  y copy  space pause  . step",
+    "←→ choose  enter keep one  o open  c continue  r again",
+    "s/S stop  d compare  t tabs  y copy  space pause  . step",
 )
 """On one line where there is room."""
 PAUSED: Final = "Paused: space resumes all, . makes one token of each."

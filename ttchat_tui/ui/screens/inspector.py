@@ -25,7 +25,7 @@ from ttchat_tui.ui.screens.rest_of_reply import RestOfReply
 from ttchat_tui.ui.widgets.inspector.about_token import figures_line, lines_about
 from ttchat_tui.ui.widgets.inspector.alternatives import AlternativeList, choices_of
 from ttchat_tui.ui.widgets.inspector.doubt import BY_ENTROPY, BY_PROBABILITY
-from ttchat_tui.ui.widgets.inspector.hints import State, keys_for
+from ttchat_tui.ui.widgets.inspector.hints import KeyHints, State, keys_for
 from ttchat_tui.ui.widgets.inspector.token_text import TokenText
 from ttchat_tui.ui.widgets.sampling.preview_rows import PreviewRows
 
@@ -108,7 +108,7 @@ class InspectorScreen(Dialog[bool]):
                     yield Static("with the settings of now", id="now", markup=False)
                     yield self._rows
         yield Static("", id="figures", markup=False)
-        yield Static("", classes="hint", markup=False)
+        yield KeyHints()
 
     def on_mount(self) -> None:
         self.watch(self._text, "cursor", self._show_token, init=False)
@@ -240,7 +240,8 @@ class InspectorScreen(Dialog[bool]):
         why = "" if self._state == "at the latest token" else self._session.forking.why_not(self._current)
         self._list.set_dimmed(bool(why))
         is_asked = self.focused is self._list or self._asked_at == self._text.cursor
-        self._show_hint(why if is_asked else "", is_refused=bool(why))
+        keys = keys_for(self._state, is_in_list=self.focused is self._list, is_refused=bool(why))
+        self.query_one(KeyHints).show(why if is_asked else "", keys)
 
     @property
     def _state(self) -> State:
@@ -259,13 +260,6 @@ class InspectorScreen(Dialog[bool]):
     def _name_of(self, token_id: int) -> str:
         """The token's text, as a bias names it."""
         return text_of(self._recording.piece_of(token_id))
-
-    def _show_hint(self, why: str, *, is_refused: bool) -> None:
-        """The keys that work now, below why others do not."""
-        keys = keys_for(self._state, is_in_list=self.focused is self._list, is_refused=is_refused)
-        words, hint = f"{why}\n{keys}".strip(), self.query_one(".hint", Static)
-        if hint.content != words:
-            hint.update(words)
 
     @property
     def _current(self) -> Message:

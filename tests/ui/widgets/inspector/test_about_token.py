@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
+from msgspec.structs import replace
 
 from tests.storage.test_recordings import recordings
 from ttchat_tui.cli.token_lines import as_json
+from ttchat_tui.domain.constraint import Constraint
 from ttchat_tui.domain.recording import (
     NOT_RECORDED,
     Likelihood,
@@ -17,7 +20,7 @@ from ttchat_tui.domain.recording import (
     SamplingChange,
     packed,
 )
-from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.domain.sampling import SamplingParams, shown_value
 from ttchat_tui.storage.export_recording import to_file
 from ttchat_tui.ui.widgets.inspector.about_token import lines_about, words_about
 from ttchat_tui.ui.widgets.inspector.alternatives import choices_of, share_text
@@ -78,7 +81,7 @@ def test_a_token_with_some_bytes_of_a_character_says_which(
                 "⟨E2 80⟩   token 2 of 4 · id 2",
                 "12.5 % (log -2.08) · rank 42 · entropy 2.00 nats",
                 "10.0 ms after the one before · at 0.51 s · drafted",
-                "temperature 0.2, top-k 5 (since here)",
+                "sampling since this token: temperature 0.2, top-k 5",
             ],
         ),
         (
@@ -87,7 +90,7 @@ def test_a_token_with_some_bytes_of_a_character_says_which(
                 "␛   token 3 of 4 · id 3",
                 "no probability: its logits were never seen",
                 "10.0 ms after the one before · at 0.52 s",
-                "temperature 0.2, top-k 5 (since token 2)",
+                "sampling since token 2: temperature 0.2, top-k 5",
             ],
         ),
         (3, ["–   token 4 of 4", "generated without a recording"]),
@@ -106,12 +109,40 @@ def test_parameters_that_are_named_again_have_not_changed() -> None:
     assert said == [
         [],
         [],
-        ["temperature 1.2 (since here)"],
-        ["temperature 1.2 (since token 3)"],
-        ["as at the beginning (since here)"],
-        ["temperature 0.2 (since here)"],
-        ["temperature 0.2 (since token 6)"],
+        ["sampling since this token: temperature 1.2"],
+        ["sampling since token 3: temperature 1.2"],
+        ["sampling since this token: as at the beginning"],
+        ["sampling since this token: temperature 0.2"],
+        ["sampling since token 6: temperature 0.2"],
     ]
+
+
+CHANGED: dict[str, tuple[Any, str]] = {
+    "seed": (None, "random seed"),
+    "constraint": (None, "no constraint"),
+    "stop": ((), "no stop strings"),
+    "logit_bias": ({}, "no bias"),
+}
+"""Values that have words of their own."""
+
+
+@pytest.mark.parametrize("name", SamplingParams.__struct_fields__)
+def test_each_change_of_sampling_is_understood_by_itself(name: str) -> None:
+    begun = SamplingParams(
+        temperature=0.9, top_k=3, top_p=0.3, min_p=0.2, repetition_penalty=1.2, presence_penalty=0.4,
+        frequency_penalty=0.6, logit_bias={" a": 2.0}, seed=7, max_tokens=9, stop=("x",),
+        constraint=Constraint("regex", "[0-9]+"), thinking="on", keep_thoughts="always",
+    )  # fmt: skip
+    value, words = CHANGED.get(name, (getattr(SamplingParams(), name), ""))
+    changed = replace(begun, **{name: value})
+    recording = Recording(RECORDING.tokens, changes=[SamplingChange(0, changed)], pieces=RECORDING.pieces)
+    expected = words or f"{name.replace('_', '-')} {shown_value(value)}"
+    assert lines_about(recording, 0, begun)[-1] == f"sampling since this token: {expected}"
+    back = Recording(RECORDING.tokens, changes=[SamplingChange(0, begun)], pieces=RECORDING.pieces)
+    said = lines_about(back, 0, changed)[-1]
+    assert "None" not in said
+    assert said.startswith("sampling since this token: ")
+    assert {"constraint": "regex [0-9]+", "stop": 'stop at "x"', "seed": "seed 7"}.get(name, "") in said
 
 
 @pytest.mark.parametrize(("logprob", "shown"), [(-0.001, "0.00"), (-0.006, "-0.01"), (0.0, "0.00")])

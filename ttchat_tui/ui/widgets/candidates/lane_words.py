@@ -12,7 +12,7 @@ PAUSE_S: Final = 0.5
 
 
 def figures_of_lane(lane: Lane) -> str:
-    """`● 41 tok`; ended: `✓ 41 tok · stopped · 94.2 tok/s`, or `41 of 104 tok` if it was continued. A narrow lane cuts the end."""
+    """`● 41 tok`; ended: `✓ 41 tok · stopped · 94.2 tok/s`, or `41 new of 104 tok` if it was continued. A narrow lane cuts the end."""
     if lane.state == "waiting":
         return f"{mark_of(lane)} waits"
     tokens = f"{lane.tokens:,} tok"
@@ -23,7 +23,7 @@ def figures_of_lane(lane: Lane) -> str:
     if ending is None:
         return mark_of(lane)
     added = lane.tokens if ending.stats is None else ending.stats.completion_tokens
-    words = [f"{added:,} of {tokens}" if lane.tokens > added else tokens]
+    words = [f"{added:,} new of {tokens}" if lane.tokens > added else tokens]
     if ending.reason == "error":
         words.append("failed")
     elif ending.reason in END_NOTES:

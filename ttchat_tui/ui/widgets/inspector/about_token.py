@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import starmap
-from typing import Final
+from typing import Any, Final
 
 from msgspec import structs
 from textual.content import Content
 
-from ttchat_tui.domain.logit_bias import bias_words
+from ttchat_tui.domain.logit_bias import bias_words, shown_text
 from ttchat_tui.domain.recording import NOT_RECORDED, Likelihood, RecordedToken, Recording
 from ttchat_tui.domain.sampling import SamplingParams, shown_value
 from ttchat_tui.domain.text import counted, visible_piece
@@ -90,16 +90,25 @@ def _sampling(recording: Recording, index: int, own: SamplingParams | None) -> l
     if in_force is None or since is None:
         return []
     begun = structs.asdict(own) if own is not None else {}
-    now = structs.asdict(in_force)
-    words = [
-        f"{name.replace('_', '-')} {'random' if value is None else shown_value(value)}"
-        for name, value in now.items()
-        if value != begun.get(name) and name not in ("stop", "logit_bias")
-    ]
-    if now["logit_bias"] != begun.get("logit_bias"):
-        words += starmap(bias_words, now["logit_bias"].items()) if now["logit_bias"] else ["no bias"]
-    place = "here" if since == at else f"token {since + 1:,}"
-    return [f"{', '.join(words) or 'as at the beginning'} (since {place})"]
+    changed = [(name, now) for name, now in structs.asdict(in_force).items() if now != begun.get(name)]
+    words = [word for name, now in changed for word in _words_of(name, now)]
+    place = "this token" if since == at else f"token {since + 1:,}"
+    return [f"sampling since {place}: {', '.join(words) or 'as at the beginning'}"]
+
+
+def _words_of(name: str, now: Any) -> Iterator[str]:
+    """A parameter and its value, so that both are understood by themselves."""
+    match name:
+        case "logit_bias":
+            yield from starmap(bias_words, now.items()) if now else ["no bias"]
+        case "constraint":
+            yield "no constraint" if now is None else now.summary
+        case "stop":
+            yield f"stop at {' '.join(map(shown_text, now))}" if now else "no stop strings"
+        case "seed":
+            yield "random seed" if now is None else f"seed {now}"
+        case _:
+            yield f"{name.replace('_', '-')} {shown_value(now)}"
 
 
 def figures_line(likelihood: Likelihood, doubt: Doubt, *, is_tinted: bool, has_colours: bool) -> Content:

@@ -59,8 +59,6 @@ THINKING_HELP: Final = (
 )
 NOT_UNDERSTOOD: Final = "This model's chat template has no such choice."
 SYSTEM_HELP: Final = "Instructions to the model, before the conversation."
-PREVIEW: Final = "preview"
-OPEN_PREVIEW: Final = "preview  d draw  enter fold"
 UNSUPPORTED: Final = "Not supported by this engine."
 
 

@@ -17,8 +17,24 @@ class FoldedRows(Collapsible):
         Binding("left,enter", "fold(True)", "fold", tooltip="Fold it away", key_display="←"),
     ]
 
-    def __init__(self, *children: Widget, title: str) -> None:
-        super().__init__(*children, title=title, collapsed_symbol="▸", expanded_symbol="▾")
+    def __init__(self, *children: Widget, heading: str, keys: str = "") -> None:
+        """`keys`: other keys that its rows have, shown while they can be seen."""
+        super().__init__(*children, title=heading, collapsed_symbol="▸", expanded_symbol="▾")
+        self._heading = heading
+        self._keys = keys
+        self._show_title()
+
+    def set_heading(self, heading: str) -> None:
+        self._heading = heading
+        self._show_title()
+
+    def watch_collapsed(self) -> None:
+        self._show_title()
+
+    def _show_title(self) -> None:
+        """The heading, and the keys that work on it now: the bottom row shows them only while it has the focus."""
+        keys = ("→ unfold",) if self.collapsed else (self._keys, "← fold")
+        self.title = "  ".join(filter(None, (self._heading, *keys)))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What is folded cannot be folded again."""

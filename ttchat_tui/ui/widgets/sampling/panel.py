@@ -28,8 +28,6 @@ from ttchat_tui.ui.widgets.sampling.fields import (
     MAX_TOKENS_HELP,
     MORE_SLIDERS,
     NOT_UNDERSTOOD,
-    OPEN_PREVIEW,
-    PREVIEW,
     SEED_HELP,
     SLIDER_KEYS,
     SLIDERS,
@@ -114,9 +112,9 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         self._constraint = ConstraintRow()
         self._thinking = PresetField("thinking", (AUTO,))
         self._levels: tuple[str, ...] = ()
-        self._more = FoldedRows(*(self._sliders[field.name] for field in MORE_SLIDERS), title="more")
+        self._more = FoldedRows(*(self._sliders[field.name] for field in MORE_SLIDERS), heading="more")
         self._preview = PreviewRows()
-        self._preview_fold = FoldedRows(self._preview, title=PREVIEW)
+        self._preview_fold = FoldedRows(self._preview, heading="preview", keys="d draw")
         self._system_prompt = SystemPrompt(placeholder="No system prompt")
         self._system_prompt.tooltip = Content(SYSTEM_HELP)
         self.set_capabilities(Capabilities())
@@ -241,7 +239,6 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         """Unfold the sampler's preview, or fold it; posts nothing."""
         with self.prevent(Collapsible.Expanded, Collapsible.Collapsed):
             self._preview_fold.collapsed = not is_open
-        self._preview_fold.title = OPEN_PREVIEW if is_open else PREVIEW
 
     def focus_preview(self) -> bool:
         """Returns False if it has the focus already."""
@@ -282,7 +279,7 @@ class SamplingPanel(VerticalScroll, can_focus=False):
             self._preset = MODEL_DEFAULT if is_own else matching[-1] if matching else None
         self._presets.show(self._preset)
         folded = sum(self._sliders[field.name].is_modified for field in MORE_SLIDERS)
-        self._more.title = f"more ({folded} changed)" if folded else "more"
+        self._more.set_heading(f"more ({folded} changed)" if folded else "more")
 
     def _with(self, preset: str) -> SamplingParams:
         if preset == MODEL_DEFAULT:

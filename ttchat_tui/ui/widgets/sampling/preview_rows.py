@@ -186,8 +186,8 @@ def _name_of(token: PreviewedToken, token_id: int) -> str:
 
 
 def _summary(token: PreviewedToken, view: SamplerView) -> str:
-    """`5 of 49,152 kept · 93.1 %`."""
+    """`kept 5 of 49,152 · 93.1 %`; of an earlier token `kept 4 of 20 recorded · 98.1 %`."""
     if token.is_listed:
         return f"the server's top {view.total}; it samples itself"
-    what = "kept" if token.is_whole else "recorded kept"
-    return f"{view.kept:,} of {view.total:,} {what} · {share_text(view.kept_mass)}"
+    recorded = "" if token.is_whole else " recorded"
+    return f"kept {view.kept:,} of {view.total:,}{recorded} · {share_text(view.kept_mass)}"

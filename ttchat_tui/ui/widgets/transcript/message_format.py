@@ -91,13 +91,13 @@ def clock_time(created_at: float) -> str:
 
 
 def figures_of(stats: GenerationStats, whole: int = 0) -> str:
-    """`41 tok · TTFT 0.14 s · 93.8 tok/s`; `41 of 104 tok` if the `whole` reply has tokens of earlier runs too.
+    """`41 tok · TTFT 0.14 s · 93.8 tok/s`; `41 new of 104 tok` if the `whole` reply has tokens of earlier runs too.
 
     `~` marks estimates, `by pieces` that received chunks were counted instead of tokens. A TTFT that includes the network
     says so. Dropped messages, changed parameters, pauses and cached tokens follow."""
     about = "~" if stats.is_estimate else ""
     by = " by pieces" if about and stats.chunks and stats.chunks == stats.completion_tokens else ""
-    of_whole = f" of {whole:,}" if whole > stats.completion_tokens else ""
+    of_whole = f" new of {whole:,}" if whole > stats.completion_tokens else ""
     parts = [f"{about if stats.completion_tokens else ''}{stats.completion_tokens:,}{of_whole} tok{by}"]
     if stats.ttft_s is not None:
         parts.append(f"TTFT {'with network ' if stats.chunks is not None else ''}{stats.ttft_s:.2f} s")

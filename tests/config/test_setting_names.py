@@ -88,7 +88,13 @@ def test_a_number_out_of_range_names_where_it_was_given(setting: str, tmp_path: 
 
 
 def test_other_wrong_values_name_their_flag_too(tmp_path: Path) -> None:
-    assert error_of(tmp_path, flags={"sampling.stop": [""]}) == "--stop is empty; give a text"
+    cure = "give at most 16 texts, each of 1 to 256 characters"
+    for texts, what in (
+        ([""], "is empty"),
+        (["x" * 257], "is longer than 256 characters"),
+        (["x"] * 17, "has more than 16 entries"),
+    ):
+        assert error_of(tmp_path, flags={"sampling.stop": texts}) == f"--stop {what}; {cure}"
     assert error_of(tmp_path, flags={"model.engine": "x"}).startswith("--engine is 'x', which is not among")
     paths = find_paths({"TTCHAT_CONFIG_DIR": str(tmp_path)})
     assert place_of("ui.theme", paths, environ={}, flags={"ui.theme": "x"}) == "--theme"
@@ -159,3 +165,39 @@ def test_every_setting_that_the_program_mentions_exists() -> None:
                 assert not (flags.findall(text) and "--model" not in text and "--engine" not in text), text
     assert len(mentioned) > 10
     assert mentioned <= {*SETTINGS}
+
+
+JUNK = (
+    -1,
+    10**30,
+    1e300,
+    "",
+    "x" * 100_000,
+    True,
+    [],
+    [""],
+    ["x"] * 1000,
+    [1],
+    {"a": 1},
+    {"a": "b"},
+    {"a": {"b": 1}},
+)
+
+
+def complaint_about(setting: str, value: Any, tmp_path: Path) -> str:
+    """Empty: the value can be used."""
+    try:
+        load_config(find_paths({"TTCHAT_CONFIG_DIR": str(tmp_path)}), environ={}, flags={setting: value})
+    except ConfigError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("setting", [*SETTINGS, "system_prompt", "keys"])
+def test_no_value_brings_up_words_of_python(setting: str, tmp_path: Path) -> None:
+    python = re.compile(r"`(str|int|float|bool|array|object|null)`|Expected|Object|None|Invalid enum")
+    said = [complaint_about(setting, value, tmp_path) for value in JUNK]
+    assert any(said)
+    for each in filter(None, said):
+        assert each.startswith(flag_of(setting) or "command line")
+        assert not python.search(each)

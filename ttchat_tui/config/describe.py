@@ -28,6 +28,8 @@ _TYPES: Final = {
 _WRONG_TYPE: Final = re.compile(r"Expected `([^`]+)`, got `([^`]+)`")
 _WORDS: Final = (
     (re.compile(r"Expected `\w+` of length >= 1"), "is empty"),
+    (re.compile(r"Expected `str` of length <= (\d+)"), "is longer than {0} characters"),
+    (re.compile(r"Expected `\w+` of length <= (\d+)"), "has more than {0} entries"),
     (re.compile(r"Expected `\w+` <=? .*"), "is too large"),
     (re.compile(r"Expected `\w+` >=? .*"), "is too small"),
     (re.compile(r"Invalid enum value (.*)", re.DOTALL), "is {0}, which is not among the choices"),

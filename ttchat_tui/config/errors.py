@@ -32,7 +32,7 @@ class ConfigError(AppError):
 
 def about(place: str, what: str) -> str:
     """What is wrong at `place`: `x.toml: there is no such file`, and `x.toml is a folder` where `what` has no subject."""
-    return f"{place} {what}" if what.startswith(("is ", "cannot be ")) else f"{place}: {what}"
+    return f"{place} {what}" if what.startswith(("is ", "has ", "cannot be ")) else f"{place}: {what}"
 
 
 def _sentence(words: str) -> str:

@@ -212,5 +212,5 @@ def _config_error(error: msgspec.ValidationError, layer: _Layer) -> ConfigError:
     what, path, cure = problem(error)
     setting = layer.written.get(".".join(names_in(path)[:2]), path)
     if layer.way == "flag" and names_in(path)[-1:] == ["stop"]:
-        cure = "give a text"  # one of several flags, not a list
+        cure = "give at most 16 texts, each of 1 to 256 characters"  # several flags, not a list
     return ConfigError(layer.where, what, setting=setting, cure=cure)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal, NamedTuple, cast
+from typing import Any, Final, Literal, NamedTuple, cast, get_args
 
 from ttchat_tui.config.schema import config_type
+from ttchat_tui.domain.constraint import ConstraintKind
 from ttchat_tui.engine.factory import ENGINES
 
 FLAGS: Final[dict[str, str]] = {
@@ -45,7 +46,8 @@ class Given(NamedTuple):
 def flag_of(setting: str, value: Any = None) -> str:
     """The flag that sets `setting` (to `value`); empty: there is none."""
     if setting == "sampling.constraint" and isinstance(value, Mapping):
-        return f"--{cast('Mapping[str, Any]', value)['kind']}"
+        kind = cast("Mapping[str, Any]", value).get("kind")
+        return f"--{kind}" if kind in get_args(ConstraintKind) else ""
     section, _, name = setting.partition(".")
     if section in ENGINES and any(flag.option == name for flag in ENGINES[section].flags):
         return f"--{name.replace('_', '-')}"

@@ -273,10 +273,10 @@ def fit(
     if fitted.tokens >= limit:
         others = "system prompt, kept messages and" if fitted.keep else "system prompt and"
         raise PromptTooLong(
-            f"With {others} chat template this message takes {fitted.tokens:,} tokens; the model's context holds "
+            f"With {others} chat template this message takes {fitted.tokens:,} tokens; the context holds "
             f"{limit:,}, reply included.",
             f"Shorten the message or the system prompt, {'keep fewer messages, ' * bool(fitted.keep)}or load a model with a longer "
-            "context.",
+            "context; [model] context_length limits it where it is set.",
         )
     return fitted
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 from ttchat_tui.engine.decoding.lookup_context import LookupContext
 from ttchat_tui.engine.decoding.lookup_policy import DRAFTS, DraftPolicy
 from ttchat_tui.engine.decoding.loop import Stepper
+
+_TIMED_EVERY: Final = 4
+"""Forwards of one row, of which one is timed: enough to know the fastest."""
 
 
 class DraftStepper(Protocol):
@@ -67,6 +70,8 @@ class LookupStepper(Stepper):
         """Ids from `_expected_at` on that are known before they are sampled."""
         self._expected_at = 0
         self._forwards = 0
+        self._untimed = _TIMED_EVERY - 1
+        """Forwards since the latest one that was timed."""
         self._is_drafted = False
 
     @property
@@ -115,19 +120,24 @@ class LookupStepper(Stepper):
     def _forward(self, token_id: int) -> NDArray[np.float32]:
         """Run the id, followed by a draft if one pays off."""
         draft = self._next_draft()
+        self._forwards += 1
+        self._untimed += 1
+        if not draft and self._untimed < _TIMED_EVERY:
+            return self._stepper.step(token_id)
         began_s = self._clock()
         if draft:
             logits = self._rows.step_many([token_id, *draft])
             logits, self._logits, self._draft = logits[0], logits[1:], draft
         else:
             logits = self._stepper.step(token_id)
-        self._policy.record_forward(1 + len(draft), self._clock() - began_s)
-        self._forwards += 1
+        self._policy.record_forward(1 + len(draft), self._clock() - began_s, self._untimed)
+        self._untimed = 0
         return logits
 
     def _next_draft(self) -> list[int]:
         """Text that does not repeat gets none with a few operations: a step empties the caches, which makes Python slow."""
-        context, draft = self._context, list[int]()
+        context = self._context
+        draft: list[int] = []
         length = len(context)
         room = self._context_length - length
         if self._expected:

@@ -47,9 +47,9 @@ class DraftPolicy:
         place = min(match, len(self._chance) - 1)
         self._chance[place] += _LEARN * (is_right - self._chance[place])
 
-    def record_forward(self, rows: int, seconds: float) -> None:
-        """Count a forward of `rows` rows that took `seconds`."""
-        self._forwards += 1
+    def record_forward(self, rows: int, seconds: float, forwards: int = 1) -> None:
+        """Count a forward of `rows` rows that took `seconds`, the last of so many."""
+        self._forwards += forwards
         if self._forwards - self._measured_at.get(rows, -_STALE) >= _STALE:
             self._times_s[rows] = deque(maxlen=_SAMPLES)
         times = self._times_s[rows]

@@ -176,6 +176,7 @@ class _DecodeLoop(Ending):
         self._has_started = False
         self._stepped: list[int] = []
         """Ids that the stepper got after the prompt, those of the first live row."""
+        self._may_become_long = stepper.becomes_long(job.context_length)
         self._forwards_before = 0
         """Decode forwards before the reply was read anew."""
         self._forced_taken = 0
@@ -373,7 +374,11 @@ class _DecodeLoop(Ending):
         length = len(self._job.prompt_ids) + len(self._stepped)
         if self._batch is not None:
             outputs = self._batch.step_rows([row.last_id for row in live])
-        elif self._stepper.becomes_long(length) and not self._stepper.becomes_long(length - 1):
+        elif (
+            self._may_become_long
+            and self._stepper.becomes_long(length)
+            and not self._stepper.becomes_long(length - 1)
+        ):
             yield from self._read_anew()
             outputs = (self._logits,)
         else:

@@ -86,6 +86,8 @@ def test_what_the_head_makes_beside_its_logits_is_what_the_sampler_would_find(
     for row in logits:
         copy = row.copy()  # elsewhere, where nothing is known of it
         assert library.top_id(row) == NUMPY.top_id(copy)
+        for k in (1, 5, vocab // 33):
+            np.testing.assert_array_equal(library.top_k(row, k), NUMPY.top_k(copy, k))
         np.testing.assert_array_equal(
             library.sums(row, copy.max(), 1.0), NUMPY.sums(copy, copy.max(), 1.0), strict=True
         )

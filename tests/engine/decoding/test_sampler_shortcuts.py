@@ -58,7 +58,7 @@ class Plain:
         return self.left[np.lexsort((self.left, -values[self.left]))]
 
     def nucleus(self, top_p: float) -> Ids:
-        total = float(self.weights[self.left].sum(dtype=np.float64))
+        total = sum(units(self.weights[self.left])) / 2**44
         ranked = self.in_order(self.weights)
         needed = int(np.searchsorted(self.weights[ranked].cumsum(dtype=np.float64), top_p * total)) + 1
         return ranked[:needed]

@@ -20,8 +20,12 @@ Units: TypeAlias = NDArray[np.int64]
 BLOCK: Final = 256
 """Neighbouring weights between two sums."""
 _LEAST_POWER: Final = np.float32(math.log2(TINY))
+FEW: Final = 64
+"""So many weights are added in Python: a call of numpy costs more."""
 _UNIT_BITS: Final = 44
 """A unit is 2**-44: the weights of half a million tokens have less than 2**63 of them."""
+UNITS: Final = 2.0**_UNIT_BITS
+"""In a weight of 1."""
 _ROUNDER: Final = 1.5 * 2.0 ** (52 - _UNIT_BITS)
 """Added to a weight in double precision it makes the last bit a unit."""
 _ROUNDER_BITS: Final = int(np.float64(_ROUNDER).view(np.int64))
@@ -100,9 +104,16 @@ def factor_of(temperature: float) -> np.float32:
 
 def units_of(weights: Floats) -> Units:
     """Weights in units, rounded to even."""
-    units = np.add(weights, _ROUNDER, dtype=np.float64).view(np.int64)
+    rounded = weights.astype(np.float64)
+    rounded += _ROUNDER
+    units = rounded.view(np.int64)
     units -= _ROUNDER_BITS
     return units
+
+
+def units_of_few(weights: Floats) -> list[int]:
+    """As `units_of`; up to a hundred are made faster in Python."""
+    return [round(weight * UNITS) for weight in weights.tolist()]
 
 
 def log_of(units: int) -> float:

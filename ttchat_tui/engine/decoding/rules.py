@@ -25,7 +25,7 @@ from ttchat_tui.domain.recording import Cut
 from ttchat_tui.domain.sampler_rules import RULES, RuleName
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineError
-from ttchat_tui.engine.decoding.passes import NUMPY, Passes, Units
+from ttchat_tui.engine.decoding.passes import FEW, NUMPY, UNITS, Passes, Units, units_of_few
 from ttchat_tui.engine.decoding.selection import TINY, Floats, Ids, nucleus
 from ttchat_tui.engine.decoding.token_bias import NO_BIAS, TokenBias
 
@@ -180,6 +180,12 @@ class Shortlist:
             return self.own.sums
         top = self.scores[self.top_id]
         return self.own.passes.sums(self.scores_left, top, self.temperature, self._weights)
+
+    @property
+    def total(self) -> float:
+        """Of the weights of `left`."""
+        units = sum(units_of_few(self.weights)) if self.count <= FEW else int(self.sums[-1])
+        return units / UNITS
 
     def weights_at(self, begin: int, end: int) -> Floats:
         """Of these positions in `left`."""
@@ -350,7 +356,7 @@ def _keep_top_k(shortlist: Shortlist) -> None:
 
 def _keep_top_p(shortlist: Shortlist) -> None:
     if shortlist.params.top_p < 1.0 and shortlist.count > 1:
-        shortlist.keep("top-p", nucleus(shortlist.weights, shortlist.params.top_p))
+        shortlist.keep("top-p", nucleus(shortlist.weights, shortlist.params.top_p, shortlist.total))
 
 
 def _drop_below_min_p(shortlist: Shortlist) -> None:

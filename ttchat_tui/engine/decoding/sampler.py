@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 
 from ttchat_tui.domain.recording import ALTERNATIVES, Distribution, packed_columns
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.engine.decoding.passes import BLOCK, NUMPY, Passes, log_of, units_of
+from ttchat_tui.engine.decoding.passes import BLOCK, FEW, NUMPY, Passes, log_of, units_of, units_of_few
 from ttchat_tui.engine.decoding.rules import Seen, Shortlist, Usable, applied, drawable, usable
 from ttchat_tui.engine.decoding.selection import Floats, Ids, highest, ranked
 from ttchat_tui.engine.decoding.token_bias import NO_BIAS, TokenBias
@@ -201,6 +203,9 @@ def draw(shortlist: Shortlist, uniform: float) -> int:
     ids, begin, target = shortlist.left, 0, int(uniform * 2**53)
     if ids is not None and len(ids) == 1:
         return int(ids[0])
+    if ids is not None and len(ids) <= FEW:
+        few = list(accumulate(units_of_few(shortlist.weights)))
+        return int(ids[bisect_right(few, target * few[-1] >> 53)])
     if shortlist.count <= BLOCK:
         inside = units_of(shortlist.weights).cumsum()
         target = target * int(inside[-1]) >> 53

@@ -363,10 +363,10 @@ int32_t multiply(const Matrix *matrix, const float *x, int32_t rows, float *out)
 }
 
 /* out [rows][outputs] = logits of hidden states x [rows][inputs]. Those of a row that is infinite or not a number are NaN, of which
- * products would make numbers. tops [rows * SURVEY_PARTS], sums [rows][blocks]: a `Survey` of the first `count` logits of each row,
+ * products would make numbers. tops [rows * SURVEY_PARTS], maxima [rows][groups], sums [rows][blocks]: a `Survey` of the first `count` logits of each row,
  * with the factor of temperature 1. Returns 0, or 1 if memory ran out. */
 int32_t run_head(const Matrix *matrix, const float *norm, float eps, const float *x, int32_t rows, float *out, int32_t count,
-                 float factor, int32_t *tops, int64_t *sums) {
+                 float factor, int32_t *tops, float *maxima, int64_t *sums) {
     static void *space;
     static size_t has;
     const int size = matrix->inputs;
@@ -380,7 +380,7 @@ int32_t run_head(const Matrix *matrix, const float *norm, float eps, const float
         if (!all_finite(normed + (size_t)row * size, size))
             memset(out + (size_t)row * matrix->outputs, 0xff, (size_t)matrix->outputs * sizeof(float));
     const int part = (count / SURVEY_PARTS + SUM_BLOCK) / SUM_BLOCK * SUM_BLOCK;
-    Survey survey = { out, matrix->outputs, count, part, factor, tops, sums };
+    Survey survey = { out, matrix->outputs, count, part, factor, tops, maxima, sums };
     if (answer == 0)
         survey_rows(&survey, rows);
     let_sleep();

@@ -148,9 +148,11 @@ class Library:
         self._run_head: Any = compiled.run_head
         self._run_head.argtypes = [
             ctypes.POINTER(Matrix), ctypes.c_void_p, ctypes.c_float, ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p,
-            ctypes.c_int32, ctypes.c_float, ctypes.c_void_p, ctypes.c_void_p,
+            ctypes.c_int32, ctypes.c_float, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p,
         ]  # fmt: skip
-        self._surveyed = _Survey(np.empty((1, 1), np.float32), 0, [], np.empty((0, 0), np.int64))
+        self._surveyed = _Survey(
+            np.empty((1, 1), np.float32), 0, [], np.empty((0, 0), np.float32), np.empty((0, 0), np.int64)
+        )
         self._weigh: Any = compiled.weigh_scores
         self._sum_weights: Any = compiled.sum_weights
         for each in (self._weigh, self._sum_weights):
@@ -160,9 +162,12 @@ class Library:
             each.restype = None
         self._find_top_k: Any = compiled.find_top_k
         self._find_top_k.argtypes = [
-            ctypes.c_void_p, ctypes.c_int32, ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p,
+            ctypes.c_void_p, ctypes.c_int32, ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p,
+            ctypes.c_void_p,
         ]  # fmt: skip
         self._find_top_k.restype = None
+        self._values, self._places = np.empty(0, np.float32), np.empty(0, np.int32)
+        """Space of `find_top_k`."""
         self._set_threads: Any = compiled.set_threads
         self._set_threads.argtypes = [ctypes.c_int32]
 
@@ -261,12 +266,14 @@ class Library:
         rows = len(x)
         out = np.empty((rows, int(matrix.outputs)), np.float32)
         tops = np.empty(rows * _SURVEY_PARTS, np.int32)
+        maxima = np.empty((rows, -(-vocab_size // _SCORE_GROUP)), np.float32)
         sums = np.empty((rows, -(-vocab_size // BLOCK)), np.int64)
         if self._run_head(
-            matrix, address(norm), eps, address(x), rows, address(out), vocab_size, factor_of(1.0), address(tops), address(sums)
+            matrix, address(norm), eps, address(x), rows, address(out), vocab_size, factor_of(1.0), address(tops),
+            address(maxima), address(sums),
         ):  # fmt: skip
             raise MemoryError
-        self._surveyed = _Survey(out, vocab_size, tops[:rows].tolist(), sums)
+        self._surveyed = _Survey(out, vocab_size, tops[:rows].tolist(), maxima, sums)
         return out[:, :vocab_size]
 
     def top_id(self, scores: Floats) -> int:
@@ -292,11 +299,24 @@ class Library:
 
     def top_k(self, scores: Floats, k: int) -> Ids:
         """As `Passes.top_k`."""
-        groups, rest = divmod(len(scores), _SCORE_GROUP)
-        if rest or groups < k:
+        groups = -(-len(scores) // _SCORE_GROUP)
+        if groups < k:
             return NUMPY.top_k(scores, k)
-        space, ids = np.empty(groups + len(scores), np.float32), np.empty(k, np.intp)
-        self._find_top_k(address(scores), len(scores), k, address(space), address(ids))
+        row = self._surveyed.row_of(scores)
+        maxima = None if row is None else address(self._surveyed.maxima[row])
+        if len(self._places) < len(scores):
+            self._values = np.empty(groups + len(scores), np.float32)
+            self._places = np.empty(len(scores), np.int32)
+        ids = np.empty(k, np.intp)
+        self._find_top_k(
+            address(scores),
+            len(scores),
+            k,
+            maxima,
+            address(self._values),
+            address(self._places),
+            address(ids),
+        )
         return ids
 
     def run_layers(
@@ -333,6 +353,8 @@ class _Survey(NamedTuple):
     vocab_size: int
     tops: list[int]
     """By row the position of the first highest; -1 if one is not a number or the highest is infinite."""
+    maxima: NDArray[np.float32]
+    """[rows, groups], the highest score of each group."""
     sums: Units
     """[rows, blocks], as `Passes.sums` at temperature 1."""
 

@@ -9,19 +9,43 @@
 #define SCORE_GROUP 32
 #define SUM_BLOCK 256
 #define SURVEY_PARTS 4
-#define NO_SIGN 0x7fffffff
 #define INFINITE 0x7f800000
 #define LEAST_POWER -126.0f
 #define WHOLE 12582912.0f
 #define ROUNDER 384.0
 #define ROUNDER_BITS 0x4078000000000000
 
-static inline void keep_highest(const float *score, float *highest, uint32_t *largest) {
-    uint32_t bits;
-    memcpy(&bits, score, sizeof bits);
-    bits &= NO_SIGN;
-    *largest = bits > *largest ? bits : *largest;
-    *highest = *score > *highest ? *score : *highest;
+static int groups_of(int count) { return (count + SCORE_GROUP - 1) / SCORE_GROUP; }
+
+static int size_of_group(int count, int group) {
+    const int left = count - group * SCORE_GROUP;
+    return left < SCORE_GROUP ? left : SCORE_GROUP;
+}
+
+/* maxima [groups] = the highest score of each group. */
+static void find_maxima(const float *scores, int count, float *maxima) {
+    for (int group = 0; group < count / SCORE_GROUP; group++) {
+        const float *x = scores + group * SCORE_GROUP;
+        float most = x[0];
+        for (int i = 1; i < SCORE_GROUP; i++)
+            most = x[i] > most ? x[i] : most;
+        maxima[group] = most;
+    }
+    for (int i = count / SCORE_GROUP * SCORE_GROUP; i < count; i++)
+        if (i % SCORE_GROUP == 0 || scores[i] > maxima[i / SCORE_GROUP])
+            maxima[i / SCORE_GROUP] = scores[i];
+}
+
+/* The largest bits without the sign: beyond those of infinity are numbers that are none. */
+static uint32_t largest_bits(const float *scores, int count) {
+    uint32_t largest = 0;
+    for (int i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, scores + i, sizeof bits);
+        bits &= 0x7fffffff;
+        largest = bits > largest ? bits : largest;
+    }
+    return largest;
 }
 
 /* The k-th highest of `count` values, whose order changes (Hoare's selection). */
@@ -50,35 +74,42 @@ static float kth_highest(float *values, int count, int k) {
     return values[k - 1];
 }
 
-/* ids [k] = the positions of the k highest scores, ascending. k groups have a score of at least the k-th highest of the groups'
- * maxima, so that no lower one is among the k, and most groups need no second look. count: a multiple of SCORE_GROUP, of at least k
- * groups. space [count / SCORE_GROUP + count]. */
-void find_top_k(const float *scores, int32_t count, int32_t k, float *space, int64_t *ids) {
-    const int groups = count / SCORE_GROUP;
-    float *maxima = space, *near = space + groups;
-    for (int group = 0; group < groups; group++) {
-        const float *x = scores + group * SCORE_GROUP;
-        float most = x[0];
-        for (int i = 1; i < SCORE_GROUP; i++)
-            most = x[i] > most ? x[i] : most;
-        near[group] = maxima[group] = most;
+/* A bound that at least k scores reach: the k-th highest of the maxima of runs of groups, of which there are 2 * k or more if there
+ * are as many groups. Few other scores reach it. Changes `space` [groups]. */
+static float bound_of_top_k(const float *maxima, int groups, int k, float *space) {
+    const int run = groups / (2 * k) > 1 ? groups / (2 * k) : 1;
+    int runs = 0;
+    for (int first = 0; first < groups; first += run, runs++) {
+        space[runs] = maxima[first];
+        for (int group = first + 1; group < groups && group < first + run; group++)
+            space[runs] = maxima[group] > space[runs] ? maxima[group] : space[runs];
     }
-    const float bound = kth_highest(near, groups, k);
-    int found = 0, above = 0;
+    return kth_highest(space, runs, k);
+}
+
+/* ids [k] = the positions of the k highest scores, ascending. There are k groups or more. maxima [groups]: as of `find_maxima`; none
+ * finds them. values [groups + count], places [count]: space. */
+void find_top_k(const float *scores, int32_t count, int32_t k, const float *maxima, float *values, int32_t *places, int64_t *ids) {
+    const int groups = groups_of(count);
+    float *near = values + groups;
+    if (!maxima) {
+        find_maxima(scores, count, values);
+        maxima = values;
+    }
+    const float bound = bound_of_top_k(maxima, groups, k, near);
+    int found = 0, ties = k, taken = 0;
     for (int group = 0; group < groups; group++)
-        for (int i = 0; maxima[group] >= bound && i < SCORE_GROUP; i++)
-            if (scores[group * SCORE_GROUP + i] >= bound)
+        for (int i = 0; maxima[group] >= bound && i < size_of_group(count, group); i++)
+            if (scores[group * SCORE_GROUP + i] >= bound) {
+                places[found] = group * SCORE_GROUP + i;
                 near[found++] = scores[group * SCORE_GROUP + i];
+            }
     const float edge = kth_highest(near, found, k);
     for (int i = 0; i < found; i++)
-        above += near[i] > edge;
-    int ties = k - above, taken = 0;
-    for (int group = 0; group < groups; group++)
-        for (int i = 0; maxima[group] >= edge && i < SCORE_GROUP; i++) {
-            const float score = scores[group * SCORE_GROUP + i];
-            if (score > edge || (score == edge && ties-- > 0))
-                ids[taken++] = group * SCORE_GROUP + i;
-        }
+        ties -= near[i] > edge;
+    for (int i = 0; i < found; i++)
+        if (scores[places[i]] > edge || (scores[places[i]] == edge && ties-- > 0))
+            ids[taken++] = places[i];
 }
 
 /* Products and sums must not be rounded together, as compilers do by default. */
@@ -109,34 +140,25 @@ static inline float weight_of(float score, float top, float factor) {
     return weight;
 }
 
-/* The position of the first highest score; -1 if one is not a number, or the highest is infinite. */
-static int32_t top_of(const float *scores, int count) {
-    float highest[SCORE_GROUP];
-    uint32_t largest[SCORE_GROUP] = { 0 }; /* bits without the sign: beyond infinity are numbers that are none */
-    int at = 0;
-    for (int lane = 0; lane < SCORE_GROUP; lane++)
-        highest[lane] = scores[0];
-    for (; at + SCORE_GROUP <= count; at += SCORE_GROUP)
-        for (int lane = 0; lane < SCORE_GROUP; lane++)
-            keep_highest(scores + at + lane, highest + lane, largest + lane);
-    for (; at < count; at++)
-        keep_highest(scores + at, highest, largest);
-    for (int lane = 1; lane < SCORE_GROUP; lane++) {
-        highest[0] = highest[lane] > highest[0] ? highest[lane] : highest[0];
-        largest[0] = largest[lane] > largest[0] ? largest[lane] : largest[0];
+/* The position of the first highest score; -1 if one is not a number, or the highest is infinite. Fills `maxima`. */
+static int32_t top_of(const float *scores, int count, float *maxima) {
+    const int groups = groups_of(count);
+    uint32_t largest = 0;
+    for (int first = 0; first < count; first += SUM_BLOCK) {
+        const int size = count - first < SUM_BLOCK ? count - first : SUM_BLOCK;
+        find_maxima(scores + first, size, maxima + first / SCORE_GROUP);
+        const uint32_t bits = largest_bits(scores + first, size);
+        largest = bits > largest ? bits : largest;
     }
-    uint32_t top;
-    memcpy(&top, highest, sizeof top);
-    if (largest[0] > INFINITE || (top & NO_SIGN) == INFINITE)
+    float most = maxima[0];
+    for (int group = 1; group < groups; group++)
+        most = maxima[group] > most ? maxima[group] : most;
+    if (largest > INFINITE || largest_bits(&most, 1) == INFINITE)
         return -1;
-    for (at = 0; at + SCORE_GROUP <= count; at += SCORE_GROUP) {
-        int is_here = 0;
-        for (int lane = 0; lane < SCORE_GROUP; lane++)
-            is_here |= scores[at + lane] == highest[0];
-        if (is_here)
-            break;
-    }
-    while (scores[at] != highest[0])
+    int at = 0;
+    while (maxima[at / SCORE_GROUP] != most)
+        at += SCORE_GROUP;
+    while (scores[at] != most)
         at++;
     return at;
 }
@@ -166,13 +188,15 @@ void sum_weights(const float *scores, int32_t count, float top, float factor, in
 }
 
 /* What the sampler asks of the scores of each row, made where they still are in the caches of the threads that made them: the
- * position of the first highest one, -1 where `top_of` has none, and then no sums; and sums of weights at temperature 1. */
+ * position of the first highest one, -1 where `top_of` has none, and then no sums; the highest of each group; and sums of weights
+ * at temperature 1. */
 typedef struct {
     const float *scores;
     size_t stride; /* from row to row */
     int32_t count, part; /* of scores; in one piece of work, a multiple of SUM_BLOCK */
     float factor;
     int32_t *tops; /* [rows][SURVEY_PARTS], then [rows] */
+    float *maxima; /* [rows][groups], of `find_maxima` */
     int64_t *sums; /* [rows][blocks] */
 } Survey;
 
@@ -184,7 +208,8 @@ static int size_of_part(const Survey *s, int part) {
 static void top_piece(void *context, int piece) {
     const Survey *s = context;
     const int row = piece / SURVEY_PARTS, part = piece % SURVEY_PARTS, size = size_of_part(s, part);
-    const int32_t top = size ? top_of(s->scores + row * s->stride + part * s->part, size) : -2;
+    float *maxima = s->maxima + (size_t)row * groups_of(s->count) + part * s->part / SCORE_GROUP;
+    const int32_t top = size ? top_of(s->scores + row * s->stride + part * s->part, size, maxima) : -2;
     s->tops[piece] = top < 0 ? top : part * s->part + top;
 }
 
@@ -213,10 +238,21 @@ static void sum_piece(void *context, int piece) {
                     s->sums + (size_t)row * blocks + part * s->part / SUM_BLOCK);
 }
 
+static void row_piece(void *context, int row) {
+    for (int part = 0; part < SURVEY_PARTS; part++)
+        top_piece(context, row * SURVEY_PARTS + part);
+    for (int part = 0; part < SURVEY_PARTS; part++)
+        sum_piece(context, row * SURVEY_PARTS + part);
+}
+
 static void survey_rows(Survey *s, int rows) {
     const int blocks = (s->count + SUM_BLOCK - 1) / SUM_BLOCK, blocks_of_part = s->part / SUM_BLOCK;
-    share_out(top_piece, s, rows * SURVEY_PARTS);
-    share_out(sum_piece, s, rows * SURVEY_PARTS);
+    if (rows >= pool.threads) /* a row stays in the second cache from one pass to the next */
+        share_out(row_piece, s, rows);
+    else {
+        share_out(top_piece, s, rows * SURVEY_PARTS);
+        share_out(sum_piece, s, rows * SURVEY_PARTS);
+    }
     for (int row = 0; row < rows; row++) {
         s->tops[row] = top_of_row(s, row); /* its parts, and those of rows before it, are not needed again */
         int64_t *sums = s->sums + (size_t)row * blocks, before = 0;

@@ -123,7 +123,11 @@ def test_one_that_cannot_be_followed_leaves_the_one_before(
     assert window.now == window.stored == before
     assert not of_kind(window.checked(), ConstraintChecked), "it is said once"
     assert not of_kind(window.chat.ask("and on"), DraftReturned)
-    if way is by_preset:
+    if way is not by_preset:
+        way(window.chat, bad)
+        (again,) = of_kind(window.checked(), ConstraintChecked)
+        assert not again.is_said, "each time it is set"
+    else:
         assert window.session.presets.take_back()[0] == "p"
         assert (window.session.system_prompt, window.now) == ("", before)
 

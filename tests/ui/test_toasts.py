@@ -13,7 +13,7 @@ from textual.notifications import Notification
 from textual.widgets._toast import Toast, ToastHolder
 
 from tests.fakes import Gate, Script
-from tests.ui.chat_app import ChatApp, reply_ended, running, until
+from tests.ui.chat_app import ChatApp, reply_ended, running, settle, until
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.models.catalog import catalog
 from ttchat_tui.models.fetch import _offline
@@ -31,6 +31,14 @@ from ttchat_tui.session.notices import (
 )
 from ttchat_tui.ui.screens.prompt_actions import faulty
 from ttchat_tui.ui.toasts import rows_of
+from ttchat_tui.ui.widgets.history.panel import HistoryPanel
+from ttchat_tui.ui.widgets.key_line import KeyLine
+from ttchat_tui.ui.widgets.metrics.panel import MetricsPanel
+from ttchat_tui.ui.widgets.prompt.completion_list import CompletionList
+from ttchat_tui.ui.widgets.prompt.prompt import Prompt
+from ttchat_tui.ui.widgets.queue_panel import QueuePanel
+from ttchat_tui.ui.widgets.sampling.panel import SamplingPanel
+from ttchat_tui.ui.widgets.status_line import StatusLine
 from ttchat_tui.ui.widgets.transcript.message import MessageWidget
 
 if TYPE_CHECKING:
@@ -51,7 +59,6 @@ async def test_several_leave_the_prompt_and_most_of_the_screen_free(
         await pilot.pause()
         regions = [toast.region for toast in chat.app.query(Toast)]
         assert 1 < len(regions) <= 3
-        assert max(region.bottom for region in regions) <= size[1] // 2 - 2
         assert all(region.x >= 0 and region.right <= size[0] for region in regions)
         assert chat.screen.prompt.region.y >= max(region.bottom for region in regions)
 
@@ -194,9 +201,8 @@ async def test_toasts_cover_no_text_where_there_is_room_below_it(
         await pilot.pause()
         await pilot.pause()
         _, toasts = texts_and_toasts(chat)
-        assert max(each.bottom for each in toasts) <= size[1] // 2, (
-            "over the oldest text where it fills the screen"
-        )
+        seen = chat.screen.transcript.region
+        assert not any(each.overlaps(seen) for each in toasts), "the text makes room"
 
 
 async def test_equal_messages_replace_each_other(tmp_path: Path) -> None:
@@ -250,27 +256,106 @@ async def test_the_cure_for_a_missing_network_is_shown_in_full(tmp_path: Path, s
 async def test_a_toast_moves_as_text_prompt_and_terminal_change(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path, Script(replies=("Hi.", "word " * 90)))
     async with running(chat, (100, 24), toasts=True) as pilot:
-
-        def is_over_newest() -> bool:
-            (toast,) = chat.app.query(Toast)
-            end = max(each.region.bottom for each in chat.screen.query(MessageWidget))
-            return toast.region.bottom > chat.screen.prompt.region.y or end > toast.region.y > end // 2
-
         await pilot.press(*"hello", "enter")
         await reply_ended(pilot, chat)
+        height = chat.screen.transcript.size.height
         chat.screen.notify("Saved.", markup=False, timeout=600)
-        await until(pilot, lambda: len(chat.app.query(Toast)) == 1 and not is_over_newest())
+        await until(pilot, lambda: len(chat.app.query(Toast)) == 1 and not covered(chat))
         low = chat.app.query_one(Toast).region.y
         await pilot.press(*["ctrl+j"] * 6)
-        await until(pilot, lambda: chat.app.query_one(Toast).region.y < low and not is_over_newest())
+        await until(pilot, lambda: chat.app.query_one(Toast).region.y < low and not covered(chat))
         chat.screen.prompt.set_draft("")
         await until(pilot, lambda: chat.app.query_one(Toast).region.y == low)
         await pilot.resize_terminal(60, 12)
-        await until(pilot, lambda: chat.app.query_one(Toast).region.y < 4 and not is_over_newest())
+        await until(pilot, lambda: chat.app.query_one(Toast).region.y < low and not covered(chat))
         await pilot.resize_terminal(100, 24)
         await until(pilot, lambda: chat.app.query_one(Toast).region.y == low)
         chat.session.submit("more")
-        await until(pilot, lambda: chat.app.query_one(Toast).region.y < 4 and not is_over_newest())
+        await until(pilot, lambda: chat.screen.transcript.size.height < height and not covered(chat))
+        chat.app.remove_toast(chat.app.shown_toasts()[0])
+        await until(pilot, lambda: chat.screen.transcript.size.height == height)
+
+
+def covered(chat: ChatApp) -> list[object]:
+    """What is read or operated, and lies under a toast."""
+    screen = chat.app.screen
+    things = {
+        each: each.region for kind in ("DialogBox", "CommandPalette > *") for each in screen.query(kind)
+    }
+    if screen is chat.screen:
+        chat_only = (
+            StatusLine,
+            KeyLine,
+            Prompt,
+            CompletionList,
+            HistoryPanel,
+            SamplingPanel,
+            MetricsPanel,
+            QueuePanel,
+        )
+        things |= {each: each.region for kind in chat_only for each in screen.query(kind) if each.display}
+        seen = chat.screen.transcript.region
+        texts = list(screen.query(MessageWidget))
+        things |= {each: each.region.intersection(seen) for each in texts}
+        greeting = chat.screen.transcript._placeholder
+        things |= {greeting: greeting.content_region.intersection(seen)} if greeting.display else {}
+    seen_widgets = screen._compositor.visible_widgets
+    toasts = [
+        Region.intersection(*seen_widgets[each]) for each in screen.query(Toast) if each in seen_widgets
+    ]
+    if not any(each.area for each in toasts):
+        return ["the toasts themselves, which are not seen"]
+    return [
+        (thing, region)
+        for thing, region in things.items()
+        if region.area and any(toast.overlaps(region) for toast in toasts)
+    ]
+
+
+PLACES: dict[str, str] = {
+    "the greeting": "",
+    "a short chat": "h i enter",
+    "a chat that fills the screen": "l o n g enter",
+    "a chat that is read above its end": "l o n g enter alt+k",
+    "the values": "f5",
+    "the list": "f3",
+    "completions": "/ c",
+    "a long draft": "a ctrl+j a ctrl+j a ctrl+j a ctrl+j a ctrl+j a",
+    "the help": "f1",
+    "a dialog": "h i enter f2",
+    "the inspector": "h i enter f6",
+    "the ledger": "h i enter alt+c",
+    "the tree": "h i enter alt+t",
+    "the timeline": "h i enter f8",
+}
+
+
+@pytest.mark.parametrize("size", [(60, 20), (80, 24), (120, 40), (200, 50)])
+@pytest.mark.parametrize("place", PLACES)
+async def test_toasts_cover_nothing_that_is_read_or_operated(
+    tmp_path: Path, place: str, size: tuple[int, int]
+) -> None:
+    long = " ".join(f"word{number}" for number in range(900))
+    script = Script(replies=("Hi.",), logprobs=True, batch_sizes=(1, 4), context_length=8192)
+    chat = ChatApp(tmp_path, script)
+    chat.engine.script = structs.replace(script, replies=(long,)) if "l o n g" in PLACES[place] else script
+    async with running(chat, size, toasts=True) as pilot:
+        for key in PLACES[place].split():
+            await pilot.press(key)
+            if key == "enter":
+                await reply_ended(pilot, chat)
+        await until(pilot, lambda: not chat.session.is_busy)
+        await settle(pilot, chat)
+        chat.app.drop_stale_toasts(with_errors=True)
+        before = chat.screen.transcript.size
+        for number in range(1, 5):
+            words = f"Card {number} is hot. {PATH if number % 2 else ''}"
+            chat.screen.notify(words, severity="error", timeout=600, markup=False)
+            await until(pilot, lambda: chat.app.screen.query(Toast) and not covered(chat))
+            await settle(pilot, chat)
+            assert not covered(chat), "it stays so"
+        chat.app.drop_stale_toasts(with_errors=True)
+        await until(pilot, lambda: chat.screen.transcript.size == before)
 
 
 @pytest.mark.parametrize("cells", [-3, 0, 1])

@@ -53,7 +53,9 @@ class Constraining:
         self._unusable: Constraint | None = None
         """The default that the loaded model cannot follow."""
         self._reported: ErrorInfo | None = None
-        """The last problem that the user knows of."""
+        """The last problem that was reported of a constraint that stays."""
+        self._refusal: ErrorInfo | None = None
+        """Of the last request, until the constraint is decided."""
 
     def defaults(self, recommended: SamplingParams) -> SamplingParams:
         """The defaults over what a model recommends, without a constraint that could not be followed when it was tried."""
@@ -67,7 +69,7 @@ class Constraining:
 
     def note_refusal(self, error: ErrorInfo) -> None:
         """A request was refused, which is on screen."""
-        self._reported = error
+        self._reported = self._refusal = error
 
     @property
     def sampling(self) -> SamplingParams:
@@ -115,7 +117,8 @@ class Constraining:
             self._followed = constraint if home.sampling is None else self._followed
             self._reported = None
             return [ConstraintChecked(constraint)] if trial is not None else []
-        is_said, self._reported = problem == self._reported, problem
+        is_reported, self._reported = problem == self._reported, problem
+        is_said, self._refusal = problem == self._refusal, None
         if trial is not None:
             self._trials.remove(trial)
             failed = self._take_back(trial)
@@ -124,7 +127,7 @@ class Constraining:
             self._unusable = constraint
             return [ConstraintChecked(self._now, problem, is_said=is_said)]
         cure = f"{problem.cure} /constrain off takes it out.".strip()
-        return [] if is_said else [Notice(replace(problem, cure=cure))]
+        return [] if is_reported else [Notice(replace(problem, cure=cure))]
 
     def _take_back(self, trial: _Trial) -> list[Update]:
         home, default = self._home(), trial.set_over_default

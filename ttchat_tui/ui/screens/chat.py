@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Center, Horizontal, Vertical
 from textual.css.query import NoMatches
 from textual.events import Key, Paste
+from textual.geometry import Region
 from textual.message import Message as TextualMessage
 from textual.notifications import Notification
 from textual.screen import Screen
@@ -57,6 +58,10 @@ from ttchat_tui.ui.widgets.transcript.transcript import Transcript
 
 if TYPE_CHECKING:
     from ttchat_tui.ui.app import TtchatApp
+
+
+LEAST_BESIDE: Final = 20
+"""Cells beside an open panel in which toasts can be read."""
 
 
 class ChatScreen(
@@ -158,25 +163,39 @@ class ChatScreen(
 
     def _layout_changed(self, _: Screen[object]) -> None:
         """Where toasts have room changes with the text, the prompt and the terminal."""
-        if (shown := cast("TtchatApp", self.app).shown_toasts()) and self._has_widgets():
-            self.place_toasts(shown)
+        if self._has_widgets() and self.app.screen is self:
+            self.place_toasts(cast("TtchatApp", self.app).shown_toasts())
 
     def place_toasts(self, shown: Sequence[Notification]) -> None:
-        """Above the prompt where these fit below the text, so that they cover none of it; else under the status line, over the
-        oldest."""
-        area = self.transcript.region
-        end = max(
-            (each.region.bottom for each in self.transcript.query_children("MessageWidget")),
-            default=area.bottom,
-        )
-        fits = end + toasts.rows_of(shown, min(area.width, toasts.WIDTH) - 3) <= area.bottom
-        for rack in self.query_children("ToastRack"):
-            if fits:
-                rack.styles.dock, rack.styles.margin = "bottom", (0, 0, self.size.height - area.bottom, 0)
-            elif rack.styles.inline.has_rule("dock"):
-                rack.styles.clear_rule("dock")
-                rack.styles.clear_rule("margin")
-                rack.refresh(layout=True)  # Textual's `clear_rule` requests none
+        """Above the prompt or what is open there, beside an open panel. Where they do not fit below the text, it makes room:
+        they cover neither what is read nor what is operated."""
+        if not shown:
+            toasts.make_room(self.transcript, 0)
+            return
+        text, full = self.transcript, self.transcript.region
+        full = full.grow((0, 0, text.styles.margin.bottom, 0))
+        area = self._beside_panels(full)
+        rows = toasts.rows_of(shown, min(area.width, toasts.WIDTH) - 3)
+        least = toasts.LEAST_LEFT if area.height == full.height else 1  # else completions are over the text
+        rows = max(0, min(rows, area.height - least))
+        has_room = not text.styles.margin.bottom  # once made it stays, or the text would move to and fro
+        fits = has_room and text.rows_of_text + rows <= area.bottom - full.y
+        needed = full.bottom - area.bottom + rows
+        toasts.make_room(text, 0 if fits else max(0, min(needed, full.height - 1)))
+        toasts.place(self, area, rows)
+
+    def _beside_panels(self, area: Region) -> Region:
+        """The part of `area` beside the overlay and above the completions. A terminal may be so narrow that there is none."""
+        if self.overlay:
+            panel = self.query_one(SIDEBARS[self.overlay].selector).region
+            left = Region(area.x, area.y, panel.x - area.x, area.height)
+            right = Region(panel.right, area.y, area.right - panel.right, area.height)
+            beside = max(left, right, key=lambda each: each.width)
+            area = beside if beside.width >= LEAST_BESIDE else area
+        for each in self.query("CompletionList"):
+            if each.display and each.region.overlaps(area):
+                area = Region(area.x, area.y, area.width, max(0, each.region.y - area.y))
+        return area
 
     def _has_widgets(self) -> bool:
         """False once the app has begun to remove its widgets."""

@@ -10,8 +10,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
 from textual.content import Content
+from textual.notifications import Notification
+from textual.screen import Screen
 
 from ttchat_tui.domain.text import visible
+from ttchat_tui.ui import toasts
+from ttchat_tui.ui.textual_patches.app import PatchedApp
 from ttchat_tui.ui.textual_patches.dimmed_backdrop import DimmingScreen
 
 Result = TypeVar("Result")
@@ -45,6 +49,26 @@ class Dialog(DimmingScreen[Result | None]):
             box.border_title = Content(self.heading)
             box.border_subtitle = Content(self.keys)
             yield from self.body()
+
+    def on_mount(self) -> None:
+        self.screen_layout_refresh_signal.subscribe(self, self._layout_changed)
+
+    def _layout_changed(self, _: Screen[object]) -> None:
+        if self.is_current and isinstance(self.app, PatchedApp):
+            self.place_toasts(self.app.shown_toasts())
+
+    def place_toasts(self, shown: Sequence[Notification]) -> None:
+        """Below the box, which makes room where there is none."""
+        for box in self.query_children(DialogBox):
+            if not shown:
+                toasts.make_room(box, 0)
+                return
+            area = self.size.region
+            rows = toasts.rows_of(shown, min(area.width, toasts.WIDTH) - 3)
+            rows = max(0, min(rows, area.height - 2 * toasts.LEAST_LEFT))
+            is_free = not box.styles.margin.bottom and box.region.bottom + rows <= area.bottom
+            toasts.make_room(box, 0 if is_free else rows)
+            toasts.place(self, area, rows)
 
     def first_lines(self, text: str) -> str:
         """The lines of `text` for which a preview has room, a quarter of the screen."""

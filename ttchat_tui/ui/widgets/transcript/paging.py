@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from textual import events
 from textual.widget import AwaitMount
+from textual.widgets import Static
 
 from ttchat_tui.ui.widgets.transcript import window as windows
 from ttchat_tui.ui.widgets.transcript.place import place_at
@@ -24,6 +25,13 @@ class Paging(MessageSelection):
     _moves: list[int]
     """Lines to scroll, by key, in order. What is not mounted yet delays them."""
     _is_moving = False
+    _placeholder: Static
+
+    @property
+    def rows_of_text(self) -> int:
+        """Rows of what is shown; more than the height where a part is scrolled out."""
+        texts = [each.region for each in self._mounted()] or [self._placeholder.content_region]
+        return max(each.bottom for each in texts) - self.region.y + self.scroll_offset.y
 
     def scroll_lines(self, lines: int) -> None:
         """Scroll down, or up if negative, by so many lines of text."""

@@ -166,6 +166,46 @@ def test_a_token_keeps_the_constraint_of_its_reply(start: Start, is_stored: bool
         assert (shown(chat).is_whole, shown(chat).constraint) == (not is_stored, before)
 
 
+@pytest.mark.parametrize("is_stored", [False, True])
+@pytest.mark.parametrize(("first", "then"), [("a+", "b+"), (None, "b+"), ("a+", None)])
+def test_a_continued_reply_names_the_constraint_of_each_token(
+    start: Start, first: str | None, then: str | None, is_stored: bool
+) -> None:
+    able = Capabilities().sampling | {"constraint"}
+    script = Script(replies=KNOWN.replies, logprobs=True, honours=able)
+    chat = opened(start, script)
+    before, after = (Constraint("regex", each) if each else None for each in (first, then))
+    chat.session.set_sampling(SamplingParams(constraint=before, max_tokens=2))
+    chat.ask("Count.")
+    chat.session.set_sampling(SamplingParams(constraint=after))
+    chat.session.branching.continue_reply()
+    chat.until(GenerationFinished)
+    if is_stored:
+        chat.session.preview.set_open(False)
+        chat.session.preview.set_open(True)
+        read(chat)
+    assert (shown(chat).is_whole, shown(chat).constraint) == (not is_stored, after)
+    last = chat.session.path[-1].id
+    chat.session.preview.inspect(last, chat.session.recordings.of(last), 0)
+    assert shown(chat).constraint == before
+
+
+def test_a_constraint_that_is_set_while_a_reply_runs_is_not_recorded_for_it(start: Start) -> None:
+    gate = Gate()
+    able = Capabilities().sampling | {"constraint"}
+    chat = opened(start, Script(replies=KNOWN.replies, logprobs=True, stepped=True, honours=able), gate)
+    chat.session.submit("Count.")
+    gate.release(2)
+    for _ in range(2):
+        chat.until(StepScores)
+    chat.session.set_sampling(SamplingParams(constraint=Constraint("regex", "a"), temperature=0.1))
+    gate.open()
+    chat.until(GenerationFinished)
+    recording = chat.session.recordings.of(chat.session.path[-1].id)
+    assert {each.sampling.temperature for each in recording.changes} == {0.1}
+    assert {each.sampling.constraint for each in recording.changes} == {None}
+
+
 def test_a_server_says_what_it_lists_and_no_setting_changes_it(start: Start) -> None:
     chat = opened(start)
     chat.ask("Count.")

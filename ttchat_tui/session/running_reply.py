@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from ttchat_tui.domain.constraint import Constraint
 from ttchat_tui.domain.conversation import Message, MessageStatus, ReplyRecord
 from ttchat_tui.domain.events import (
     GenerationEvent,
@@ -134,7 +135,7 @@ class RunningReply:
 
     def set_sampling(self, sampling: SamplingParams, *, waits: bool) -> None:
         """Use the user's parameters from the next token on; `waits`: for a load, so that it is the first one. What the chat
-        template got stays, and so do the settings of this reply alone."""
+        template got stays, and so do the settings of this reply alone and a constraint that it has begun with."""
         self.uses_defaults = False
         given = {name: getattr(self.request.sampling, name) for name in TEMPLATE_FIELDS}
         bias = sampling.logit_bias
@@ -142,9 +143,17 @@ class RunningReply:
         bias = {**bias, **sampling.logit_bias, **self.own_bias}
         bias = {text: amount for text, amount in bias.items() if amount}
         sampling = msgspec.structs.replace(sampling, logit_bias=bias)
+        if not waits:
+            sampling = msgspec.structs.replace(sampling, constraint=self.control.sampling.constraint)
         self.control.set_sampling(sampling)
         if waits:
             self._begin_with(sampling)
+
+    @property
+    def constraint(self) -> Constraint | None:
+        """What its tokens of now keep to. A continued reply may have begun under another one."""
+        own = self.record.sampling if self.continued is None else self.request.sampling
+        return own.constraint if own is not None else None
 
     def adopt_defaults(self, sampling: SamplingParams) -> None:
         """The model is loaded for which it waited: without parameters of its own it uses these from the beginning. The

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ttchat_tui.domain.constraint import Constraint
-from ttchat_tui.domain.conversation import Message, ReplyRecord
+from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.events import StepScores
 from ttchat_tui.domain.recording import Recording, alternatives_and_itself, alternatives_of
 from ttchat_tui.domain.sampler_view import Rest, SamplerView, ShownToken
@@ -192,7 +192,8 @@ class SamplerPreview:
             return None
         before = [each.token_id for each in recording.tokens[: place.at]]
         message, step = self._on_screen(place.message_id), self._rules.of_recorded(known, before)
-        constraint = _constraint_of(message.reply) if message is not None else None
+        begun = message.reply.sampling if message is not None and message.reply is not None else None
+        constraint = recording.sampling_at(number - 1, begun or SamplingParams()).constraint
         return PreviewedToken(token.token_id, number, pieces, step, constraint=constraint)
 
     @property
@@ -223,7 +224,7 @@ class SamplerPreview:
             self._pieces,
             self._rules.of(step),
             is_whole=True,
-            constraint=_constraint_of(running.record),
+            constraint=running.constraint,
         )
         self._newest = running.message.id, token
         if self._is_pinned:
@@ -257,7 +258,3 @@ class SamplerPreview:
     def look_at_last(self) -> None:
         """Show the last token again."""
         self._inspected, self._is_pinned = None, False
-
-
-def _constraint_of(record: ReplyRecord | None) -> Constraint | None:
-    return record.sampling.constraint if record is not None and record.sampling is not None else None

@@ -1,4 +1,4 @@
-"""The action table, from which key bindings, footer, palette, slash commands, help and the README's key list are made."""
+"""The action table, from which key bindings, footer, palette, slash commands, help and the list in docs/using.md are made."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def grouped(table: Sequence[Action]) -> list[tuple[Group, list[Action]]]:
 
 
 def docs_table(table: Sequence[Action] = TABLE) -> str:
-    """The table as Markdown, for the README."""
+    """The table as Markdown, for docs/using.md."""
     lines = ["| key | command | what it does |", "|---|---|---|"]
     for action in table:
         keys = " ".join(f"`{key_label(key)}`" for key in keys_of(action, {}))

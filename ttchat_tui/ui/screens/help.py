@@ -122,7 +122,7 @@ PLACES = (
 KEY_WIDTH = 22
 
 MOST_KEYS = 2
-"""Alternative keys that are shown; more do not fit at 60 columns. The README lists all."""
+"""Alternative keys that are shown; more do not fit at 60 columns. docs/using.md lists all."""
 
 
 class HelpScreen(Dialog[None]):

@@ -1,4 +1,4 @@
-"""The README says what is true: its key table is the action table, its files and commands exist."""
+"""README and docs say what is true: the key table is the action table, linked files and commands exist."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ttchat_tui.ui.screens.inspector import InspectorScreen
 from ttchat_tui.ui.widgets.inspector.token_text import TokenText
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+USING = (ROOT / "docs" / "using.md").read_text(encoding="utf-8")
 
 
 def test_the_key_table_is_the_action_table() -> None:
-    assert docs_table() in README, "paste ttchat_tui.ui.commands.docs_table() into README.md"
+    assert docs_table() in USING, "paste ttchat_tui.ui.commands.docs_table() into docs/using.md"
 
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -41,7 +41,7 @@ def test_the_page_on_recordings_names_every_field_in_its_order() -> None:
 
 
 def test_the_keys_of_the_inspector_are_explained() -> None:
-    (about,) = re.findall(r"^- \*\*Inspector\*\* .*?(?=^- )", README, re.MULTILINE | re.DOTALL)
+    (about,) = re.findall(r"^- \*\*Inspector\*\* .*?(?=^- )", USING, re.MULTILINE | re.DOTALL)
     own = (*InspectorScreen.BINDINGS, *TokenText.BINDINGS)
     bindings = [each for each in own if isinstance(each, Binding)]
     keys = {key_label(each.key.partition(",")[0]) for each in bindings}
@@ -52,8 +52,9 @@ def test_the_keys_of_the_inspector_are_explained() -> None:
     assert missing <= {"pgup", "pgdn", "home", "end"}, "these are the same everywhere"
 
 
-def test_every_flag_and_subcommand_it_shows_exists() -> None:
-    shown = "\n".join(line for line in README.splitlines() if line.startswith(("ttchat-tui", "git diff")))
+def test_every_flag_and_subcommand_they_show_exists() -> None:
+    lines = [line for page in PAGES for line in page.read_text("utf-8").splitlines()]
+    shown = "\n".join(line.split("  #")[0] for line in lines if line.startswith(("ttchat-tui", "git diff")))
     known = CliRunner().invoke(app, ["--help"]).output
     for command in ("export", "import", "models", "serve"):
         known += CliRunner().invoke(app, [command, "--help"]).output

@@ -53,6 +53,7 @@ def test_passes_have_the_bits_of_numpy(processor: str, found: Floats, temperatur
     np.testing.assert_array_equal(
         library.sums(found, top, temperature), NUMPY.sums(found, top, temperature), strict=True
     )
+    assert library.weighted_sum(found, top) == NUMPY.weighted_sum(found, top)
     assert library.top_id(found) == NUMPY.top_id(found)
     if k < len(found):
         np.testing.assert_array_equal(library.top_k(found, k), NUMPY.top_k(found, k), strict=True)

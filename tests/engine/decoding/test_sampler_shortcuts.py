@@ -71,13 +71,14 @@ class Plain:
         own, ids = self.own, np.arange(len(self.own))
         shifted = own - own.max()
         weights = NUMPY.weights(own, own.max(), 1.0)
-        log_sum = math.log(sum(units(weights))) - 44 * math.log(2)
+        total = sum(units(weights))
+        log_sum = math.log(total) - 44 * math.log(2)
         log_total = float(own.max()) + log_sum
-        weighted = float(np.einsum("i,i->", weights, np.maximum(shifted, np.float32(-200))))
+        weighted = sum(units(weights * np.maximum(shifted, np.float32(-200))))
         ranked = np.lexsort((ids, -own))
         head = [int(i) for i in ranked[:ALTERNATIVES] if own[i] > -np.inf]
         listed = [(i, float(own[i] - np.float32(log_total)), self.cuts[i]) for i in head]
-        entropy = max(0.0, log_sum - weighted / math.exp(log_sum))
+        entropy = max(0.0, log_sum - weighted / total)
         return float(own[token_id]) - log_total, Distribution(
             rank=ranked.tolist().index(token_id),
             entropy=entropy,

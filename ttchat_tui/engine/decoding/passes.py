@@ -20,8 +20,6 @@ Units: TypeAlias = NDArray[np.int64]
 BLOCK: Final = 256
 """Neighbouring weights between two sums."""
 _LEAST_POWER: Final = np.float32(math.log2(TINY))
-FEW: Final = 64
-"""So many weights are added in Python: a call of numpy costs more."""
 _UNIT_BITS: Final = 44
 """A unit is 2**-44: the weights of half a million tokens have less than 2**63 of them."""
 UNITS: Final = 2.0**_UNIT_BITS
@@ -29,6 +27,7 @@ UNITS: Final = 2.0**_UNIT_BITS
 _ROUNDER: Final = 1.5 * 2.0 ** (52 - _UNIT_BITS)
 """Added to a weight in double precision it makes the last bit a unit."""
 _ROUNDER_BITS: Final = int(np.float64(_ROUNDER).view(np.int64))
+_NOTHING: Final = np.float32(-200.0)
 _WHOLE: Final = np.float32(1.5 * 2.0**23)
 """The same for whole numbers in single precision."""
 _POWER_OF_2: Final = np.array([0.0013264727, 0.009671513, 0.055507336, 0.24022242, 0.693147, 1.0], np.float32)
@@ -52,6 +51,11 @@ class Passes(Protocol):
     ) -> Units:
         """Sums of these weights, in units, up to the end of each block: the last one is the total. `weights`: where they are
         made already."""
+        ...
+
+    def weighted_sum(self, scores: Floats, top: np.float32) -> int:
+        """The sum of weight * (score - top) at temperature 1, in units. Lower scores count as 200 below the highest: their weight is
+        nothing."""
         ...
 
     def top_k(self, scores: Floats, k: int) -> Ids:
@@ -89,6 +93,13 @@ class NumpyPasses:
     ) -> Units:
         units = units_of(self.weights(scores, top, temperature) if weights is None else weights)
         return np.add.reduceat(units, np.arange(0, len(units), BLOCK)).cumsum()
+
+    def weighted_sum(self, scores: Floats, top: np.float32) -> int:
+        with np.errstate(over="ignore"):
+            shifted = scores - top
+        np.maximum(shifted, _NOTHING, out=shifted)
+        shifted *= self.weights(scores, top, 1.0)
+        return int(np.add.reduce(units_of(shifted)))
 
     def top_k(self, scores: Floats, k: int) -> Ids:
         return top_k(scores, k)

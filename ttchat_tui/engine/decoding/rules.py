@@ -25,8 +25,8 @@ from ttchat_tui.domain.recording import Cut
 from ttchat_tui.domain.sampler_rules import RULES, RuleName
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineError
-from ttchat_tui.engine.decoding.passes import FEW, NUMPY, UNITS, Passes, Units, units_of_few
-from ttchat_tui.engine.decoding.selection import TINY, Floats, Ids, nucleus
+from ttchat_tui.engine.decoding.passes import NUMPY, UNITS, Passes, Units, units_of_few
+from ttchat_tui.engine.decoding.selection import FEW, TINY, Floats, Ids, nucleus
 from ttchat_tui.engine.decoding.token_bias import NO_BIAS, TokenBias
 
 
@@ -167,10 +167,7 @@ class Shortlist:
         """Unnormalised probabilities of `left`; the largest is 1. Made when they are first needed: a cut by order alone is
         cheaper before that."""
         if self._weights is None:
-            if self.is_whole:
-                self._weights = self.weights_before_cuts
-            else:
-                self._weights = self._weighed(self.scores_left)
+            self._weights = self.weights_before_cuts if self.is_whole else self._weighed(self.scores_left)
         return self._weights
 
     @property
@@ -178,8 +175,9 @@ class Shortlist:
         """Of the weights of `left`, as `Passes.sums`."""
         if self.is_whole and self.temperature == 1.0 and not self.is_changed:
             return self.own.sums
-        top = self.scores[self.top_id]
-        return self.own.passes.sums(self.scores_left, top, self.temperature, self._weights)
+        return self.own.passes.sums(
+            self.scores_left, self.scores[self.top_id], self.temperature, self._weights
+        )
 
     @property
     def total(self) -> float:
@@ -236,11 +234,12 @@ class Shortlist:
         """For each id the first rule that cut it, or `kept`."""
         cuts: list[Cut] = ["kept"] * len(ids)
         for stage in reversed(self.stages):
-            for place in (~_are_in(stage.ids, ids)).nonzero()[0]:
-                cuts[place] = stage.rule
+            for place, is_left in enumerate(_are_in(stage.ids, ids)):
+                if not is_left:
+                    cuts[place] = stage.rule
         if len(self.bias.banned):
-            for place in _are_in(self.bias.banned, ids).nonzero()[0]:
-                if cuts[place] != "constraint":  # which comes before the bias
+            for place, is_banned in enumerate(_are_in(self.bias.banned, ids)):
+                if is_banned and cuts[place] != "constraint":  # which comes before the bias
                     cuts[place] = "ban"
         return cuts
 
@@ -296,9 +295,6 @@ def usable(logits: Floats, passes: Passes = NUMPY) -> Usable:
     if top == np.inf:
         scores = np.where(scores == np.inf, np.float32(0.0), np.float32(-np.inf))
     return Usable(scores, top_id, passes)
-
-
-# --- the rules
 
 
 def _keep_to_constraint(shortlist: Shortlist) -> None:
@@ -366,7 +362,11 @@ def _drop_below_min_p(shortlist: Shortlist) -> None:
 
 def _drop_what_is_too_small(shortlist: Shortlist) -> None:
     """A low temperature leaves shares that are too small to draw."""
-    if shortlist.count > 1 and np.minimum.reduce(shortlist.weights) <= TINY:
+    least = 1.0
+    if shortlist.count > 1:
+        weights = shortlist.weights
+        least = min(weights.tolist()) if len(weights) <= FEW else float(np.minimum.reduce(weights))
+    if least <= TINY:
         shortlist.keep("temperature", (shortlist.weights > TINY).nonzero()[0])
     elif shortlist.left is None:
         shortlist.keep("temperature", _every_id(shortlist.count))
@@ -392,5 +392,8 @@ def _every_id(count: int) -> Ids:
     return ids
 
 
-def _are_in(ascending: Ids, ids: Ids) -> NDArray[np.bool_]:
-    return ascending.take(ascending.searchsorted(ids), mode="clip") == ids
+def _are_in(ascending: Ids, ids: Ids) -> list[bool]:
+    if len(ascending) <= FEW:
+        few = {*ascending.tolist()}
+        return [token_id in few for token_id in ids.tolist()]
+    return (ascending.take(ascending.searchsorted(ids), mode="clip") == ids).tolist()

@@ -3,24 +3,20 @@
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ttchat_tui.domain.recording import ALTERNATIVES, Distribution, packed_columns
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.engine.decoding.passes import BLOCK, FEW, NUMPY, Passes, log_of, units_of, units_of_few
+from ttchat_tui.engine.decoding.passes import BLOCK, NUMPY, Passes, log_of, units_of, units_of_few
 from ttchat_tui.engine.decoding.rules import Seen, Shortlist, Usable, applied, drawable, usable
-from ttchat_tui.engine.decoding.selection import Floats, Ids, highest, ranked
+from ttchat_tui.engine.decoding.selection import FEW, Floats, Ids, highest, ranked
 from ttchat_tui.engine.decoding.token_bias import NO_BIAS, TokenBias
-
-_NEVER: Final = np.float32(-200.0)
-"""Its weight counts nothing."""
 
 
 class Sampled(NamedTuple):
@@ -145,7 +141,7 @@ class Sampler:
         token_id = self._take(drawable(own, params, self.history, bias, allowed), chosen)
         return Sampled(token_id, float(own.scores[token_id]) - _log_total(own))
 
-    @np.errstate(over="ignore")  # as in `weights_of`
+    @np.errstate(over="ignore")  # of log-probabilities beyond float32
     def sample_recorded(
         self,
         logits: Floats,
@@ -225,14 +221,11 @@ def _log_total(own: Usable) -> float:
 
 
 def _log_total_and_entropy(own: Usable) -> tuple[float, float]:
-    """`_log_total`, and the entropy in nats: log Z minus the mean score."""
-    shifted, weights = own.scores - own.top, own.weights
-    log_total = log_of(int(own.sums[-1]))
-    # Not np.dot: BLAS would wake threads that the forward needs.
-    weighted = float(np.einsum("i,i->", weights, shifted))
-    if not math.isfinite(weighted):  # a masked token, or one beyond float32
-        weighted = float(np.einsum("i,i->", weights, np.maximum(shifted, _NEVER)))
-    return float(own.top) + log_total, max(0.0, log_total - weighted / math.exp(log_total))
+    """`_log_total`, and the entropy in nats: log Z minus the mean score, both without the highest score."""
+    total = int(own.sums[-1])
+    log_total = log_of(total)
+    weighted = own.passes.weighted_sum(own.scores, own.top)
+    return float(own.top) + log_total, max(0.0, log_total - weighted / total)
 
 
 def _most_probable(shortlist: Shortlist) -> Ids:

@@ -22,8 +22,10 @@ Ids: TypeAlias = NDArray[np.intp]
 TINY: Final = 2.0**-126
 """Smallest normal float32: the lowest temperature, and the weight of a score that is too low to be drawn (also of -inf)."""
 
-_FEW: Final = 256
-"""So many weights are sorted in Python at most: a reduction of numpy takes 25 µs of a step, since its code is in no cache."""
+FEW: Final = 64
+"""So many numbers are added, sorted and compared in Python: a reduction of numpy takes 25 µs of a step, since its code is in no cache."""
+_FEW_WEIGHTS: Final = 256
+"""The same for the nucleus, which takes numpy more calls."""
 
 
 def highest(
@@ -44,6 +46,10 @@ def highest(
 def ranked(scores: Floats, ids: Ids) -> Ids:
     """Ascending `ids` by score, highest first; without those at -inf."""
     values = scores[ids]
+    if len(ids) <= FEW:
+        few = values.tolist()
+        order = sorted(range(len(few)), key=few.__getitem__, reverse=True)  # which is stable
+        return ids[[place for place in order if few[place] > -math.inf]]
     order = (-values).argsort(kind="stable")
     return ids[order[values[order] > -np.inf]]
 
@@ -90,7 +96,7 @@ def nucleus(weights: Floats, top_p: float, total: float) -> Ids:
     weight is 1. Of equal weights at the edge the lower ids stay."""
     # No weight of the set is below (1 - top_p) / n = 2**-19, so that their sums are exact in double precision, in any order:
     # both ways find the same set.
-    if len(weights) <= _FEW and top_p <= 1 - 2.0**-10:
+    if len(weights) <= _FEW_WEIGHTS and top_p <= 1 - 2.0**-10:
         return _nucleus_of_few(weights.tolist(), top_p * total)
     return _nucleus_of_many(weights, top_p, total)
 

@@ -160,6 +160,9 @@ class Library:
                 ctypes.c_void_p, ctypes.c_int32, ctypes.c_float, ctypes.c_float, ctypes.c_void_p,
             ]  # fmt: skip
             each.restype = None
+        self._sum_weighted: Any = compiled.sum_weighted
+        self._sum_weighted.argtypes = [ctypes.c_void_p, ctypes.c_int32, ctypes.c_float, ctypes.c_float]
+        self._sum_weighted.restype = ctypes.c_int64
         self._find_top_k: Any = compiled.find_top_k
         self._find_top_k.argtypes = [
             ctypes.c_void_p, ctypes.c_int32, ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p,
@@ -296,6 +299,10 @@ class Library:
         out = np.empty(-(-len(scores) // BLOCK), np.int64)
         self._sum_weights(address(scores), len(scores), top, factor_of(temperature), address(out))
         return out
+
+    def weighted_sum(self, scores: Floats, top: np.float32) -> int:
+        """As `Passes.weighted_sum`."""
+        return self._sum_weighted(address(scores), len(scores), top, factor_of(1.0))
 
     def top_k(self, scores: Floats, k: int) -> Ids:
         """As `Passes.top_k`."""

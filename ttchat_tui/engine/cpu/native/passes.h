@@ -11,9 +11,12 @@
 #define SURVEY_PARTS 4
 #define INFINITE 0x7f800000
 #define LEAST_POWER -126.0f
+#define NOTHING -200.0f
 #define WHOLE 12582912.0f
 #define ROUNDER 384.0
 #define ROUNDER_BITS 0x4078000000000000
+
+static int size_of_block(int count, int first) { return count - first < SUM_BLOCK ? count - first : SUM_BLOCK; }
 
 static int groups_of(int count) { return (count + SCORE_GROUP - 1) / SCORE_GROUP; }
 
@@ -145,7 +148,7 @@ static int32_t top_of(const float *scores, int count, float *maxima) {
     const int groups = groups_of(count);
     uint32_t largest = 0;
     for (int first = 0; first < count; first += SUM_BLOCK) {
-        const int size = count - first < SUM_BLOCK ? count - first : SUM_BLOCK;
+        const int size = size_of_block(count, first);
         find_maxima(scores + first, size, maxima + first / SCORE_GROUP);
         const uint32_t bits = largest_bits(scores + first, size);
         largest = bits > largest ? bits : largest;
@@ -169,22 +172,43 @@ void weigh_scores(const float *scores, int32_t count, float top, float factor, f
         out[i] = weight_of(scores[i], top, factor);
 }
 
+/* The sum of some numbers in units. */
+static uint64_t units_of(const float *numbers, int count) {
+    uint64_t sum = 0; /* wraps around until the rounders are taken off */
+    for (int i = 0; i < count; i++) {
+        const double rounded = (double)numbers[i] + ROUNDER;
+        uint64_t bits;
+        memcpy(&bits, &rounded, sizeof bits);
+        sum += bits;
+    }
+    return sum - count * (uint64_t)ROUNDER_BITS;
+}
+
 /* sums [count / SUM_BLOCK, rounded up] = the sums of weights, in units, up to the end of each block. */
 void sum_weights(const float *scores, int32_t count, float top, float factor, int64_t *sums) {
-    uint64_t sum = 0; /* wraps around until the rounders are taken off */
+    uint64_t sum = 0;
     for (int first = 0; first < count; first += SUM_BLOCK) {
-        const int size = count - first < SUM_BLOCK ? count - first : SUM_BLOCK;
+        const int size = size_of_block(count, first);
         float weights[SUM_BLOCK];
         weigh_scores(scores + first, size, top, factor, weights);
-        for (int i = 0; i < size; i++) {
-            const double rounded = (double)weights[i] + ROUNDER;
-            uint64_t bits;
-            memcpy(&bits, &rounded, sizeof bits);
-            sum += bits;
-        }
-        sum -= size * (uint64_t)ROUNDER_BITS;
+        sum += units_of(weights, size);
         sums[first / SUM_BLOCK] = (int64_t)sum;
     }
+}
+
+/* The sum of weight * (score - top), in units. */
+int64_t sum_weighted(const float *scores, int32_t count, float top, float factor) {
+    uint64_t sum = 0;
+    for (int first = 0; first < count; first += SUM_BLOCK) {
+        const int size = size_of_block(count, first);
+        float products[SUM_BLOCK];
+        for (int i = 0; i < size; i++) {
+            const float below = scores[first + i] - top;
+            products[i] = (below > NOTHING ? below : NOTHING) * weight_of(scores[first + i], top, factor);
+        }
+        sum += units_of(products, size);
+    }
+    return (int64_t)sum;
 }
 
 /* What the sampler asks of the scores of each row, made where they still are in the caches of the threads that made them: the

@@ -54,8 +54,10 @@ def checked_passes(library: Library) -> Passes:
     """`library`, unless its weights have other bits than numpy's: a compiler may round products and sums together."""
     scores = np.linspace(-200, 0, 4 * BLOCK + 1, dtype=np.float32)
     top = scores[-1]
-    if np.array_equal(library.weights(scores, top, 0.7), NUMPY.weights(scores, top, 0.7)) and np.array_equal(
-        library.sums(scores, top, 2.0), NUMPY.sums(scores, top, 2.0)
+    if (
+        np.array_equal(library.weights(scores, top, 0.7), NUMPY.weights(scores, top, 0.7))
+        and np.array_equal(library.sums(scores, top, 2.0), NUMPY.sums(scores, top, 2.0))
+        and library.weighted_sum(scores, top) == NUMPY.weighted_sum(scores, top)
     ):
         return library
     _log.warning("the compiled kernel's weights have other bits than numpy's")

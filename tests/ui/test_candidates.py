@@ -135,6 +135,31 @@ def is_at(lane: Lane, tokens: int) -> bool:
     return lane.tokens == tokens
 
 
+def ends_with_text(view: LaneView) -> bool:
+    return bool(view.render_line(view.scrollable_content_region.height - 1).text.strip())
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 50)])
+async def test_a_paused_lane_has_no_empty_rows_below_its_text(tmp_path: Path, size: tuple[int, int]) -> None:
+    gate, words = Gate(), "word " * 900
+    script = Script(replies=(words,), stepped=True, batch_sizes=(8,), context_length=9_999)
+    chat = ChatApp(tmp_path, script, gate)
+    async with running(chat, size) as pilot:
+        await pilot.press(*"/candidates 4 count", "enter")
+        await until(pilot, lambda: isinstance(chat.app.screen, CandidatesScreen))
+        last = chat.session.candidates.lanes[-1]
+        for tokens in (700, 705, 711):
+            gate.release(tokens - last.tokens)
+            await until(pilot, partial(is_at, last, tokens))
+            await pilot.press("space")
+            await until(pilot, lambda: all(map(ends_with_text, chat.app.screen.query(LaneView))))
+            await pilot.press("space")
+            await until(pilot, lambda: not chat.session.pausing.is_paused)
+        gate.open()
+        await pilot.press("S")
+        await until(pilot, lambda: not chat.session.is_busy)
+
+
 @pytest.mark.parametrize(("size", "lanes"), [((80, 24), 2), ((120, 40), 4), ((120, 40), 6)])
 async def test_a_lane_that_streams_has_few_empty_rows_below_its_text(
     tmp_path: Path, size: tuple[int, int], lanes: int

@@ -152,7 +152,7 @@ class CandidatesScreen(Dialog[ErrorInfo]):
         while self.undrawn and time.thread_time() - began_s < SLICE_S:
             view = self.undrawn.pop(0)
             if view.display or view.lane.state == "ended":  # what is hidden is drawn when it is shown
-                view.flush(now_s)
+                view.flush(now_s, is_paused=self._session.pausing.is_paused)
         self.call_after_refresh(self._painted, time.thread_time())
 
     def _painted(self, began_s: float) -> None:
@@ -199,7 +199,7 @@ class CandidatesScreen(Dialog[ErrorInfo]):
         for view in self._views:
             view.display = not self._has_tabs or view is self._chosen
             if view.display and view.is_mounted:
-                view.flush(time.monotonic())
+                view.flush(time.monotonic(), is_paused=self._session.pausing.is_paused)
         self._show_tabs()
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:

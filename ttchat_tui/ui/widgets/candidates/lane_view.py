@@ -78,7 +78,7 @@ class LaneView(ScrollView, can_focus=True):
         self.number = number
         self._folding = folding
         self._source = ""
-        self._is_final = False
+        self._is_final = self._is_paused = False
         self._document, self._drawn_of = self._new_document(), self.lane.message
         self._drawn: list[list[DrawnRow]] = []
         """Of each chunk."""
@@ -109,8 +109,11 @@ class LaneView(ScrollView, can_focus=True):
     def on_mount(self) -> None:
         self.flush(0.0)
 
-    def flush(self, now_s: float) -> None:
-        """Draw what has come since the last call. `now_s`: a clock, for figures that move."""
+    def flush(self, now_s: float, *, is_paused: bool = False) -> None:
+        """Draw what has come since the last call. `now_s`: a clock, for figures that move. `is_paused`: all replies are."""
+        if is_paused != self._is_paused:
+            self._is_paused = is_paused
+            self._draw(len(self._drawn))  # with or without rows for what is to come
         lane, message = self.lane, self.lane.message
         text, is_ended = lane.text, lane.state == "ended"
         is_other = (message and message.id) != (self._drawn_of and self._drawn_of.id)
@@ -178,7 +181,7 @@ class LaneView(ScrollView, can_focus=True):
         self._reason = self._draw_reason(width)
         height = len(self._lines) + len(self._reason)
         shown = self.scrollable_content_region.height
-        if height > shown and self.lane.state == "running":
+        if height > shown and self.lane.state == "running" and not self._is_paused:
             # Not all views scroll at the same moment.
             height += -(height + self.number) % max(1, min(MOST_STEP, shown // 4))
         if height != self.virtual_size.height:

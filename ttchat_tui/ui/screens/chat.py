@@ -178,7 +178,7 @@ class ChatScreen(
         rows = toasts.rows_of(shown, min(area.width, toasts.WIDTH) - 3)
         least = toasts.LEAST_LEFT if area.height == full.height else 1  # else completions are over the text
         rows = max(0, min(rows, area.height - least))
-        has_room = not text.styles.margin.bottom  # once made it stays, or the text would move up and down
+        has_room = not text.styles.margin.bottom  # once made it stays, or the text would move back and forth
         fits = has_room and text.rows_of_text + rows <= area.bottom - full.y
         needed = full.bottom - area.bottom + rows
         toasts.make_room(text, 0 if fits else max(0, min(needed, full.height - 1)))

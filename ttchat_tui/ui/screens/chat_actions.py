@@ -210,24 +210,21 @@ class ChatActions(SidebarScreen):
             self.ask_title(self.session.conversation.id)
 
     def ask_title(self, conversation_id: int) -> None:
-        def rename(title: str | None) -> None:
-            if title and title != current:
-                self.attempt(lambda: self.session.rename(conversation_id, title))
-            elif title == "":
-                self.write_title(conversation_id)
-
         def ask() -> None:
-            nonlocal current
             current = self.session.organising.conversation(conversation_id).title
-            self.app.push_screen(deferred.rename.Rename(current), rename)
 
-        current = ""
+            def rename(title: str | None) -> None:
+                if title and title != current:
+                    self.attempt(lambda: self.session.rename(conversation_id, title))
+                elif title == "":
+                    self.write_title(conversation_id)
+
+            self.app.push_screen(deferred.rename.Rename(current), rename)
 
         self.attempt(ask)
 
     def command_rename(self, title: str) -> None:
-        conversation = self.session.conversation
-        if conversation is not None:
+        if (conversation := self.session.conversation) is not None:
             self.attempt(lambda: self.session.rename(conversation.id, title))
 
     def action_delete(self) -> None:

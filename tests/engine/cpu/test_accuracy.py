@@ -27,6 +27,7 @@ from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.cpu.checkpoints.gguf_file import GgufFile
 from ttchat_tui.engine.cpu.loading import LoadedModel, load_model
+from ttchat_tui.engine.decoding.lookup_policy import DraftPolicy
 from ttchat_tui.engine.decoding.responder import Responder
 
 POSITIONS: Final = sized(32, 512)
@@ -242,6 +243,7 @@ def test_a_quoted_text_is_the_same_in_far_fewer_forwards(
     assert model.lookup is not None
     # Every forward takes as long: the policy weighs measured times, and drafts less on a busy machine.
     monkeypatch.setattr(model.lookup, "_clock", itertools.count().__next__)
+    monkeypatch.setattr(model.lookup, "_policy", DraftPolicy())  # Without times of another clock.
     drawn = ((QUOTING, 0.8, FEW), *sized((), ((STORY, 0.0, FEW),)))
     for prompt, temperature, tokens in ((QUOTING, 0.0, SOME), *drawn):
         expected, _ = reply(model, model.stepper, prompt, temperature, tokens)

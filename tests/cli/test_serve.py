@@ -274,6 +274,28 @@ def test_a_port_in_use_is_reported_in_a_sentence(page: Page) -> None:
     assert "Traceback" not in again.stderr
 
 
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--json-schema", "no-such-file.json"], "no-such-file.json cannot be read"),
+        (["--no-such-flag"], "No such option: --no-such-flag"),
+        (["--temperature", "9"], "--temperature is too large"),
+        (["--config", "no-such-file.toml"], "no-such-file.toml: there is no such file"),
+        (["-p", "Hi"], "only flags of the full screen"),
+        (["--plain"], "only flags of the full screen"),
+    ],
+)
+def test_flags_that_every_page_would_refuse_are_refused_at_the_start(flags: list[str], words: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ttchat_tui", "serve", "--port", "1", "--", *flags],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     result = CliRunner().invoke(app, ["serve"])

@@ -20,6 +20,7 @@ from ttchat_tui.cli.prompt_argument import prompt_text, with_stdin_named
 from ttchat_tui.cli.replay import command as replay
 from ttchat_tui.cli.standard_output import visible_streams, write_line
 from ttchat_tui.config.errors import ConfigError
+from ttchat_tui.config.load import load_config
 from ttchat_tui.config.paths import find_paths
 from ttchat_tui.domain.prompt_template import TemplateKind
 
@@ -144,6 +145,20 @@ def start(
         _refuse_chat_flags(context, context.invoked_subcommand)
     else:
         raise typer.Exit(chat.run(_reported_invocation(context.params)))
+
+
+def check_page_flags(arguments: list[str]) -> None:
+    """Refuse, before `serve` starts, what each page would refuse with nobody to see it.
+
+    Raises:
+        ConfigError, typer.BadParameter; click's UsageError: there is no such flag.
+    """
+    command = typer.main.get_command(app)
+    page = command.make_context("ttchat-tui", arguments)
+    if page.params["prompt"] is not None or page.params["plain"]:
+        raise typer.BadParameter("only flags of the full screen come after --", param_hint="-p or --plain")
+    invocation = _invocation(page.params)
+    load_config(invocation.paths, environ=os.environ, file=invocation.config_file, flags=invocation.flags)
 
 
 def _refuse_chat_flags(context: typer.Context, command: str) -> None:

@@ -19,6 +19,8 @@ from ttchat_tui.domain.installation import install_command
 
 _SERVER: Final = "ttchat_tui.cli.web_server"
 """Imported by name: its libraries belong to an extra and take 0.3 s, which other commands save."""
+_PARSER: Final = "ttchat_tui.cli.main"
+"""Imported by name: it has this command."""
 
 
 def serve(
@@ -43,8 +45,9 @@ def serve(
                 cure="Traffic is not encrypted: put a proxy with TLS in front.",
             )
         )
-    config = ["--config", str(context.obj)] if context.obj is not None else []
-    command = shlex.join([sys.executable, "-m", "ttchat_tui", *config, *(flags or ())])
+    arguments = [*(["--config", str(context.obj)] if context.obj is not None else []), *(flags or ())]
+    importlib.import_module(_PARSER).check_page_flags(arguments)
+    command = shlex.join([sys.executable, "-m", "ttchat_tui", *arguments])
     server = importlib.import_module(_SERVER).ChatServer(
         # Without exec a shell would run between the server and the app.
         f"exec {command}", host, port, public_url.rstrip("/") or page_url(host, port)

@@ -65,6 +65,7 @@ def agree(folder: Path, tolerance: float = 1e-4) -> None:
 def test_a_field_that_is_left_out_has_the_value_that_transformers_takes(name: str) -> None:
     mapping = from_transformers("CONFIG_MAPPING", "transformers.models.auto.configuration_auto")
     settings, fields = mapping[FAMILIES[name].model_types[0]], FAMILIES[name].config_fields
+    assert fields.keys() >= {"rms_norm_eps", "max_position_embeddings"}
     for field, value in fields.items():
         theirs = getattr(settings, field, None)
         assert theirs is None or theirs == value or (field == "num_experts" and "num_local_experts" in fields)
@@ -88,6 +89,9 @@ def test_a_field_that_the_family_does_not_read_changes_nothing(name: str, tmp_pa
 
 CHANGES: dict[str, tuple[str, Callable[[Fields], Any]]] = {
     "caps of Gemma 2": ("gemma2", lambda raw: [raw.pop("attn_logit_softcapping"), raw.pop("final_logit_softcapping")]),
+    "epsilon and context of Llama": ("llama-mlp-bias", lambda raw: [raw.pop("rms_norm_eps"), raw.pop("max_position_embeddings")]),
+    "epsilon and context of GLM 4": ("glm4", lambda raw: [raw.pop("rms_norm_eps"), raw.pop("max_position_embeddings")]),
+    "context of Phi 4": ("phi4-mini", lambda raw: raw.pop("max_position_embeddings")),
     "scale of Gemma 3": ("gemma3", lambda raw: raw.pop("query_pre_attn_scalar")),
     "a cap of scores in Gemma 3": ("gemma3", lambda raw: raw.update(attn_logit_softcapping=0.5)),
     "scale of Granite": ("granite", lambda raw: raw.pop("attention_multiplier")),
@@ -121,7 +125,9 @@ def changed(raw: Fields, draw: random.Random) -> None:
     optional = [
         *FOREIGN,
         "head_dim",
+        "max_position_embeddings",
         "original_max_position_embeddings",
+        "rms_norm_eps",
         "rope_parameters",
         "tie_word_embeddings",
     ]

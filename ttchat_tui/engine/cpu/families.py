@@ -21,8 +21,8 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     architectures: tuple[str, ...] = ()
     """`general.architecture` of GGUF files."""
     config_fields: Mapping[str, Any] = {}
-    """Fields of config.json that transformers' code for the family reads beyond Llama's, with what it takes where a file leaves
-    one out. It reads no other, so a field of another family changes nothing."""
+    """Fields of config.json that transformers' code for the family reads beyond Llama's, or has a default of, with what it takes
+    where a file leaves one out. It reads no other, so a field of another family changes nothing."""
     gguf_keys: tuple[str, ...] = ()
     """Hyperparameters of GGUF files beyond Llama's, without the architecture before them, that are computed."""
     gguf_defaults: Mapping[str, Any] = {}
@@ -69,24 +69,33 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     """In GGUF files `rope.scaling.finetuned` says whether there is a rotary embedding."""
 
 
-_MISTRAL_WINDOW: Final = {"sliding_window": 4096}
-_QWEN_WINDOW: Final = {"use_sliding_window": False, "sliding_window": 4096}
+def _usual(norm_eps: float, context: int) -> dict[str, Any]:
+    """What every family reads, and transformers has a default of for each."""
+    return {"rms_norm_eps": norm_eps, "max_position_embeddings": context}
+
+
+_QWEN: Final = {**_usual(1e-6, 32_768), "use_sliding_window": False, "sliding_window": 4096}
 _MINISTRAL_ROPE: Final = {
     "rope_type": "yarn", "rope_theta": 1e6, "factor": 16.0, "original_max_position_embeddings": 16_384,
     "beta_fast": 32.0, "beta_slow": 1.0, "mscale": 1.0, "mscale_all_dim": 1.0, "llama_4_scaling_beta": 0.1,
 }  # fmt: skip
 _SCALES: Final = {
+    **_usual(1e-6, 2048),
     "embedding_multiplier": 1.0, "residual_multiplier": 1.0, "attention_multiplier": 1.0, "logits_scaling": 1.0,
 }  # fmt: skip
 _EXPERTS: Final = ("expert_count", "expert_used_count")
 _WINDOW: Final = ("attention.sliding_window",)
 _WINDOWS: Final = (*_WINDOW, "attention.sliding_window_pattern")
 _LLAMA: Final = Family(
-    model_types=("llama",), architectures=("llama",), gguf_keys=(*_EXPERTS, *_WINDOW), has_pairs_in_gguf=True
+    model_types=("llama",),
+    architectures=("llama",),
+    gguf_keys=(*_EXPERTS, *_WINDOW),
+    has_pairs_in_gguf=True,
+    config_fields=_usual(1e-6, 2048),
 )
 _GEMMA: Final = Family(
     model_types=("gemma",), architectures=("gemma",), activation="gelu", scales_embedding=True, ties_head=True,
-    norm_offset=1.0, config_fields={"head_dim": 256},
+    norm_offset=1.0, config_fields={**_usual(1e-6, 8192), "head_dim": 256},
 )  # fmt: skip
 _GEMMA2: Final = msgspec.structs.replace(
     _GEMMA, model_types=("gemma2",), architectures=("gemma2",), norms="around",
@@ -96,18 +105,18 @@ _GEMMA2: Final = msgspec.structs.replace(
         "attention.sliding_window": 4096, "attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0,
     },
     config_fields={
-        "head_dim": 256, "sliding_window": 4096, "layer_types": None, "query_pre_attn_scalar": 256,
+        **_usual(1e-6, 8192), "head_dim": 256, "sliding_window": 4096, "layer_types": None, "query_pre_attn_scalar": 256,
         "attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0,
     },
 )  # fmt: skip
 _GEMMA3: Final = {
-    "vocab_size": 262_208, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "rms_norm_eps": 1e-6,
-    "max_position_embeddings": 131_072, "query_pre_attn_scalar": 256, "rope_theta": 1e6, "rope_local_base_freq": 1e4,
+    **_usual(1e-6, 131_072), "vocab_size": 262_208, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256,
+    "query_pre_attn_scalar": 256, "rope_theta": 1e6, "rope_local_base_freq": 1e4,
     "sliding_window": 4096, "sliding_window_pattern": 6, "layer_types": None, "final_logit_softcapping": None,
 }  # fmt: skip
 _OLMO2: Final = Family(
     model_types=("olmo2",), architectures=("olmo2",), norms="after", post_attention_layernorm="attn_post_norm",
-    qk_norm="whole", gguf_keys=(*_WINDOWS, "rope.freq_base_swa"),
+    qk_norm="whole", gguf_keys=(*_WINDOWS, "rope.freq_base_swa"), config_fields=_usual(1e-5, 2048),
 )  # fmt: skip
 _GRANITE: Final = msgspec.structs.replace(
     _LLAMA, model_types=("granite",), architectures=("granite",), has_rope_switch=True,
@@ -122,15 +131,15 @@ _GRANITE: Final = msgspec.structs.replace(
 
 FAMILIES: Final[dict[str, Family]] = {
     "llama": _LLAMA,
-    "mistral": msgspec.structs.replace(_LLAMA, model_types=("mistral",), architectures=(), window="always", config_fields=_MISTRAL_WINDOW),
+    "mistral": msgspec.structs.replace(_LLAMA, model_types=("mistral",), architectures=(), window="always", config_fields={**_usual(1e-6, 131_072), "sliding_window": 4096}),
     "mixtral": msgspec.structs.replace(
         _LLAMA, model_types=("mixtral",), architectures=(), has_experts=True, window="always",
-        config_fields={"sliding_window": None, "num_experts": None, "num_local_experts": 8, "num_experts_per_tok": 2, "rope_theta": 1e6},
+        config_fields={**_usual(1e-5, 131_072), "sliding_window": None, "num_experts": None, "num_local_experts": 8, "num_experts_per_tok": 2, "rope_theta": 1e6},
     ),
     "ministral3": msgspec.structs.replace(
         _LLAMA, model_types=("ministral3",), architectures=("mistral3",), window="always",
         gguf_keys=(*_WINDOW, "attention.temperature_scale"),
-        config_fields={"sliding_window": None, "head_dim": 128, "rope_parameters": _MINISTRAL_ROPE},
+        config_fields={**_usual(1e-5, 262_144), "sliding_window": None, "head_dim": 128, "rope_parameters": _MINISTRAL_ROPE},
     ),
     "granite": _GRANITE,
     "granite4": msgspec.structs.replace(
@@ -144,32 +153,32 @@ FAMILIES: Final[dict[str, Family]] = {
         _LLAMA, model_types=("smollm3",), architectures=("smollm3",), gguf_keys=(), ties_head=True,
         unrotated="every fourth",
         config_fields={
-            "use_sliding_window": False, "sliding_window": None, "layer_types": None, "no_rope_layers": None,
+            **_usual(1e-6, 32_768), "use_sliding_window": False, "sliding_window": None, "layer_types": None, "no_rope_layers": None,
             "no_rope_layer_interval": 4, "rope_theta": 2e6,
         },
     ),
-    "qwen2": Family(model_types=("qwen2",), architectures=("qwen2",), window="from layer", config_fields={**_QWEN_WINDOW, "max_window_layers": 28, "layer_types": None}),
-    "qwen3": Family(model_types=("qwen3",), architectures=("qwen3",), qk_norm="head", window="from layer", config_fields={**_QWEN_WINDOW, "max_window_layers": 28, "layer_types": None, "head_dim": 128}),
+    "qwen2": Family(model_types=("qwen2",), architectures=("qwen2",), window="from layer", config_fields={**_QWEN, "max_window_layers": 28, "layer_types": None}),
+    "qwen3": Family(model_types=("qwen3",), architectures=("qwen3",), qk_norm="head", window="from layer", config_fields={**_QWEN, "max_window_layers": 28, "layer_types": None, "head_dim": 128}),
     "qwen3_moe": Family(
         model_types=("qwen3_moe",), architectures=("qwen3moe",), qk_norm="head", has_experts=True, window="switch",
         gguf_keys=(*_EXPERTS, "expert_feed_forward_length", "expert_weights_norm"),
         config_fields={
-            **_QWEN_WINDOW, "num_experts": None, "num_local_experts": 128, "num_experts_per_tok": 8, "norm_topk_prob": False,
+            **_QWEN, "num_experts": None, "num_local_experts": 128, "num_experts_per_tok": 8, "norm_topk_prob": False,
             "moe_intermediate_size": 768, "mlp_only_layers": (), "decoder_sparse_step": 1,
         },
     ),
     "phi3": Family(
         model_types=("phi3",), architectures=("phi3",), has_joined_gate=True, window="always", gguf_keys=_WINDOW,
-        config_fields={"sliding_window": None, "original_max_position_embeddings": 4096, "partial_rotary_factor": 1.0},
+        config_fields={**_usual(1e-5, 4096), "sliding_window": None, "original_max_position_embeddings": 4096, "partial_rotary_factor": 1.0},
     ),
     "glm4": Family(
         model_types=("glm4",), architectures=("glm4",), norms="around", has_pairs=True, has_joined_gate=True,
-        rotary_share=0.5, config_fields={"head_dim": 128, "partial_rotary_factor": 0.5},
+        rotary_share=0.5, config_fields={**_usual(1.5625e-7, 131_072), "head_dim": 128, "partial_rotary_factor": 0.5},
     ),
     "olmo3": msgspec.structs.replace(
         _OLMO2, model_types=("olmo3",), window="always", full_every=4, has_local_rope=True,
         config_fields={
-            "sliding_window": 4096, "layer_types": None, "rope_theta": 5e5, "rope_local_base_freq": 5e5,
+            **_usual(1e-5, 2048), "sliding_window": 4096, "layer_types": None, "rope_theta": 5e5, "rope_local_base_freq": 5e5,
         },
     ),
     "olmo2": _OLMO2,
@@ -177,7 +186,7 @@ FAMILIES: Final[dict[str, Family]] = {
         model_types=("exaone4",), architectures=("exaone4",), norms="after",
         post_attention_layernorm="attn_post_norm", qk_norm="head", window="always", full_every=4,
         unrotated="without window", gguf_keys=_WINDOWS,
-        config_fields={"sliding_window": 4096, "sliding_window_pattern": 4, "layer_types": None},
+        config_fields={**_usual(1e-5, 2048), "sliding_window": 4096, "sliding_window_pattern": 4, "layer_types": None},
     ),
     "gemma": _GEMMA,
     "gemma2": _GEMMA2,

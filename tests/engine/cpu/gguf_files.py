@@ -38,18 +38,26 @@ def write_gguf(
     folder: Path, path: Path, matrices: gguf.GGMLQuantizationType | None = None, **fields: Any
 ) -> None:
     """A tiny model in float32, its matrices in another type if one is named; `fields` are further numbers or strings, with `__` for the dots of their keys."""
-    checkpoint = SafetensorsFolder(folder)
-    config = checkpoint.config
-    metadata = {"general.architecture": _architecture(config), **_hyperparameters(config)}
-    metadata["tokenizer.ggml.tokens"] = ["a", "b"]
+    metadata, tensors = gguf_parts(folder, matrices)
     metadata |= {
         key.replace("__", "."): value if isinstance(value, str) else float(value)
         for key, value in fields.items()
     }
-    path.write_bytes(gguf_bytes(metadata, {
+    path.write_bytes(gguf_bytes(metadata, tensors))
+
+
+def gguf_parts(
+    folder: Path, matrices: gguf.GGMLQuantizationType | None = None
+) -> tuple[dict[str, Any], dict[str, RawTensor]]:
+    """Metadata and tensors of `write_gguf`."""
+    checkpoint = SafetensorsFolder(folder)
+    config = checkpoint.config
+    metadata = {"general.architecture": _architecture(config), **_hyperparameters(config)}
+    metadata["tokenizer.ggml.tokens"] = ["a", "b"]
+    return metadata, {
         name: _stored(weight, None if "ffn_gate_inp" in name else matrices)
         for name, weight in _tensors(checkpoint).items()
-    }))  # fmt: skip
+    }
 
 
 def _stored(weight: NDArray[np.float32], kind: gguf.GGMLQuantizationType | None) -> RawTensor:

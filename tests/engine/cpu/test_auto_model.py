@@ -25,6 +25,7 @@ from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
 from ttchat_tui.domain.recording import listed
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import ModelLoadError
+from ttchat_tui.engine.cpu.checkpoints.checkpoint import TEXT_ONLY
 from ttchat_tui.engine.cpu.engine import CpuEngine
 from ttchat_tui.engine.decoding.loop import PrefillAborted
 
@@ -273,6 +274,7 @@ def test_a_model_that_sees_images_answers_to_text(tmp_path: Path) -> None:
         expected = model.eval()(input_ids=torch.tensor([ids])).logits[0, -1].numpy()
     np.testing.assert_allclose(loaded.stepper.prefill(ids, go_on), expected, atol=1e-4)
     assert (loaded.vocab_size, loaded.context_length) == (VOCAB, 128)
+    assert TEXT_ONLY in loaded.notes
 
 
 def vision_model() -> Any:

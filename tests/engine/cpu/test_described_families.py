@@ -23,7 +23,7 @@ from tests.engine.cpu.test_native_step import stepper_of_8_bits
 from tests.engine.cpu.tiny_models import DESCRIBED, VOCAB, build, described, save
 from tests.late_transformers import from_transformers
 from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
-from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig, Routing
+from ttchat_tui.engine.cpu.checkpoints.checkpoint import TEXT_ONLY, ModelConfig, Routing
 from ttchat_tui.engine.cpu.checkpoints.safetensors_file import SafetensorsFolder
 from ttchat_tui.engine.cpu.families import FAMILIES
 from ttchat_tui.engine.cpu.loading import load_model
@@ -155,10 +155,10 @@ def test_the_text_part_of_a_model_that_sees_images_is_the_model_for_text(tmp_pat
         )
         (tmp_path / "config.json").write_text(json.dumps({"model_type": "gemma3", "text_config": raw}))
         part = SafetensorsFolder(tmp_path)
-        assert part.unread == ""
+        assert (part.unread, part.notes) == ("", (TEXT_ONLY,))
         assert msgspec.structs.replace(alone.config, attention_scale=1 / 16, norm_eps=1e-6) == part.config
         assert all(np.array_equal(part.tensor(name), alone.tensor(name)) for name in alone.names)
-    assert alone.config.attention_scale == 1 / 4
+    assert (alone.config.attention_scale, alone.notes) == (1 / 4, ())
 
 
 def test_a_folder_with_a_tensor_that_no_description_has_runs_through_transformers(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, DynamicCache
 
 from ttchat_tui.engine.base import ModelLoadError
+from ttchat_tui.engine.cpu.checkpoints.checkpoint import TEXT_ONLY
 from ttchat_tui.engine.cpu.stepper import CHUNK, common_prefix
 from ttchat_tui.engine.decoding.loop import PrefillAborted, Stepper
 from ttchat_tui.engine.text.json_file import read_json
@@ -230,6 +231,8 @@ def load_auto_model(folder: Path) -> AutoModel:
         (size for name in _CONTEXT_FIELDS if (size := getattr(config, name, None))), _UNKNOWN_CONTEXT
     )
     stepper = AutoStepper(model)
+    if config is not model.config:
+        notes = (*notes, TEXT_ONLY)
     if not stepper.keeps_prefixes:
         notes = (
             *notes,

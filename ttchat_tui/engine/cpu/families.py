@@ -84,6 +84,8 @@ _SCALES: Final = {
     "embedding_multiplier": 1.0, "residual_multiplier": 1.0, "attention_multiplier": 1.0, "logits_scaling": 1.0,
 }  # fmt: skip
 _EXPERTS: Final = ("expert_count", "expert_used_count")
+_SECTIONS: Final = ("rope.dimension_sections",)
+"""Pairs that turn by time, height and width of a place in an image. All three are the position of a token of text."""
 _WINDOW: Final = ("attention.sliding_window",)
 _WINDOWS: Final = (*_WINDOW, "attention.sliding_window_pattern")
 _LLAMA: Final = Family(
@@ -157,7 +159,7 @@ FAMILIES: Final[dict[str, Family]] = {
             "no_rope_layer_interval": 4, "rope_theta": 2e6,
         },
     ),
-    "qwen2": Family(model_types=("qwen2",), architectures=("qwen2",), window="from layer", config_fields={**_QWEN, "max_window_layers": 28, "layer_types": None}),
+    "qwen2": Family(model_types=("qwen2",), architectures=("qwen2", "qwen2vl", "qwen25vl"), gguf_keys=_SECTIONS, window="from layer", config_fields={**_QWEN, "max_window_layers": 28, "layer_types": None}),
     "qwen3": Family(model_types=("qwen3",), architectures=("qwen3",), qk_norm="head", window="from layer", config_fields={**_QWEN, "max_window_layers": 28, "layer_types": None, "head_dim": 128}),
     "qwen3_moe": Family(
         model_types=("qwen3_moe",), architectures=("qwen3moe",), qk_norm="head", has_experts=True, window="switch",
@@ -196,7 +198,7 @@ FAMILIES: Final[dict[str, Family]] = {
     ),
 }  # fmt: skip
 """By the name that `ModelConfig.family` has. SmolLM2 is a llama; Phi-3.5, Phi-4 and Phi-4-mini are phi3; GGUF files of
-OLMo 2 are an OLMo 3 without windows; the dense models of Granite 4 are granite in GGUF. Biases and experts are where a file has them."""
+OLMo 2 are an OLMo 3 without windows; the text part of Qwen2-VL and Qwen2.5-VL is a Qwen 2; the dense models of Granite 4 are granite in GGUF. Biases and experts are where a file has them."""
 
 
 def family_of_model_type(model_type: str) -> str | None:

@@ -275,7 +275,7 @@ def _load_own(
     _check_ids(tokenizer, checkpoint.config.vocab_size)
     tokenizer, chat_template = _chat_text(tokenizer, template, spec, report)
     options, config = spec.options_as(CpuOptions), checkpoint.config
-    notes: list[str] = []
+    notes = [*checkpoint.notes]
     rope = RopeTable(config, checkpoint.rope_factors)
     converted = _steps(report, "convert", "layers")
     compiled = _compiled_kernel(spec, report, notes) if fits_step(config) else None

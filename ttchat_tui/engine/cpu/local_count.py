@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.engine.cpu.checkpoints.gguf_container import GgufContainer
+from ttchat_tui.engine.cpu.checkpoints.gguf_text_part import text_part
 from ttchat_tui.engine.text.bias_ids import BiasIds
 from ttchat_tui.engine.text.chat_text import chat_text
 from ttchat_tui.engine.text.template import TemplateData
@@ -49,6 +50,7 @@ def _from_folder(folder: Path) -> tuple[ChatTokenizer, TemplateData]:
 def _from_gguf(path: Path) -> tuple[ChatTokenizer, TemplateData]:
     file = GgufContainer(path)
     try:
-        return tokenizer_from_gguf(file.metadata), template_from_gguf(file.metadata)
+        metadata = text_part(file).metadata
+        return tokenizer_from_gguf(metadata), template_from_gguf(metadata)
     finally:
         file.data.close()

@@ -9,7 +9,7 @@ order of transformers' rotary embedding. What a file has in one tensor has a nam
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import msgspec
 import numpy as np
@@ -21,6 +21,12 @@ from ttchat_tui.engine.cpu.weights.int4_blocks import Int4Blocks
 
 RopeKind: TypeAlias = Literal["main", "local", "none"]
 """Which rotary embedding a layer has: the stretched one, that of layers with a window, or none."""
+
+
+TEXT_ONLY: Final = (
+    "The model also has a part for images or sound, which is not read: it runs as a model for text."
+)
+"""A note about a file or folder with such a part."""
 
 
 class RopeScaling(msgspec.Struct, frozen=True, kw_only=True):
@@ -188,6 +194,11 @@ class Checkpoint(Protocol):
     @property
     def generation_config(self) -> Mapping[str, Any]:
         """What the authors recommend for sampling, by transformers' names; may be empty."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know about the file."""
         ...
 
     @property

@@ -195,6 +195,8 @@ class GgufConfig:
                 long_factors=tuple(long_factors.tolist()),
             )
         kind = self._metadata.get(f"{self.architecture}.rope.scaling.type", "linear")
+        if kind in ("", "default"):  # Ollama's converter, of a config.json without one.
+            kind = "none"
         if kind not in ("none", "linear", "yarn", "longrope"):
             raise self._unsupported("rope.scaling.type", kind)
         if kind == "none" or factor == 1.0:

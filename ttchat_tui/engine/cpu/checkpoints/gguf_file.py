@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ttchat_tui.engine.base import ModelLoadError
-from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig, RawTensor, finite
+from ttchat_tui.engine.cpu.checkpoints.checkpoint import TEXT_ONLY, ModelConfig, RawTensor, finite
 from ttchat_tui.engine.cpu.checkpoints.gguf_config import GgufConfig
 from ttchat_tui.engine.cpu.checkpoints.gguf_container import GgufContainer, TensorEntry
 from ttchat_tui.engine.cpu.checkpoints.gguf_names import file_name
@@ -28,6 +28,7 @@ from ttchat_tui.engine.cpu.checkpoints.gguf_tensors import (
     read_tensor,
     release,
 )
+from ttchat_tui.engine.cpu.checkpoints.gguf_text_part import text_part
 from ttchat_tui.engine.cpu.checkpoints.parts import half_split_rows
 from ttchat_tui.engine.cpu.weights.int4_blocks import Int4Blocks
 from ttchat_tui.engine.text.template import TemplateData
@@ -60,11 +61,14 @@ class GgufFile:
             ModelLoadError: the file is unreadable, or its architecture is not supported.
         """
         self._file = GgufContainer(path)
-        self.metadata: Mapping[str, Any] = self._file.metadata
+        check_kind(self._file.metadata)
+        metadata, self._tensors, is_alone = text_part(self._file)
+        self.metadata: Mapping[str, Any] = metadata
+        self.notes = () if is_alone else (TEXT_ONLY,)
         self.config = self._read_config()
-        shapes = {name: entry.shape for name, entry in self._file.tensors.items()}
+        shapes = {name: entry.shape for name, entry in self._tensors.items()}
         self._entries = {
-            name: self._file.tensors[part.tensor].part(part.first, part.rows)
+            name: self._tensors[part.tensor].part(part.first, part.rows)
             for name, part in check_tensors(shapes, self.config).items()
         }
 
@@ -130,23 +134,22 @@ class GgufFile:
         return self._entries[name]
 
     def _vector(self, tensor: str) -> NDArray[np.float32] | None:
-        entry = self._file.tensors.get(tensor)
+        entry = self._tensors.get(tensor)
         return None if entry is None else read_tensor(self._file.data, entry)
 
     def _read_config(self) -> ModelConfig:
-        check_kind(self.metadata)
         fields = GgufConfig(self.metadata)
-        if not self._file.tensors:
+        if not self._tensors:
             raise ModelLoadError("The GGUF file has no weights, only metadata.", DAMAGED)
-        if _EMBEDDING not in self._file.tensors:
+        if _EMBEDDING not in self._tensors:
             raise ModelLoadError("The GGUF file has no tensor token_embd.weight.", DAMAGED)
         config = fields.read(
-            (*self._file.tensors[_EMBEDDING].shape, 0)[0],
-            most_layers=len(self._file.tensors),
-            is_head_tied=_HEAD not in self._file.tensors,
+            (*self._tensors[_EMBEDDING].shape, 0)[0],
+            most_layers=len(self._tensors),
+            is_head_tied=_HEAD not in self._tensors,
             short_factors=self._vector(_SHORT_FACTORS),
             long_factors=self._vector(_LONG_FACTORS),
-            has_rope_factors=_ROPE_FREQS in self._file.tensors,
+            has_rope_factors=_ROPE_FREQS in self._tensors,
         )
         check_keys(self.metadata, fields.architecture, fields.computed_keys)
         return config

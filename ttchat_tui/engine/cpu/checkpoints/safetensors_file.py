@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.model_files import SINGLE_FILE, is_index_stale
 from ttchat_tui.engine.base import ModelLoadError
-from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig, RawTensor, finite
+from ttchat_tui.engine.cpu.checkpoints.checkpoint import TEXT_ONLY, ModelConfig, RawTensor, finite
 from ttchat_tui.engine.cpu.checkpoints.hf_config import read_config, why_not_own
 from ttchat_tui.engine.cpu.checkpoints.parts import (
     TensorPart,
@@ -94,7 +94,9 @@ class SafetensorsFolder:
         self._parts = parts_by_name(names, self.config)
         has_more = isinstance(raw.get("text_config"), dict)
         unread = (key for name, key in names.items() if not _is_read(name, self.config))
-        self.unread = next((key for key in unread if not (has_more and _is_beside_text(key))), "")
+        beside = {key for key in names.values() if has_more and _is_beside_text(key)}
+        self.notes = (TEXT_ONLY,) if beside else ()
+        self.unread = next((key for key in unread if key not in beside), "")
         """A tensor that the forward does not read; empty if it reads all."""
         if not self.unread:
             self._check_shapes(names)

@@ -151,7 +151,7 @@ def test_an_unknown_tensor_of_the_text_part_is_refused_by_name(name: str, tmp_pa
 
 @pytest.mark.parametrize("key", ["attention.vision", "mmproj", "visionary", "image_size", "something"])
 def test_an_unknown_key_of_the_text_part_is_refused_by_name(key: str, tmp_path: Path) -> None:
-    metadata, tensors = with_vision(tiny_metadata(**{key.replace(".", "__"): 3}), tiny_tensors())
+    metadata, tensors = with_vision(tiny_metadata() | {f"llama.{key}": 3}, tiny_tensors())
     assert f"llama.{key} = 3" in refusal(tmp_path, metadata, tensors)
 
 

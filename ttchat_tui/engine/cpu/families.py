@@ -163,7 +163,7 @@ FAMILIES: Final[dict[str, Family]] = {
     "qwen3": Family(model_types=("qwen3",), architectures=("qwen3",), qk_norm="head", window="from layer", config_fields={**_QWEN, "max_window_layers": 28, "layer_types": None, "head_dim": 128}),
     "qwen3_moe": Family(
         model_types=("qwen3_moe",), architectures=("qwen3moe",), qk_norm="head", has_experts=True, window="switch",
-        gguf_keys=(*_EXPERTS, "expert_feed_forward_length", "expert_weights_norm"),
+        gguf_keys=(*_EXPERTS, "expert_feed_forward_length"),
         config_fields={
             **_QWEN, "num_experts": None, "num_local_experts": 128, "num_experts_per_tok": 8, "norm_topk_prob": False,
             "moe_intermediate_size": 768, "mlp_only_layers": (), "decoder_sparse_step": 1,

@@ -47,7 +47,8 @@ class GgufConfig:
         self._name = name
         self.family: Family = FAMILIES[name]
         left_out = {f"{self.architecture}.{key}": value for key, value in self.family.gguf_defaults.items()}
-        self._metadata = {**left_out, **metadata}
+        self.metadata: Mapping[str, Any] = {**left_out, **metadata}
+        """With what the family takes for keys that are left out."""
 
     def read(
         self,
@@ -72,7 +73,7 @@ class GgufConfig:
             raise self._unsupported("block_count", layers)
         heads, kv_heads, head_size, rotary_size = self._heads(hidden)
         switch = f"{self.architecture}.rope.scaling.finetuned"
-        if self.family.has_rope_switch and not self._metadata.get(switch, True):
+        if self.family.has_rope_switch and not self.metadata.get(switch, True):
             raise self._unsupported("rope.scaling.finetuned", value=False)
         theta, scaling = self._theta(), self._scaling(short_factors, long_factors)
         if has_rope_factors and scaling is not None:
@@ -100,13 +101,13 @@ class GgufConfig:
             if self.family.has_local_rope and window else 0.0,
             unrotated_layers=unrotated_layers(self.family, layers, window, sliding),
             embedding_scale=math.sqrt(hidden) if self.family.scales_embedding
-            else self._number("embedding_scale", 1.0) or 1.0,
-            residual_scale=self._number("residual_scale", 1.0) or 1.0,
+            else self._own("embedding_scale", 1.0) or 1.0,
+            residual_scale=self._own("residual_scale", 1.0) or 1.0,
             attention_scale=self._attention_scale(layers, hidden, heads),
-            logit_scale=1.0 / (self._number("logit_scale", 1.0) or 1.0),
-            score_cap=self._number("attn_logit_softcapping", 0.0),
-            logit_cap=self._number("final_logit_softcapping", 0.0),
-            query_growth=self._number("attention.temperature_scale", 0.0),
+            logit_scale=1.0 / (self._own("logit_scale", 1.0) or 1.0),
+            score_cap=self._own("attn_logit_softcapping", 0.0),
+            logit_cap=self._own("final_logit_softcapping", 0.0),
+            query_growth=self._own("attention.temperature_scale", 0.0),
             routing=routing,
         )  # fmt: skip
 
@@ -137,7 +138,9 @@ class GgufConfig:
         """Hyperparameters that the family computes beyond those of all."""
         # A converter that reorders rows does so for whole heads.
         partial = () if self.family.has_pairs_in_gguf else ("rope.dimension_count",)
-        return (*self.family.gguf_keys, *partial)
+        is_wide = self.metadata.get(f"{self.architecture}.block_count") == self.family.wide_layers
+        wide = ("attention.scale",) if is_wide else ()
+        return (*self.family.gguf_keys, *partial, *wide)
 
     def _window(self) -> int:
         """Positions; 0 is all. `check_keys` refuses a window that the family's files do not have."""
@@ -149,7 +152,7 @@ class GgufConfig:
 
     def _sliding(self, layers: int) -> tuple[bool, ...]:
         key = "attention.sliding_window_pattern"
-        pattern: Any = self._metadata.get(f"{self.architecture}.{key}", self.family.full_every)
+        pattern: Any = self.metadata.get(f"{self.architecture}.{key}", self.family.full_every)
         if isinstance(pattern, list):
             values = cast(list[Any], pattern)
             if len(values) != layers or not isinstance(values[0], int):
@@ -160,12 +163,15 @@ class GgufConfig:
         return layers_with_window(pattern, layers)
 
     def _attention_scale(self, layers: int, hidden: int, heads: int) -> float:
-        if layers == self.family.wide_layers:
-            return 1.0 / math.sqrt(hidden // heads)
-        return self._number("attention.scale", 0.0)
+        scale, wide = self._own("attention.scale", 0.0), 1.0 / math.sqrt(hidden // heads)
+        if layers != self.family.wide_layers:
+            return scale
+        if scale and not math.isclose(scale, wide, rel_tol=1e-6):
+            raise self._unsupported("attention.scale", scale)
+        return wide
 
     def _routing(self) -> Routing | None:
-        if not self._number("expert_count", 0):
+        if not self._own("expert_count", 0):
             return None
         experts, used = self._count("expert_count"), self._count("expert_used_count")
         if experts > _MOST_EXPERTS:
@@ -175,8 +181,8 @@ class GgufConfig:
         return Routing(
             experts=experts,
             used=used,
-            ffn_size=int(self._number("expert_feed_forward_length", 0)) or self._count("feed_forward_length"),
-            is_normed=bool(self._metadata.get(f"{self.architecture}.expert_weights_norm", True)),
+            ffn_size=int(self._own("expert_feed_forward_length", 0)) or self._count("feed_forward_length"),
+            is_normed=True,
         )
 
     def _scaling(
@@ -194,13 +200,13 @@ class GgufConfig:
                 short_factors=tuple(short_factors.tolist()),
                 long_factors=tuple(long_factors.tolist()),
             )
-        kind = self._metadata.get(f"{self.architecture}.rope.scaling.type", "linear")
+        kind = self.metadata.get(f"{self.architecture}.rope.scaling.type", "linear")
         if kind in ("", "default"):  # Ollama's converter, of a config.json without one.
             kind = "none"
         if kind not in ("none", "linear", "yarn", "longrope"):
             raise self._unsupported("rope.scaling.type", kind)
         if kind == "none" or factor == 1.0:
-            grows = self._number("attention.temperature_scale", 0.0)
+            grows = self._own("attention.temperature_scale", 0.0)
             plain = magnitude == 1.0 and not grows
             return (
                 None if plain else RopeScaling(kind="linear", original_context=original, magnitude=magnitude)
@@ -223,9 +229,13 @@ class GgufConfig:
             magnitude=usual * magnitude,
         )
 
+    def _own(self, key: str, default: float) -> float:
+        """As `_number`, of a hyperparameter that only some families have. llama.cpp saves those of all."""
+        return self._number(key, default) if key in self.computed_keys else default
+
     def _count(self, key: str, default: int | None = None) -> int:
         """A number of things: at least one, within 31 bits. Of an array with a value for each layer, the one that all have."""
-        value = self._metadata.get(f"{self.architecture}.{key}", default)
+        value = self.metadata.get(f"{self.architecture}.{key}", default)
         if isinstance(value, list):
             values = cast(list[Any], value)
             if len(set(map(str, values))) != 1:
@@ -239,7 +249,7 @@ class GgufConfig:
 
     def _number(self, key: str, default: float | None = None) -> float:
         """A number that is not negative, within float32."""
-        value = self._metadata.get(f"{self.architecture}.{key}", default)
+        value = self.metadata.get(f"{self.architecture}.{key}", default)
         if value is None or isinstance(value, bool) or not isinstance(value, (int, float)):
             raise self._missing(key)
         if not 0 <= value <= _GREATEST:

@@ -151,5 +151,5 @@ class GgufFile:
             long_factors=self._vector(_LONG_FACTORS),
             has_rope_factors=_ROPE_FREQS in self._tensors,
         )
-        check_keys(self.metadata, fields.architecture, fields.computed_keys)
+        check_keys(fields.metadata, fields.architecture, fields.computed_keys)
         return config

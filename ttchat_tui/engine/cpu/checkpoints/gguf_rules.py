@@ -113,9 +113,26 @@ _NEUTRAL: Final[Mapping[str, tuple[Any, ...]]] = {
 }
 """Values with which a key changes nothing, as if it were not there. `tensor_data_layout`: the order of rows that `gguf_file.py`
 undoes for the architecture llama."""
+_UNREAD: Final[Mapping[str, tuple[Any, ...]]] = {
+    "activation.situ_beta": (1.0,),
+    "attention.indexer.kpool_select_tail": (True,),
+    "attn_logit_softcapping": (50.0,),
+    "decoder_start_token_id": (-1,),
+    "expert_group_scale": (0.05,),
+    "expert_weights_norm": (False, True),  # Both our families divide.
+    "final_logit_softcapping": (30.0,),
+    "kda.gate_lower_bound": (-math.inf,),
+    "router_logit_softcapping": (30.0,),
+    "token_shift_count": (2,),
+}
+"""What `llama_model_saver` writes for every architecture, the defaults of src/llama-hparams.h, though no loader of an architecture
+that does not compute the key reads it. Another value is not llama.cpp's."""
 
 _OF_OTHERS: Final = re.compile(
-    r"(attention\.indexer|convnext|hrm|hyper_connection|kda|posnet|shortconv|ssm|wkv)\..+"
+    r"(attention\.indexer|attn_res|convnext|hrm|hyper_connection|kda|ple|posnet|shortconv|ssm|wkv)\..+"
+    r"|attention\.((key|value)_length_mla|\w+_lora_rank|layer_norm_epsilon|group_norm_\w+|output_group_count|compress_\w+)(_swa)?"
+    r"|activation\.situ_linear_beta|dense_\d_feat_(in|out)|expert_latent_length|experts_per_group|hash_layer_count"
+    r"|rescale_every_n_layers|time_(mix|decay)_extra_dim"
 )
 """Parts of layers that other architectures have. A size of 0 is none."""
 _UNUSED: Final = re.compile(r"blk\.\d+\.(attn_rot_embd(\.weight)?|attn\.rotary_emb\.inv_freq)")
@@ -136,6 +153,7 @@ def check_keys(metadata: Mapping[str, Any], architecture: str, also_computed: Co
     """To be called when the numbers in `COMPUTED` are known to be sound.
 
     Args:
+        metadata: with what the family takes for keys that are left out.
         also_computed: hyperparameters that the model's family computes.
     Raises:
         ModelLoadError: a hyperparameter changes numbers and is not computed; it is named with its value.
@@ -205,7 +223,7 @@ def _is_neutral(name: str, value: Any) -> bool:
     if isinstance(value, list):
         return all(_is_neutral(name, each) for each in cast(list[Any], value))
     neutral = (0,) if _OF_OTHERS.fullmatch(name) else _NEUTRAL.get(name, ())
-    return any(_same(value, each) for each in neutral)
+    return any(_same(value, each) for each in (*neutral, *_UNREAD.get(name, ())))
 
 
 def _same(value: Any, other: Any) -> bool:
@@ -242,7 +260,10 @@ def _is_usual_scale(value: Any, metadata: Mapping[str, Any], prefix: str) -> boo
 
 
 def _is_usual_base(value: Any, metadata: Mapping[str, Any], prefix: str) -> bool:
-    return _same(value, metadata.get(f"{prefix}rope.freq_base", 10_000.0))
+    """The base of layers with a window: that of the others, or of no layer."""
+    return _has_no_window(value, metadata, prefix) or _same(
+        value, metadata.get(f"{prefix}rope.freq_base", 10_000.0)
+    )
 
 
 def _is_no_shorter(value: Any, metadata: Mapping[str, Any], prefix: str) -> bool:

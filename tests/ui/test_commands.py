@@ -19,6 +19,7 @@ from textual.widgets import Footer, OptionList, Static
 
 from tests.ui.chat_app import until
 from tests.ui.shell_app import screen_text
+from ttchat_tui.domain.conversation import joined
 from ttchat_tui.ui import style_sheets
 from ttchat_tui.ui.commands import BY_NAME, TABLE, bindings, docs_table, grouped, keys_of
 from ttchat_tui.ui.editing_keys import TAKEN, with_moved_keys
@@ -27,7 +28,14 @@ from ttchat_tui.ui.keys import canonical_key, editing_keys, is_known, key_label
 from ttchat_tui.ui.palette import ActionProvider
 from ttchat_tui.ui.screens.chat import ChatScreen
 from ttchat_tui.ui.screens.help import KEY_WIDTH, HelpScreen, two_columns
-from ttchat_tui.ui.slash import PlainText, SlashCommand, SlashError, parse_submission
+from ttchat_tui.ui.slash import (
+    PlainText,
+    SlashCommand,
+    SlashError,
+    as_typed,
+    parse_below,
+    parse_submission,
+)
 from ttchat_tui.ui.widgets.prompt.prompt import Prompt
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
@@ -173,7 +181,17 @@ def test_a_slash_command_is_an_action_and_its_argument(typed: str, name: str, ar
 
 
 @pytest.mark.parametrize(
-    "text", ["hello", "/usr/bin/env is what?", "/ alone", "/save a\nb", "see /new", "/5 of them"]
+    "text",
+    [
+        "hello",
+        "/usr/bin/env is what?",
+        "/ alone",
+        "/save a\nb",
+        "see /new",
+        "/5 of them",
+        "// so it is",
+        "//new\nint b;",
+    ],
 )
 def test_text_that_only_looks_like_a_command_is_sent_as_it_is(text: str) -> None:
     assert parse_submission(text) == PlainText(text)
@@ -204,6 +222,23 @@ def test_no_text_is_lost_or_changed_but_for_the_escape(text: str) -> None:
     result = parse_submission(text)
     if isinstance(result, PlainText):
         assert result.text == text or "/" + result.text.lstrip() == text.lstrip()
+
+
+MESSAGES = st.text() | st.from_regex(r" ?/{0,3} ?(new|undo it|clear|usr/bin|x)?(\nb)?", fullmatch=True)
+
+
+@given(MESSAGES)
+def test_every_message_can_be_typed_again(text: str) -> None:
+    assert parse_submission(as_typed(text)) == PlainText(text)
+
+
+@given(MESSAGES, MESSAGES.filter(str.strip))
+def test_what_is_typed_below_a_returned_message_is_parsed_as_it_is_alone(returned: str, typed: str) -> None:
+    alone, below = parse_submission(typed), parse_below(as_typed(returned), typed)
+    if isinstance(alone, PlainText):
+        assert below == PlainText(joined(returned, alone.text))
+    else:
+        assert below == alone
 
 
 # --- palette, footer and help on a screen

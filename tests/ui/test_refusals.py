@@ -136,6 +136,50 @@ async def test_a_word_that_is_being_typed_is_not_split_by_what_returns(tmp_path:
         assert chat.screen.prompt.text == "refused\n\nalso"
 
 
+async def test_a_command_that_was_begun_when_a_message_came_back_is_not_sent_with_it(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        await pilot.press(*"/constr")
+        chat.screen.show_updates([RETURNED])
+        await pilot.press(*"ain", "space", *"off", "enter")
+        await until(pilot, lambda: chat.screen.prompt.text == "refused")
+        assert not chat.engine.requests
+
+
+@pytest.mark.parametrize("message", ["/constrain off", "/nothing", "//new", "/usr/bin is", "// so"])
+async def test_a_message_that_looks_like_a_command_is_sent_again_as_it_was(
+    tmp_path: Path, message: str
+) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        chat.screen.show_updates([DraftReturned(message, RETURNED.error)])
+        await until(pilot, lambda: chat.session.context.draft == message)
+        await pilot.press(*"//a", "enter")
+        await until(pilot, lambda: chat.screen.has_answered)
+        assert chat.session.path[0].content == f"{message}\n\n/a"
+        assert chat.screen.prompt.text == ""
+
+
+@pytest.mark.parametrize("sent", ["/constrain off", "hello"])
+async def test_what_is_typed_or_sent_again_before_the_screen_knows_is_neither_lost_nor_repeated(
+    tmp_path: Path, sent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = ChatApp(tmp_path)
+    ran: list[str] = []
+    async with running(chat) as pilot:
+        monkeypatch.setattr(chat.screen, "command_constrain", ran.append)
+        prompt = chat.screen.prompt
+        prompt.set_draft(sent)
+        prompt.action_send()
+        prompt.action_send()
+        prompt.write("more")
+        await until(pilot, lambda: prompt.text == "more")
+        await pilot.pause()
+        assert ran == ["off"] * sent.startswith("/")
+        assert len([each for each in chat.session.path if each.role == "user"]) == (not ran)
+        assert not chat.session.queue.messages
+
+
 async def test_why_candidates_were_refused_is_said_once_their_screen_has_closed(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path, Script(batch_sizes=(1, 4), context_length=16))
     text = "word " * 20 + "end"

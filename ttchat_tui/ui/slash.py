@@ -8,9 +8,12 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from ttchat_tui.domain.conversation import joined
 from ttchat_tui.ui.commands import TABLE, Action
 
 _COMMAND: Final = re.compile(r"/([a-z][a-z-]*)(?:[ \t]+(.*))?\s*", re.IGNORECASE)
+_ESCAPED: Final = re.compile(r"//+[^\s/].*")
+"""A line of text that begins with a slash. Code that begins with a comment is none."""
 
 BY_SLASH: Final[dict[str, Action]] = {
     slash: action for action in TABLE for slash in (action.slash, action.alias) if slash
@@ -20,7 +23,7 @@ _CLOSE: Final = 0.75
 
 
 class PlainText(msgspec.Struct, frozen=True):
-    """Text to send. A leading `//` has become `/`."""
+    """Text to send. The `//` of a line that begins with it has become `/`."""
 
     text: str
 
@@ -46,7 +49,7 @@ def parse_submission(text: str) -> Submission:
     Only a single line of a slash, a word and an argument is a command: `/usr/bin/env is …` and pasted code are text.
     """
     stripped = text.strip()
-    if stripped.startswith("//"):
+    if _ESCAPED.fullmatch(stripped):
         return PlainText(text.replace("//", "/", 1))
     match = _COMMAND.fullmatch(stripped)
     if match is None:
@@ -61,3 +64,17 @@ def parse_submission(text: str) -> Submission:
     if argument and not action.argument:
         return SlashError(f"{word} takes no argument. To send this as text, start with //.")
     return SlashCommand(action, argument)
+
+
+def parse_below(returned: str, typed: str) -> Submission:
+    """Parse what was typed below a message that came back, which may be empty: a command alone, or the text of both."""
+    submission = parse_submission(typed)
+    if not returned or not isinstance(submission, PlainText):
+        return submission
+    above = parse_submission(returned)
+    return PlainText(joined(above.text if isinstance(above, PlainText) else returned, submission.text))
+
+
+def as_typed(text: str) -> str:
+    """How the text of a message is typed: with one slash more where it would be a command."""
+    return text if parse_submission(text) == PlainText(text) else text.replace("/", "//", 1)

@@ -48,7 +48,7 @@ from ttchat_tui.ui.screens.timing import Timing
 from ttchat_tui.ui.screens.transcript_actions import TranscriptActions
 from ttchat_tui.ui.screens.updates import UpdateDrawing
 from ttchat_tui.ui.services import Services
-from ttchat_tui.ui.slash import PlainText, SlashCommand, SlashError, parse_submission
+from ttchat_tui.ui.slash import PlainText, SlashCommand, SlashError, parse_below
 from ttchat_tui.ui.textual_patches.dirty_span_compositor import DirtySpanScreen
 from ttchat_tui.ui.textual_patches.privates import add_bindings, is_bound
 from ttchat_tui.ui.widgets.key_line import KeyLine
@@ -218,28 +218,34 @@ class ChatScreen(
             await self.submit_edit(event.text)
             return
         kept, typed = self.prompt.parted(event.text)
-        submission = parse_submission(typed)
-        match parse_submission(event.text) if isinstance(submission, PlainText) else submission:
+        match parse_below(kept, typed):
             case PlainText(draft):
                 text = await self.attached(draft)
-                if text is None or not self.prompt.text.startswith(event.text):
-                    return  # a file cannot be attached; or while files were read, it was sent or changed
-                written_since = self.prompt.text.removeprefix(event.text)
+                if text is None or not self._take_draft(event.text):
+                    return  # a file cannot be attached
                 self.apply_typed_settings()
-                self.prompt.clear_draft()
-                if written_since:
-                    self.prompt.write(written_since)
                 self.transcript.follow()
                 self.show_updates(self.session.submit(text))
                 self.keep_draft()
             case SlashCommand(action, argument):
-                self.prompt.clear_draft()
-                self.prompt.give_back(kept)
+                if not self._take_draft(event.text, kept):
+                    return
                 self.keep_draft()  # what was typed of the command
                 if not await self.run_command(action, argument) and self.prompt.text == kept:
                     self.prompt.set_draft(event.text, returned=kept)
             case SlashError(sentence):
                 self.show_error(ErrorInfo(kind="usage", message=sentence))
+
+    def _take_draft(self, sent: str, kept: str = "") -> bool:
+        """Leave of the draft what was written since it was `sent`, below what is `kept`. False: it was sent already, or changed."""
+        if not self.prompt.text.startswith(sent):
+            return False
+        written_since = self.prompt.text.removeprefix(sent)
+        self.prompt.clear_draft()
+        self.prompt.give_back(kept)
+        if written_since:
+            self.prompt.write(written_since)
+        return True
 
     @on(Prompt.DraftChanged)
     def _draft_changed(self, event: Prompt.DraftChanged) -> None:

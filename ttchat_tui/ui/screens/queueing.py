@@ -13,6 +13,7 @@ from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.commands import BY_NAME, keys_label
 from ttchat_tui.ui.screens.chat_actions import ChatActions
+from ttchat_tui.ui.slash import as_typed
 
 NOTHING_WAITS: Final = ErrorInfo(
     kind=NOTE, message="No message waits. What is sent while a reply runs waits for it to end."
@@ -128,7 +129,7 @@ class Queueing(ChatActions):
         if event.change == "edit":
             self._edit_queued(event.message_id)
         elif self.attempt(lambda: self.session.queue.drop(event.message_id)):
-            self.prompt.remember(without_mentioned_blocks(event.content, is_there))
+            self.prompt.remember(as_typed(without_mentioned_blocks(event.content, is_there)))
             self.notify("Dropped. ↑ in the prompt brings it back.", markup=False)
 
     def _edit_queued(self, message_id: int) -> None:
@@ -137,7 +138,7 @@ class Queueing(ChatActions):
         def keep(text: str | None) -> None:
             if text is not None:
                 before, after = map(without_mentioned_blocks, (message.content, text))
-                self.prompt.remember_change(before, after)
+                self.prompt.remember_change(as_typed(before), as_typed(after))
             self.show_updates(queue.end_edit(text))
 
         try:

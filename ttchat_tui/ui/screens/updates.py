@@ -54,7 +54,7 @@ from ttchat_tui.session import MessagePath, left_out
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui.live_metrics import LiveMetrics
 from ttchat_tui.ui.screens.elsewhere import Elsewhere
-from ttchat_tui.ui.slash import PlainText, parse_submission
+from ttchat_tui.ui.slash import PlainText, as_typed, parse_below, parse_submission
 from ttchat_tui.ui.widgets.key_line import KeyLine, ShownKey
 from ttchat_tui.ui.widgets.prompt.placeholder import placeholder_of
 from ttchat_tui.ui.widgets.transcript.message_format import (
@@ -202,7 +202,8 @@ class UpdateDrawing(Elsewhere):
         draft = self.session.draft
         self.prompt.know_pastes(self.session.folds.of(draft))
         self.prompt.set_draft(draft)
-        self.prompt.set_history(list(map(without_mentioned_blocks, self.session.prompts.recent())))
+        recent = map(without_mentioned_blocks, self.session.prompts.recent())
+        self.prompt.set_history(list(map(as_typed, recent)))
         if self.session.is_busy:
             self.show_place_of_reply()
             self.metrics.phase = "generating"
@@ -264,8 +265,9 @@ class UpdateDrawing(Elsewhere):
     def _text_to_send(self) -> str:
         """The draft as a message; empty for a command, also while it is being typed."""
         kept, typed = self.prompt.parted(self.prompt.text)
-        is_command = typed.strip() == "/" or not isinstance(parse_submission(typed), PlainText)
-        submission = parse_submission(kept if is_command else self.prompt.text)
+        submission = parse_below(kept, typed)
+        if typed.strip() == "/" or not isinstance(submission, PlainText):
+            submission = parse_submission(kept)
         return submission.text if isinstance(submission, PlainText) else ""
 
     def _show_question_again(self, message_id: int | None = None) -> None:
@@ -348,7 +350,7 @@ class UpdateDrawing(Elsewhere):
     def _return_draft(self, text: str, error: ErrorInfo) -> None:
         text = without_mentioned_blocks(text, is_there)
         if text:
-            self.give_back(text)
+            self.give_back(as_typed(text))
             self.keep_draft()
         self._welcome_if_empty()
         self.show_error(error)

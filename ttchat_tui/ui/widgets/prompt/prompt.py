@@ -18,6 +18,7 @@ from ttchat_tui.domain.conversation import joined
 from ttchat_tui.ui.commands import BY_NAME, binding
 from ttchat_tui.ui.external_editor import EditorError, edit_on_terminal, editor_command
 from ttchat_tui.ui.keys import canonical_key
+from ttchat_tui.ui.slash import PlainText, parse_submission
 from ttchat_tui.ui.textual_patches.privates import add_bindings
 from ttchat_tui.ui.widgets.prompt.hinted_area import HintedArea
 from ttchat_tui.ui.widgets.prompt.history import PromptHistory
@@ -147,7 +148,7 @@ class Prompt(HintedArea):
     def give_back(self, text: str) -> None:
         """Put a text that was sent before what was typed since, also on the way through earlier prompts."""
         since = joined(*(each.strip() for each in self._recall.unsent(self.text)))
-        self.set_draft(joined(text, since), returned="" if since else text)
+        self.set_draft(joined(text, since), returned=text)
 
     def parted(self, text: str) -> tuple[str, str]:
         """The part of `text` that came back, which may be empty, and what was typed below it."""
@@ -235,8 +236,8 @@ class Prompt(HintedArea):
         if not text.strip():
             self.post_message(self.BlankSubmitted())
             return
-        kept, typed = self.parted(text)
-        self._recall.add(typed if kept and typed.startswith("/") else text)
+        _, typed = self.parted(text)
+        self._recall.add(text if isinstance(parse_submission(typed), PlainText) else typed)
         self.post_message(self.Submitted(self, text))
 
     def action_newline(self) -> None:

@@ -122,6 +122,18 @@ def test_a_setting_in_an_engines_words_is_named_as_it_was_given(setting: str, va
     assert shown == f"Set {expected}, and load again."
 
 
+@given(
+    setting=st.sampled_from(SETTINGS),
+    path=st.sampled_from(
+        ("/m/{}.gguf", "/m/{}/x.gguf", "/a {}/x", "~/a-{}-b", "C:\\\\m\\\\{}\\\\x", "x.{}_2", "./{}-00001")
+    ),
+)
+def test_a_path_that_holds_the_words_of_a_setting_stays(setting: str, path: str) -> None:
+    section, _, name = setting.partition(".")
+    text = f"{path.format(f'[{section}] {name}')} cannot be read."
+    assert named_as_given(text, lambda _: Given("flag", "--x", setting)) == text
+
+
 def test_a_value_without_quotes_ends_before_the_sentence_does() -> None:
     def by_variable(_: str) -> Given:
         return Given("variable", "TTCHAT_TT__TRACE", "tt.trace")

@@ -29,8 +29,10 @@ FLAGS: Final[dict[str, str]] = {
 }  # fmt: skip
 """Setting → its flag. The engines declare more, and a constraint has a flag for each of its kinds."""
 
-_MENTION: Final = re.compile(r"""\[(\w+)\] (\w+)(?: = ("[^"]*"|'[^']*'|[\w:/-]+(?:\.\w+)*))?""")
-"""How an engine writes a setting, with a value or without: `[cpu] kv_cache = "q8"`."""
+_MENTION: Final = re.compile(
+    r"""(?<![\w/\\.-])\[(\w+)\] (\w+)(?: = ("[^"]*"|'[^']*'|[\w:/-]+(?:\.\w+)*))?(?![\w/\\-]|\.\w)"""
+)
+"""How an engine writes a setting, with a value or without: `[cpu] kv_cache = "q8"`. Not inside a path."""
 
 
 class Given(NamedTuple):

@@ -234,6 +234,26 @@ def test_one_that_another_model_followed_stays_and_is_reported_once(
     assert not of_kind(window.checked(), Notice)
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_a_model_that_another_is_loaded_over_decides_nothing(
+    make: Callable[..., Constrained], way: Set, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = make()
+    window.load()
+    window.chat.ask("first")
+    by_command(window.chat, Constraint("regex", "before"))
+    window.checked()
+    monkeypatch.setattr("tests.fakes.UNFOLLOWED", GOOD.text)
+    way(window.chat, GOOD)
+    window.session.context.count("")  # of the model that cannot
+    window.session.load("scripted")  # as a preset does that names a model
+    assert not of_kind(window.chat.until(PromptCounted), ConstraintChecked)
+    assert window.now == GOOD
+    monkeypatch.setattr("tests.fakes.UNFOLLOWED", UNFOLLOWED)
+    window.load()
+    assert of_kind(window.checked(), ConstraintChecked) == [ConstraintChecked(GOOD)]
+
+
 def test_one_that_no_engine_of_this_kind_takes_is_refused(make: Callable[..., Constrained]) -> None:
     window = make()
     window.load()

@@ -106,8 +106,8 @@ class Constraining:
     ) -> list[Update]:
         """The engine has checked the constraint of a conversation: it stays, or the one before returns. One that was followed
         before, by another model or in an earlier session, stays, and requests are refused."""
-        if home is not self._home() or constraint != self._now:
-            return []  # it has been changed since
+        if home is not self._home() or constraint != self._now or self._host.is_loading:
+            return []  # it has been changed since, or another model is to be asked
         info = self._host.info
         if constraint is not None and info is not None:
             problem = unsupported(info, constraint) or problem

@@ -25,6 +25,7 @@ class RandomCheckpoint:
     has_qk_norm: bool = False
     rope_factors: NDArray[np.float32] | None = None
     stored_bits: Literal[4, 8, 16] = 16
+    notes: tuple[str, ...] = ()
     generation_config: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ttchat_tui.storage.errors import StorageError
@@ -79,7 +80,7 @@ class Previewing(ChatActions):
             self.show_error(error.info)
             return
         if read is not None:
-            self.run_worker(self._read_token(read), group="preview", exclusive=True)
+            self.run_worker(partial(self._read_token, read), group="preview", exclusive=True)
 
     async def _read_token(self, read: Callable[[], None]) -> None:
         try:

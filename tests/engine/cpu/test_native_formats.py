@@ -183,6 +183,54 @@ def test_what_the_kernel_does_not_read_is_refused() -> None:
         kernel().pack([RawPart("Q4_K", (32, 96), data)])
 
 
+UNREAD = sorted({kind.name for kind in GGML_TYPES.values()} - TYPES.keys())
+"""Types that are rounded to 8 bits."""
+
+
+def weights_of_type(kind: str, seed: int, least: float, greatest: float) -> NDArray[np.float32]:
+    """[32, INPUTS] of random bytes, whose blocks of 256 have scales between these."""
+    generator = np.random.default_rng(seed)
+    type_id = gguf.GGMLQuantizationType[kind]
+    weights, size = gguf.GGML_QUANT_SIZES[type_id]
+    data = generator.integers(0, 256, (32 * INPUTS // weights, size), np.uint8)
+    scales = np.exp(generator.uniform(np.log(least), np.log(greatest), len(data))).astype(np.float16)
+    if kind == "IQ1_M":  # In the upper four bits of the last four words.
+        words = data[:, 48:].view(np.uint16)
+        shifted = scales.view(np.uint16)[:, None] >> np.array([0, 4, 8, 12], np.uint16)
+        words[:] = words & 0x0FFF | shifted << 12
+    else:
+        at = size - 2 if kind.startswith("TQ") else 0
+        data[:, at : at + 2] = scales.view(np.uint8).reshape(-1, 2)
+    return quants.dequantize(data, type_id).reshape(32, INPUTS)
+
+
+@pytest.mark.parametrize("kind", UNREAD)
+@settings(max_examples=sized(4, 200), deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    least=st.sampled_from([1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 0.1]),
+    span=st.sampled_from([1, 10, 1000]),
+)
+def test_each_32_weights_of_any_type_are_rounded_by_at_most_half_a_step_of_their_own(
+    kind: str, seed: int, least: float, span: float
+) -> None:
+    """A step is the 127th part of the largest, or what float16 has above it: 2**-24 more below 6e-5, else 2**-10 of it."""
+    weights = weights_of_type(kind, seed, least, least * span)
+    part = RawPart("Q8_0", weights.shape, rounded_to_q8_0(weights))
+    found, exact = by_gguf(part).reshape(-1, 32), weights.reshape(-1, 32)
+    step = np.abs(exact).max(axis=1, keepdims=True) / 127
+    assert (np.abs(found - exact) <= 0.5 * (step * (1 + 2.0**-10) + 2.0**-24) * (1 + 1e-5)).all()
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-3, 1e-4, 1e-5, 1e-6, 1e-8])
+def test_the_kernel_rounds_weights_of_any_size_to_the_same_8_bits(size: float) -> None:
+    weights, x = drawn(32, seed=5) * np.float32(size), drawn(3)
+    part = RawPart("F32", weights.shape, weights.view(np.uint8).reshape(-1))
+    blocks = RawPart("Q8_0", weights.shape, rounded_to_q8_0(weights))
+    rounded = product(kernel(), kernel().pack([part], rounded="int8"), x)
+    np.testing.assert_array_equal(product(kernel(), kernel().pack([blocks]), x), rounded)
+
+
 def test_weights_are_rounded_to_8_and_4_bits_where_that_is_asked_for() -> None:
     weights, x = drawn(32, seed=5), drawn(3)
     part = RawPart("F32", weights.shape, weights.view(np.uint8).reshape(-1))
@@ -190,6 +238,3 @@ def test_weights_are_rounded_to_8_and_4_bits_where_that_is_asked_for() -> None:
     eight = error(product(kernel(), kernel().pack([part], rounded="int8"), x), x, weights)
     four = error(product(kernel(), kernel().pack([part], rounded="int4"), x), x, weights)
     assert whole < 1e-3 < eight < 0.01 < four < 0.2
-    blocks = RawPart("Q8_0", weights.shape, rounded_to_q8_0(weights))
-    rounded = product(kernel(), kernel().pack([part], rounded="int8"), x)
-    np.testing.assert_array_equal(product(kernel(), kernel().pack([blocks]), x), rounded)

@@ -133,12 +133,15 @@ static int put_codes(Format format, uint8_t *tile, int half, int lane, const Cod
     }
 }
 
-/* Round to 255 levels. The scale is rounded first, to its stored type, so that the codes compensate for it. */
+/* Round to 255 levels. The scale is rounded first, to its stored type, so that the codes compensate for it; one that is too small for
+ * the largest weight (float16 has few numbers below 6e-5) would cut it off. */
 static void round_to_8(const float *weights, Codes *out) {
     float largest = 0;
     for (int i = 0; i < GROUP; i++)
         largest = fabsf(weights[i]) > largest ? fabsf(weights[i]) : largest;
-    const float scale = float_of_half(half_of_float(largest / 127.0f)), step = scale > 0 ? scale : 1.0f;
+    const uint16_t nearest = half_of_float(largest / 127.0f);
+    const int is_short = largest > 127.5f * float_of_half(nearest);
+    const float scale = float_of_half((uint16_t)(nearest + is_short)), step = scale > 0 ? scale : 1.0f;
     for (int i = 0; i < GROUP; i++) {
         const float code = rintf(weights[i] / step);
         out->codes[i] = (uint8_t)((code > 127 ? 127 : code < -127 ? -127 : code) + 128);

@@ -105,8 +105,13 @@ def is_packable(kind: str) -> bool:
 def rounded_to_q8_0(weight: NDArray[np.float32]) -> NDArray[np.uint8]:
     """[outputs, inputs] as blocks of Q8_0: for each 32 weights a float16 scale and 255 levels."""
     grouped = weight.reshape(-1, GROUP)
-    # The scale is rounded first, so that the codes compensate for it.
-    scale = (np.abs(grouped).max(axis=1, keepdims=True) / np.float32(127)).astype(np.float16)
+    largest = np.abs(grouped).max(axis=1, keepdims=True)
+    # The scale is rounded first, so that the codes compensate for it. Below 6e-5 float16 has few of them: one that is too small
+    # for the largest weight would cut it off.
+    with np.errstate(over="ignore"):  # `pack` refuses infinite ones.
+        scale = (largest / np.float32(127)).astype(np.float16)
+    is_short = largest > np.float32(127.5) * scale
+    scale = np.where(is_short, np.nextafter(scale, np.float16(np.inf)), scale)
     steps = np.where(scale > 0, scale.astype(np.float32), np.float32(1))
     codes = np.rint(grouped / steps).clip(-127, 127).astype(np.int8)
     return np.concatenate((scale.view(np.uint8), codes.view(np.uint8)), axis=1).reshape(-1)

@@ -371,14 +371,10 @@ class _DecodeLoop(Ending):
             row.note_step(numbers)
         began_s = self._job.now_s()
         self._stepped.append(live[0].last_id)
-        length = len(self._job.prompt_ids) + len(self._stepped)
+        length, becomes_long = len(self._job.prompt_ids) + len(self._stepped), self._stepper.becomes_long
         if self._batch is not None:
             outputs = self._batch.step_rows([row.last_id for row in live])
-        elif (
-            self._may_become_long
-            and self._stepper.becomes_long(length)
-            and not self._stepper.becomes_long(length - 1)
-        ):
+        elif self._may_become_long and becomes_long(length) and not becomes_long(length - 1):
             yield from self._read_anew()
             outputs = (self._logits,)
         else:

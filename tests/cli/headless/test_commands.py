@@ -11,14 +11,15 @@ from hypothesis import strategies as st
 
 from tests.cli.headless.scripted_chat import scripted_session
 from tests.cli.headless.test_repl import chat
-from tests.fakes import UNFOLLOWED, Script
+from tests.fakes import UNFOLLOWED, Script, ScriptedEngine
 from tests.size import sized
 from tests.storage.imports.conversations import SAMPLING
 from ttchat_tui.cli.headless.commands import COMMANDS, help_text
 from ttchat_tui.cli.headless.listing import UsageError
 from ttchat_tui.cli.headless.sampling_words import changed, described
 from ttchat_tui.domain.constraint import Constraint
-from ttchat_tui.domain.model_spec import Capabilities
+from ttchat_tui.domain.events import ProgressReporter
+from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec
 from ttchat_tui.domain.sampling import SamplingDefaults, SamplingParams
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.ui.commands import TABLE
@@ -247,6 +248,31 @@ def test_a_constraint_that_the_model_cannot_follow_is_refused_when_it_is_set(
     shown = capsys.readouterr()
     assert shown.err.count("The regex cannot be used. Correct it. regex yes|no stays.") == 2
     assert UNFOLLOWED not in shown.out
+
+
+def test_the_constraint_of_a_preset_is_a_matter_of_the_presets_model(
+    store: ConversationStore,
+    own_folders: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    presets = own_folders / "config" / "presets"
+    presets.mkdir(parents=True)
+    constraint = f"[sampling.constraint]\nkind = 'regex'\ntext = '{UNFOLLOWED}'\n"
+    (presets / "able.toml").write_text(f"model = 'able'\n{constraint}")
+    load = ScriptedEngine.load
+
+    def loaded(engine: ScriptedEngine, spec: ModelSpec, report: ProgressReporter) -> EngineInfo:
+        monkeypatch.setattr("tests.fakes.UNFOLLOWED", "nothing" if spec.name == "able" else UNFOLLOWED)
+        return load(engine, spec, report)
+
+    monkeypatch.setattr(ScriptedEngine, "load", loaded)
+    script = Script(replies=("yes",), honours=Capabilities().sampling | {"constraint"})
+    with scripted_session(script, store=store) as session:
+        chat(session, "/preset able", "Well?")
+        assert session.sampling.constraint == Constraint("regex", UNFOLLOWED)
+        assert [message.content for message in session.path] == ["Well?", "yes"]
+    assert "cannot be used" not in capsys.readouterr().err
 
 
 def test_a_constraint_of_the_settings_that_the_model_cannot_follow_is_reported_once(

@@ -172,12 +172,14 @@ class Commands:
 
     def _use(self, preset: Preset) -> int | None:
         self._session.presets.apply(preset)
+        if preset.model and not (preset.model == self._session.model and self._session.has_model):
+            self._say(f"{preset.name}: {preset.gives}")
+            return self._answers.load(preset.model)  # which checks the settings
         self._answers.check_settings()
         if self._session.sampling.constraint != preset.sampling.constraint:
             preset = preset.unconstrained
         self._say(f"{preset.name}: {preset.gives}")
-        is_loaded = preset.model == self._session.model and self._session.has_model
-        return self._answers.load(preset.model) if preset.model and not is_loaded else None
+        return None
 
     def _list(self, entries: Iterable[Preset | PromptTemplate], faults: Iterable[AppError]) -> None:
         for each in entries:

@@ -58,3 +58,17 @@ async def test_earlier_prompts_are_found_as_you_type_and_put_in_the_prompt(tmp_p
         chat.session._search = None
         await pilot.press("alt+r", *"OLD poem", "enter")
         assert prompt.text == "  [b]old[/] words\nof a poem", "the last prompts are searched"
+
+
+async def test_an_earlier_prompt_that_looks_like_a_command_is_a_message_again(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    made = chat.store.create_conversation()
+    chat.store.add_user_message(made.id, None, "/undo is what?")
+    async with running(chat) as pilot:
+        await pilot.press("alt+r", *"undo")
+        await until(pilot, lambda: "1 prompt ·" in shown(chat))
+        await pilot.press("enter")
+        assert chat.screen.prompt.text == "//undo is what?"
+        chat.screen.prompt.set_draft("")
+        await pilot.press("up")
+        assert chat.screen.prompt.text == "//undo is what?"

@@ -9,6 +9,7 @@ from ttchat_tui.domain.attachments import without_mentioned_blocks
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.screens.chat_actions import ChatActions
+from ttchat_tui.ui.slash import as_typed
 
 if TYPE_CHECKING:
     from ttchat_tui.ui.widgets.prompt_search import PromptSearch
@@ -69,5 +70,5 @@ class Recalling(ChatActions):
         except StorageError as error:  # removed in another window
             self.show_error(error.info)
             return
-        self.prompt.replace_draft(without_mentioned_blocks(text))
+        self.prompt.replace_draft(as_typed(without_mentioned_blocks(text)))
         self._close_prompt_search()

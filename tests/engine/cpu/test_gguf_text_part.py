@@ -24,6 +24,7 @@ from tests.engine.cpu.test_families import stepper_of
 from tests.engine.cpu.test_gguf_parts import read
 from tests.engine.cpu.test_gguf_rules import opened, refusal
 from tests.engine.cpu.tiny_models import described
+from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import TEXT_ONLY
 from ttchat_tui.engine.cpu.checkpoints.gguf_container import GgufContainer
@@ -31,6 +32,7 @@ from ttchat_tui.engine.cpu.checkpoints.gguf_file import GgufFile
 from ttchat_tui.engine.cpu.checkpoints.gguf_text_part import text_part
 from ttchat_tui.engine.cpu.loading import load_model
 from ttchat_tui.engine.cpu.local_count import LocalCounter
+from ttchat_tui.engine.text.template import ChatTemplate
 
 Parts = tuple[dict[str, Any], dict[str, RawTensor]]
 VISION: dict[str, Any] = {
@@ -208,3 +210,21 @@ def test_how_mistral_3_splits_a_text_is_known(pre: str, expected: str, tmp_path:
     metadata, tensors = with_vision(tiny_metadata("mistral3"), tiny_tensors())
     metadata["tokenizer.ggml.pre"] = pre
     assert opened(tmp_path, metadata, tensors).metadata["tokenizer.ggml.pre"] == expected
+
+
+def test_a_gemma_3_of_ollama_without_a_template_has_the_turns_of_gemma(tmp_path: Path) -> None:
+    metadata, tensors = with_vision(tiny_metadata("gemma3"), tiny_tensors("gemma3"))
+    path = write_raw(tmp_path / "x.gguf", metadata, tensors)
+    source = text_part(GgufContainer(path)).metadata["tokenizer.chat_template"]
+    messages = [
+        ChatMessage("system", "Be brief. "), ChatMessage("user", "Hi"), ChatMessage("assistant", "Yes?"), ChatMessage("user", " Go"),
+    ]  # fmt: skip
+    template = ChatTemplate(source, {"bos_token": "<bos>"}, ["<bos>", "<start_of_turn>", "<end_of_turn>"])
+    assert template.render(messages) == (
+        "<bos><start_of_turn>user\nBe brief.\n\nHi<end_of_turn>\n<start_of_turn>model\nYes?<end_of_turn>\n"
+        "<start_of_turn>user\nGo<end_of_turn>\n<start_of_turn>model\n"
+    )
+    assert template.render(messages, continue_last=True).endswith("user\nGo")
+    named = metadata | {"tokenizer.chat_template": "own"}
+    path = write_raw(tmp_path / "y.gguf", named, tensors)
+    assert text_part(GgufContainer(path)).metadata["tokenizer.chat_template"] == "own"

@@ -39,15 +39,32 @@ class _Form(msgspec.Struct, frozen=True, kw_only=True):
     """The same with a context of `_LONG` tokens or more."""
     splits: str = ""
     """`tokenizer.ggml.pre` of files that name none, or the default."""
+    template: str = ""
+    """The chat template of files without one: Ollama keeps its own beside the file, in another language."""
 
 
 _LONG: Final = 131_072
+_GEMMA_TURNS: Final = r"""
+{{- bos_token }}{% set part = namespace(system='') %}
+{%- for message in messages %}
+    {%- if message.role == 'system' %}
+        {%- set part.system = message.content | trim ~ '\n\n' %}
+    {%- else %}
+        {{- '<start_of_turn>' ~ ('model' if message.role == 'assistant' else 'user') ~ '\n' }}
+        {{- part.system ~ message.content | trim ~ '<end_of_turn>\n' }}
+        {%- set part.system = '' %}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif -%}
+"""
+"""Gemma has no turn for a system prompt: it begins the first message."""
 _FORMS: Final = {
     "gemma3": _Form(
         renamed={"rope.global.freq_base": "rope.freq_base", "rope.local.freq_base": "rope.freq_base_swa"},
         left_out={_EPSILON: 1e-6, "rope.freq_base": 1e6, "rope.freq_base_swa": 1e4},
         # 4B, 12B and 27B; the context of the smaller ones is 32,768, and they are not stretched.
         left_out_if_long={"rope.scaling.type": "linear", "rope.scaling.factor": 8.0},
+        template=_GEMMA_TURNS,
     ),
     "mistral3": _Form(
         renamed={
@@ -116,6 +133,8 @@ def _in_usual_form(form: _Form, metadata: Mapping[str, Any], prefix: str) -> dic
         found.setdefault(prefix + key, value)
     if form.splits and found.get("tokenizer.ggml.pre", "") in ("", "default"):
         found["tokenizer.ggml.pre"] = form.splits
+    if form.template and not any(key.startswith("tokenizer.chat_template") for key in found):
+        found["tokenizer.chat_template"] = form.template
     return found
 
 

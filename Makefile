@@ -79,7 +79,7 @@ vocabularies: peers  ## Hold our tokenizers to llama.cpp: its own cases, and ran
 
 lock: $(LOCK_TOOL)  ## Bring requirements.lock in line with pyproject.toml; ARGS=--upgrade takes the newest versions
 	@echo 'torch==$(TORCH_VERSION)' | $(LOCK_TOOL) pip compile --quiet --universal --python-version 3.10 \
-	  --extra cpu --extra web --extra dev --constraint - --no-emit-index-url --no-annotate \
+	  --extra cpu --extra web --extra constrain --extra dev --constraint - --no-emit-index-url --no-annotate \
 	  --custom-compile-command 'make lock' --output-file $(LOCK) $(ARGS) pyproject.toml
 	@sed -i.before -E '/^(torch|triton|nvidia-|cuda-)/d' $(LOCK) && rm $(LOCK).before
 
@@ -159,11 +159,11 @@ $(APP): pyproject.toml $(LOCK)
 	  || $(PIP) install --no-deps --index-url $(TORCH_INDEX) "$(TORCH)" \
 	  || { echo "No $(TORCH) in the configured package indexes or at $(TORCH_INDEX)."; \
 	       echo "TORCH=torch installs the package index's own build (on Linux for CUDA, several GB)."; exit 1; }
-	@$(PIP) install --editable '.[cpu,web]'
+	@$(PIP) install --editable '.[cpu,web,constrain]'
 	@$(COMPILE)
 	@touch $@
 
 $(DEV): $(APP)
 	@echo "Installing the tools for tests and checks."
-	@$(PIP) install --editable '.[cpu,web,dev]'
+	@$(PIP) install --editable '.[cpu,web,constrain,dev]'
 	@touch $@

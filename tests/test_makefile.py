@@ -20,4 +20,5 @@ def test_an_installation_compiles_the_package_after_pip_which_leaves_an_editable
     recipe = subprocess.run(
         ["make", "--dry-run", "run"], cwd=tmp_path, check=True, capture_output=True, text=True
     ).stdout
+    assert ".[cpu,web,constrain]" in recipe, "what README shows without a condition works"
     assert 0 < recipe.index("install --editable") < recipe.index("compileall -q ttchat_tui")

@@ -26,7 +26,7 @@ NOT_LOCKED = {"torch"}
 def declared() -> list[Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     extras = project["optional-dependencies"]
-    lines = [*project["dependencies"], *extras["cpu"], *extras["web"], *extras["dev"]]
+    lines = [*project["dependencies"], *extras["cpu"], *extras["web"], *extras["constrain"], *extras["dev"]]
     return [each for each in map(Requirement, lines) if each.name not in NOT_LOCKED]
 
 

@@ -266,6 +266,7 @@ def test_one_that_no_engine_of_this_kind_takes_is_refused(make: Callable[..., Co
         (said,) = of_kind(window.checked(), ConstraintChecked)
         assert said.error is not None
         assert "cannot constrain" in said.error.message
+        assert "install" not in said.error.cure, "only the engine knows whether that would help"
         assert window.now is None
 
 

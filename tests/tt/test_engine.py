@@ -175,7 +175,7 @@ def test_a_constraint_is_kept_or_says_what_is_missing(card: Card) -> None:
         assert (text(events), last.reason) == ("aaa", "stop")
     else:
         assert last.error is not None
-        assert "pip install 'ttchat-tui[constrain]'" in last.error.message
+        assert "ttchat-tui[constrain]" in last.error.cure
     events, last = reply(card.engine, request_for())
     assert (text(events), last.reason) == ("!!!!", "length")
 

@@ -180,6 +180,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     that has one."""
     constraints: frozenset[ConstraintKind] = frozenset(get_args(ConstraintKind))
     """The kinds of constraints that it takes, if `sampling` has `constraint`."""
+    constraint_cure: str = "In-process engines can."
+    """What to do if `sampling` has no `constraint`: sentences."""
     thinking: tuple[Thinking, ...] = ()
     """What `SamplingParams.thinking` may be besides `auto`; empty if the chat template understands none."""
     live_sampling: bool = True

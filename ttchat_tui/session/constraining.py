@@ -152,8 +152,9 @@ def unsupported(info: EngineInfo, constraint: Constraint) -> ErrorInfo | None:
     """Why the loaded model follows no constraint of this kind, or None."""
     can = info.capabilities
     if "constraint" not in can.sampling:
-        cure = "In-process engines can, with pip install 'ttchat-tui[constrain]' and sampling on the host."
-        return ErrorInfo(kind="constraint", message=f"{info.label} cannot constrain replies.", cure=cure)
+        return ErrorInfo(
+            kind="constraint", message=f"{info.label} cannot constrain replies.", cure=can.constraint_cure
+        )
     if constraint.kind not in can.constraints:
         kinds = " or ".join(sorted(can.constraints))
         return ErrorInfo(

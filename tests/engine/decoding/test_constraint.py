@@ -36,6 +36,7 @@ from ttchat_tui.domain.generation import (
     GenerationRequest,
     Given,
 )
+from ttchat_tui.domain.installation import install_command
 from ttchat_tui.domain.recording import alternatives_of
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.decoding import constraint as constraints
@@ -327,6 +328,8 @@ def test_what_cannot_be_compiled_is_refused_before_the_prompt(constraint: Constr
 def test_without_llguidance_or_bytes_a_constraint_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     opaque = responder(make=wordpiece_tokenizer)
     assert "constraint" not in opaque.sampling
+    assert "install" not in opaque.constraint_cure
+    assert responder().constraint_cure == ""
     assert events(opaque, constraint=Constraint("regex", "a"))[-1].error.kind == "constraint"
     assert "constraint" in responder().sampling
     monkeypatch.setattr(constraints.importlib.util, "find_spec", lambda _name: None)
@@ -334,6 +337,8 @@ def test_without_llguidance_or_bytes_a_constraint_is_refused(monkeypatch: pytest
     assert "constraint" not in responder().sampling
     (only,) = events(responder(), constraint=Constraint("regex", "a"))
     assert only.error.message == constraints.MISSING
+    command = install_command("ttchat-tui[constrain]")
+    assert only.error.cure == responder().constraint_cure == f"Run: {command} and start ttchat-tui again."
 
 
 def test_penalties_and_cuts_work_on_what_the_constraint_leaves() -> None:

@@ -17,6 +17,7 @@ from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.config.load import load_config, place_of
 from ttchat_tui.config.paths import Paths, shipped
 from ttchat_tui.config.schema import config_type
+from ttchat_tui.domain.installation import install_command
 from ttchat_tui.engine.declaration import DoctorRequest
 from ttchat_tui.engine.doctor import Check, version_of
 from ttchat_tui.engine.factory import ENGINES
@@ -25,6 +26,11 @@ from ttchat_tui.models.catalog import catalog
 from ttchat_tui.storage.opening import about_the_file, open_store
 
 PACKAGES: Final = ("transformers", "ttnn", "textual")
+EXTRAS: Final[dict[str, tuple[str, str]]] = {
+    "constrain": ("llguidance", "--json-schema, --regex and --grammar of in-process engines"),
+    "web": ("textual-serve", "ttchat-tui serve"),
+}
+"""Extras that no engine declares: the package, and what it is for."""
 LITTLE_SPACE: Final = 2_000_000_000
 LITTLE_MEMORY: Final = 1_500_000_000
 
@@ -33,6 +39,7 @@ def all_checks(paths: Paths, config_file: Path | None) -> Iterator[Check]:
     """Every check: the program, its files, the machine, the terminal, the engines."""
     yield _python()
     yield _packages()
+    yield from _extras()
     yield _configuration(paths, config_file)
     yield _default_model(paths)
     yield _conversations(paths)
@@ -70,6 +77,16 @@ def _packages() -> Check:
     return Check(
         "packages", "ok", ", ".join(installed) + (f"; not installed: {', '.join(absent)}" if absent else "")
     )
+
+
+def _extras() -> Iterator[Check]:
+    for name, (package, purpose) in EXTRAS.items():
+        version = version_of(package)
+        if version is not None:
+            yield Check(f"[{name}]", "ok", f"installed ({package} {version}): {purpose}")
+        else:
+            cure = install_command(f"ttchat-tui[{name}]")
+            yield Check(f"[{name}]", "ok", f"not installed: {purpose}", cure)
 
 
 def _configuration(paths: Paths, config_file: Path | None) -> Check:

@@ -71,6 +71,7 @@ class CpuEngine:
             threads=model.threads,
             capabilities=Capabilities(
                 sampling=self._responder.sampling,
+                constraint_cure=self._responder.constraint_cure,
                 logprobs=True,
                 follows=True,
                 kv_reuse=True,

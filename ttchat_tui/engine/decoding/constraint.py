@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ttchat_tui.domain.constraint import Constraint
+from ttchat_tui.domain.installation import install_command
 from ttchat_tui.domain.thoughts import (
     LONGEST_TAG,
     OPENING,
@@ -28,7 +29,10 @@ from ttchat_tui.domain.thoughts import (
 from ttchat_tui.engine.base import UnusableConstraint
 from ttchat_tui.engine.decoding.constraint_faults import cleaned, refused
 
-MISSING: Final = "Constrained replies need llguidance: pip install 'ttchat-tui[constrain]'."
+MISSING: Final = "Constrained replies need llguidance, which is not installed."
+_UNKNOWN_BYTES: Final = (
+    "The bytes of this model's tokens are not known, so its replies cannot be constrained."
+)
 _COMPILED: Final = 8
 """Constraints that stay compiled: those of the candidates of one prompt, and of the last few prompts."""
 
@@ -139,7 +143,16 @@ class ConstraintCompiler:
     @property
     def is_available(self) -> bool:
         """Whether `start` can work."""
-        return self._tokenizer.has_bytes and importlib.util.find_spec("llguidance") is not None
+        return not self.cure
+
+    @property
+    def cure(self) -> str:
+        """`Capabilities.constraint_cure`."""
+        if not self._tokenizer.has_bytes:
+            return f"{_UNKNOWN_BYTES} Choose another model."
+        if importlib.util.find_spec("llguidance") is None:
+            return f"Run: {install_command('ttchat-tui[constrain]')} and start ttchat-tui again."
+        return ""
 
     def start(
         self, constraint: Constraint, prompt: str, written: str, written_ids: Sequence[int]
@@ -168,13 +181,11 @@ class ConstraintCompiler:
 
     def _compile_anew(self, constraint: Constraint) -> Any:
         if not self._tokenizer.has_bytes:
-            raise UnusableConstraint(
-                "The bytes of this model's tokens are not known, so its replies cannot be constrained."
-            )
+            raise UnusableConstraint(_UNKNOWN_BYTES)
         try:
             llguidance: Any = importlib.import_module("llguidance")
         except ImportError as error:
-            raise UnusableConstraint(MISSING) from error
+            raise UnusableConstraint(MISSING, self.cure) from error
         if self._vocabulary is None:
             wrapped = llguidance.TokenizerWrapper(_Vocabulary(self._tokenizer))
             self._vocabulary = llguidance.LLTokenizer(wrapped, n_vocab=self._tokenizer.size)

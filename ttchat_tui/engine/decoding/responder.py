@@ -110,6 +110,11 @@ class Responder:
         return Capabilities().sampling | frozenset(["constraint"] if can_constrain else ())
 
     @property
+    def constraint_cure(self) -> str:
+        """`Capabilities.constraint_cure`."""
+        return self._constraints.cure if self._constraints is not None else ""
+
+    @property
     def end_ids(self) -> frozenset[int]:
         """`EngineInfo.end_ids`."""
         return frozenset(self._tokenizer.end_ids)

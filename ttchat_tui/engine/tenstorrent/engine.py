@@ -262,8 +262,10 @@ def _programs(card: LoadedCard) -> int | None:
 
 
 def _capabilities(loaded: _Loaded) -> Capabilities:
+    on_host = "" if loaded.draws is None else 'The card samples: [tt] sampling = "host" lets the host do so.'
     return Capabilities(
         sampling=loaded.responder.sampling if loaded.draws is None else loaded.draws,
+        constraint_cure=" ".join(filter(None, (on_host, loaded.responder.constraint_cure))),
         logprobs=loaded.draws is None,
         follows=loaded.draws is None,
         batch_sizes=loaded.batch_sizes,

@@ -106,3 +106,36 @@ def test_the_lists_name_what_is_usable_and_report_what_is_not(run: Run, tmp_path
     ]  # fmt: skip
     assert "bad.md: line 1: the front matter has no end" in listed
     assert "terse     temperature 0.1, 1 stop string, model m, system prompt" in run("presets", "list")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--json-schema", "none.json"), "--json-schema: none.json cannot be read"),
+        (("--json-schema", "{text}"), "is no JSON"),
+        (("--grammar", "none.lark"), "--grammar: none.lark cannot be read"),
+        (("--regex", ""), "--regex: it needs an expression"),
+        (("--logit-bias", "the"), "--logit-bias: give TEXT=AMOUNT"),
+        (("--preset", "none"), "none"),
+        (("--template", "none"), "none"),
+        (("--template", "review"), "-V: "),
+        (("--template", "review", "-V", "code"), "-V: 'code' is not NAME=VALUE"),
+    ],
+)
+@pytest.mark.parametrize("output", ["json", "jsonl"])
+def test_what_a_flag_names_and_cannot_be_used_is_a_result(
+    run: Run, tmp_path: Path, arguments: tuple[str, ...], said: str, output: str
+) -> None:
+    (tmp_path / "text").write_text("{no JSON")
+    filled = [each.replace("{text}", str(tmp_path / "text")) for each in arguments]
+    printed = run("-p", "hi", "--output", output, *filled).splitlines()
+    error = json.loads(printed[0])["error"]
+    assert error["kind"] == "config"
+    assert said in error["message"]
+    assert "Usage" not in "".join(printed)
+
+
+@pytest.mark.parametrize(("stdin", "said"), [("", "the prompt is empty"), ("\0\1\2", "stdin cannot be sent")])
+def test_a_prompt_that_cannot_be_sent_is_a_result(run: Run, stdin: str, said: str) -> None:
+    printed = run("-p", "-", "--output", "json", stdin=stdin)
+    assert said in json.loads(printed.splitlines()[0])["error"]["message"]

@@ -10,6 +10,7 @@ import msgspec
 import typer
 
 from ttchat_tui.cli.choices import engine_settings
+from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.config.setting_names import FLAGS
 from ttchat_tui.domain import model_spec
 from ttchat_tui.domain.constraint import Constraint, ConstraintError, ConstraintKind, constraint_from_file
@@ -127,7 +128,11 @@ _TEXTS: Final = frozenset({"system", "stop"})
 
 
 def settings(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that a command line's parameters give, by their dotted names."""
+    """The settings that a command line's parameters give, by their dotted names.
+
+    Raises:
+        ConfigError, typer.BadParameter
+    """
     found = engine_settings(given)
     for name, setting in _SETTINGS.items():
         value = given[name]
@@ -151,7 +156,8 @@ _CONSTRAINTS: Final[dict[str, ConstraintKind]] = {
 def _constraint(given: Mapping[str, Any]) -> Constraint | None:
     """
     Raises:
-        typer.BadParameter: there are two, or the file cannot be read.
+        typer.BadParameter: there are two.
+        ConfigError: the file cannot be read, or is none of this kind.
     """
     names = [name for name in _CONSTRAINTS if given[name] is not None]
     if not names:
@@ -161,12 +167,12 @@ def _constraint(given: Mapping[str, Any]) -> Constraint | None:
         raise typer.BadParameter("a reply has one constraint", param_hint=" and ".join(map(_flag, names)))
     if name == "regex":
         if not given[name]:
-            raise typer.BadParameter("it needs an expression", param_hint="--regex")
+            raise ConfigError("--regex", "it needs an expression")
         return Constraint("regex", decoded(given[name]))
     try:
         return constraint_from_file(_CONSTRAINTS[name], Path(given[name]))
     except ConstraintError as error:
-        raise typer.BadParameter(str(error), param_hint=_flag(name)) from error
+        raise ConfigError(_flag(name), str(error)) from error
 
 
 def _flag(name: str) -> str:
@@ -178,7 +184,8 @@ def _text(value: str | Sequence[str]) -> str | list[str]:
 
 
 def _biases(typed: Sequence[str]) -> dict[str, float]:
+    """Raises ConfigError."""
     try:
         return dict(typed_bias(decoded(each)) for each in typed)
     except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--logit-bias") from error
+        raise ConfigError("--logit-bias", str(error)) from error

@@ -170,8 +170,8 @@ def _refuse_chat_flags(context: typer.Context, command: str) -> None:
 
 
 def _reported_invocation(given: dict[str, Any]) -> Invocation:
-    """The invocation of a parsed command line. An error in a template or preset is the result that `--output` asks for, as any
-    other error in the settings.
+    """The invocation of a parsed command line. An error in what a flag names or gives (a file, a preset, the prompt) is
+    the result that `--output` asks for, as any other error in the settings.
 
     Raises:
         ConfigError, typer.BadParameter

@@ -7,8 +7,7 @@ import sys
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
-import typer
-
+from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.domain.text import decoded, why_no_text
 
 STDIN: Final = "-"
@@ -62,7 +61,7 @@ def prompt_text(prompt: str | None, template: str = "") -> str | None:
     Line ends around piped text are dropped, a byte order mark too; Windows line ends become `\\n`.
 
     Raises:
-        typer.BadParameter: the prompt is empty, or what is piped is no text.
+        ConfigError: the prompt is empty, or what is piped is no text.
     """
     if prompt is None and not template:
         return None
@@ -76,11 +75,11 @@ def prompt_text(prompt: str | None, template: str = "") -> str | None:
             if stdin or prompt != STDIN
             else "there is no text, and nothing is piped to stdin"
         )
-        raise typer.BadParameter(what, param_hint="-p")
+        raise ConfigError("-p", what)
     return text
 
 
 def _text_of(piped: bytes) -> str:
     if why := why_no_text(piped):
-        raise typer.BadParameter(f"stdin cannot be sent: {why[0]}. {why[1]}".strip(), param_hint="-p")
+        raise ConfigError("-p", f"stdin cannot be sent: {why[0]}. {why[1]}".strip())
     return piped.decode("utf-8-sig").replace("\r\n", "\n")

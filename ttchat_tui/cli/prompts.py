@@ -63,15 +63,14 @@ def filled_template(name: str, assignments: Sequence[str]) -> tuple[TemplateKind
     """The kind and the text of the template `name` with the values of `-V NAME=VALUE`.
 
     Raises:
-        ConfigError: there is no such template, or its file cannot be used.
-        typer.BadParameter: a value is missing or not allowed.
+        ConfigError: there is no such template, its file cannot be used, or a value is missing or not allowed.
     """
     template = PromptLibrary(find_paths(os.environ)).template(name)
     given: dict[str, str] = {}
     for assignment in assignments:
         variable, equals, value = decoded(assignment).partition("=")
         if not equals:
-            raise typer.BadParameter(f"{assignment!r} is not NAME=VALUE", param_hint="-V")
+            raise ConfigError("-V", f"{assignment!r} is not NAME=VALUE")
         given[variable.strip()] = value
     try:
         return template.kind, template.filled(template.values(given))
@@ -79,7 +78,7 @@ def filled_template(name: str, assignments: Sequence[str]) -> tuple[TemplateKind
         info = problem.info
         is_known = problem.variable in template.variables
         cure = f"{info.cure.rstrip('.')}: -V {problem.variable}=…" if is_known else info.cure
-        raise typer.BadParameter(f"{info.message} {cure}", param_hint="-V") from problem
+        raise ConfigError("-V", f"{info.message} {cure}") from problem
 
 
 def preset_settings(name: str) -> dict[str, Any]:

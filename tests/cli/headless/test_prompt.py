@@ -16,7 +16,6 @@ from typing import Any
 from unittest import mock
 
 import pytest
-import typer
 
 from tests.cli.headless.scripted_chat import invocation, scripted_session
 from tests.fakes import MODEL_MISSING, Gate, Script, ScriptedEngine
@@ -27,6 +26,7 @@ from ttchat_tui.cli.errors import exit_code_of, exit_codes, notify
 from ttchat_tui.cli.headless import driver, run, with_attachments
 from ttchat_tui.cli.headless.outputs import JsonLinesOutput, TextOutput
 from ttchat_tui.cli.prompt_argument import prompt_text
+from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.domain.errors import REFUSALS, ErrorInfo, ErrorKind
 from ttchat_tui.domain.events import (
     GenerationEvent,
@@ -533,7 +533,7 @@ def test_what_is_piped_and_no_text_is_refused(
     given: str, piped: bytes, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(piped)))
-    with pytest.raises(typer.BadParameter, match=re.escape(f"stdin cannot be sent: {why}.")):
+    with pytest.raises(ConfigError, match=re.escape(f"stdin cannot be sent: {why}.")):
         prompt_text(given)
 
 

@@ -18,6 +18,7 @@ from typing import Final
 import msgspec
 
 from ttchat_tui.cli import INTERRUPTED, engine_choice, model_choice, screen_settings, terminal
+from ttchat_tui.cli.constraint_setting import check_constraint_setting
 from ttchat_tui.cli.errors import notify
 from ttchat_tui.cli.invocation import Invocation
 from ttchat_tui.cli.log_file import open_log
@@ -110,9 +111,11 @@ def _run(invocation: Invocation, typed: TypedAhead | None, ending: EndingSignals
         _require_possible(model, invocation, config)
     if not is_full_screen:  # the full screen checks them itself
         screen_settings.check_screen_settings(config, paths, _place_of(invocation))
+    kind = model_choice.kind_of(model.name, config)
+    check_constraint_setting(config.sampling, kind, _place_of(invocation))
     engine = _engine(invocation, config)
     if isinstance(engine, SwitchingEngine):  # its process starts while this one imports the screen
-        engine.start(model_choice.kind_of(model.name, config))
+        engine.start(kind)
     screen_ready = threading.Event()
     with open_session(invocation, config, model.name, engine, screen_ready, ending) as session:
         if typed is not None:

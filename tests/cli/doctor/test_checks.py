@@ -44,3 +44,31 @@ def test_each_extra_has_a_line_with_the_command_that_adds_it(
         assert (check.subject, check.verdict) == (f"[{name}]", "ok")
         assert check.fact.startswith("not installed" if is_missing else "installed")
         assert check.cure == (install_command(f"ttchat-tui[{name}]") if is_missing else "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [("regex", "[a"), ("json-schema", '{"type": "foo"}'), ("json-schema", "{"), ("grammar", "start: x")],
+)
+def test_a_constraint_that_stops_every_start_is_wrong_and_names_file_and_key(
+    tmp_path: Path, kind: str, text: str
+) -> None:
+    paths = find_paths({"HOME": str(tmp_path)})
+    file = tmp_path / "config.toml"
+    file.write_text(f"[sampling]\nconstraint = {{kind = '{kind}', text = '{text}'}}\n")
+    check = _configuration(paths, file)
+    assert check.verdict == "wrong"
+    assert check.fact.startswith(f"{file}: sampling.constraint: The {kind} cannot be used: ")
+    file.write_text(f"{file.read_text()}[model]\nengine = 'remote'\n")
+    assert _configuration(paths, file).verdict == "ok", "a server has syntax of its own"
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"), [("regex", "[ab]+"), ("json-schema", "true"), ("grammar", 'start: "a"+')]
+)
+def test_a_constraint_that_can_be_followed_is_no_fault(tmp_path: Path, kind: str, text: str) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(f"[sampling]\nconstraint = {{kind = '{kind}', text = '{text}'}}\n")
+    assert _configuration(find_paths({"HOME": str(tmp_path)}), file).verdict == "ok"
+    file.write_text("[sampling]\ntemperature = 0.5\n")
+    assert _configuration(find_paths({"HOME": str(tmp_path)}), file).verdict == "ok"

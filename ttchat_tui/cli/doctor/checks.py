@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from ttchat_tui import __version__
+from ttchat_tui.cli.constraint_setting import check_constraint_setting
 from ttchat_tui.cli.doctor.hub_checks import hub_checks
+from ttchat_tui.cli.engine_choice import chosen_kind
 from ttchat_tui.cli.screen_settings import check_screen_settings
 from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.config.load import load_config, place_of
@@ -95,6 +97,7 @@ def _configuration(paths: Paths, config_file: Path | None) -> Check:
         config = load_config(paths, environ=os.environ, file=config_file)
         where = functools.partial(place_of, paths=paths, environ=os.environ, file=config_file)
         check_screen_settings(config, paths, where)
+        check_constraint_setting(config.sampling, chosen_kind(config), where)
     except ConfigError as error:
         example = shipped("config.example.toml")
         return Check("config", "wrong", str(error), f"Correct {file}; {example} shows every key.")

@@ -202,6 +202,23 @@ class ConstraintCompiler:
         return matcher
 
 
+def check_constraint(constraint: Constraint) -> None:
+    """Check what needs no model: the syntax. Nothing is checked where llguidance is not installed.
+
+    Raises:
+        UnusableConstraint: llguidance refuses the constraint.
+    """
+    if importlib.util.find_spec("llguidance") is None:
+        return
+    matcher: Any = importlib.import_module("llguidance").LLMatcher
+    try:
+        reason = matcher.validate_grammar(_grammar(matcher, constraint))
+    except (ValueError, RecursionError) as error:
+        reason = str(error)
+    if reason:
+        raise refused(constraint, reason)
+
+
 _JSON_DEFAULTS: Final = {"whitespace_pattern": r" ?|\n {0,32}"}
 """Spaces in JSON: any number of them, which JSON allows, is where small models get lost."""
 

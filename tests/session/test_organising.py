@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.fakes import Gate, Script
 from tests.session.test_chat import Chat
@@ -170,3 +172,23 @@ def test_an_automatic_title_follows_the_first_reply_only(start: Callable[..., Ch
 )
 def test_a_title_is_tidied(answer: str, title: str) -> None:
     assert tidied(answer) == title
+
+
+def test_words_of_the_instruction_are_no_title(start: Callable[..., Chat]) -> None:
+    chat = start(Script(replies=("Tick tock.", "At most six words on one line.")))
+    chat.session.titles.is_automatic = True
+    chat.ask("How do clocks tick?")
+    chat.until(GenerationFinished)
+    assert chat.session.conversation is not None
+    assert chat.session.conversation.title == "How do clocks tick?"
+
+
+@given(st.data())
+def test_a_run_of_the_instruction_is_no_title_wherever_it_stands(data: st.DataObject) -> None:
+    words = INSTRUCTION.split()
+    begin = data.draw(st.integers(0, len(words) - 4))
+    run = words[begin : begin + 4]
+    change = data.draw(st.sampled_from([str, str.upper, str.title]))
+    before = data.draw(st.sampled_from(["", "Clocks: ", '"']))
+    assert tidied(before + change(" ".join(run))) == ""
+    assert tidied(" ".join([*run[:2], "clocks", *run[2:]])) != "", "two words of it and two more may be one"

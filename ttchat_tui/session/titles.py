@@ -24,6 +24,9 @@ _LONGEST_LINE: Final = 200
 _LONGEST_TURN: Final = 2_000
 """Characters of each message of which a title is made, where the engine does not have the conversation."""
 
+_REPEATED: Final = 4
+"""Words in a row of the instruction that are no title. Three may be one, such as `In six words`."""
+
 _LABEL: Final = re.compile(r"^(?:t[ií]t(?:le|el|re|ulo|olo)|标题|タイトル)\s*[:\uff1a]\s*", re.I)
 _QUOTES: Final = "\"'“”„‘’«»「」『』*_` "
 
@@ -113,6 +116,22 @@ def _has_a_line(answer: str) -> bool:
 
 
 def tidied(answer: str) -> str:
-    """The title in what the model wrote: its first line with words, without a label, quotation marks and a full stop."""
+    """The title in what the model wrote: its first line with words, without a label, quotation marks and a full stop. Empty if
+    it repeats the instruction, as small models do."""
     title = _LABEL.sub("", title_from(answer).strip(_QUOTES)).strip(_QUOTES)
+    if _repeats_the_instruction(title):
+        return ""
     return title.rstrip(_QUOTES + ".。") if not title.endswith("...") else title
+
+
+def _repeats_the_instruction(title: str) -> bool:
+    """Whether `_REPEATED` words of it stand in the instruction, in this order."""
+    words, instruction = _spaced(title).split(), _spaced(INSTRUCTION)
+    runs = zip(*(words[start:] for start in range(_REPEATED)), strict=False)
+    return any(f" {' '.join(run)} " in instruction for run in runs)
+
+
+def _spaced(text: str) -> str:
+    """Its words in lower case, with a space before and after each."""
+    words = re.findall(r"[^\W_]+", text.casefold())
+    return f" {' '.join(words)} "

@@ -16,7 +16,7 @@ from ttchat_tui.domain.text import without_hidden
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.opening import open_scratch_store, open_store
-from ttchat_tui.storage.titles import TITLE_LENGTH, title_from
+from ttchat_tui.storage.titles import TITLE_LENGTH, beginning_of, title_from
 from ttchat_tui.storage.writers import this_process
 
 
@@ -379,3 +379,20 @@ def test_the_last_deleted_conversation_is_known_after_a_restart(
         brought_back += last
     assert brought_back == [made[0], made[1]]
     again.close()
+
+
+@pytest.mark.parametrize(
+    ("content", "begins"),
+    [
+        ('{\n  "name": "Lena",\n  "age": 25\n}', '{ "name": "Lena", "age": 25 }'),
+        ("[\n1,\n2]", "[ 1, 2]"),
+        ("# Clocks\n\nThey tick.\n\n---\n- a\n- **b**", "Clocks They tick. a b"),
+        ("```python\nprint(1)\n```", "print(1)"),
+        ("(", "("),
+        ("---", "---"),
+        ("", ""),
+    ],
+)
+def test_a_reply_in_a_list_begins_with_its_first_visible_characters(content: str, begins: str) -> None:
+    assert beginning_of(content) == begins
+    assert len(beginning_of(content * 100)) <= TITLE_LENGTH

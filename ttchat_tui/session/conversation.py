@@ -27,7 +27,7 @@ from ttchat_tui.session.outgoing import Outgoing, outgoing
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.message_path import MessagePath
-from ttchat_tui.storage.titles import title_from
+from ttchat_tui.storage.titles import beginning_of
 
 
 class OpenConversation:
@@ -211,4 +211,4 @@ def name_of(conversation: Conversation | ListedConversation) -> str:
 
 def first_words(message: str) -> str:
     """The first words of a message, for a line about it: without thoughts and Markdown, cut to the length of a title."""
-    return title_from(extract_answer(message))
+    return beginning_of(extract_answer(message))

@@ -17,6 +17,8 @@ _LONGEST_LINE: Final = 1000
 _FENCE: Final = re.compile(r"(`{3,}[^`]*|~{3,}.*)")
 _TAGS: Final = re.compile(r"(?:<!--(?:(?!-->).)*(?:-->|$)|<!?/?[A-Za-z][\w-]*(?:\s[^<>]*|/)?>|\s)+")
 """HTML tags with nothing between them. An address in angle brackets does not match."""
+_RULE: Final = re.compile(r"[#>*_=~|:+\-\s]*")
+"""A rule, the line below a heading, a table's, or markers without text."""
 _MARKERS: Final = re.compile(r"(?:#{1,6}(?=\s|$)|>|[-*+](?=\s|$)|\[[ xX]\](?=\s|$)|\|)\s*")
 """A marker at the start of a line: heading, quote, bullet, task or table row. A line may have several."""
 _CODE: Final = re.compile(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)")
@@ -33,6 +35,22 @@ def title_from(content: str) -> str:
     lines = (each for each in tidied if each)
     first = next(lines, "")
     line = next((words for each in itertools.chain((first,), lines) if (words := _words_of(each))), first)
+    return _cut(line)
+
+
+def beginning_of(content: str) -> str:
+    """As `title_from`, but from the first visible characters on, with the lines joined: also brackets on a line of their own,
+    with which code and JSON begin. Without lines that are only Markdown."""
+    lines = (" ".join(without_hidden(each)[0].split())[:_LONGEST_LINE] for each in content.splitlines())
+    kept = (_words_of(line) or ("" if _is_markup(line) else line) for line in lines)
+    return _cut(" ".join(itertools.islice(filter(None, kept), TITLE_LENGTH))) or title_from(content)
+
+
+def _is_markup(line: str) -> bool:
+    return bool(_FENCE.fullmatch(line) or _TAGS.fullmatch(line) or _RULE.fullmatch(line))
+
+
+def _cut(line: str) -> str:
     if len(line) <= TITLE_LENGTH:
         return line
     cut = line[: TITLE_LENGTH - 1]

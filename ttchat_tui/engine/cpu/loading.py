@@ -331,9 +331,12 @@ def _notes_of_float32_cache(options: CpuOptions) -> list[str]:
     if options.kv_cache == "f16":
         return []
     setting = f'[cpu] kv_cache = "{options.kv_cache}"'
-    return [
-        f"{setting} needs the compiled kernel, which this load does not use. Keys and values are float32."
-    ]
+    cause = "which this load does not use"
+    if options.kernel == "off":
+        cause = 'and [cpu] kernel = "off" runs without it'
+    elif native_plan(options.precision, 16) is None:
+        cause = f'and [cpu] precision = "{options.precision}" runs without it'
+    return [f"{setting} needs the compiled kernel, {cause}. Keys and values are float32."]
 
 
 def _import_torch(report: ProgressReporter, module: str = _TORCH_MODEL) -> Any:

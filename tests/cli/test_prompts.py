@@ -139,3 +139,10 @@ def test_what_a_flag_names_and_cannot_be_used_is_a_result(
 def test_a_prompt_that_cannot_be_sent_is_a_result(run: Run, stdin: str, said: str) -> None:
     printed = run("-p", "-", "--output", "json", stdin=stdin)
     assert said in json.loads(printed.splitlines()[0])["error"]["message"]
+
+
+@pytest.mark.parametrize("count", ["0", "33"])
+def test_the_range_of_candidates_is_named_in_words(run: Run, count: str) -> None:
+    assert f"{count} is not in the range 1 to 32." in " ".join(
+        str(run("-p", "hi", "--candidates", count)).split()
+    )

@@ -297,7 +297,10 @@ def test_variables_for_both_places_of_a_setting_are_refused_as_they_are_in_a_fil
             "model.precision is 'f8', which is not among the choices; give one of auto, bf16, f16, fp32, int4, int8",
         ),
         ("[model]\nthread = 1", "model.thread: there is no such setting; did you mean `threads`?"),
-        ("[engine]\nkernel = 1", "engine.kernel is a whole number, not text; give one of auto, off, on"),
+        (
+            "[engine]\nkernel = 1",
+            "engine.kernel is a whole number, which is not among the choices; give one of auto, off, on",
+        ),
         (
             "[model]\nthreads = 1\n[cpu]\nthreads = 2",
             "model.threads is the same setting as cpu.threads, and both are given; keep cpu.threads",

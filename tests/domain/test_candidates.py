@@ -90,7 +90,7 @@ def test_the_rest_is_the_message(typed: str, text: str) -> None:
     [
         (f"{MOST + 1}", "There can be 1 to 32 candidates.", ""),
         ("0", "There can be 1 to 32 candidates.", ""),
-        ("top-kk=2..4", "'top-kk=2..4' is no setting.", "Did you mean top-k?"),
+        ("top-kk=2..4", "'top-kk' is no setting.", "Did you mean top-k?"),
         ("temperature=", "'temperature=' has no value.", "Write temperature=LOW..HIGH, or A,B,C."),
         ("temperature=0..9", "temperature: give a number from 0 to 2.", ""),
         ("temperature=0.2..x", "temperature: give a number from 0 to 2.", ""),

@@ -68,7 +68,7 @@ async def test_a_cursor_walks_the_tokens_and_a_panel_says_what_is_known(
         await inspect(pilot, chat)
         await shows(pilot, chat, "One two three four five⏎")
         await shows(pilot, chat, "token 1 of 6")
-        await shows(pilot, chat, "6 tok · log-prob -0.92 · ppl 2.52 · 67% greedy")
+        await shows(pilot, chat, "6 tok · mean log-prob -0.92 · ppl 2.52 · 67% greedy")
         await pilot.press("right", "right")
         await shows(pilot, chat, "␣three   token 3 of 6")
         await shows(pilot, chat, "25.0 %")

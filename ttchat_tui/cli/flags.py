@@ -13,6 +13,7 @@ from ttchat_tui.cli.choices import engine_settings
 from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.config.setting_names import FLAGS
 from ttchat_tui.domain import model_spec
+from ttchat_tui.domain.candidates import MOST
 from ttchat_tui.domain.constraint import Constraint, ConstraintError, ConstraintKind, constraint_from_file
 from ttchat_tui.domain.logit_bias import typed_bias
 from ttchat_tui.domain.recording import ALTERNATIVES, RecordLevel
@@ -101,7 +102,7 @@ Thoughts: TypeAlias = Annotated[
     bool, typer.Option("--thoughts", help="With -p: print the model's thoughts too, before its answer.")
 ]
 Candidates: TypeAlias = Annotated[
-    int, typer.Option(min=1, help="With -p: this many replies at once, each with its own seed.")
+    int, typer.Option(min=1, max=MOST, help="With -p: this many replies at once, each with its own seed.")
 ]
 Logprobs: TypeAlias = Annotated[
     int | None,

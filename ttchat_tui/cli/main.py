@@ -26,16 +26,19 @@ from ttchat_tui.domain.prompt_template import TemplateKind
 
 _NOT_OF_TYPE: Final = re.compile(r"is not a valid (int|float)\w*(?: range)?")
 
+_OUT_OF_RANGE: Final = re.compile(r"is not in the range (\S+)<=x<=(-?[\d.]*\d)")
+
 
 @contextmanager
 def _types_in_words() -> Generator[None, None, None]:
-    """Let errors of the command line say number for Python's int and float."""
+    """Let errors of the command line say number for Python's int and float, and ranges in words."""
     try:
         yield
     except typer.BadParameter as error:
         error.message = _NOT_OF_TYPE.sub(
             lambda match: f"is not a {'whole ' * (match[1] == 'int')}number", error.message
         )
+        error.message = _OUT_OF_RANGE.sub(r"is not in the range \1 to \2", error.message)
         raise
 
 

@@ -53,7 +53,10 @@ def problem(error: msgspec.ValidationError, schema: type | None = None) -> tuple
     if unknown:
         name = unknown.group(1)
         return "there is no such setting", f"{path}.{name}", known_names(names_in(path), name, schema)
-    return what, path, expectation(names_in(path), schema)
+    cure = expectation(names_in(path), schema)
+    if cure.startswith("give one of ") and what.endswith(", not text"):
+        what = f"{what.removesuffix(', not text')}, which is not among the choices"
+    return what, path, cure
 
 
 def names_in(path: str) -> list[str]:

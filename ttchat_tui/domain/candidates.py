@@ -82,7 +82,7 @@ def parse_candidates(typed: str) -> CandidateOrder | ErrorInfo:
     if match := _SETTING.match(rest):
         name, value, rest = match[1].lower().replace("-", "_"), match[2], rest[match.end() :]
         if name not in ("preset", "model") and name not in SamplingParams.__struct_fields__:
-            return _usage(f"{match[0].strip()!r} is no setting.", names_near(name))
+            return _usage(f"{match[1]!r} is no setting.", names_near(name))
         if not value:
             return _usage(f"{match[0].strip()!r} has no value.", f"Write {match[1]}=LOW..HIGH, or A,B,C.")
     elif rest in ("seed", "preset"):

@@ -157,9 +157,9 @@ def test_a_zero_has_no_sign(logprob: float, shown: str) -> None:
 def test_the_figures_count_tokens_with_a_probability_and_grow() -> None:
     likelihood = Likelihood()
     likelihood.take(RECORDING.tokens[:1])
-    assert words_about(likelihood) == "1 tok · log-prob -0.69 · ppl 2.00 · 100% greedy"
+    assert words_about(likelihood) == "1 tok · mean log-prob -0.69 · ppl 2.00 · 100% greedy"
     likelihood.take(RECORDING.tokens)
-    assert words_about(likelihood) == "4 tok · log-prob -1.39 · ppl 4.00 · 50% greedy"
+    assert words_about(likelihood) == "4 tok · mean log-prob -1.39 · ppl 4.00 · 50% greedy"
     unseen = Likelihood()
     unseen.take(RECORDING.tokens[2:])
     assert words_about(unseen) == "2 tok"

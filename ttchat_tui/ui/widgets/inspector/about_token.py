@@ -123,12 +123,12 @@ def figures_line(likelihood: Likelihood, doubt: Doubt, *, is_tinted: bool, has_c
 
 
 def words_about(likelihood: Likelihood) -> str:
-    """`211 tok · log-prob -0.42 · ppl 1.52 · 78% greedy`; chunks of text that are no tokens are counted by themselves."""
+    """`211 tok · mean log-prob -0.42 · ppl 1.52 · 78% greedy`; chunks of text that are no tokens are counted by themselves."""
     tokens, chunks = likelihood.tokens - likelihood.chunks, likelihood.chunks
     parts = [f"{tokens:,} tok"] if tokens or not chunks else []
     parts += [counted(chunks, "chunk")] if chunks else []
     if likelihood.mean_logprob is not None:
-        parts.append(f"log-prob {_nats(likelihood.mean_logprob)}")
+        parts.append(f"mean log-prob {_nats(likelihood.mean_logprob)}")
     return " · ".join([*parts, *likelihood_words(likelihood.mean_logprob, likelihood.greedy_share)])
 
 

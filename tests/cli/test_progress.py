@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from ttchat_tui.cli.progress import SILENT_S, ProgressLine
@@ -28,3 +30,19 @@ def test_a_load_without_a_terminal_says_nothing_unless_it_takes_long(
         "ttchat-tui: loading: convert",
         "ttchat-tui: loading: warm up",
     ]
+
+
+def test_a_count_says_what_is_done_with_the_tokens(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    line = ProgressLine(lambda: now)
+    line.count("scoring", 1, 4000)
+    assert capsys.readouterr().err == ""
+    now = SILENT_S
+    for done in (1024, 2048, 4000):
+        line.count("scoring", done, 4000)
+    assert capsys.readouterr().err == "ttchat-tui: scoring: 4,000 tokens\n"
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    ProgressLine(lambda: now).count("scoring", 1024, 4000)
+    assert "scoring: 1,024 of 4,000 tokens" in capsys.readouterr().err

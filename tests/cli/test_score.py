@@ -14,6 +14,7 @@ from tests.fakes import Script, ScriptedEngine
 from ttchat_tui.cli import chat, score, token_lines
 from ttchat_tui.cli.invocation import Invocation
 from ttchat_tui.cli.main import app
+from ttchat_tui.cli.progress import ProgressLine
 from ttchat_tui.domain.model_spec import ModelSpec
 
 TEXT = "One two \x1b[31mthree four.\n"
@@ -96,3 +97,10 @@ def test_what_is_no_text_is_refused(run: Run, text: bytes, why: str) -> None:
 def test_an_engine_without_probabilities_says_what_to_use(run: Run) -> None:
     error = run("-", logprobs=False).exception
     assert "scripted does not give the probabilities" in str(error)
+
+
+def test_progress_is_that_of_the_text(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[tuple[str, int, int]] = []
+    monkeypatch.setattr(ProgressLine, "count", lambda _line, *count: counted.append(count))
+    assert run("-").exit_code == 0
+    assert counted == [("scoring", done, 5) for done in range(1, 6)]

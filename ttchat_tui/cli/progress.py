@@ -44,7 +44,7 @@ class LiveLine:
 
 
 class ProgressLine:
-    """Draws `LoadProgress`; `close` clears the line. Without a terminal each phase later than `SILENT_S` has a line."""
+    """Draws `LoadProgress` and counts of tokens; `close` clears the line. Without a terminal each phase later than `SILENT_S` has a line."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._line = LiveLine(clock)
@@ -64,6 +64,14 @@ class ProgressLine:
             # The line is never updated, and "0 %" would be wrong for the rest of the phase.
             shown = progress if progress.unit == "bytes" else structs.replace(progress, done=0, total=0)
             notify(f"loading: {describe(shown)}")
+
+    def count(self, activity: str, done: int, total: int) -> None:
+        """Draw `scoring: 1,024 of 4,000 tokens`: work of a loaded model, `activity`, that has done this many of its tokens."""
+        if self._line.is_live:
+            self._line.draw(f"{activity}: {done:,} of {total:,} tokens", is_urgent=done >= total)
+        elif activity != self._phase and self._clock() - self._began_at >= SILENT_S:
+            self._phase = activity
+            notify(f"{activity}: {total:,} tokens")  # the line is never updated
 
     def close(self) -> None:
         self._line.erase()

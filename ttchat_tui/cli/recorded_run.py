@@ -20,14 +20,15 @@ class Recorded(NamedTuple):
     prompt_tokens: int
 
 
-def _ignore(_tokens: int) -> None:
+def _ignore(_tokens: int, _prompt_tokens: int) -> None:
     return
 
 
 def record(
-    engine: Engine, request: GenerationRequest, on_token: Callable[[int], None] = _ignore, row: int = 0
+    engine: Engine, request: GenerationRequest, on_token: Callable[[int, int], None] = _ignore, row: int = 0
 ) -> Recorded:
-    """What the engine writes or follows in one row. `on_token` gets the number of tokens so far.
+    """What the engine writes or follows in one row. `on_token` gets the number of tokens so far, and that of
+    the prompt, which is the text that is scored.
 
     Raises:
         EngineError: the request ends with one.
@@ -38,7 +39,7 @@ def record(
             prompt_tokens = event.prompt_tokens
         elif isinstance(event, TokenEvent) and event.row == row:
             recorder.add(structs.replace(event, end=None))  # it is no part of a reply
-            on_token(len(recorder.recording.tokens))
+            on_token(len(recorder.recording.tokens), prompt_tokens)
         elif isinstance(event, RowFinished) and event.row == row:
             control.cancel()  # the other rows are not asked for
         elif isinstance(event, GenerationFinished) and event.error is not None:

@@ -21,7 +21,6 @@ from ttchat_tui.cli.standard_output import write_json, write_line
 from ttchat_tui.cli.token_lines import as_json, is_tinted, write_tinted
 from ttchat_tui.config.paths import find_paths
 from ttchat_tui.domain.errors import AppError
-from ttchat_tui.domain.events import LoadProgress
 from ttchat_tui.domain.generation import GenerationRequest, Given
 from ttchat_tui.domain.model_spec import EngineInfo
 from ttchat_tui.domain.recording import ALTERNATIVES, Likelihood, Recording
@@ -96,9 +95,7 @@ def _scored(invocation: Invocation, text: str) -> tuple[EngineInfo, Recording]:
     try:
         info = engine.load(prepare(progress), progress)
         require_following(info)
-        scored = record(
-            engine, request, lambda count: progress(LoadProgress(phase="read", detail=f"{count:,} tokens"))
-        )
+        scored = record(engine, request, lambda done, total: progress.count("scoring", done, total))
         return info, scored.recording
     finally:
         progress.close()

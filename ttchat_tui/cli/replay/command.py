@@ -20,7 +20,6 @@ from ttchat_tui.cli.replay.listing import last_reply_id, write_replies
 from ttchat_tui.cli.replay.report import write_report, write_report_json
 from ttchat_tui.cli.tables import ListOutput
 from ttchat_tui.config.paths import find_paths
-from ttchat_tui.domain.events import LoadProgress
 from ttchat_tui.domain.model_spec import EngineInfo
 from ttchat_tui.domain.recording import Recording
 from ttchat_tui.engine.factory import ENGINES
@@ -126,6 +125,4 @@ def _run(
 
 
 def _reporter(progress: ProgressLine, tokens: int) -> Callable[[int], None]:
-    return lambda count: progress(
-        LoadProgress(phase="read", done=min(count, tokens), total=tokens, detail="tokens")
-    )
+    return lambda count: progress.count("replaying", min(count, tokens), tokens)

@@ -70,7 +70,9 @@ def replay(engine: Engine, reply: StoredReply, report: Callable[[int], None]) ->
 
 
 def _made_again(engine: Engine, request: StoredRequest, report: Callable[[int], None]) -> Recording:
-    return record(engine, request.request, lambda count: report(request.first + count), request.row).recording
+    return record(
+        engine, request.request, lambda count, _: report(request.first + count), request.row
+    ).recording
 
 
 def _decode_before(engine: Engine, request: StoredRequest) -> None:
@@ -110,7 +112,9 @@ def compare(
         given = Given(prompt_ids=request.request.given.prompt_ids, ids=request.ids)
         sampling = _unbiased(request.request.sampling)
         followed_request = structs.replace(request.request, given=given, sampling=sampling, candidates=())
-        part, _ = record(engine, followed_request, lambda count, before=request.first: report(before + count))
+        part, _ = record(
+            engine, followed_request, lambda count, _, before=request.first: report(before + count)
+        )
         followed.extend(part.tokens)
         pieces.update(part.pieces)
     _require_same_pieces(info, reply, pieces)

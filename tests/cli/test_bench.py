@@ -222,3 +222,39 @@ def test_figures_are_compared_with_those_of_the_mesh_that_a_load_uses(
     named = {**environ, "MESH_DEVICE": "T3K"}
     assert device_name(TenstorrentOptions(), named) == "T3K"
     assert device_name(TenstorrentOptions(mesh_device="N300"), named) == "N300"
+
+
+@pytest.mark.parametrize(("flags", "setting"), [((), "off"), (("--speculation", "auto"), "auto")])
+def test_speculation_is_off_unless_it_is_asked_for(
+    scripted_command: pytest.MonkeyPatch, flags: tuple[str, ...], setting: str
+) -> None:
+    seen: list[str] = []
+    alone = chat.engine_alone
+
+    def look(invocation: Invocation):
+        seen.append(load_config(invocation.paths, environ={}, flags=invocation.flags).cpu.speculation)
+        return alone(invocation)
+
+    scripted_command.setattr(chat, "engine_alone", look)
+    assert CliRunner().invoke(app, ["bench", "--tokens", "20", *flags]).exit_code == 0
+    assert seen == [setting]
+
+
+@pytest.mark.parametrize(
+    ("engine", "is_speculating", "each", "words"),
+    [
+        ("cpu", True, 2.125, "(20 tokens, 2.1 a forward by prompt lookup)"),
+        ("cpu", True, None, "(20 tokens)"),
+        ("cpu", False, None, "(20 tokens, without speculation)"),
+        ("tt", False, None, "(20 tokens)"),
+    ],
+)
+def test_the_decode_rate_says_whether_speculation_is_in_it(
+    engine: str, is_speculating: bool, each: float | None, words: str
+) -> None:
+    figures = measure(clockwork(), SPEC, Workload(tokens=20), nothing)
+    figures = msgspec.structs.replace(
+        figures, engine=engine, is_speculating=is_speculating, tokens_per_forward=each
+    )
+    (decode,) = (line for line in lines(figures, ()) if line.startswith("decode  "))
+    assert decode.endswith(words)

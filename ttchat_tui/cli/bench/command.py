@@ -65,8 +65,8 @@ def bench(
     The figures are defined as in tt-metal's simple_text_demo.
     """
     flags = engine_settings(context.params)
-    # With speculation the rate would depend on how often the text repeats itself.
-    flags["cpu.speculation"] = "off"
+    # With speculation the rate depends on how often the text repeats itself.
+    flags.setdefault("cpu.speculation", "off")
     if model:
         flags["model.name"] = model
     if batch > 1:
@@ -183,7 +183,7 @@ def lines(figures: Figures, references: tuple[Reference, ...]) -> list[str]:
             + f"{network}{mean}  ({f.prompt_tokens} prompt tokens, {f.cached_tokens} cached)",
         ),
         ("prefill", _text(f.prefill_tps, "tok/s")),
-        ("decode", _text(f.decode_tps_user, "tok/s/user") + f"{mean}  ({f.tokens} {unit})"),
+        ("decode", _text(f.decode_tps_user, "tok/s/user") + f"{mean}  ({f.tokens} {unit}{_per_forward(f)})"),
         everything,
         *(_stream_row(number, each) for number, each in enumerate(f.streams, start=1)),
         *(_agreement_rows(f.agreement) if f.agreement is not None else ()),
@@ -197,6 +197,15 @@ def lines(figures: Figures, references: tuple[Reference, ...]) -> list[str]:
         )
     text.extend(f"{'':<16} source: {source}" for source in dict.fromkeys(each.source for each in references))
     return text
+
+
+def _per_forward(figures: Figures) -> str:
+    """`, 2.1 a forward by prompt lookup`, or that there is no speculation, in an engine that can have it."""
+    if not figures.is_speculating:
+        return ", without speculation" if figures.engine == "cpu" else ""
+    if figures.tokens_per_forward is None:  # a batch has none
+        return ""
+    return f", {figures.tokens_per_forward:.1f} a forward by prompt lookup"
 
 
 def _agreement_rows(agreement: Agreement) -> Iterator[tuple[str, str]]:

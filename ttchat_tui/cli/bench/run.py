@@ -99,6 +99,10 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     decode_tps_user: float | None
     decode_tps: float | None
     token_ms: dict[str, float]
+    is_speculating: bool = False
+    """Tokens may be drafted by prompt lookup: the decode rate depends on how often the text repeats itself."""
+    tokens_per_forward: float | None = None
+    """Of the tokens after the first in a single reply. None: there are several, or the engine does not count forwards."""
     is_by_pieces: bool = False
     """The server does not report the tokens of its pieces: each piece counts as one."""
     total_tps: float | None = None
@@ -263,6 +267,10 @@ def _figures(info: EngineInfo, workload: Workload, first: _Run, runs: Sequence[_
         decode_tps_user=per_user,
         decode_tps=None if per_user is None else per_user * len(rows),
         token_ms=_milestones(rows[0]) if rows else {},
+        is_speculating=info.is_speculating,
+        tokens_per_forward=(len(rows[0]) - 1) / stats.decode_forwards
+        if len(rows) == 1 and stats.decode_forwards
+        else None,
         is_by_pieces=stats.is_estimate and stats.chunks == stats.completion_tokens,
     )
 

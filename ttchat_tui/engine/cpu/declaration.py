@@ -55,6 +55,10 @@ CPU: Final = EngineDeclaration(
             help="Threads of one forward; 0: the engine measures, and prompts take all cores.",
         ),
         EngineFlag(option="kv_cache", help="Keys and values of the CPU engine; q8 takes half the memory."),
+        EngineFlag(
+            option="speculation",
+            help="Tokens drafted by prompt lookup, several to a forward; bench has it off unless it is given.",
+        ),
     ),
     warm_modules=_warm_modules,
     doctor=_doctor,

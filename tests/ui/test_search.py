@@ -276,6 +276,18 @@ async def test_escape_removes_the_marks_from_the_walk_and_from_the_prompt_that_o
         assert marked(chat) == []
 
 
+async def test_in_a_new_conversation_nothing_is_searched(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat) as pilot:
+        await long_conversation(chat)
+        await pilot.press("alt+slash", *"needle", "enter")
+        assert chat.screen.escape_does() == "end find"
+        await pilot.press("ctrl+n")
+        await until(pilot, lambda: not chat.screen.is_finding)
+        assert chat.screen.escape_does() != "end find"
+        assert isinstance(chat.app.focused, Prompt)
+
+
 async def test_words_that_stream_in_are_marked(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
     async with running(chat) as pilot:

@@ -138,6 +138,12 @@ class Finding(ChatActions):
         self.transcript.find(None)
         self.prompt.focus()
 
+    def action_new(self) -> None:
+        """Nothing can be found in a new conversation."""
+        super().action_new()
+        if self.is_finding:
+            self.stop_finding()
+
     def action_stop(self) -> None:
         """Esc: first close the line of words to find, unless a reply is to be stopped."""
         if self.is_finding and not self.session.is_answering:

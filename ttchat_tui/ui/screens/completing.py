@@ -18,7 +18,7 @@ from ttchat_tui.ui.daemon_thread import in_daemon_thread
 from ttchat_tui.ui.screens.chat_actions import ChatActions
 from ttchat_tui.ui.slash import BY_SLASH
 from ttchat_tui.ui.widgets.prompt.prompt import Prompt
-from ttchat_tui.ui.widgets.prompt.typed import Offer, Typed, file_offer, part_of
+from ttchat_tui.ui.widgets.prompt.typed import Offer, Typed, completes, file_offer, part_of
 
 if TYPE_CHECKING:
     from ttchat_tui.session.file_finder import FileFinder
@@ -100,9 +100,9 @@ class Completing(ChatActions):
             self._typed, self._dismissed = typed, None
             self.run_worker(partial(self._offer_files, typed), group="completion", exclusive=True)
         else:
-            offers, word = self._arguments(action, typed), typed.text.casefold()
+            offers = self._arguments(action, typed)
             # Enter runs a command without an argument, saves to a new file, and takes no guess.
-            is_begun = bool(word and offers) and word in offers[0].value.casefold()
+            is_begun = bool(offers) and completes(offers[0].title, typed.text)
             takes = is_begun and not self._choices_of(action, typed.setting).is_open
             await self.offer_for(typed, offers, enter_takes=takes, is_seen_first=True)
 
@@ -240,7 +240,8 @@ class Completing(ChatActions):
         """Offer what is found, again and again until the folder is walked."""
         if self._finder is None:
             self._finder = deferred.file_finder.FileFinder()
-        is_mention = typed.kind == "file"
+        action = BY_SLASH.get(typed.command)
+        is_mention, is_new = typed.kind == "file", action is not None and action.is_new
         is_complete = False
         while not is_complete:
             found = await in_daemon_thread(self._finder.find, typed.text)
@@ -255,7 +256,8 @@ class Completing(ChatActions):
             hint = "" if is_complete else "looking for more files"
             if found.is_cut:
                 hint = f"only the first {self._finder.most:,} names are searched"
-            takes = bool(typed.text) and not found.is_exact
+            is_begun = bool(offers) and completes(offers[0].title, typed.text)
+            takes = is_begun and not found.is_exact and not is_new
             await self.offer_for(typed, offers, enter_takes=takes, hint=hint)
 
     # --- what happens then

@@ -58,8 +58,9 @@ class CompletionList(OptionList, can_focus=False):
         return bool(self._offers)
 
     def expect(self) -> None:
-        """Offers are being looked for: until they come, tab and enter wait for them."""
+        """Offers are being looked for: until they come, tab and enter wait for them, and enter takes no older one."""
         self._has_answer.clear()
+        self._enter_takes = False
 
     def show(
         self,

@@ -92,6 +92,13 @@ def part_of(argument: Typed, parts: Parts) -> Typed | None:
     )
 
 
+def completes(candidate: str, typed: str) -> bool:
+    """Whether `candidate` is longer than `typed`, which begins it or one of its words. Case does not matter."""
+    wanted, whole = typed.casefold(), candidate.casefold()
+    begins_word = re.search(rf"(?<![^\W_]){re.escape(wanted)}", whole)
+    return bool(wanted) and len(wanted) < len(whole) and begins_word is not None
+
+
 def file_offer(path: str, *, is_mention: bool, quote: str = "") -> Offer:
     """A file or a folder in place of what is typed of it. A folder's name can be typed on. `quote`: the mark that is open
     before it."""

@@ -20,6 +20,7 @@ from ttchat_tui.domain.events import EngineStateChanged, GenerationFinished, Pro
 from ttchat_tui.domain.ledger import Fate, Ledger, LedgerRow
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.updates import (
+    BiasRefused,
     ContextChanged,
     Notice,
     PromptCost,
@@ -457,8 +458,8 @@ def test_what_cannot_be_used_is_reported_before_anything_is_said(start: Callable
     chat.session.set_sampling(SamplingParams(logit_bias={"two words": -1.0}))
     assert chat.session.context.count("") == [PromptCost(0, 256, 0)]
     problem = chat.until(PromptCounted)[-1]
-    assert isinstance(problem, Notice)
+    assert isinstance(problem, BiasRefused)
     assert problem.error.kind == "logit_bias"
     assert not chat.session.context.ledger().rows
-    chat.session.set_sampling(SamplingParams())
+    assert chat.session.sampling.logit_bias == {}, "it is taken back"
     assert chat.session.context.count("") == [PromptCost(0, 256, 0)], "the engine is not asked"

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from msgspec import structs
 
 from tests.fakes import Gate, Script
 from tests.session.test_chat import Chat
 from tests.session.test_pausing import on_disk
 from ttchat_tui.domain.events import GenerationFinished, PromptCounted, TokenEvent
 from ttchat_tui.domain.generation import ThoughtFigures
-from ttchat_tui.domain.logit_bias import BAN
+from ttchat_tui.domain.logit_bias import BAN, typed_boost
 from ttchat_tui.domain.model_spec import Capabilities
 from ttchat_tui.domain.recording import Distribution, alternatives_of
-from ttchat_tui.domain.updates import Notice
+from ttchat_tui.domain.updates import BiasRefused, Notice
 from ttchat_tui.session.recorder import PART_TOKENS, Recorder
 from ttchat_tui.session.thought_meter import ThoughtMeter
 from ttchat_tui.storage.recording_parts import decoded, joined
@@ -193,7 +194,70 @@ def test_a_text_of_several_tokens_is_reported_as_soon_as_it_is_counted(start: St
     chat = start(Script())
     assert chat.session.biasing.set("several words", BAN) is None
     chat.session.context.count("a draft")
-    (notice,) = [each for each in chat.until(PromptCounted) if isinstance(each, Notice)]
-    assert notice.error.message == "'several words' is several tokens."
+    (refused,) = [each for each in chat.until(PromptCounted) if isinstance(each, BiasRefused)]
+    assert refused.error.message == "'several words' is several tokens."
+    assert chat.session.biasing.all == {}
     chat.session.context.count("again")
-    assert not [each for each in chat.until(PromptCounted) if isinstance(each, Notice)]
+    assert not [each for each in chat.until(PromptCounted) if isinstance(each, BiasRefused | Notice)]
+
+
+@pytest.mark.parametrize("text", ["several words", "a b c d"])
+@pytest.mark.parametrize("amount", [BAN, 2.0])
+@pytest.mark.parametrize("before", [{}, {"good": 3.0}, {"good": BAN, "fine": -1.0}])
+def test_a_bias_that_is_refused_leaves_the_one_before_and_messages_are_answered(
+    start: Start, text: str, amount: float, before: dict[str, float]
+) -> None:
+    chat = start(Script(replies=("yes",)))
+    for name, each in before.items():
+        assert chat.session.biasing.set(name, each) is None
+        chat.session.context.count("a draft")
+        chat.until(PromptCounted)
+    own = chat.session.sampling if before else None
+    assert chat.session.biasing.set(text, amount) is None
+    assert chat.session.biasing.set(f"{text} more", amount) is None, "two before the engine answers"
+    chat.session.context.count("a draft")
+    assert [each for each in chat.until(PromptCounted) if isinstance(each, BiasRefused)]
+    assert chat.session.biasing.all == before
+    assert chat.session._opened.sampling == own, "a conversation with the defaults has them again"
+    chat.session.submit("hello")
+    chat.until(GenerationFinished)
+    assert chat.session.path[-1].content == "yes"
+
+
+def test_a_bias_that_another_model_could_use_stays_and_is_reported_once(start: Start) -> None:
+    chat = start(Script())
+    chat.session.biasing.set("good", 1.0)
+    chat.session.context.count("a draft")
+    chat.until(PromptCounted)
+    home = chat.session._opened
+    home.set_sampling(structs.replace(chat.session.sampling, logit_bias={"two words": 1.0}))
+    for expected in (1, 0):
+        chat.session.context.count("a draft")
+        found = [each for each in chat.until(PromptCounted) if isinstance(each, Notice)]
+        assert len(found) == expected
+    assert chat.session.biasing.all == {"two words": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ('" the"', (" the", 2.0)),
+        ('" the" 3', (" the", 3.0)),
+        ('" the"  -3.5', (" the", -3.5)),
+        ("the 3", ("the", 3.0)),
+        ("the", ("the", 2.0)),
+        (r'"a\" b" 1', ('a" b', 1.0)),
+        ('"', ('"', 2.0)),
+        ('" the" abc', "abc is no number"),
+        ('" the" 3x', "3x is no number"),
+        ("the abc", "abc is no number"),
+        ("a b 3 c", "c is no number"),
+        ('" the" 1 2', "1 2 is no number"),
+    ],
+)
+def test_a_second_word_of_a_boost_is_a_number(typed: str, meant: tuple[str, float] | str) -> None:
+    if isinstance(meant, tuple):
+        assert typed_boost(typed) == meant
+    else:
+        with pytest.raises(ValueError, match=f"^{meant}$"):
+            typed_boost(typed)

@@ -131,6 +131,7 @@ async def test_one_that_cannot_be_followed_is_nowhere_said_to_be_set(
         assert UNFOLLOWED not in said
         assert "─ regex [0-9]+ ─" in shown(chat)
         assert chat.session.sampling.constraint == Constraint("regex", "[0-9]+")
+        chat.screen.prompt.clear_draft()
         await pilot.press(*"hello", "enter")
         await reply_ended(pilot, chat)
 

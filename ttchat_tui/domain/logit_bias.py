@@ -28,6 +28,7 @@ BOOST: Final = 2.0
 _BYTES: Final = re.compile(r"\u27e8([0-9A-F]{2}(?: [0-9A-F]{2})*)\u27e9")
 _ESCAPE: Final = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
 _NUMBER: Final = re.compile(r"[+-]?[0-9]+(?:\.[0-9]*)?")
+_QUOTED: Final = re.compile(r'("(?:[^"\\]|\\.)+")((?:\s.*)?)')
 _NAMED: Final = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"'}
 
 
@@ -88,10 +89,19 @@ def typed_boost(typed: str) -> tuple[str, float]:
     Raises:
         ValueError: says what is wrong.
     """
+    if quoted := _QUOTED.fullmatch(typed):
+        last = quoted[2].strip()
+        return typed_text(quoted[1]), _typed_number(last) if last else BOOST
     text, _, last = typed.rpartition(" ")
-    if text.strip() and _NUMBER.fullmatch(last):
-        return typed_text(text.rstrip()), typed_amount(last)
+    if text.strip():
+        return typed_text(text.rstrip()), _typed_number(last)
     return typed_text(typed), BOOST
+
+
+def _typed_number(typed: str) -> float:
+    if not _NUMBER.fullmatch(typed):
+        raise ValueError(f"{typed} is no number")
+    return typed_amount(typed)
 
 
 def shown_text(text: str) -> str:

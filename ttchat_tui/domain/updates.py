@@ -202,6 +202,12 @@ class ConstraintChecked(msgspec.Struct, frozen=True):
         return f"{self.constraint.summary} stays." if self.constraint else "Replies have any form."
 
 
+class BiasRefused(msgspec.Struct, frozen=True):
+    """A ban or boost that was just set is not one of a token. The bias before applies again."""
+
+    error: ErrorInfo
+
+
 class Notice(msgspec.Struct, frozen=True):
     """An error, or information of kind `note`, that is not part of a reply."""
 
@@ -236,5 +242,6 @@ Update: TypeAlias = (
     | CapabilitiesChanged
     | EngineFault
     | ConstraintChecked
+    | BiasRefused
     | Notice
 )

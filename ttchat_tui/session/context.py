@@ -17,6 +17,7 @@ from ttchat_tui.domain.ledger import Ledger
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.updates import ContextChanged, Notice, PromptCost, SummaryWritten, Update
 from ttchat_tui.engine.runtime.host import EngineHost
+from ttchat_tui.session.biasing import BiasTrial
 from ttchat_tui.session.constraining import Constraining
 from ttchat_tui.session.conversation import OpenConversation
 from ttchat_tui.session.ledger_rows import PartKey, ledger_rows
@@ -98,8 +99,7 @@ class Context:
         self._asked: _Asked | None = None
         """The count that was asked for last."""
         self._counted: _Counted | None = None
-        self._bias_problem: ErrorInfo | None = None
-        """The one that was reported."""
+        self._bias_trial = BiasTrial()
         self.draft = ""
         """What would be sent now; `count` sets it too, with the text of attached files."""
         self.edited_id: int | None = None
@@ -136,12 +136,14 @@ class Context:
 
     def apply(self, event: PromptCounted) -> list[Update]:
         """The engine has counted. An answer to an older question is dropped."""
-        asked, problem = self._asked, event.bias_problem
+        asked = self._asked
         if asked is None or event.count_id != asked.count_id:
             return []
         self._asked = None
-        notices: list[Update] = [Notice(problem)] if problem and problem != self._bias_problem else []
-        self._bias_problem = problem
+        notices: list[Update] = []
+        now = asked.home.sampling or asked.sampling
+        if now.logit_bias == asked.sampling.logit_bias and not self._host.is_loading:
+            notices += self._bias_trial.decide(asked.home, now, event.bias_problem)
         notices += self._constraining.decide(asked.home, asked.sampling.constraint, event.constraint_problem)
         if asked.outgoing is None:
             return notices
@@ -151,6 +153,11 @@ class Context:
             PromptCost(event.prompt_tokens, event.context_length, fallen, event.is_estimate),
             *notices,
         ]
+
+    def begin_trial(self, sampling: SamplingParams) -> None:
+        """The conversation on screen gets these parameters. Bias and constraint are on trial until the next count."""
+        self._bias_trial.begin(self._home(), self._constraining.sampling, sampling)
+        self._constraining.begin_trial(sampling)
 
     @property
     def is_counting(self) -> bool:

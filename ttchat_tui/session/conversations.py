@@ -324,7 +324,7 @@ class Conversations:
         Raises:
             StorageError: they apply to this session only.
         """
-        self.constraining.begin_trial(sampling)
+        self.context.begin_trial(sampling)
         for running in self.running_replies if self.is_answering else ():
             running.set_sampling(sampling, waits=self._host.is_loading)
         self._opened.set_sampling(sampling)

@@ -20,7 +20,7 @@ from ttchat_tui.domain.generation import END_NOTES
 from ttchat_tui.domain.preset import Preset
 from ttchat_tui.domain.reply_settings import ReplySettings
 from ttchat_tui.domain.text import VisibleReply, counted, visible
-from ttchat_tui.domain.updates import ConstraintChecked, Notice, Update
+from ttchat_tui.domain.updates import BiasRefused, ConstraintChecked, Notice, Update
 from ttchat_tui.engine.base import not_loaded
 
 NO_MODEL: Final = msgspec.structs.replace(
@@ -78,7 +78,7 @@ class Answers:
                     show_error(
                         msgspec.structs.replace(error, cure=f"{error.cure} {update.what_applies}".strip())
                     )
-                case Notice(error):
+                case Notice(error) | BiasRefused(error):
                     show_error(error)
                 case _:
                     pass

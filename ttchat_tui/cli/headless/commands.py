@@ -140,6 +140,7 @@ class Commands:
         if refusal is not None:
             show_error(refusal)
             return
+        self._answers.check_settings()
         words = starmap(bias_words, self._session.biasing.all.items())
         self._say(", ".join(words) or "No token is banned or boosted.")
 

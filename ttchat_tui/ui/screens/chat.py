@@ -15,6 +15,7 @@ from textual.message import Message as TextualMessage
 from textual.notifications import Notification
 from textual.screen import Screen
 
+from ttchat_tui.domain.conversation import joined
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.updates import (
     ConversationsChanged,
@@ -96,6 +97,9 @@ class ChatScreen(
 
     class Completed(TextualMessage):
         """The sidebars are mounted."""
+
+    _last_command = ("", "")
+    """The action that a slash command named last, and the command; empty once the engine has refused it."""
 
     def __init__(self, services: Services) -> None:
         super().__init__()
@@ -231,10 +235,23 @@ class ChatScreen(
                 if not self._take_draft(event.text, kept):
                     return
                 self.keep_draft()  # what was typed of the command
+                self._last_command = (action.name, typed)
                 if not await self.run_command(action, argument) and self.prompt.text == kept:
                     self.prompt.set_draft(event.text, returned=kept)
+                    self.prompt.mark_refused()
             case SlashError(sentence):
+                self.prompt.mark_refused()
                 self.show_error(ErrorInfo(kind="usage", message=sentence))
+
+    def return_command(self, *names: str) -> None:
+        """The engine has refused what one of these actions has set: its command comes back to be corrected, if it was the last
+        one and nothing was typed since."""
+        (name, command), self._last_command = self._last_command, ("", "")
+        above = self.prompt.text
+        is_untouched = self.prompt.parted(f"{above}\n\n")[0] == above  # empty, or a message that came back
+        if name in names and is_untouched:
+            self.prompt.set_draft(joined(above, command), returned=above)
+            self.prompt.mark_refused()
 
     def _take_draft(self, sent: str, kept: str = "") -> bool:
         """Leave of the draft what was written since it was `sent`, below what is `kept`. False: it was sent already, or changed."""

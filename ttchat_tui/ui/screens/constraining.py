@@ -21,6 +21,7 @@ class ConstraintActions(ChatActions):
     """`/constrain` and `/constrain regex [0-9]+`."""
 
     _refresh_settings: Callable[[], None]
+    return_command: Callable[..., None]
 
     def action_constrain(self) -> None:
         """Say what is set, and what else may be."""
@@ -46,6 +47,7 @@ class ConstraintActions(ChatActions):
         self._refresh_settings()
         form = f"Constraint: {checked.constraint.summary}" if checked.constraint else "Constraint: off"
         if (error := checked.error) is not None:
+            self.return_command("constrain")
             applies = checked.what_applies
             if checked.is_said:
                 self.notify(applies, severity="warning", markup=False)

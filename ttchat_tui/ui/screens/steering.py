@@ -20,6 +20,10 @@ class SteeringActions(ChatActions):
     """`/ban`, `/boost`, `/unban` and `/answer-now`."""
 
     key_overrides: Mapping[str, str]
+    _refresh_settings: Callable[[], None]
+    return_command: Callable[..., None]
+    _bias_words = ""
+    """What was said when a bias was set last."""
 
     def action_answer_now(self) -> None:
         if (refusal := self.session.steering.end_thought()) is not None:
@@ -90,9 +94,18 @@ class SteeringActions(ChatActions):
             self.show_error(refusal)
         elif words:
             self.notify(words, markup=False)
+        self._bias_words = words
         if self.sampling_panel is not None:
             self.sampling_panel.set_params(self.session.sampling)
         self.count()  # which reports a text that is not one token of the model
+
+    def show_refused_bias(self, error: ErrorInfo) -> None:
+        """The bias before applies again."""
+        self.drop_toast(self._bias_words)
+        self._refresh_settings()
+        self.return_command("ban", "boost")
+        self.show_error(error)
+        self.count()
 
     def _token_text(self, typed: str) -> str | None:
         try:

@@ -19,6 +19,7 @@ from ttchat_tui.domain.model_spec import EngineInfo
 from ttchat_tui.domain.reply_settings import differing, setting_words
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.updates import (
+    BiasRefused,
     BranchShown,
     CapabilitiesChanged,
     ConstraintChecked,
@@ -80,6 +81,7 @@ class UpdateDrawing(Elsewhere):
     list_keys: Callable[[], Sequence[ShownKey]]
     has_answered: bool
     show_constraint: Callable[[ConstraintChecked], None]
+    show_refused_bias: Callable[[ErrorInfo], None]
     show_count: Callable[[PromptCost], None]
     show_summary_end: Callable[[], None]
     answer_keys: Callable[[], Sequence[ShownKey]]
@@ -108,10 +110,9 @@ class UpdateDrawing(Elsewhere):
 
     def _show_whether_busy(self) -> None:
         """A reply ends in several ways: with a text, withdrawn in favour of what it replaced, with its conversation."""
-        is_busy, is_answered = self.session.is_answering, self.session.other_windows.is_answering
         self.prompt.placeholder = placeholder_of(self.session)
-        self.status.set_notice(self.lasting_notice(is_answered))
-        self.prompt.set_busy(is_busy)
+        self.status.set_notice(self.lasting_notice(self.session.other_windows.is_answering))
+        self.prompt.set_busy(self.session.is_answering)
 
     def on_message_selection_selection_changed(self) -> None:
         """Show what escape does now."""
@@ -175,6 +176,8 @@ class UpdateDrawing(Elsewhere):
                 self._show_engine(update)
             case ConstraintChecked():
                 self.show_constraint(update)
+            case BiasRefused(error):
+                self.show_refused_bias(error)
             case Notice(error):
                 self.show_error(error)
             case _:

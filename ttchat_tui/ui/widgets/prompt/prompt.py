@@ -114,8 +114,8 @@ class Prompt(HintedArea):
         self._recall = PromptHistory()
         self._reported = ""
         self._pause: Timer | None = None
-        self._returned = ""
-        """A text that came back, above what is typed next. Empty: there is none."""
+        self._returned = self._refused = ""
+        """The texts that came back and that end with a refused command, above what is typed next. Empty: there is none."""
         self.completions: CompletionList | None = None
         """The open list takes a few keys. The screen mounts and fills it."""
         self._is_loaded = False
@@ -134,7 +134,7 @@ class Prompt(HintedArea):
     def set_draft(self, text: str, *, returned: str = "") -> None:
         """Replace the draft and move the cursor to its end. Posts no `DraftChanged`. `returned`: the part of it that came
         back; what is typed next is a paragraph below it, and may be a command."""
-        self._reported, self._returned = as_draft(text), as_draft(returned)
+        self._reported, self._returned, self._refused = as_draft(text), as_draft(returned), ""
         self._recall.leave()
         self._load(self._reported)
         self.begin_writing()
@@ -150,14 +150,19 @@ class Prompt(HintedArea):
         since = joined(*(each.strip() for each in self._recall.unsent(self.text)))
         self.set_draft(joined(text, since), returned=text)
 
+    def mark_refused(self) -> None:
+        """The draft ends with a refused command, to be corrected. What is typed below it is sent or run without it."""
+        self._refused = self.text
+
     def parted(self, text: str) -> tuple[str, str]:
-        """The part of `text` that came back, which may be empty, and what was typed below it."""
-        head = f"{self._returned}{_BREAK}"
-        return (self._returned, text[len(head) :]) if self._returned and text.startswith(head) else ("", text)
+        """The part of `text` that came back, which may be empty, and what was typed below it and below a refused command."""
+        heads = (f"{each}{_BREAK}" for each in (self._refused, self._returned) if each)
+        head = next((each for each in heads if text.startswith(each)), "")
+        return (self._returned if head else "", text[len(head) :])
 
     def _begin_below(self) -> None:
-        """If a text came back and was not touched, a new paragraph begins."""
-        is_untouched = self._returned and self.text == self._returned
+        """If a text or a command came back and was not touched, a new paragraph begins."""
+        is_untouched = self.text and self.text in (self._returned, self._refused)
         if is_untouched and self.cursor_location == self.document.end and self.selection.is_empty:
             self.replace(_BREAK, self.document.end, self.document.end, maintain_selection_offset=False)
 
@@ -236,8 +241,9 @@ class Prompt(HintedArea):
         if not text.strip():
             self.post_message(self.BlankSubmitted())
             return
-        _, typed = self.parted(text)
-        self._recall.add(text if isinstance(parse_submission(typed), PlainText) else typed)
+        kept, typed = self.parted(text)
+        is_message = isinstance(parse_submission(typed), PlainText)
+        self._recall.add(f"{kept}{_BREAK}{typed}" if kept and is_message else typed)
         self.post_message(self.Submitted(self, text))
 
     def action_newline(self) -> None:
@@ -335,8 +341,9 @@ class Prompt(HintedArea):
     @on(TextArea.SelectionChanged)
     def _cursor_moved(self, event: TextArea.SelectionChanged) -> None:
         event.stop()
-        if self._returned and self.text == self._returned and self.cursor_location != self.document.end:
-            self._returned = ""  # it is being edited
+        if self.cursor_location != self.document.end:  # what came back is being edited
+            kept = ("" if self.text == each else each for each in (self._returned, self._refused))
+            self._returned, self._refused = kept
         if self.completions is not None and self.completions.is_open:
             self._report_typed()
 

@@ -61,6 +61,14 @@ async def test_the_first_start_offers_three_models_and_a_download_keeps_the_conv
             assert (chat.paths.models_dir / "maker--toy:Q4_K_M" / "toy-Q4_K_M.gguf").read_bytes() == GGUF
 
 
+@pytest.mark.parametrize("name", ["cancel", "Cancel"])
+async def test_cancel_without_a_download_says_that_there_is_none(chat: ChatApp, name: str) -> None:
+    async with running(chat, (100, 30)) as pilot:
+        chat.screen.command_get_model(name)
+        await pilot.pause()
+        assert chat.toasts()[-1] == "No download is running.\n/get lists the models."
+
+
 async def test_what_was_offered_once_is_not_offered_again(chat: ChatApp) -> None:
     chat.app.services.ui_state = UiState(has_offered_models=True)
     async with running(chat, (60, 20)):

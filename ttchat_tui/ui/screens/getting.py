@@ -85,8 +85,13 @@ class Getting(ChatActions):
 
     def command_get_model(self, name: str) -> None:
         """Download a model while the chat continues, and load it then. `name`: a number of the offer, or a model's name."""
-        if self._pull is not None and name == CANCEL:
-            self._pull.cancel()
+        if name.lower() == CANCEL:
+            if self._pull is not None:
+                self._pull.cancel()
+            else:
+                self.show_error(
+                    ErrorInfo(kind="usage", message="No download is running.", cure="/get lists the models.")
+                )
             return
         if name.isdecimal() and 1 <= int(name) <= len(self._offers):
             name = self._offers[int(name) - 1].name

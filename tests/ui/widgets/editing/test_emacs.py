@@ -72,7 +72,7 @@ COMMANDS: dict[str, Command] = {"C-n": "newer", "C-p": "older", "C-underscore": 
 
 def test_lines_and_undo_are_the_prompts_and_other_keys_the_fields() -> None:
     assert {keys: press(keys, Buffer("a", 0))[1] for keys in COMMANDS} == COMMANDS
-    assert press("C-a", Buffer("a", 1))[1] is None
+    assert press("C-d", Buffer("a", 0))[1] is None
 
 
 TEXT = st.text(alphabet="ab \n_-é", max_size=12)

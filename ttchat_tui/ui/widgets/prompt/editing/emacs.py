@@ -1,6 +1,6 @@
 """The keys of emacs and readline that `TextArea` lacks, and a kill buffer for those that delete.
 
-ctrl+a, ctrl+e, ctrl+d and the words of alt+f and alt+b are TextArea's own.
+ctrl+a and ctrl+e go to the edges of the line: TextArea's own go to those of a row where the line is wrapped. ctrl+d is its own.
 """
 
 from __future__ import annotations
@@ -43,6 +43,10 @@ class Emacs:
         self._is_killing = False
         text, at = buffer.text, buffer.at
         match key:
+            case "ctrl+a":
+                return Buffer(text, line_start(text, at))
+            case "ctrl+e":
+                return Buffer(text, line_end(text, at))
             case "ctrl+f":
                 return Buffer(text, min(len(text), at + 1))
             case "ctrl+b":

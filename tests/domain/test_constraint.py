@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -86,3 +87,22 @@ def test_a_schema_may_begin_with_the_mark_that_editors_write(tmp_path: Path, tex
 def test_a_schema_that_is_nested_too_deeply_has_a_summary() -> None:
     text = '{"not":' * 99_999 + "{}" + "}" * 99_999
     assert Constraint("json-schema", text).summary == f"json-schema of {len(text):,} characters"
+
+
+@pytest.mark.parametrize(
+    ("schema", "named"),
+    [
+        ({"title": "Person", "properties": {"name": {}}}, '"Person"'),
+        ({"properties": {"name": {}, "age": {}}}, "{name, age}"),
+        ({"title": "", "properties": {"name": {}}}, "{name}"),
+        ({"title": 3, "properties": {each: {} for each in "abcde"}}, "{a, b, c, d, …}"),
+        ({"properties": {"x" * 50: {}}}, "{" + "x" * 40 + ", …}"),
+        ({"properties": []}, ""),
+        ({"properties": {}}, ""),
+        ({"properties": {"": {}}}, ""),
+    ],
+)
+def test_a_schema_is_named_by_its_title_or_its_first_properties(schema: object, named: str) -> None:
+    text = json.dumps(schema)
+    expected = named or f"of {len(text)} characters"
+    assert Constraint("json-schema", text).summary == f"json-schema {expected}"

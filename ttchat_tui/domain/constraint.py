@@ -20,7 +20,12 @@ MOST_CHARACTERS: Final = 1_000_000
 CONSTRAINT_FORMS: Final = "json-schema FILE, regex EXPRESSION, grammar FILE or off"
 """What the user types, wherever a constraint is set: on the screen, in the plain chat, as a setting of one reply."""
 _SHOWN: Final = 40
-"""Characters of a regular expression that are shown."""
+"""Characters of a regular expression, or of a schema's name, that are shown."""
+_PROPERTIES: Final = 4
+"""Properties of a schema that are shown where it has no title."""
+"""Characters of a regular expression, or of a schema's name, that are shown."""
+_PROPERTIES: Final = 4
+"""Properties of a schema that are shown where it has no title."""
 
 
 class Constraint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,18 +41,17 @@ class Constraint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def summary(self) -> str:
-        """`json-schema "Person"`, `regex [0-9]+`, `grammar of 12 lines`."""
+        """`json-schema "Person"` by its title, else `json-schema {name, age}` by the first properties; `regex [0-9]+`; `grammar
+        of 12 lines`."""
         if self.kind == "regex":
             shown = self.text if len(self.text) <= _SHOWN else f"{self.text[: _SHOWN - 1]}…"
             return visible_line(f"regex {shown}")
         if self.kind == "grammar":
             lines = len(self.text.splitlines())
             return f"grammar of {lines} line{'s' * (lines != 1)}"
-        title = _title(self.text)
-        return (
-            visible_line(f'json-schema "{title}"')
-            if title
-            else f"json-schema of {len(self.text):,} characters"
+        named = _named(self.text)
+        return visible_line(
+            f"json-schema {named}" if named else f"json-schema of {len(self.text):,} characters"
         )
 
 
@@ -110,10 +114,17 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not in JSON")
 
 
-def _title(schema: str) -> str:
+def _named(schema: str) -> str:
+    """What a schema is called: its title, or its first properties; empty if it has neither."""
     try:
         parsed = msgspec.json.decode(schema)
     except (msgspec.DecodeError, RecursionError):
         return ""
-    title = cast("dict[str, object]", parsed).get("title") if isinstance(parsed, dict) else None
-    return title[:_SHOWN] if isinstance(title, str) else ""
+    found = cast("dict[str, object]", parsed) if isinstance(parsed, dict) else {}
+    title, properties = found.get("title"), found.get("properties")
+    if isinstance(title, str) and title:
+        return f'"{title[:_SHOWN]}"'
+    names = list(cast("dict[str, object]", properties)) if isinstance(properties, dict) else []
+    shown = ", ".join(names[:_PROPERTIES])[:_SHOWN]
+    is_cut = len(shown) < len(", ".join(names))
+    return f"{{{shown}{', …' if is_cut else ''}}}" if shown else ""

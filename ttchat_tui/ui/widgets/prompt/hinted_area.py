@@ -11,8 +11,8 @@ from ttchat_tui.config.schema import EditingStyle
 from ttchat_tui.ui.widgets.cells import cut_to_cells
 from ttchat_tui.ui.widgets.prompt.folding_area import FoldingArea
 
-LEAST_FORM, MOST_FORM = 6, 24
-"""Cells of the constraint's name in the border: few where what else is in it needs the room."""
+LEAST_FORM = 6
+"""Cells of the constraint's name in the border that stay where what else is in it needs the room."""
 
 
 class HintedArea(FoldingArea):
@@ -43,6 +43,6 @@ class HintedArea(FoldingArea):
     def _show_hints(self) -> None:
         others = [each for each in (self._attachments, self._token_hint) if each]
         room = self.outer_size.width - 6 - sum(cell_len(each) + 3 for each in others)
-        form = cut_to_cells(self._form, max(LEAST_FORM, min(MOST_FORM, room)))
+        form = cut_to_cells(self._form, max(LEAST_FORM, room))
         hints = self.with_fold_hint(" · ".join(filter(None, (form, *others))))
         self.border_subtitle = Content(hints) if hints else None

@@ -23,9 +23,6 @@ _SHOWN: Final = 40
 """Characters of a regular expression, or of a schema's name, that are shown."""
 _PROPERTIES: Final = 4
 """Properties of a schema that are shown where it has no title."""
-"""Characters of a regular expression, or of a schema's name, that are shown."""
-_PROPERTIES: Final = 4
-"""Properties of a schema that are shown where it has no title."""
 
 
 class Constraint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -176,6 +176,7 @@ def test_the_load_notes_what_device_sampling_cannot_do(
     every = Capabilities().sampling
     assert info.capabilities.sampling == every - {"min_p", "logit_bias"}
     assert not info.capabilities.logprobs
+    assert '[tt] sampling = "host"' in info.capabilities.constraint_cure
     assert info.label.endswith("device sampling")
     assert "32" in info.notes[0]
     request = GenerationRequest(id=1, messages=FIRST, sampling=GREEDY, seed=1)
@@ -189,6 +190,7 @@ def test_by_default_the_host_samples(engine: TenstorrentEngine, installed: Insta
     info = load(engine, installed)
     assert info.capabilities.sampling >= Capabilities().sampling
     assert info.capabilities.logprobs
+    assert "host" not in info.capabilities.constraint_cure
     assert info.notes == ()
 
 

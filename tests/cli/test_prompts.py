@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tests.cli import program
 from ttchat_tui.cli import chat
 from ttchat_tui.cli.invocation import Invocation
 from ttchat_tui.cli.main import app
@@ -146,3 +147,11 @@ def test_the_range_of_candidates_is_named_in_words(run: Run, count: str) -> None
     assert f"{count} is not in the range 1 to 32." in " ".join(
         str(run("-p", "hi", "--candidates", count)).split()
     )
+
+
+def test_a_constraint_that_no_engine_can_read_ends_the_start(own_folders: Path) -> None:
+    done = program.run("-p", "hi", "--output", "json", "--regex", "[a", "--no-save")
+    assert done.returncode == 2
+    message = json.loads(done.stdout)["error"]["message"]
+    assert message.startswith("--regex: The regex cannot be used: ")
+    assert done.stderr.startswith(f"ttchat-tui: {message}")

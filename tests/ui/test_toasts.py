@@ -361,3 +361,25 @@ async def test_toasts_cover_nothing_that_is_read_or_operated(
 @pytest.mark.parametrize("cells", [-3, 0, 1])
 def test_the_rows_of_toasts_are_known_on_a_screen_without_width(cells: int) -> None:
     assert rows_of([Notification("Saved.")], cells) >= 2
+
+
+@pytest.mark.parametrize("size", [(120, 40), (200, 50)])
+@pytest.mark.parametrize("command", ["/import", "/rename", "/tag"])
+async def test_a_toast_stays_where_it_is_while_a_small_dialog_opens(
+    tmp_path: Path, command: str, size: tuple[int, int]
+) -> None:
+    chat = ChatApp(tmp_path, Script(replies=("Hi.",)))
+    async with running(chat, size, toasts=True) as pilot:
+        await pilot.press(*"hello", "enter")
+        await reply_ended(pilot, chat)
+        chat.screen.notify(f"Card 1 is hot. {PATH}", severity="error", timeout=600, markup=False)
+        await until(pilot, lambda: len(chat.screen.query(Toast)) == 1 and not covered(chat))
+        place, prompt = chat.app.query_one(Toast).region, chat.screen.prompt.region
+        chat.screen.prompt.set_draft(command)
+        chat.screen.prompt.action_send()
+        await until(pilot, lambda: chat.app.screen is not chat.screen and shown_on(chat) == [chat.app.screen])
+        await settle(pilot, chat)
+        toast = chat.app.screen.query_one(Toast).region
+        assert toast == place
+        assert not toast.overlaps(prompt)
+        assert not covered(chat)

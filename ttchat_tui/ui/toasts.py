@@ -83,6 +83,14 @@ def place(screen: Screen[Any], area: Region, rows: int) -> None:
         rack.styles.margin, rack.styles.width, rack.styles.max_height = margin, area.width, max(1, rows)
 
 
+def placed_in(screen: Screen[Any]) -> Region:
+    """The area in which `place` has put the toasts of a screen; all of it, if it has put none."""
+    area = screen.size.region
+    for rack in screen.query_children("ToastRack"):
+        area = area.shrink(rack.styles.margin)
+    return area
+
+
 def make_room(widget: Widget, rows: int) -> None:
     """Leave so many rows below a widget for toasts."""
     if widget.styles.margin.bottom != rows:

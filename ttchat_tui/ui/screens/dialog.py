@@ -58,15 +58,20 @@ class Dialog(DimmingScreen[Result | None]):
             self.place_toasts(self.app.shown_toasts())
 
     def place_toasts(self, shown: Sequence[Notification]) -> None:
-        """Below the box, which makes room where there is none."""
+        """Where they are on the screen below, or below the box, which makes room where there is none."""
         for box in self.query_children(DialogBox):
             if not shown:
                 toasts.make_room(box, 0)
                 return
-            area = self.size.region
-            rows = toasts.rows_of(shown, min(area.width, toasts.WIDTH) - 3)
-            rows = max(0, min(rows, area.height - 2 * toasts.LEAST_LEFT))
-            is_free = not box.styles.margin.bottom and box.region.bottom + rows <= area.bottom
+            stack = self.app.screen_stack
+            below = stack[stack.index(self) - 1] if self in stack else self
+            rows, is_free, area = 0, False, self.size.region
+            for area in (toasts.placed_in(below), self.size.region):
+                rows = toasts.rows_of(shown, min(area.width, toasts.WIDTH) - 3)
+                rows = max(0, min(rows, area.height - 2 * toasts.LEAST_LEFT))
+                is_free = not box.styles.margin.bottom and box.region.bottom + rows <= area.bottom
+                if is_free:
+                    break
             toasts.make_room(box, 0 if is_free else rows)
             toasts.place(self, area, rows)
 

@@ -38,7 +38,7 @@ from ttchat_tui.engine.cpu.stepper import CachedStepper
 from ttchat_tui.engine.cpu.thread_governor import GovernableStepper, GovernedStepper
 from ttchat_tui.engine.cpu.warm_up import usable_cores, warm_up
 from ttchat_tui.engine.cpu.weights.memory import check_memory, needed_bytes
-from ttchat_tui.engine.cpu.weights.precision import WeightPlan, native_plan
+from ttchat_tui.engine.cpu.weights.precision import WeightPlan, native_plan, notes_of_float32_cache
 from ttchat_tui.engine.decoding.lookup import LookupStepper
 from ttchat_tui.engine.decoding.loop import BatchStepper, Stepper
 from ttchat_tui.engine.decoding.passes import NUMPY, Passes
@@ -286,7 +286,7 @@ def _load_own(
         torch_model = _import_torch(report)
         model, plan = torch_model.load_torch_model(checkpoint, options, rope, converted)
         stepper, set_threads = CachedStepper(model), torch_model.set_threads
-        notes += _notes_of_float32_cache(options)
+        notes += notes_of_float32_cache(options)
     return _ColdModel(
         stepper=stepper,
         tokenizer=tokenizer,
@@ -325,18 +325,6 @@ def _native_stepper(
     check_memory(needed_bytes(checkpoint.config, plan, cache_format), available_bytes())
     weights = convert_weights(checkpoint, compiled, plan.rounded, report)
     return CachedStepper(NativeModel(checkpoint.config, weights, rope, compiled, cache_format)), plan
-
-
-def _notes_of_float32_cache(options: CpuOptions) -> list[str]:
-    if options.kv_cache == "f16":
-        return []
-    setting = f'[cpu] kv_cache = "{options.kv_cache}"'
-    cause = "which this load does not use"
-    if options.kernel == "off":
-        cause = 'and [cpu] kernel = "off" runs without it'
-    elif native_plan(options.precision, 16) is None:
-        cause = f'and [cpu] precision = "{options.precision}" runs without it'
-    return [f"{setting} needs the compiled kernel, {cause}. Keys and values are float32."]
 
 
 def _import_torch(report: ProgressReporter, module: str = _TORCH_MODEL) -> Any:
@@ -396,7 +384,7 @@ def _load_auto(path: Path, spec: ModelSpec, reason: str, report: ProgressReporte
         label="cpu transformers fp32",
         notes=(
             f"Runs through transformers, because the folder contains {reason}.",
-            *_notes_of_float32_cache(options),
+            *notes_of_float32_cache(options),
             *loaded.notes,
         ),
         set_threads=auto_model.set_threads,

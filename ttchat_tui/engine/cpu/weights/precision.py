@@ -8,7 +8,7 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from ttchat_tui.domain.model_spec import Precision
+from ttchat_tui.domain.model_spec import CpuOptions, Precision
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.native.library import MAX_ROWS
 
@@ -75,6 +75,19 @@ def native_plan(requested: Precision, stored_bits: int) -> WeightPlan | None:
         notes = () if stored_bits == int(requested[3:]) else _LOSSES[requested]
         return WeightPlan(format=requested, is_native=True, rounded=requested, notes=notes)
     return None
+
+
+def notes_of_float32_cache(options: CpuOptions) -> list[str]:
+    """Why the KV cache is float32 although another one was asked for. For a load without the compiled kernel."""
+    if options.kv_cache == "f16":
+        return []
+    setting = f'[cpu] kv_cache = "{options.kv_cache}"'
+    cause = "which this load does not use"
+    if options.kernel == "off":
+        cause = 'and [cpu] kernel = "off" runs without it'
+    elif native_plan(options.precision, 16) is None:
+        cause = f'and [cpu] precision = "{options.precision}" runs without it'
+    return [f"{setting} needs the compiled kernel, {cause}. Keys and values are float32."]
 
 
 def plan_weights(requested: Precision, kernels: Collection[Kernel], *, stored_bits: int) -> WeightPlan:

@@ -214,6 +214,11 @@ class PatchedApp(App[None]):
             log.warning("while leaving", exc_info=error)
             self._close_messages_no_wait()
 
+    async def _shutdown(self) -> None:
+        """Ends the workers first. Textual removes widgets that they still draw on."""
+        self.workers.cancel_all()
+        await super()._shutdown()
+
     def _fatal_error(self) -> None:
         """Writes the traceback to the log only. Textual prints it in colour with the values of all variables, which include
         what the user wrote."""

@@ -22,7 +22,7 @@ from ttchat_tui.config.load import given as given_by
 from ttchat_tui.config.load import load_config, place_of
 from ttchat_tui.config.paths import find_paths
 from ttchat_tui.config.schema import config_type
-from ttchat_tui.config.setting_names import FLAGS, Given, flag_of, named_as_given
+from ttchat_tui.config.setting_names import FLAGS, SettingSource, flag_of, named_as_given
 from ttchat_tui.engine.factory import ENGINES
 
 SETTINGS = [
@@ -105,10 +105,10 @@ def test_a_setting_in_an_engines_words_is_named_as_it_was_given(setting: str, va
     section, _, name = setting.partition(".")
     mention = f'[{section}] {name} = "{value}"' if value else f"[{section}] {name}"
     variable, flag = f"TTCHAT_{section}__{name}".upper(), flag_of(setting)
-    found: dict[str, Given | None] = {
-        "file": Given("file", "config.toml", setting),
-        "variable": Given("variable", variable, setting),
-        "flag": Given("flag", flag, setting),
+    found: dict[str, SettingSource | None] = {
+        "file": SettingSource("file", "config.toml", setting),
+        "variable": SettingSource("variable", variable, setting),
+        "flag": SettingSource("flag", flag, setting),
         "": None,
     }
     shown = named_as_given(
@@ -131,12 +131,12 @@ def test_a_setting_in_an_engines_words_is_named_as_it_was_given(setting: str, va
 def test_a_path_that_holds_the_words_of_a_setting_stays(setting: str, path: str) -> None:
     section, _, name = setting.partition(".")
     text = f"{path.format(f'[{section}] {name}')} cannot be read."
-    assert named_as_given(text, lambda _: Given("flag", "--x", setting)) == text
+    assert named_as_given(text, lambda _: SettingSource("flag", "--x", setting)) == text
 
 
 def test_a_value_without_quotes_ends_before_the_sentence_does() -> None:
-    def by_variable(_: str) -> Given:
-        return Given("variable", "TTCHAT_TT__TRACE", "tt.trace")
+    def by_variable(_: str) -> SettingSource:
+        return SettingSource("variable", "TTCHAT_TT__TRACE", "tt.trace")
 
     assert named_as_given("Set [tt] trace = false.", by_variable) == "Set TTCHAT_TT__TRACE=false."
     assert named_as_given("The array is [tt] long.", by_variable) == "The array is [tt] long."

@@ -28,7 +28,7 @@ from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.config.load import given, load_config, place_of
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.config.schema import Config
-from ttchat_tui.config.setting_names import Given, named_as_given
+from ttchat_tui.config.setting_names import SettingSource, named_as_given
 from ttchat_tui.config.ui_state import UiState, load_ui_state
 from ttchat_tui.domain.errors import AppError, ErrorInfo
 from ttchat_tui.domain.events import ProgressReporter
@@ -194,7 +194,7 @@ def _place_of(invocation: Invocation) -> Callable[[str], str]:
 def _settings_as_given(invocation: Invocation) -> Callable[[str], str]:
     """A function that names the settings in an engine's message by the flag, variable or file that gave them."""
 
-    def given_by(setting: str) -> Given | None:
+    def given_by(setting: str) -> SettingSource | None:
         return given(
             setting,
             invocation.paths,

@@ -14,7 +14,7 @@ from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.config.old_places import at_new_places, new_path
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.config.schema import Config, config_type, engine_choices
-from ttchat_tui.config.setting_names import Given, flag_of
+from ttchat_tui.config.setting_names import SettingSource, flag_of
 from ttchat_tui.config.toml_file import read_toml
 from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.sampling import SamplingParams
@@ -100,14 +100,14 @@ def given(
     environ: Mapping[str, str],
     file: Path | None = None,
     flags: Mapping[str, Any] | None = None,
-) -> Given | None:
+) -> SettingSource | None:
     """As `place_of`; None if nothing gives it."""
     for layer in reversed(list(_layers(paths, environ, file, flags or {}))):
         value: Any = layer.values
         for name in setting.split("."):
             value = cast("dict[str, Any]", value).get(name) if isinstance(value, dict) else None
         if value is not None:
-            return Given(layer.way, layer.where, layer.written.get(setting, setting))
+            return SettingSource(layer.way, layer.where, layer.written.get(setting, setting))
     return None
 
 

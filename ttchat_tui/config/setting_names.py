@@ -35,7 +35,7 @@ _MENTION: Final = re.compile(
 """How an engine writes a setting, with a value or without: `[cpu] kv_cache = "q8"`. Not inside a path."""
 
 
-class Given(NamedTuple):
+class SettingSource(NamedTuple):
     """Where the value of a setting comes from."""
 
     way: Literal["file", "variable", "flag"]
@@ -56,7 +56,7 @@ def flag_of(setting: str, value: Any = None) -> str:
     return FLAGS.get(setting, "")
 
 
-def named_as_given(text: str, given: Callable[[str], Given | None]) -> str:
+def named_as_given(text: str, given: Callable[[str], SettingSource | None]) -> str:
     """`text`, where an engine wrote settings as in config.toml, with each as the user gave it: `--kv-cache q8`,
     `TTCHAT_CPU__KV_CACHE=q8`. One that nobody gave has its flag's name, if it has a flag.
 

@@ -80,7 +80,7 @@ _FORMS: Final = {
 """By architecture, of those that we run."""
 
 
-class TextPart(NamedTuple):
+class TextModel(NamedTuple):
     """What of a file the text model has."""
 
     metadata: dict[str, Any]
@@ -89,7 +89,7 @@ class TextPart(NamedTuple):
     """The file has no other part."""
 
 
-def text_part(file: GgufContainer) -> TextPart:
+def text_part(file: GgufContainer) -> TextModel:
     """
     Raises:
         ModelLoadError: the file has tensors, but none of a text model.
@@ -111,7 +111,7 @@ def text_part(file: GgufContainer) -> TextPart:
         metadata = _in_usual_form(form, metadata, prefix)
     if has_more:
         _cut_vocabulary(metadata, tensors.get("token_embd.weight"))
-    return TextPart(metadata, tensors, is_alone=len(tensors) == len(file.tensors))
+    return TextModel(metadata, tensors, is_alone=len(tensors) == len(file.tensors))
 
 
 def _is_in_form(form: _Form, metadata: Mapping[str, Any], prefix: str) -> bool:

@@ -8,10 +8,14 @@ from typing import Final
 
 from msgspec import structs
 
+from ttchat_tui.domain.candidates import Variant
 from ttchat_tui.domain.conversation import Message, MessageStatus, ReplyRecord
+from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import GenerationFinished, RowFinished, TokenEvent
 from ttchat_tui.domain.generation import Candidate
+from ttchat_tui.domain.model_spec import EngineInfo
 from ttchat_tui.domain.recording import RecordedPrompt
+from ttchat_tui.domain.reply_settings import differing
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.thoughts import OPENING, normalised
 from ttchat_tui.session.recorder import Recorder
@@ -32,6 +36,17 @@ def draw_rows(sampling: SamplingParams, rows: int) -> tuple[Candidate, ...]:
 def fresh_seed() -> int:
     """A random seed."""
     return int.from_bytes(os.urandom(4), "big")  # `secrets` would load OpenSSL on the way to the first frame
+
+
+def why_alike(
+    wanted: Sequence[Variant], sampling: SamplingParams, info: EngineInfo | None
+) -> ErrorInfo | None:
+    """The engine takes no parameter in which these are to differ. `sampling`: the conversation's."""
+    names = differing([each.settings.over(sampling) for each in wanted])
+    if info is None or not names or set(names) & info.capabilities.sampling:
+        return None
+    words = " and ".join(name.replace("_", "-") for name in names)
+    return ErrorInfo(kind="usage", message=f"{info.label} takes no {words}: all would be alike.")
 
 
 def status_of(end: RowFinished) -> MessageStatus:

@@ -15,9 +15,7 @@ from ttchat_tui.domain.candidates import DEFAULT, CandidateOrder, Variant, rows_
 from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.preset import Preset
-from ttchat_tui.domain.reply_settings import differing
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.domain.text import counted
 from ttchat_tui.domain.updates import (
     NOTE,
     BranchShown,
@@ -29,13 +27,14 @@ from ttchat_tui.domain.updates import (
     Update,
 )
 from ttchat_tui.engine.runtime.host import EngineHost
-from ttchat_tui.session.candidate_rows import draw_rows, fresh_seed
+from ttchat_tui.session.candidate_rows import draw_rows, fresh_seed, why_alike
 from ttchat_tui.session.conversation import OpenConversation
 from ttchat_tui.session.drafts import Drafts
 from ttchat_tui.session.lane import Lane
-from ttchat_tui.session.notices import NO_MODEL
+from ttchat_tui.session.notices import NO_MODEL, others_deleted
 from ttchat_tui.session.reply_runner import ReplyRunner
 from ttchat_tui.session.second_lanes import SecondLanes
+from ttchat_tui.session.stored_lanes import stored_lanes
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
 
@@ -128,6 +127,13 @@ class Candidates:
         at_once = f"{most} replies" if most > 1 else "one reply"
         return f"{info.label} makes {at_once} at a time: the others follow."
 
+    def reopen(self) -> None:
+        """Take the last message's replies as lanes: those that were asked for last, otherwise those that are stored, if they
+        are several. Raises StorageError."""
+        if not self.is_running and not (self.is_on_screen and len(self.lanes) > 1):
+            self._home, self._asked, self._kept = self._shown_home(), None, None
+            self.lanes, self._question_id = stored_lanes(self._store, self._home.path, self.lanes)
+
     # --- beginnings
 
     def wanted(self, order: CandidateOrder, preset: Callable[[str], Preset]) -> list[Variant] | ErrorInfo:
@@ -146,7 +152,7 @@ class Candidates:
             StorageError: nothing has changed.
         """
         why = self._why_not("Press Esc to stop it, then ask again.")
-        why = why or self._not_honoured(wanted)
+        why = why or why_alike(wanted, self._session.sampling, self._session.info)
         if why is not None:
             return [DraftReturned(text, why) if text else Notice(why)]
         home, updates, asked = self._shown_home(), list[Update](), None
@@ -171,15 +177,6 @@ class Candidates:
         if not wanted[0].model:
             self._session.load_if_none()
         return updates + self.begin_next()
-
-    def _not_honoured(self, wanted: Sequence[Variant]) -> ErrorInfo | None:
-        """The engine does not take the parameter in which they are to differ."""
-        info = self._session.info
-        names = differing([each.settings.over(self._session.sampling) for each in wanted])
-        if info is None or not names or set(names) & info.capabilities.sampling:
-            return None
-        names = " and ".join(name.replace("_", "-") for name in names)
-        return ErrorInfo(kind="usage", message=f"{info.label} takes no {names}: all would be alike.")
 
     @property
     def _waiting(self) -> list[Lane]:
@@ -332,7 +329,7 @@ class Candidates:
         """Another reply in the place of this one, which stays a sibling. It waits until the others have ended."""
         if (why := self._why_not_again(lane)) is not None:
             return [Notice(why)]
-        label, seed = lane.label, fresh_seed()
+        label, seed = lane.label_made_by(self._session.info), fresh_seed()
         if label == f"seed {lane.variant.seed}":
             label = f"seed {seed}"
         lane.ask_again(msgspec.structs.replace(lane.variant, label=label, seed=seed))
@@ -387,7 +384,8 @@ class Candidates:
         kept, self._kept = self._kept, None
         if kept is None or kept.message is None or not self.is_on_screen:
             return []
-        others = [each.message for each in self.lanes if each is not kept and each.message is not None]
+        beside = [each.message for each in self.lanes if each is not kept and each.message is not None]
+        others = [each for each in beside if not self._store.children(each.id, each.conversation_id)]
         shown = self._session.branching.show_version(kept.message)
         if others:
             self._store.branches.cut(others, kept.message.id)
@@ -395,6 +393,6 @@ class Candidates:
         self.lanes = [kept]
         kept.message = self._store.message(kept.message.id)  # with its siblings counted
         self._home.replace(kept.message)
-        gone = f"{counted(len(others), 'other candidate')} deleted. /undo brings {'it' if len(others) == 1 else 'them'} back."
-        notes = [Notice(ErrorInfo(kind=NOTE, message=gone))] if others else []
+        said = others_deleted(len(others), len(beside) - len(others))
+        notes = [Notice(ErrorInfo(kind=NOTE, message=said))] if said else []
         return [*shown, MessageChanged(kept.message), *notes, ConversationsChanged()]

@@ -10,6 +10,7 @@ from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.events import RowFinished
 from ttchat_tui.domain.generation import FinishReason, GenerationStats, ThoughtFigures
 from ttchat_tui.domain.meter import Meter
+from ttchat_tui.domain.model_spec import EngineInfo
 from ttchat_tui.session.running_reply import RunningReply
 
 LaneState: TypeAlias = Literal["waiting", "running", "ended"]
@@ -107,6 +108,13 @@ class Lane:
         """The figures so far of a reply that runs in a request of its own."""
         is_alone = self._running is not None and not self._running.request.candidates
         return self._meter.stats() if is_alone and self._meter is not None else None
+
+    def label_made_by(self, info: EngineInfo | None) -> str:
+        """Its label once the loaded model has made it again, which another model may have made."""
+        record = self.message.reply if self.message is not None else None
+        if self.variant.model or record is None or info is None:
+            return self.label
+        return self.label.replace(record.model, info.model)
 
     def ask_again(self, variant: Variant) -> None:
         """Wait for another reply in the place of the one that it has."""

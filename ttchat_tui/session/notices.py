@@ -195,3 +195,17 @@ def left_out(count: int) -> str:
     """`count` messages did not fit into the context."""
     were, they = ("was", "it") if count == 1 else ("were", "they")
     return f"{counted(count, 'message')} {were} not sent: {they} did not fit into the context."
+
+
+def others_deleted(deleted: int, left: int) -> str:
+    """So many candidates were deleted beside the one that is kept, and so many left, because messages follow them."""
+    said: list[str] = []
+    if deleted:
+        said.append(
+            f"{counted(deleted, 'other candidate')} deleted. /undo brings {'it' if deleted == 1 else 'them'} back."
+        )
+    if left:
+        said.append(
+            f"{counted(left, 'version')} with messages below {'it stays' if left == 1 else 'them stay'}."
+        )
+    return " ".join(said)

@@ -41,11 +41,14 @@ class Comparing(ChatActions):
 
     async def action_candidates(self) -> None:
         """Answer the draft, or the last message again; without a draft, first show those that are there."""
-        text = self._text_to_send
-        if not text.strip() and self.session.candidates.is_on_screen:
-            self._show_candidates()
-        else:
-            await self._ask_candidates(CandidateOrder(text=text), is_draft=bool(text.strip()))
+        text, candidates = self._text_to_send, self.session.candidates
+        if not text.strip():
+            if not self.attempt(candidates.reopen):
+                return
+            if candidates.is_on_screen:
+                self._show_candidates()
+                return
+        await self._ask_candidates(CandidateOrder(text=text), is_draft=bool(text.strip()))
 
     async def command_candidates(self, typed: str) -> None:
         order = parse_candidates(typed)

@@ -1,0 +1,123 @@
+"""Versions of a reply that are stored already, side by side again: after an undo, in another session, made one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.fakes import Script
+from tests.session.test_candidates import FOUR, ask, finish
+from tests.session.test_chat import Chat
+from ttchat_tui.domain.candidates import MOST
+from ttchat_tui.domain.events import GenerationFinished
+from ttchat_tui.domain.reply_settings import ReplySettings, parse_reply_settings
+from ttchat_tui.domain.updates import Notice
+
+Start = Callable[..., Chat]
+
+
+def labels(chat: Chat) -> list[str]:
+    assert chat.session.candidates.is_on_screen
+    return [lane.label for lane in chat.session.candidates.lanes]
+
+
+def retry(chat: Chat, typed: str) -> None:
+    settings = parse_reply_settings(typed)
+    assert isinstance(settings, ReplySettings)
+    chat.session.branching.regenerate(settings=settings)
+    chat.until(GenerationFinished)
+
+
+def test_those_that_undo_brings_back_are_shown_again_and_nothing_is_generated(start: Start) -> None:
+    chat = start(Script(replies=(FOUR,), batch_sizes=(4,)))
+    ask(chat, "3 temperature=0.1..0.3 count")
+    finish(chat)
+    candidates = chat.session.candidates
+    kept = candidates.lanes[1]
+    candidates.keep(kept)
+    candidates.reopen()
+    assert not candidates.is_on_screen, "one alone is not shown beside others: F12 asks for more"
+    chat.session.branching.undo()
+    candidates.reopen()
+    assert labels(chat) == ["temperature 0.1", "temperature 0.2", "temperature 0.3"]
+    assert [lane.text for lane in candidates.lanes] == [FOUR] * 3
+    assert len(chat.engine.requests) == 1
+    candidates.keep(candidates.lanes[2])
+    assert [each.content for each in chat.session.tree()] == ["count", FOUR]
+    assert chat.session.path[-1].reply is not None
+    assert chat.session.path[-1].reply.sampling is not None
+    assert chat.session.path[-1].reply.sampling.temperature == 0.3
+
+
+def test_another_session_shows_them_and_makes_one_again_with_what_labels_it(start: Start) -> None:
+    before = start(Script(replies=(FOUR,), batch_sizes=(4,)))
+    ask(before, "2 temperature=0.1,0.9 count")
+    finish(before)
+    before.close()
+    chat = start(Script(replies=(FOUR,), batch_sizes=(4,)))
+    chat.session.resume({}, None)
+    candidates = chat.session.candidates
+    candidates.reopen()
+    assert labels(chat) == ["temperature 0.1", "temperature 0.9"]
+    candidates.regenerate(candidates.lanes[1])
+    finish(chat)
+    assert chat.engine.requests[-1].sampling.temperature == 0.9
+    assert labels(chat) == ["temperature 0.1", "temperature 0.9"]
+    assert len(chat.session.tree()) == 4, "the replaced one stays a sibling"
+
+
+def test_versions_that_were_made_one_by_one_are_labelled_by_what_they_differ_in(start: Start) -> None:
+    chat = start(Script(replies=(FOUR,)))
+    chat.ask("count")
+    retry(chat, "temperature=0.1 top-k=5")
+    retry(chat, "temperature=0.1 top-k=7")
+    chat.session.candidates.reopen()
+    default = chat.session.default_sampling
+    assert labels(chat) == [
+        f"temperature {default.temperature}, top-k {default.top_k}",
+        "temperature 0.1, top-k 5",
+        "temperature 0.1, top-k 7",
+    ]
+
+
+def test_alike_ones_are_labelled_by_their_seeds_and_too_many_are_cut_around_the_one_shown(
+    start: Start,
+) -> None:
+    chat = start(Script(replies=(FOUR,)))
+    chat.ask("count")
+    for seed in range(MOST + 2):
+        retry(chat, f"seed={seed}")
+    chat.session.candidates.reopen()
+    assert labels(chat) == [f"seed {seed}" for seed in range(2, MOST + 2)]
+    chat.session.branching.show_version(chat.session.tree()[2])
+    chat.session.candidates.reopen()
+    assert "seed 0" in labels(chat)
+    assert len(labels(chat)) == MOST
+
+
+def test_a_version_with_messages_below_is_not_deleted_with_the_others(start: Start) -> None:
+    chat = start(Script(replies=(FOUR,)))
+    chat.ask("count")
+    chat.ask("and on")
+    below = len(chat.session.tree())
+    first = chat.session.path[1]
+    chat.session.branching.regenerate(first.id)
+    chat.until(GenerationFinished)
+    retry(chat, "seed=5")
+    candidates = chat.session.candidates
+    candidates.reopen()
+    assert len(labels(chat)) == 3
+    said = [each.error.message for each in candidates.keep(candidates.lanes[2]) if isinstance(each, Notice)]
+    assert said == [
+        "1 other candidate deleted. /undo brings it back. 1 version with messages below it stays."
+    ]
+    assert len(chat.session.tree()) == below + 1
+    assert first.id in {each.id for each in chat.session.tree()}
+
+
+def test_a_reply_alone_and_a_message_without_one_have_no_lanes(start: Start) -> None:
+    chat = start(Script(replies=(FOUR,)))
+    chat.session.candidates.reopen()
+    assert not chat.session.candidates.is_on_screen
+    chat.ask("count")
+    chat.session.candidates.reopen()
+    assert not chat.session.candidates.is_on_screen

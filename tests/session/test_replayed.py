@@ -127,6 +127,20 @@ ENDLESS = replace(HOT, logit_bias={"<end>": BAN, "<stop>": BAN})
 ENDING = replace(COOL, logit_bias={"<end>": 100.0 - 1, "<stop>": 50.0})
 
 
+def test_a_reply_has_the_parameters_that_its_first_token_was_drawn_with(start_dice: Start) -> None:
+    chat = start_dice(sampling=ENDLESS)
+    chat.ask()
+    cooler = replace(ENDLESS, temperature=0.1)
+    chat.session.set_sampling(cooler)
+    chat.step()
+    chat.session.set_sampling(ENDING)
+    reply = chat.end()
+    assert reply.reply is not None
+    assert reply.reply.stats is not None
+    assert (reply.reply.sampling, reply.reply.stats.sampling_changes) == (cooler, 1)
+    assert [each.at for each in chat.store.recordings.of(reply.id).changes] == [0, 1]
+
+
 def test_a_change_right_before_the_end_is_recorded_and_ends_the_replay(start_dice: Start) -> None:
     """The token after the change is the end of the turn, which no event of a token has."""
     chat = start_dice(sampling=ENDLESS)
@@ -140,7 +154,7 @@ def test_a_change_right_before_the_end_is_recorded_and_ends_the_replay(start_dic
         assert reply.reply is not None
         assert (reply.reply.finish_reason, len(reply.reply.token_ids)) == ("stop", steps)
         assert reply.reply.stats is not None
-        assert reply.reply.stats.sampling_changes == 1
+        assert reply.reply.stats.sampling_changes == min(1, steps)
         recording = chat.store.recordings.of(reply.id)
         assert [(each.at, each.sampling) for each in recording.changes] == [(steps, ENDING)]
         assert {pause.at for pause in recording.pauses} <= {*range(steps + 1)}

@@ -161,7 +161,7 @@ class GenerationStats(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the text has the form that the constraint asks for, also where it was cut off. None: there is no constraint, or a
     server follows it."""
     sampling_changes: int = 0
-    """How often the parameters changed during the reply. The reply's record has the first ones."""
+    """How often the parameters changed after the first token. The reply's record has those of the first one."""
     is_estimate: bool = False
     """The server did not report token counts: `prompt_tokens` is estimated from the text, and `completion_tokens` and
     `decode_tps` count chunks."""

@@ -79,6 +79,9 @@ class CandidateRow:
         return "".join(self._parts)
 
     def add(self, event: TokenEvent) -> None:
+        if event.sampling_changes and not self._token_ids and self.message.reply is not None:
+            record = structs.replace(self.message.reply, sampling=event.sampling_changes[0].sampling)
+            self.message = structs.replace(self.message, reply=record)
         self.thoughts.add(event)
         if event.ends_thought:
             self._parts.insert(0, OPENING)

@@ -384,6 +384,16 @@ def test_parameters_are_read_for_every_token() -> None:
     )
 
 
+def test_parameters_that_change_before_the_first_token_are_those_of_the_whole_reply() -> None:
+    run = Run(RecitingStepper("Hello"))
+    warmer = SamplingParams(temperature=0.0, max_tokens=3)
+    run.control.set_sampling(warmer)
+    events = list(run)
+    assert text_of(events) == "Hel"
+    assert tokens(events)[0].sampling_changes == (SamplingChange(0, warmer),)
+    assert finished(events).stats.sampling_changes == 0
+
+
 class SlowHand(GenerationControl):
     """Every pause takes a minute of the stepper's clock."""
 

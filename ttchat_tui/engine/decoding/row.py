@@ -153,7 +153,7 @@ class ReplyRow(Ending):
         """These parameters take effect now. If they are others than before, that is recorded."""
         if sampling is not self._sampling_before and sampling != self._sampling_before:
             self._sampling_before = sampling
-            self._sampling_changes += 1
+            self._sampling_changes += self.meter.completion_tokens > 0
             self._changes = [SamplingChange(0, sampling)]
         return sampling
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.machinery
 import importlib.util
+import threading
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from ttchat_tui.cli import engine_choice
+from ttchat_tui.cli import chat, engine_choice
+from ttchat_tui.config.paths import find_paths
 from ttchat_tui.config.schema import Config
 from ttchat_tui.domain.telemetry import SYSTEM_ROOT
 from ttchat_tui.engine.runtime.child import Timeouts
@@ -56,6 +58,25 @@ def test_a_named_engine_is_used_on_any_machine(machine: Path) -> None:
     assert engine_choice.chosen_kind(configured("tt")) == "tt"
     seat_a_card(machine)
     assert engine_choice.chosen_kind(configured("cpu")) == "cpu"
+
+
+@pytest.mark.parametrize("has_card", [False, True])
+@pytest.mark.parametrize("engine", ["auto", "remote", "cpu", "tt"])
+def test_models_of_this_machine_run_here_beside_a_server(machine: Path, engine: str, has_card: bool) -> None:
+    """`/model smollm2-135m-instruct` in a chat that began with `--base-url`."""
+    if has_card:
+        seat_a_card(machine)
+    config, preferred = configured(engine), "tt" if has_card else "cpu"
+    assert engine_choice.local_kind(config) == (preferred if engine in ("auto", "remote") else engine)
+    (machine / "mine.gguf").write_bytes(b"GGUF")
+    shown = threading.Event()
+    shown.set()
+    prepare = chat._prepare_after(shown, config, find_paths({"HOME": str(machine)}))
+    spec = prepare(str(machine / "mine.gguf"), lambda *_: None)
+    assert spec.engine == ("tt" if engine == "tt" else "cpu"), (
+        "a card reads folders; only who asks for it gets its refusal"
+    )
+    assert prepare("remote:mine.gguf", lambda *_: None).engine == "remote"
 
 
 def test_quitting_waits_for_a_card_to_close(machine: Path) -> None:

@@ -236,8 +236,8 @@ def _prepare_after(screen_ready: threading.Event, config: Config, paths: Paths) 
         screen_ready.wait(FIRST_FRAME_S)
         preparer = importlib.import_module("ttchat_tui.models.prepare").Preparer(
             models_dir=paths.models_dir,
-            engine=engine_choice.chosen_kind(config),
-            is_automatic=config.model.engine == "auto",
+            engine=engine_choice.local_kind(config),
+            is_automatic=engine_choice.local_kind(config) != config.model.engine,
             sources={kind: each.models for kind, each in ENGINES.items()},
             options_of=config.options_of,
             context_length=config.model.context_length,

@@ -19,8 +19,16 @@ _AFTER_CLOSE_S: Final = 2.0
 
 def chosen_kind(config: Config) -> EngineKind:
     """`[model] engine`; for `auto` the engine that is preferred on this machine, else the CPU."""
-    if config.model.engine != "auto":
-        return config.model.engine
+    return _preferred_kind() if config.model.engine == "auto" else config.model.engine
+
+
+def local_kind(config: Config) -> EngineKind:
+    """The engine for models of this machine: the chosen one, unless that knows only a server's."""
+    chosen = chosen_kind(config)
+    return _preferred_kind() if ENGINES[chosen].models == "names" else chosen
+
+
+def _preferred_kind() -> EngineKind:
     return next((kind for kind, engine in ENGINES.items() if engine.is_preferred_here()), DEFAULT_KIND)
 
 

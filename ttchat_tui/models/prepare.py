@@ -32,6 +32,7 @@ class Preparer(msgspec.Struct, frozen=True, kw_only=True):
 
     models_dir: Path
     engine: EngineKind = "cpu"
+    """For names that begin with no engine. Those of served models begin with `remote:`."""
     is_automatic: bool = False
     """`engine` was chosen by the app: a file that it cannot read goes to an engine that reads files."""
     sources: Mapping[EngineKind, ModelSource] = _ONLY_FILES

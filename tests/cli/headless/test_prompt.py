@@ -171,6 +171,22 @@ def test_json_of_a_reply_that_is_not_kept_has_no_ids(capsys: pytest.CaptureFixtu
     assert (found["conversation_id"], found["message_id"]) == (None, None)
 
 
+def test_a_reply_fails_where_the_file_of_the_conversations_cannot_be_opened(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = tmp_path / "conversations.db"
+    damaged.write_bytes(b"no database" * 1000)
+    store = open_store(damaged)
+    try:
+        assert answer(store, Script(replies=("Hi.",)), output="json") == 1
+        printed = capsys.readouterr()
+        assert "Nothing of this session is kept" in printed.err
+        assert json.loads(printed.out)["text"] == "Hi."
+        assert answer(store, Script(replies=("Hi.",)), save=False) == 0, "nobody asked for it to be kept"
+    finally:
+        store.close()
+
+
 def test_a_reply_that_could_not_be_kept_fails_and_has_no_ids(
     store: ConversationStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

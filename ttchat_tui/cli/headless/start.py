@@ -64,7 +64,8 @@ def run(session: ChatSession, invocation: Invocation) -> int:
             alternatives=invocation.alternatives,
             has_thoughts=invocation.thoughts,
         )
-        return run_prompt(driver, invocation.prompt, output, invocation.candidates)
+        code = run_prompt(driver, invocation.prompt, output, invocation.candidates)
+        return ENGINE_ERROR if code == DONE and invocation.save and not is_kept else code
 
 
 def with_attachments(invocation: Invocation) -> Invocation:

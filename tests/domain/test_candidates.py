@@ -104,10 +104,16 @@ def test_the_rest_is_the_message(typed: str, text: str) -> None:
         ),
         ("model=one", "Name two or more different models.", "Write model=A,B; /model lists them."),
         ("5 preset", "3 presets give 3 candidates, not 5.", ""),
+        ("3 preset=precise", "1 preset gives one candidate, not 3.", ""),
     ],
 )
 def test_a_mistake_is_named(typed: str, message: str, cure: str) -> None:
     assert wanted(typed) == ErrorInfo(kind="usage", message=message, cure=cure)
+
+
+def test_a_preset_that_is_not_there_is_named_before_they_are_counted() -> None:
+    with pytest.raises(KeyError, match="nope"):
+        wanted("3 preset=nope")
 
 
 @given(st.sampled_from(sorted(RANGES)), st.integers(2, MOST), st.floats(0, 1), st.floats(0, 1))

@@ -23,6 +23,7 @@ from ttchat_tui.domain.reply_settings import (
     setting_words,
 )
 from ttchat_tui.domain.sampling import KEPT_BY_PRESETS, TEMPLATE_FIELDS, SamplingParams
+from ttchat_tui.domain.text import counted
 
 DEFAULT: Final = 4
 MOST: Final = 32
@@ -162,9 +163,12 @@ def _presets(
 ) -> list[Variant] | ErrorInfo:
     """Only their sampling counts: system prompt and model are shared."""
     names = [each for each in order.value.split(",") if each] or [*BUILT_IN][: order.count or None]
-    if order.count and order.count != len(names):
-        return _usage(f"{len(names)} presets give {len(names)} candidates, not {order.count}.")
     found = [preset(name) for name in names]
+    if order.count and order.count != len(names):
+        given = "one candidate" if len(names) == 1 else f"{len(names)} candidates"
+        return _usage(
+            f"{counted(len(names), 'preset')} {'gives' if len(names) == 1 else 'give'} {given}, not {order.count}."
+        )
     for each in found:
         if not each.sampling.given:
             return _usage(f"The preset {each.name} gives no sampling, in which candidates could differ.")

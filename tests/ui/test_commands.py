@@ -19,6 +19,7 @@ from textual.widgets import Footer, OptionList, Static
 
 from tests.ui.chat_app import until
 from tests.ui.shell_app import screen_text
+from ttchat_tui.config.schema import UiSettings
 from ttchat_tui.domain.conversation import joined
 from ttchat_tui.ui import style_sheets
 from ttchat_tui.ui.commands import BY_NAME, TABLE, bindings, docs_table, grouped, keys_of
@@ -136,8 +137,36 @@ def test_a_bad_key_is_one_line_with_the_cure(overrides: dict[str, str], said: st
 
 
 def test_the_prompts_own_keys_take_part_in_the_conflict_check() -> None:
-    assert check_keys({}, ["ctrl+n"]) == ["keys: ctrl+n is bound to the prompt and new; change one of them"]
-    assert check_keys({"new": "ctrl+y"}, ["enter"]) != []
+    assert check_keys({}, {"ui.submit_keys": ["ctrl+n"]}) == [
+        "keys: ctrl+n is bound to the prompt and new; change one of them"
+    ]
+    assert check_keys({"new": "enter"}, {"ui.submit_keys": ["enter"]}) != []
+
+
+@pytest.mark.parametrize("setting", ["ui.submit_keys", "ui.newline_keys"])
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        *((each, f"{each} would be typed into the prompt; add ctrl or alt") for each in "azA0?/"),
+        ("shift+a", "shift+a would be typed into the prompt; add ctrl or alt"),
+        ("space", "space would be typed into the prompt; add ctrl or alt"),
+        ("left", "← edits the prompt's text; choose another"),
+        ("backspace", "backspace edits the prompt's text; choose another"),
+        ("ctrl+m", "ctrl+m is the same as enter in most terminals; choose another"),
+        ("tab", "tab moves the focus; choose another"),
+        ("entr", "entr is not a key; write for example ctrl+n, alt+up or f5"),
+    ],
+)
+def test_a_key_that_the_prompt_cannot_use_is_refused(setting: str, key: str, said: str) -> None:
+    fault, *_ = check_keys({}, {setting: ["enter", key]})
+    assert fault.lower() == f"{setting}: {said}".lower()
+
+
+def test_the_prompts_default_keys_are_valid_in_every_way_of_editing() -> None:
+    ui = UiSettings()
+    for style, taken in TAKEN.items():
+        keys = {"ui.submit_keys": ui.submit_keys, "ui.newline_keys": ui.newline_keys}
+        assert check_keys(with_moved_keys({}, style), keys, taken) == []
 
 
 def test_swapping_two_keys_is_no_conflict() -> None:

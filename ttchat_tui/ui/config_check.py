@@ -29,9 +29,11 @@ def checked_themes(
     """
     ui = config.ui
     keys = with_moved_keys(config.keys, ui.editing)
-    problems = check_keys(keys, [*ui.submit_keys, *ui.newline_keys], TAKEN[ui.editing])
+    prompt_keys = {"ui.submit_keys": ui.submit_keys, "ui.newline_keys": ui.newline_keys}
+    problems = check_keys(keys, prompt_keys, TAKEN[ui.editing])
     if problems:
-        setting = problems[0].partition(":")[0] if config.keys else "ui"  # then it is about the prompt's keys
+        setting = problems[0].partition(":")[0]
+        setting = setting if config.keys or setting != "keys" else "ui"  # then it is about the prompt's keys
         raise ConfigError(place_of(setting), problems[0])
     themes, errors = load_themes([paths.themes_dir])
     for error in errors:

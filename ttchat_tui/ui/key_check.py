@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
-from ttchat_tui.ui.commands import BY_NAME, TABLE, Action, keys_of
+from ttchat_tui.ui.commands import BY_NAME, TABLE, keys_of
 from ttchat_tui.ui.keys import (
     INDISTINCT,
     SHADOWED,
@@ -24,25 +25,30 @@ _PROMPT_SETTINGS: Final = {"send": "ui.submit_keys", "newline": "ui.newline_keys
 
 
 def check_keys(
-    overrides: Mapping[str, str], prompt_keys: Sequence[str] = (), taken: frozenset[str] = frozenset()
+    overrides: Mapping[str, str],
+    prompt_keys: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    taken: frozenset[str] = frozenset(),
 ) -> list[str]:
-    """The errors in `overrides` (action name → keys), one line each.
+    """The errors in `overrides` (action name → keys) and `prompt_keys` (setting → keys), one line each.
 
     Errors are unknown actions and keys, keys that type a character, edit the prompt or are not reported by terminals, and
-    keys that are bound twice. `prompt_keys` are config's submit and newline keys; the defaults if left out. `taken`:
-    keys of the way of editing (`ui.editing`).
+    keys that are bound twice. Without `prompt_keys` the prompt has its defaults. `taken`: keys of the way of editing
+    (`ui.editing`).
     """
+    editing = editing_keys() | taken
     faults: list[str] = []
+    for setting, keys in prompt_keys.items():
+        faults += _faults_of_keys(setting, map(canonical_key, keys), editing)
     for name in overrides:
         if name in _PROMPT_SETTINGS:
             faults.append(
                 f"keys.{name}: the prompt has its own setting for this; write {_PROMPT_SETTINGS[name]}"
             )
         elif name in BY_NAME:
-            faults += _faults_of_keys(BY_NAME[name], overrides, editing_keys() | taken)
+            faults += _faults_of_keys(f"keys.{name}", keys_of(BY_NAME[name], overrides), editing)
         else:
             faults.append(f"keys.{name}: unknown action; {_meant(name)}")
-    return faults + _conflicts(overrides, prompt_keys)
+    return faults + _conflicts(overrides, [key for keys in prompt_keys.values() for key in keys])
 
 
 def _meant(name: str) -> str:
@@ -55,10 +61,10 @@ def _meant(name: str) -> str:
     return f"did you mean '{known[close[0]]}'?" if close else f"known actions: {', '.join(BY_NAME)}"
 
 
-def _faults_of_keys(action: Action, overrides: Mapping[str, str], editing: frozenset[str]) -> list[str]:
+def _faults_of_keys(setting: str, keys: Iterable[str], editing: frozenset[str]) -> list[str]:
     faults: list[str] = []
-    for key in keys_of(action, overrides):
-        where = f"keys.{action.name}: {key_label(key)}"
+    for key in keys:
+        where = f"{setting}: {key_label(key)}"
         if not is_known(key):
             faults.append(f"{where} is not a key; write for example ctrl+n, alt+up or f5")
         elif key in INDISTINCT:

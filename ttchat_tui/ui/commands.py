@@ -121,6 +121,8 @@ TABLE: Final[tuple[Action, ...]] = (
     Action("get_model", "Get a model", "Model", "Download a model while you chat, and load it then: a name as for /model, a number of the first start's offer, or cancel.", slash="/get", argument="name", is_new=True),
     Action("reload_model", "Reload the model", "Model", "Load the model again, after an error or a change of precision.", slash="/reload"),
     Action("unload_model", "Unload the model", "Model", "Free the model's memory.", slash="/unload"),
+    Action("set", "Change settings", "Model", "Change settings of this conversation: /set temperature=0.2 top-k=40. The sampling panel changes the same.", slash="/set", argument="settings", parts="settings"),
+    Action("system", "Set the system prompt", "Model", 'Set the system prompt of this conversation; without a text, edit it in the panel. /system "" removes it.', slash="/system", argument="text", is_new=True),
     Action("preset", "Choose a preset", "Model", "Use a preset's system prompt, sampling and model in this conversation.", slash="/preset", argument="preset"),
     Action("save_preset", "Save as a preset", "Model", "Save this conversation's system prompt, sampling and model as a preset.", slash="/save-preset", argument="name"),
     Action("constrain", "Constrain the form of replies", "Model", "Replies are JSON of a schema, match a regular expression, or are in the language of a grammar: json-schema FILE, regex EXPRESSION, grammar FILE or off.", slash="/constrain", argument="form"),

@@ -42,6 +42,7 @@ from ttchat_tui.ui.screens.previewing import Previewing
 from ttchat_tui.ui.screens.prompt_actions import PromptActions
 from ttchat_tui.ui.screens.queueing import Queueing
 from ttchat_tui.ui.screens.recalling import Recalling
+from ttchat_tui.ui.screens.setting import SettingActions
 from ttchat_tui.ui.screens.sidebars import SIDEBARS
 from ttchat_tui.ui.screens.steering import SteeringActions
 from ttchat_tui.ui.screens.thinking import ThinkingActions
@@ -80,6 +81,7 @@ class ChatScreen(
     OrganisingActions,
     PromptActions,
     Attaching,
+    SettingActions,
     ThinkingActions,
     ConstraintActions,
     PausingActions,

@@ -305,6 +305,9 @@ class SamplingPanel(VerticalScroll, can_focus=False):
             and bundle.sampling.over(self._params) == self._params
         )
 
+    def focus_system_prompt(self) -> None:
+        self._system_prompt.focus()
+
     def focus_first(self) -> None:
         """Focus the first enabled row, from the top of the panel."""
         self.scroll_home(animate=False)

@@ -134,6 +134,33 @@ async def test_a_message_of_another_conversation_names_it_and_what_it_waits_for(
         await until(pilot, lambda: [each.content for each in chat.session.path] == ["hi", "one two"])
 
 
+async def test_the_cursor_stays_in_the_conversation_of_a_message_that_was_dropped(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path, Script(replies=("one two",)))
+    async with running(chat, (100, 30)) as pilot:
+        await pilot.press(*"hello", "enter")
+        await reply_ended(pilot, chat)
+        assert chat.session.conversation is not None
+        here, other = chat.session.conversation.id, chat.store.create_conversation(title="Other").id
+        for home, text in ((here, "a"), (other, "b"), (here, "c"), (other, "d"), (here, "e")):
+            chat.store.queue.add(home, text, 1)
+        chat.store.queue.leave()
+        chat.screen.follow_queue()
+        await pilot.press("alt+q")
+        panel = chat.screen.query_one(QueuePanel)
+        panel.highlighted = 2
+        left = []
+        for _ in range(3):
+            await pilot.press("d")
+            await settle(pilot, chat)
+            assert panel._chosen is not None
+            left.append(panel._chosen.content)
+        assert left == ["e", "a", "b"], "those that follow first, then those before, then others"
+        await pilot.press("e")
+        await until(pilot, lambda: isinstance(chat.app.screen, EditQueued))
+        assert isinstance(chat.app.screen, EditQueued)
+        assert chat.app.screen.heading == "Edit the waiting message in “Other”"
+
+
 async def test_what_is_held_in_other_conversations_is_one_line_until_it_is_looked_at(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path, Script(replies=("one two",)))
     async with running(chat, (80, 24)) as pilot:
@@ -160,7 +187,7 @@ async def test_what_is_held_in_other_conversations_is_one_line_until_it_is_looke
         chat.store.queue.leave()
         chat.screen.follow_queue()
         await settle(pilot, chat)
-        assert "5 messages held · alt+q, enter sends" in shown(chat)
+        assert "5 messages held, 4 elsewhere · alt+q, enter sends" in shown(chat)
         assert panel.outer_size.height == 2
         assert [line for line in ("of this one", "left 0") if line in shown(chat)] == ["of this one"]
         await pilot.press("alt+q", "end", "d")

@@ -9,7 +9,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input, OptionList
 
 from tests.storage.examples import FINISHED, STARTED, answer
-from tests.ui.chat_app import ChatApp, running, until
+from tests.ui.chat_app import ChatApp, running, settle, until
 from tests.ui.shell_app import screen_text
 from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.search import SearchResults
@@ -276,14 +276,17 @@ async def test_escape_removes_the_marks_from_the_walk_and_from_the_prompt_that_o
         assert marked(chat) == []
 
 
-async def test_in_a_new_conversation_nothing_is_searched(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_deleted", [False, True])
+async def test_in_a_new_conversation_nothing_is_searched(tmp_path: Path, is_deleted: bool) -> None:
     chat = ChatApp(tmp_path)
     async with running(chat) as pilot:
         await long_conversation(chat)
         await pilot.press("alt+slash", *"needle", "enter")
         assert chat.screen.escape_does() == "end find"
-        await pilot.press("ctrl+n")
+        chat.screen.action_delete() if is_deleted else chat.screen.action_new()
         await until(pilot, lambda: not chat.screen.is_finding)
+        await settle(pilot, chat)
+        assert chat.session.conversation is None
         assert chat.screen.escape_does() != "end find"
         assert isinstance(chat.app.focused, Prompt)
 

@@ -184,8 +184,9 @@ class TtchatApp(PatchedApp, inherit_bindings=False):
         """Make room for a new toast. Textual's own handler adds it afterwards."""
         for old in toasts.to_drop(self.shown_toasts(), event.notification, self.size.height):
             self.remove_toast(old)
-        if isinstance(self.screen, toasts.PlacesToasts):
-            self.screen.place_toasts([*self.shown_toasts(), event.notification])
+        screen = next(reversed(self._screen_stack), None)  # none while the app ends
+        if isinstance(screen, toasts.PlacesToasts):
+            screen.place_toasts([*self.shown_toasts(), event.notification])
 
     def drop_stale_toasts(self, *, with_errors: bool = False) -> None:
         """Remove toasts about what the user has dealt with. Errors stay their time, or go `with_errors`."""

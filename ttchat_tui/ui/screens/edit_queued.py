@@ -10,6 +10,7 @@ from textual.widgets import Static
 
 from ttchat_tui.config.schema import UiSettings
 from ttchat_tui.domain.attachments import without_mentioned_blocks
+from ttchat_tui.domain.text import visible_line
 from ttchat_tui.ui.keys import canonical_key, key_label
 from ttchat_tui.ui.screens.dialog import Dialog
 from ttchat_tui.ui.widgets.edit_bar import files_as_read
@@ -24,10 +25,17 @@ class EditQueued(Dialog[str]):
     AUTO_FOCUS = "Prompt"
 
     def __init__(
-        self, text: str, settings: UiSettings, attached: Callable[[str, str], Awaitable[str | None]]
+        self,
+        text: str,
+        home: str,
+        settings: UiSettings,
+        attached: Callable[[str, str], Awaitable[str | None]],
     ) -> None:
-        """`attached` reads the files of the changed draft of a message. None: it has reported why one cannot be attached."""
+        """`home`: the title of its conversation; empty: the one on screen. `attached` reads the files of the changed draft of a
+        message. None: it has reported why one cannot be attached."""
         super().__init__()
+        if home:
+            self.heading += f" in “{visible_line(home)}”"
         self._text = text
         self._settings = settings
         self._attached = attached

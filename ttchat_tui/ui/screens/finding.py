@@ -138,10 +138,9 @@ class Finding(ChatActions):
         self.transcript.find(None)
         self.prompt.focus()
 
-    def action_new(self) -> None:
-        """Nothing can be found in a new conversation."""
-        super().action_new()
-        if self.is_finding:
+    def leave_find(self) -> None:
+        """Close the line over a conversation without messages, in which nothing can be found. Another one has hits of its own."""
+        if self.is_finding and not self.session.path:
             self.stop_finding()
 
     def action_stop(self) -> None:

@@ -61,9 +61,13 @@ class Queueing(ChatActions):
             what_for = " for a model"
         said = [f"{_messages(waiting)} wait{'s' * (waiting == 1)}{what_for}"] if waiting else []
         if held:
-            homes = {each.conversation_id for each in queue.messages if each.id in queue.held}
-            are_elsewhere = self._open_id not in homes
-            said.append(f"{f'{held:,}' if waiting else _messages(held)} held{' elsewhere' * are_elsewhere}")
+            here = sum(
+                each.id in queue.held and each.conversation_id == self._open_id for each in queue.messages
+            )
+            are_elsewhere = not here
+            counts = f"{f'{held:,}' if waiting else _messages(held)} held"
+            some = f", {held - here:,} elsewhere" if 0 < here < held else ""
+            said.append(f"{counts}{' elsewhere' * are_elsewhere}{some}")
             if keys and are_elsewhere and not self._is_in_queue:
                 said.append(f"{keys} shows {'it' if held == 1 else 'them'}")
             else:
@@ -146,7 +150,10 @@ class Queueing(ChatActions):
         except StorageError as error:
             self.show_error(error.info)
             return
-        dialog = deferred.edit_queued.EditQueued(message.content, self.services.config.ui, self.attached)
+        home = (message.title or "Untitled") if message.conversation_id != self._open_id else ""
+        dialog = deferred.edit_queued.EditQueued(
+            message.content, home, self.services.config.ui, self.attached
+        )
         self.app.push_screen(dialog, keep)
 
 

@@ -80,6 +80,7 @@ class UpdateDrawing(Elsewhere):
     selection_keys: Callable[[], Sequence[ShownKey]]
     list_keys: Callable[[], Sequence[ShownKey]]
     has_answered: bool
+    leave_find: Callable[[], None]
     show_constraint: Callable[[ConstraintChecked], None]
     show_refused_bias: Callable[[ErrorInfo], None]
     show_count: Callable[[PromptCost], None]
@@ -200,6 +201,7 @@ class UpdateDrawing(Elsewhere):
 
     def _open(self, conversation: Conversation | None, messages: Sequence[Message]) -> None:
         self.has_answered = False
+        self.leave_find()
         self.transcript.show(self._entries(messages))
         self.transcript.set_placeholder(None if messages else self.welcome_text())
         draft = self.session.draft
@@ -211,8 +213,7 @@ class UpdateDrawing(Elsewhere):
             self.show_place_of_reply()
             self.metrics.phase = "generating"
         self.metrics.forget_rates()
-        self._note_last_stats(messages)
-        self._show_last_context()
+        self._show_last_stats(messages)
         self._refresh_settings()
         self.refresh_history()
         self.show_queue()
@@ -224,8 +225,7 @@ class UpdateDrawing(Elsewhere):
         self.transcript.show(self._entries(messages), kept=kept, at=at)
         self._show_question_again(*self.session.path.ids[max(0, kept - 1) : kept])
         self._welcome_if_empty()
-        self._note_last_stats(self.session.path)
-        self._show_last_context()
+        self._show_last_stats(self.session.path)
         self._refresh_metrics()
         self.count()
         self.begin_reading()
@@ -234,13 +234,11 @@ class UpdateDrawing(Elsewhere):
         """Messages that are not read yet become views when they come into view."""
         return messages.ids if isinstance(messages, MessagePath) else [self.view(each) for each in messages]
 
-    def _note_last_stats(self, messages: Sequence[Message]) -> None:
-        """A conversation without replies is not read whole for them."""
+    def _show_last_stats(self, messages: Sequence[Message]) -> None:
+        """Show the figures of the last reply and the context after it. A conversation without replies is not read whole for
+        them. While a reply runs elsewhere, the engine cannot count anything newer."""
         near = reversed(messages[-NEAR_END:])
         self.metrics.last_stats = next((m.reply.stats for m in near if m.reply), None)
-
-    def _show_last_context(self) -> None:
-        """Show the context after the last reply. While a reply runs elsewhere, the engine cannot count anything newer."""
         stats, info = self.metrics.last_stats, self.session.info
         used = stats.prompt_tokens + stats.completion_tokens if stats else 0
         self._show_context(used, info.context_length if info else 0)
@@ -306,8 +304,7 @@ class UpdateDrawing(Elsewhere):
     def _follow_reply(self, message: Message) -> None:
         self.follow_reply(message)
         if message.status != "streaming":
-            self._note_last_stats(self.session.path)
-            self._show_last_context()
+            self._show_last_stats(self.session.path)
             self._refresh_metrics()
             self.count()
 

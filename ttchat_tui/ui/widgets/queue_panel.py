@@ -79,20 +79,28 @@ class QueuePanel(OptionList):
         self.display = bool(messages)
         self.border_title = Content(state)
         self.set_class(bool(held), "-held")
-        self._draw(chosen.id if chosen is not None else None)
+        self._draw(chosen)
         if not self.scrollable_content_region.width:  # it has been mounted just now
             self.call_after_refresh(self.on_resize)
         self.refresh_bindings()
 
     def on_resize(self) -> None:
-        self._draw(self._chosen.id if self._chosen is not None else None)
+        self._draw(self._chosen)
 
-    def _draw(self, chosen: int | None) -> None:
+    def _draw(self, chosen: QueuedMessage | None) -> None:
+        """Draw the lines. The cursor stays on `chosen`; if that has gone, on the nearest one of its conversation, if any."""
         before = self.highlighted or 0
         self.set_options(Option(self._line(number, each)) for number, each in enumerate(self._messages, 1))
         if self._messages:
-            ids = [each.id for each in self._messages]
-            self.highlighted = ids.index(chosen) if chosen in ids else min(before, len(ids) - 1)
+            self.highlighted = min(
+                range(len(self._messages)),
+                key=lambda place: (
+                    chosen is None or self._messages[place].id != chosen.id,
+                    chosen is None or self._messages[place].conversation_id != chosen.conversation_id,
+                    place < before,  # what followed it comes first
+                    abs(place - before),
+                ),
+            )
 
     def _line(self, number: int, message: QueuedMessage) -> Content:
         room = max(1, self.scrollable_content_region.width - 2)

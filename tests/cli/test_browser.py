@@ -9,7 +9,7 @@ import pyte
 import pytest
 
 from tests.cli.chromium import CHROMIUM, Tab, tab
-from tests.cli.test_serve import PROMPT, Page
+from tests.cli.served_page import PROMPT, Page
 from tests.engine.served.scripted_server import ScriptedServer, StreamGate, serving
 from tests.engine.served.shapes import CONTEXT, MODEL, VLLM
 from tests.fakes import Script

@@ -10,17 +10,14 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import aiohttp
-import pyte
 import pytest
 from typer.testing import CliRunner
 
-from tests.patience import wait_until
+from tests.cli.served_page import PROMPT, Page
 from ttchat_tui.cli import serve
 from ttchat_tui.cli.main import app
 from ttchat_tui.cli.terminal import is_full_screen_possible
@@ -28,93 +25,6 @@ from ttchat_tui.cli.web_server import origin_of
 from ttchat_tui.domain.installation import install_command
 
 pytestmark = pytest.mark.timeout(90)
-
-SIZE = (100, 30)
-PROMPT = "Write a message"
-
-
-class Page:
-    """One server, and the screen of a browser that opened its page."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = int(free.getsockname()[1])
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.screen = pyte.Screen(*SIZE)
-        self.stream = pyte.ByteStream(self.screen)
-        # A model that is not there: the screen comes up all the same, and nothing is fetched or loaded.
-        self.server = subprocess.Popen(
-            [sys.executable, "-m", "ttchat_tui", "serve", "--port", str(self.port)],
-            stderr=subprocess.PIPE,
-            text=True,
-            env={
-                "TTCHAT_MODEL": str(folder / "missing.gguf"),
-                **os.environ,
-                **{
-                    f"TTCHAT_{each}_DIR": str(folder / each.lower())
-                    for each in ("CONFIG", "DATA", "CACHE", "STATE")
-                },
-            },
-        )
-        assert self.server.stderr is not None
-        said = self.server.stderr.readline()
-        self.address = said.split()[1]
-        """With the token, as a person opens it."""
-        assert self.address.startswith(f"{self.url}/?token="), said
-        self.token = self.address.partition("token=")[2]
-
-    def renew(self) -> None:
-        """As it was at first, after an earlier test: no chat, an empty screen, and an address that no browser has opened.
-
-        The server prints the next address before it answers the browser that it lets in.
-        """
-        assert self.server.stderr is not None
-        assert wait_until(lambda: not self.chats(), 30)
-        while select.select([self.server.stderr], [], [], 0)[0]:
-            said = os.read(self.server.stderr.fileno(), 65536).decode()
-            self.address = said.split()[-1]
-        self.token = self.address.partition("token=")[2]
-        self.screen.reset()
-
-    def text(self) -> str:
-        return "\n".join(self.screen.display)
-
-    def chats(self) -> list[int]:
-        """Process ids of the server's children."""
-        return [
-            int(word)
-            for word in Path(f"/proc/{self.server.pid}/task/{self.server.pid}/children").read_text().split()
-        ]
-
-    async def until(
-        self, websocket: aiohttp.ClientWebSocketResponse[Any], is_there: Callable[[str], bool]
-    ) -> None:
-        """Draw what comes until `is_there(text)`."""
-        deadline = time.monotonic() + 30
-        while not is_there(self.text()):
-            assert time.monotonic() < deadline, f"it did not come; on screen:\n{self.text()}"
-            message = await websocket.receive(timeout=30)
-            assert message.type is aiohttp.WSMsgType.BINARY, f"{message}; on screen:\n{self.text()}"
-            self.stream.feed(message.data)
-
-    async def drain(self, websocket: aiohttp.ClientWebSocketResponse[Any]) -> None:
-        """What a browser does all the time: read, and answer when the server says goodbye."""
-        async for _message in websocket:
-            pass
-
-    def websocket_url(self) -> str:
-        return f"{self.url}/ws?width={SIZE[0]}&height={SIZE[1]}"
-
-    def browser(self) -> aiohttp.ClientSession:
-        """One that keeps cookies, also of addresses without a name."""
-        return aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True))
-
-    async def opened(self, browser: aiohttp.ClientSession) -> str:
-        """The page, as the browser gets it; with it comes the cookie."""
-        async with browser.get(self.address) as answer:
-            assert answer.status == 200
-            return await answer.text()
 
 
 @pytest.fixture
@@ -163,6 +73,15 @@ async def test_the_page_shows_the_prompt_and_takes_keys(page: Page) -> None:
             chats = page.chats()
             assert len(chats) == 1
         assert await asyncio.to_thread(has_ended, chats[0], 20), "a page that is closed ends its chat"
+
+
+async def test_a_failed_wait_says_what_the_chats_do(page: Page) -> None:
+    async with page.browser() as browser:
+        await page.opened(browser)
+        async with browser.ws_connect(page.websocket_url()) as websocket:
+            await page.until(websocket, lambda text: PROMPT in text)
+            with pytest.raises(pytest.fail.Exception, match=f"(?s){PROMPT}.*Current thread"):
+                await page.until(websocket, lambda text: False, within_s=0)
 
 
 async def test_without_the_token_there_is_no_page_no_chat_and_no_download(page: Page) -> None:

@@ -75,6 +75,25 @@ async def test_the_page_shows_the_prompt_and_takes_keys(page: Page) -> None:
         assert await asyncio.to_thread(has_ended, chats[0], 20), "a page that is closed ends its chat"
 
 
+async def test_a_chat_that_is_killed_closes_its_page(page: Page) -> None:
+    async with page.browser() as browser:
+        await page.opened(browser)
+        async with browser.ws_connect(page.websocket_url()) as websocket:
+            await page.until(websocket, lambda text: PROMPT in text)
+            os.kill(page.chats()[0], signal.SIGKILL)
+            await asyncio.wait_for(page.drain(websocket), 30)
+
+
+async def test_a_chat_that_cannot_start_closes_its_page(page: Page) -> None:
+    settings = page.folder / "config" / "config.toml"
+    settings.parent.mkdir()
+    settings.write_text("[ui]\nno_such = 1\n")  # written after the server has checked them
+    async with page.browser() as browser:
+        await page.opened(browser)
+        async with browser.ws_connect(page.websocket_url()) as websocket:
+            await asyncio.wait_for(page.drain(websocket), 30)
+
+
 async def test_a_failed_wait_says_what_the_chats_do(page: Page) -> None:
     async with page.browser() as browser:
         await page.opened(browser)

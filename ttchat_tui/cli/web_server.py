@@ -9,13 +9,16 @@ import asyncio
 import hmac
 import logging
 import secrets
+import signal
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
 from aiohttp import web
-from textual_serve.server import Server
+from textual_serve import server
+from textual_serve.app_service import AppService
 
 from ttchat_tui.cli.errors import notify
 
@@ -27,12 +30,49 @@ _FOR_ALL: Final = "/static/"
 _CLOSED: Final = (
     "Open the latest address that `ttchat-tui serve` has printed. Each address works once, for one browser."
 )
+PATIENCE_S: Final = 30.0
+"""How long a chat whose page was closed has to end."""
 _PAGE: Final = Path(__file__).with_name("page")
 _Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 LOOPBACK: Final = ("localhost", "127.0.0.1", "[::1]")
 
 
-class ChatServer(Server):
+class PageProcess(AppService):
+    """The process of one page's chat. Each ends with the other."""
+
+    async def run(self) -> None:
+        """Close the page at the end, whatever the end was. textual-serve closes it only if the app asks for that: the page of
+        a chat that cannot start, or was killed, would wait forever."""
+        try:
+            await super().run()
+        finally:
+            await self.remote_close()
+        assert self._process is not None
+        await self._process.wait()
+
+    async def on_data(self, payload: bytes) -> None:
+        """Read on after the page has gone. The chat would block in a write once the pipe is full, and never end."""
+        with suppress(ConnectionError):
+            await super().on_data(payload)
+
+    async def stop(self) -> None:
+        """End the chat, whose page was closed. One that does not end gets SIGHUP, as from a terminal that has gone: an app that
+        is stuck then ends by force. SIGTERM would break off an engine that takes long to close."""
+        hang_up = asyncio.get_running_loop().call_later(PATIENCE_S, self._hang_up)
+        try:
+            await super().stop()
+        finally:
+            hang_up.cancel()
+
+    def _hang_up(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(signal.SIGHUP)
+
+
+server.AppService = PageProcess  # pyright: ignore[reportPrivateImportUsage]
+
+
+class ChatServer(server.Server):
     """Runs a separate chat, engine included, for each page."""
 
     def __init__(self, command: str, host: str, port: int, public_url: str) -> None:

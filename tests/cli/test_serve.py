@@ -18,6 +18,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.cli.served_page import PROMPT, Page
+from tests.patience import wait_until
 from ttchat_tui.cli import serve
 from ttchat_tui.cli.main import app
 from ttchat_tui.cli.terminal import is_full_screen_possible
@@ -73,6 +74,22 @@ async def test_the_page_shows_the_prompt_and_takes_keys(page: Page) -> None:
             chats = page.chats()
             assert len(chats) == 1
         assert await asyncio.to_thread(has_ended, chats[0], 20), "a page that is closed ends its chat"
+
+
+@pytest.mark.parametrize("is_drawn", [True, False])
+async def test_what_was_typed_is_there_when_the_page_is_opened_again(page: Page, is_drawn: bool) -> None:
+    """The page is closed before the pause in typing after which a draft is stored, and even before the letters are drawn."""
+    async with page.browser() as browser:
+        await page.opened(browser)
+        async with browser.ws_connect(page.websocket_url()) as websocket:
+            await websocket.send_json(["focus"])
+            await page.until(websocket, lambda text: PROMPT in text)
+            await websocket.send_json(["stdin", "Hello again"])
+            await page.until(websocket, lambda text: not is_drawn or "Hello again" in text)
+        assert await asyncio.to_thread(wait_until, lambda: not page.chats(), 30)
+        page.screen.reset()
+        async with browser.ws_connect(page.websocket_url()) as websocket:
+            await page.until(websocket, lambda text: "Hello again" in text)
 
 
 async def test_a_chat_that_is_killed_closes_its_page(page: Page) -> None:

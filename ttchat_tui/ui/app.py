@@ -89,6 +89,10 @@ class TtchatApp(PatchedApp, inherit_bindings=False):
         else:
             self._handle_exception(error)
 
+    def handle_closed_page(self) -> None:
+        """Exit as on ctrl+q."""
+        self._leave(0)
+
     def run(self, **options: Any) -> None:
         """Run the app to its end. Raises SystemExit if it does not end by itself after a signal, or without its terminal."""
         try:

@@ -45,7 +45,7 @@ a suspension during a write hangs the app |
 other layouts, of modifyOtherKeys and alt+enter are misread; Esc and a key soon after it are alt and that key |
 | `paste_parser` | `XTermParser` in the drivers' modules | escape sequences inside a paste are taken for keys |
 | `browser_driver` | `WebDriver.on_meta` | in a browser, focus events bypass the key gate, and may come \
-before there is a screen |
+before there is a screen; what was typed just before its page is closed is lost |
 | `privates` | `DOMNode._bindings`, `Screen._binding_chain`, `App._filters`, `App._driver`, \
 `DockArrangeResult` | no public way to bind keys per instance, to choose line filters, to write a control sequence |
 """

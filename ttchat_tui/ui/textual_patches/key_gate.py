@@ -17,8 +17,8 @@ from textual import events
 from textual.message import Message
 from textual.message_pump import MessagePump
 
-GATED: Final = (events.InputEvent, events.Paste, events.AppFocus, events.AppBlur)
-"""Input, and the events that decide where it goes."""
+GATED: Final = (events.InputEvent, events.Paste, events.AppFocus, events.AppBlur, events.Callback)
+"""Input, the events that decide where it goes, and what a driver has the app do after it."""
 QUICK_TURNS: Final = 200
 """Iterations of the event loop without a pause. Most keys have taken effect after a dozen."""
 PAUSE_S: Final = 0.005

@@ -30,32 +30,39 @@ class Page:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.screen = pyte.Screen(*SIZE)
+        self.stream = pyte.ByteStream(self.screen)
+        said = self._start()
+        while "address already in use" in said:  # another process was faster
+            self.server.communicate()
+            said = self._start()
+        self.address = said.split()[1]
+        """With the token, as a person opens it."""
+        assert self.address.startswith(f"{self.url}/?token="), said
+        self.token = self.address.partition("token=")[2]
+
+    def _start(self) -> str:
+        """Start the server on a port that is free now; returns the first line that it prints."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = int(free.getsockname()[1])
         self.url = f"http://127.0.0.1:{self.port}"
-        self.screen = pyte.Screen(*SIZE)
-        self.stream = pyte.ByteStream(self.screen)
         # A model that is not there: the screen comes up all the same, and nothing is fetched or loaded.
         self.server = subprocess.Popen(
             [sys.executable, "-m", "ttchat_tui", "serve", "--port", str(self.port)],
             stderr=subprocess.PIPE,
             text=True,
             env={
-                "TTCHAT_MODEL": str(folder / "missing.gguf"),
+                "TTCHAT_MODEL": str(self.folder / "missing.gguf"),
                 **os.environ,
                 **{
-                    f"TTCHAT_{each}_DIR": str(folder / each.lower())
+                    f"TTCHAT_{each}_DIR": str(self.folder / each.lower())
                     for each in ("CONFIG", "DATA", "CACHE", "STATE")
                 },
             },
         )
         assert self.server.stderr is not None
-        said = self.server.stderr.readline()
-        self.address = said.split()[1]
-        """With the token, as a person opens it."""
-        assert self.address.startswith(f"{self.url}/?token="), said
-        self.token = self.address.partition("token=")[2]
+        return self.server.stderr.readline()
 
     def renew(self) -> None:
         """As it was at first, after an earlier test: no chat, no settings, nothing that was said or typed, an empty screen, and an

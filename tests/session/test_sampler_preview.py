@@ -40,6 +40,15 @@ def shown(chat: Chat) -> PreviewedToken:
     return token
 
 
+def restarted(start: Start, chat: Chat, script: Script = KNOWN) -> Chat:
+    """What is shown was read from the store."""
+    chat.close()
+    chat = opened(start, script)
+    chat.session.resume({}, None)
+    read(chat)
+    return chat
+
+
 def read(chat: Chat) -> None:
     reader = chat.session.preview.reader()
     assert reader is not None
@@ -52,14 +61,31 @@ def test_the_newest_step_is_shown_and_after_a_restart_what_was_recorded_of_it(st
     assert (shown(chat).number, shown(chat).is_whole) == (4, True)
     assert shown(chat) is shown(chat)
     assert chat.session.preview.reader() is None
-    chat.session.preview.set_open(False)
-    assert chat.session.preview.token is None
-    chat.session.preview.set_open(True)
-    read(chat)
+    chat = restarted(start, chat)
     assert (shown(chat).number, shown(chat).is_whole) == (4, False)
     assert chat.session.preview.reader() is None, "it is read once"
     chat.session.new_conversation()
     assert chat.session.preview.token is None
+
+
+def test_a_preview_that_was_out_of_sight_shows_all_it_knew_unless_the_reply_has_grown(start: Start) -> None:
+    chat = opened(start)
+    preview = chat.session.preview
+    chat.session.set_sampling(SamplingParams(max_tokens=2))
+    chat.ask("Count.")
+    whole = shown(chat)
+    assert (whole.number, whole.is_whole) == (2, True)
+    for _ in range(2):  # the panel is hidden and shown
+        preview.set_open(False)
+        preview.set_open(True)
+        assert shown(chat) is whole
+    preview.set_open(False)
+    chat.session.set_sampling(SamplingParams(max_tokens=9))
+    chat.session.branching.continue_reply()
+    chat.until(GenerationFinished)
+    preview.set_open(True)
+    read(chat)
+    assert (shown(chat).number, shown(chat).is_whole) == (4, False)
 
 
 def test_an_inspected_token_stays_until_the_next_one_if_it_is_pinned(start: Start) -> None:
@@ -153,16 +179,15 @@ def test_a_stored_token_whose_alternatives_were_all_forbidden_can_be_drawn_alone
 @pytest.mark.parametrize("is_stored", [False, True])
 def test_a_token_keeps_the_constraint_of_its_reply(start: Start, is_stored: bool) -> None:
     able = Capabilities().sampling | {"constraint"}
-    chat = opened(start, Script(replies=KNOWN.replies, logprobs=True, honours=able))
+    script = Script(replies=KNOWN.replies, logprobs=True, honours=able)
+    chat = opened(start, script)
     constraint = Constraint("regex", "[0-9]+")
     for before, after in ((None, constraint), (constraint, None)):
         chat.session.set_sampling(SamplingParams(constraint=before))
         chat.ask("Count.")
         chat.session.set_sampling(SamplingParams(constraint=after))
         if is_stored:
-            chat.session.preview.set_open(False)
-            chat.session.preview.set_open(True)
-            read(chat)
+            chat = restarted(start, chat, script)
         assert (shown(chat).is_whole, shown(chat).constraint) == (not is_stored, before)
 
 
@@ -181,9 +206,7 @@ def test_a_continued_reply_names_the_constraint_of_each_token(
     chat.session.branching.continue_reply()
     chat.until(GenerationFinished)
     if is_stored:
-        chat.session.preview.set_open(False)
-        chat.session.preview.set_open(True)
-        read(chat)
+        chat = restarted(start, chat, script)
     assert (shown(chat).is_whole, shown(chat).constraint) == (not is_stored, after)
     last = chat.session.path[-1].id
     chat.session.preview.inspect(last, chat.session.recordings.of(last), 0)

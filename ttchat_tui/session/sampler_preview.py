@@ -145,8 +145,18 @@ class SamplerPreview:
     def set_open(self, is_open: bool) -> None:
         self.is_open = is_open
         self._host.set_previewed(is_open)
-        if not is_open:
-            self._newest = self._stored = self._inspected = self._made = None
+        if is_open and self._newest is not None and self._tokens_made > self._newest[1].number:
+            self._newest = None  # its reply has grown meanwhile
+        elif not is_open:
+            self._stored = self._inspected = self._made = None
+
+    @property
+    def _tokens_made(self) -> int:
+        """Of the reply on screen."""
+        running, last = self._running(), self._last_reply()
+        if running is not None and running.recorder is not None:
+            return running.recorder.end
+        return last.reply.tokens if last is not None and last.reply is not None else 0
 
     # --- what it shows
 

@@ -15,6 +15,7 @@ import pytest
 
 from tests.size import IS_NIGHTLY, sized
 from ttchat_tui.config.paths import find_paths
+from ttchat_tui.domain.given_settings import set_names
 from ttchat_tui.models.catalog import catalog
 from ttchat_tui.models.fetch import pull
 
@@ -132,7 +133,8 @@ def own_folders(tmp_path: Path) -> Iterator[Path]:
     """Take the user's settings away: TTCHAT_*, XDG and Hugging Face variables point below `tmp_path` or are gone.
 
     The four folders of the app are `tmp_path/{config,data,cache,state}`; the fixture's value is `tmp_path`. What a test
-    leaves in the environment (an engine in this process sets what its libraries read) is gone after it.
+    leaves in the environment (an engine in this process sets what its libraries read) is gone after it, and messages name
+    no setting as it gave it.
     """
     environ, before = os.environ, dict(os.environ)
     for name in _TAKEN_AWAY:
@@ -143,6 +145,7 @@ def own_folders(tmp_path: Path) -> Iterator[Path]:
     environ["HF_HOME"] = f"{tmp_path}/huggingface"
     environ["COLORTERM"] = "truecolor"  # How many colours there are must not hang on who runs the tests.
     yield tmp_path
+    set_names({})
     for name, value in dict(environ).items():
         if before.get(name) != value and name != _OF_PYTEST:
             if name in before:

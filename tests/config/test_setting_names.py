@@ -18,26 +18,25 @@ import ttchat_tui
 from ttchat_tui.cli.main import app
 from ttchat_tui.config.describe import _find  # pyright: ignore[reportPrivateUsage]
 from ttchat_tui.config.errors import ConfigError
-from ttchat_tui.config.load import given as given_by
-from ttchat_tui.config.load import load_config, place_of
+from ttchat_tui.config.load import load_config, names_as_given, place_of
 from ttchat_tui.config.paths import find_paths
 from ttchat_tui.config.schema import config_type
-from ttchat_tui.config.setting_names import FLAGS, SettingSource, flag_of, named_as_given
-from ttchat_tui.engine.factory import ENGINES
+from ttchat_tui.config.setting_names import FLAGS, flag_of
+from ttchat_tui.domain.given_settings import set_names
+from ttchat_tui.domain.given_settings import setting as written
 
 SETTINGS = [
     f"{section}.{name}"
     for section in config_type().__struct_fields__
     for name in getattr(getattr(config_type()(), section), "__struct_fields__", ())
 ]
-OF_ENGINES = {f"{kind}.{flag.option}": flag_of(f"{kind}.{flag.option}")
-              for kind, engine in ENGINES.items() for flag in engine.flags}  # fmt: skip
 NUMBERS = [
     setting
-    for setting in (*FLAGS, *OF_ENGINES)
+    for setting in FLAGS
     if isinstance(_find(setting.split(".")), (inspect.IntType, inspect.FloatType))
 ]
-VALUES = st.sampled_from(("", "host", "q8", "true", "3", "0.5", "http://127.0.0.1:8000/v1"))
+TYPED = (inspect.IntType, inspect.FloatType, inspect.StrType, inspect.BoolType, inspect.LiteralType)
+VALUES = st.sampled_from(("", '"host"', '"q8"', "true", "3", "0.5", '"http://127.0.0.1:8000/v1"'))
 
 
 def commands(group: Any) -> Iterator[Any]:
@@ -53,7 +52,8 @@ def test_every_flag_of_a_setting_is_one_of_the_command_line() -> None:
         for parameter in each.params
         for option in parameter.opts
     }
-    assert {*FLAGS.values(), *OF_ENGINES.values()} <= known
+    assert {*FLAGS.values()} <= known
+    assert len(FLAGS) == len({*FLAGS.values()})
     assert {
         flag_of("sampling.constraint", {"kind": kind}) for kind in ("json-schema", "regex", "grammar")
     } <= known
@@ -101,59 +101,43 @@ def test_other_wrong_values_name_their_flag_too(tmp_path: Path) -> None:
 
 
 @given(setting=st.sampled_from(SETTINGS), value=VALUES, way=st.sampled_from(("file", "variable", "flag", "")))
-def test_a_setting_in_an_engines_words_is_named_as_it_was_given(setting: str, value: str, way: str) -> None:
+def test_a_message_names_a_setting_as_it_was_given(setting: str, value: str, way: str) -> None:
     section, _, name = setting.partition(".")
-    mention = f'[{section}] {name} = "{value}"' if value else f"[{section}] {name}"
     variable, flag = f"TTCHAT_{section}__{name}".upper(), flag_of(setting)
-    found: dict[str, SettingSource | None] = {
-        "file": SettingSource("file", "config.toml", setting),
-        "variable": SettingSource("variable", variable, setting),
-        "flag": SettingSource("flag", flag, setting),
-        "": None,
-    }
-    shown = named_as_given(
-        f"Set {mention}, and load again.", lambda wanted: found[way] if wanted == setting else None
-    )
-    expected = mention
+    bare = value.strip('"')
+    expected = f"[{section}] {name}{f' = {value}' * bool(value)}"
+    given: dict[str, str] = {}
     if way == "variable":
-        expected = f"{variable}={value}" if value else variable
-    elif way != "file" and flag:
-        expected = f"{flag} {value}" if value else flag
-    assert shown == f"Set {expected}, and load again."
+        given, expected = {setting: variable}, f"{variable}{f'={bare}' * bool(value)}"
+    elif way == "flag" and flag:
+        given, expected = {setting: flag}, f"{flag}{f' {bare}' * bool(value)}"
+    elif way == "file":
+        given = {setting: f"[{section}] {name}"}
+    set_names(given)
+    assert written(setting, value) == expected
 
 
-@given(
-    setting=st.sampled_from(SETTINGS),
-    path=st.sampled_from(
-        ("/m/{}.gguf", "/m/{}/x.gguf", "/a {}/x", "~/a-{}-b", "C:\\\\m\\\\{}\\\\x", "x.{}_2", "./{}-00001")
-    ),
-)
-def test_a_path_that_holds_the_words_of_a_setting_stays(setting: str, path: str) -> None:
+@pytest.mark.parametrize("setting", [each for each in SETTINGS if isinstance(_find(each.split(".")), TYPED)])
+def test_the_last_way_that_gives_a_setting_names_it(setting: str, tmp_path: Path) -> None:
     section, _, name = setting.partition(".")
-    text = f"{path.format(f'[{section}] {name}')} cannot be read."
-    assert named_as_given(text, lambda _: SettingSource("flag", "--x", setting)) == text
-
-
-def test_a_value_without_quotes_ends_before_the_sentence_does() -> None:
-    def by_variable(_: str) -> SettingSource:
-        return SettingSource("variable", "TTCHAT_TT__TRACE", "tt.trace")
-
-    assert named_as_given("Set [tt] trace = false.", by_variable) == "Set TTCHAT_TT__TRACE=false."
-    assert named_as_given("The array is [tt] long.", by_variable) == "The array is [tt] long."
-
-
-def test_the_last_way_counts_and_an_old_name_in_a_file_stays(tmp_path: Path) -> None:
-    (tmp_path / "config.toml").write_text("[model]\nthreads = 2\n")
+    variable, in_file = f"TTCHAT_{section}__{name}".upper(), f"[{section}] {name}"
     paths = find_paths({"TTCHAT_CONFIG_DIR": str(tmp_path)})
 
-    def name(environ: dict[str, str], flags: dict[str, Any]) -> str:
-        return named_as_given(
-            "[cpu] threads = 9", lambda setting: given_by(setting, paths, environ=environ, flags=flags)
-        )
+    def name_of(environ: dict[str, str], flags: dict[str, Any]) -> str | None:
+        return names_as_given(paths, environ=environ, flags=flags).get(setting)
 
-    assert name({}, {}) == "[model] threads = 9"
-    assert name({"TTCHAT_CPU__THREADS": "9"}, {}) == "TTCHAT_CPU__THREADS=9"
-    assert name({"TTCHAT_CPU__THREADS": "3"}, {"cpu.threads": 9}) == "--threads 9"
+    flag = flag_of(setting) or None
+    assert name_of({}, {}) == flag
+    paths.config_file.write_text(f"{in_file.replace(' ', chr(10))} = 1\n")
+    assert name_of({}, {}) == in_file
+    assert name_of({variable: "1"}, {}) == variable
+    assert name_of({variable: "1"}, {setting: 1}) == (flag or variable)
+
+
+def test_an_old_name_in_a_file_is_the_one_that_messages_have(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("[model]\nthreads = 2\n")
+    paths = find_paths({"TTCHAT_CONFIG_DIR": str(tmp_path)})
+    assert names_as_given(paths, environ={})["cpu.threads"] == "[model] threads"
 
 
 def texts(file: Path) -> Iterator[str]:
@@ -164,19 +148,39 @@ def texts(file: Path) -> Iterator[str]:
             yield node.value
 
 
-def test_every_setting_that_the_program_mentions_exists() -> None:
-    """As `[section] name`, which is how an engine writes one; and no engine's text names a flag of a setting."""
+def calls(file: Path) -> Iterator[str]:
+    """The settings that `setting(…)` is called with in `file`."""
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "setting":
+            path = node.args[0]
+            if isinstance(path, ast.Constant):
+                yield str(path.value)
+
+
+def test_every_setting_that_a_message_names_exists_and_no_message_writes_one_itself() -> None:
+    """Docstrings apart, and the lists of flags that the declarations are."""
     sections = "|".join(config_type().__struct_fields__)
-    flags = re.compile("|".join(rf"{each}(?![\w-])" for each in (*FLAGS.values(), *OF_ENGINES.values())))
+    flags = re.compile("|".join(rf"{each}(?![\w-])" for each in FLAGS.values()))
     package = Path(ttchat_tui.__file__).parent
-    mentioned: set[str] = set()
+    named: set[str] = set()
     for file in package.rglob("*.py"):
+        named.update(calls(file))
+        is_engine = file.is_relative_to(package / "engine") and file.name != "declaration.py"
+        documented = {
+            node.value.value
+            for node in ast.walk(ast.parse(file.read_text("utf-8")))
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        }
         for text in texts(file):
-            mentioned.update(".".join(each) for each in re.findall(rf"\[({sections})\] (\w+)", text))
-            if file.is_relative_to(package / "engine") and file.name != "declaration.py":
-                assert not (flags.findall(text) and "--model" not in text and "--engine" not in text), text
-    assert len(mentioned) > 10
-    assert mentioned <= {*SETTINGS}
+            named.update(re.findall(r"\{setting\[([\w.]+)[\] ]", text) if file.parent.name == "cures" else ())
+            if text not in documented:
+                assert not re.search(rf"\[({sections})\] \w", text), (file, text)
+                if is_engine:
+                    assert not (flags.findall(text) and "--model" not in text and "--engine" not in text), (
+                        text
+                    )
+    assert len(named) > 20
+    assert named <= {*SETTINGS}
 
 
 JUNK = (

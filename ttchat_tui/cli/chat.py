@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -24,14 +24,13 @@ from ttchat_tui.cli.invocation import Invocation
 from ttchat_tui.cli.log_file import open_log
 from ttchat_tui.cli.second_engine import SecondEngine
 from ttchat_tui.cli.typed_ahead import TypedAhead
-from ttchat_tui.config.errors import ConfigError
-from ttchat_tui.config.load import given, load_config, place_of
+from ttchat_tui.config.load import load_config, names_as_given, place_of
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.config.schema import Config
-from ttchat_tui.config.setting_names import SettingSource, named_as_given
 from ttchat_tui.config.ui_state import UiState, load_ui_state
 from ttchat_tui.domain.errors import AppError, ErrorInfo
 from ttchat_tui.domain.events import ProgressReporter
+from ttchat_tui.domain.given_settings import set_names
 from ttchat_tui.domain.model_spec import ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.search import Search
@@ -100,7 +99,7 @@ def _run(invocation: Invocation, typed: TypedAhead | None, ending: EndingSignals
     if invocation.attached:
         invocation = importlib.import_module(_HEADLESS).with_attachments(invocation)
     paths = invocation.paths
-    config = load_config(paths, environ=os.environ, file=invocation.config_file, flags=invocation.flags)
+    config = _config(invocation)
     paths = open_log(paths, config.log.level)
     invocation = msgspec.structs.replace(invocation, paths=paths)
     state = load_ui_state(paths.ui_state_file)
@@ -133,9 +132,7 @@ def engine_alone(invocation: Invocation) -> tuple[Engine, Callable[[ProgressRepo
     Raises:
         ConfigError, ModelNameError: before anything was started.
     """
-    config = load_config(
-        invocation.paths, environ=os.environ, file=invocation.config_file, flags=invocation.flags
-    )
+    config = _config(invocation)
     paths = open_log(invocation.paths, config.log.level)
     invocation = msgspec.structs.replace(invocation, paths=paths)
     model = _model(invocation, config, load_ui_state(paths.ui_state_file))
@@ -147,11 +144,18 @@ def engine_alone(invocation: Invocation) -> tuple[Engine, Callable[[ProgressRepo
     return _engine(invocation, config), lambda report: prepare(model.name, report)
 
 
+def _config(invocation: Invocation) -> Config:
+    """All settings. From now on the messages of this process name each as the user gave it."""
+    sources: Any = {"environ": os.environ, "file": invocation.config_file, "flags": invocation.flags}
+    config = load_config(invocation.paths, **sources)
+    set_names(names_as_given(invocation.paths, **sources))
+    return config
+
+
 def _engine(invocation: Invocation, config: Config, *, is_second: bool = False) -> Engine:
-    reworded = _settings_as_given(invocation)
     if config.model.isolation == "thread":
         Path.cwd()  # OSError where it has been deleted: torch would end this process
-        return SwitchingEngine(create_engine, reworded=reworded)
+        return SwitchingEngine(create_engine)
     kind = engine_choice.chosen_kind(config)
     isolated = IsolatedEngine(
         invocation.paths.engine_log_file,
@@ -159,7 +163,7 @@ def _engine(invocation: Invocation, config: Config, *, is_second: bool = False) 
         timeouts=engine_choice.timeouts(config),
         advice=engine_choice.advice(config),
     )
-    return SwitchingEngine(create_engine, isolated, reworded)
+    return SwitchingEngine(create_engine, isolated)
 
 
 def _model(invocation: Invocation, config: Config, state: UiState) -> ModelChoice:
@@ -189,27 +193,6 @@ def _place_of(invocation: Invocation) -> Callable[[str], str]:
         file=invocation.config_file,
         flags=invocation.flags,
     )
-
-
-def _settings_as_given(invocation: Invocation) -> Callable[[str], str]:
-    """A function that names the settings in an engine's message by the flag, variable or file that gave them."""
-
-    def given_by(setting: str) -> SettingSource | None:
-        return given(
-            setting,
-            invocation.paths,
-            environ=os.environ,
-            file=invocation.config_file,
-            flags=invocation.flags,
-        )
-
-    def reworded(text: str) -> str:
-        try:
-            return named_as_given(text, given_by)
-        except ConfigError:  # the file has become unusable since the start
-            return text
-
-    return reworded
 
 
 def _store(invocation: Invocation, config: Config) -> ConversationStore:

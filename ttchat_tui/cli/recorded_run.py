@@ -9,6 +9,7 @@ from msgspec import structs
 
 from ttchat_tui.domain.events import GenerationFinished, GenerationStarted, RowFinished, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
+from ttchat_tui.domain.given_settings import setting
 from ttchat_tui.domain.model_spec import EngineInfo
 from ttchat_tui.domain.recording import Recording
 from ttchat_tui.engine.base import Engine, EngineError
@@ -56,10 +57,11 @@ def require_following(info: EngineInfo) -> None:
             "cannot_follow",
         )
     if not info.capabilities.follows:
+        on_host = setting("tt.sampling", '"host"')
         raise EngineError(
             f"{info.label} does not give the probabilities of a given text.",
             "Use an engine that computes on this machine: --engine cpu."
             if info.engine != "tt"
-            else 'Let the host sample: [tt] sampling = "host".',
+            else f"Let the host sample: {on_host}.",
             "cannot_follow",
         )

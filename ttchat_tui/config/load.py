@@ -14,9 +14,10 @@ from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.config.old_places import at_new_places, new_path
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.config.schema import Config, config_type, engine_choices
-from ttchat_tui.config.setting_names import SettingSource, flag_of
+from ttchat_tui.config.setting_names import FLAGS, flag_of
 from ttchat_tui.config.toml_file import read_toml
 from ttchat_tui.domain.decoding import decodable
+from ttchat_tui.domain.given_settings import in_file
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.text import decoded
 from ttchat_tui.domain.user_paths import expanded
@@ -34,6 +35,10 @@ SHORT_VARIABLES: Final[dict[str, str]] = {
 }
 """Every setting has a variable TTCHAT_SECTION__NAME (TTCHAT_SAMPLING__TOP_K=20). The usual ones have a short form, and one
 has a name that other programs use too."""
+
+
+_COMMAND_LINE: Final = "command line"
+"""The place of a value from flags that no single flag has."""
 
 
 class _Layer(msgspec.Struct, frozen=True):
@@ -89,26 +94,38 @@ def place_of(
 ) -> str:
     """The source of the value of `setting` (`ui.theme`, or a section): the file, the variable or the flag. The file if none
     gives it."""
-    found = given(setting, paths, environ=environ, file=file, flags=flags)
-    return found.name if found is not None else str(file or paths.config_file)
+    for layer in reversed(list(_layers(paths, environ, file, flags or {}))):
+        if setting in _given(layer.values):
+            return layer.where
+    return str(file or paths.config_file)
 
 
-def given(
-    setting: str,
+def names_as_given(
     paths: Paths,
     *,
     environ: Mapping[str, str],
     file: Path | None = None,
     flags: Mapping[str, Any] | None = None,
-) -> SettingSource | None:
-    """As `place_of`; None if nothing gives it."""
-    for layer in reversed(list(_layers(paths, environ, file, flags or {}))):
-        value: Any = layer.values
-        for name in setting.split("."):
-            value = cast("dict[str, Any]", value).get(name) if isinstance(value, dict) else None
-        if value is not None:
-            return SettingSource(layer.way, layer.where, layer.written.get(setting, setting))
-    return None
+) -> dict[str, str]:
+    """How messages name each setting: by the flag, the variable or the place in the file that gives its value. One that
+    nothing gives has its flag's name, if it has a flag."""
+    names = dict(FLAGS)
+    for layer in _layers(paths, environ, file, flags or {}):
+        for setting in _given(layer.values):
+            if layer.way == "file":
+                names[setting] = in_file(layer.written.get(setting, setting))
+            elif layer.where != _COMMAND_LINE:
+                names[setting] = layer.where
+    return names
+
+
+def _given(values: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    """Every section and setting in `values`, by its dotted path."""
+    for name, value in values.items():
+        path = f"{above}{name}"
+        yield path
+        if isinstance(value, dict):
+            yield from _given(cast("dict[str, Any]", value), f"{path}.")
 
 
 def _layers(
@@ -127,7 +144,7 @@ def _layers(
             yield _variable_layer(variable, path, environ[variable])
     for setting, value in flags.items():
         if value is not None:
-            where = flag_of(setting, value) or "command line"
+            where = flag_of(setting, value) or _COMMAND_LINE
             yield _layer("flag", where, _nested(setting.split("."), value))
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from ttchat_tui.domain.constraint import Constraint
 from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.events import StepScores
+from ttchat_tui.domain.given_settings import setting
 from ttchat_tui.domain.recording import Recording, alternatives_and_itself, alternatives_of
 from ttchat_tui.domain.sampler_view import Rest, SamplerView, ShownToken
 from ttchat_tui.domain.sampling import SamplingParams
@@ -28,13 +29,6 @@ DRAWS: Final = 20
 _NO_REPLY: Final = "The last token of the next reply appears here."
 _NOT_RECORDED: Final = "Nothing is known of the last token. The next one appears here."
 _NO_NUMPY: Final = "The preview needs numpy: pip install 'ttchat-tui[cpu]'."
-_NOT_LISTED: Final = (
-    "The server lists no probabilities. [remote] logprobs = true in config.toml asks for them."
-)
-_ON_THE_CARD: Final = (
-    "The card draws the tokens: their scores never reach this machine's sampler. "
-    '[tt] sampling = "host" in config.toml shows them.'
-)
 
 
 class PreviewedToken:
@@ -213,7 +207,11 @@ class SamplerPreview:
         if self._fault:
             return self._fault
         if info is not None and not info.capabilities.logprobs:
-            return _NOT_LISTED if info.endpoint else _ON_THE_CARD
+            if info.endpoint:
+                asked = setting("remote.logprobs", "true")
+                return f"The server lists no probabilities. {asked} asks for them."
+            on_host = setting("tt.sampling", '"host"')
+            return f"The card draws the tokens: their scores never reach this machine's sampler. {on_host} shows them."
         return _NO_REPLY if self._last_reply() is None else _NOT_RECORDED
 
     # --- what may be shown next

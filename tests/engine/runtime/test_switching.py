@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from msgspec import structs
@@ -13,19 +11,16 @@ from tests.fakes import SCRIPTED, Script, ScriptedEngine
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import (
-    GenerationEvent,
     GenerationFinished,
-    GenerationStats,
     LoadProgress,
     ProgressReporter,
-    PromptCounted,
-    RowFinished,
     TokenEvent,
 )
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
+from ttchat_tui.domain.given_settings import set_names, setting
 from ttchat_tui.domain.model_spec import EngineInfo, EngineKind, ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.engine.base import EngineError, MissingDependency, not_loaded
+from ttchat_tui.engine.base import Engine, EngineError, MissingDependency, not_loaded
 from ttchat_tui.engine.runtime.host import ProcessEngine
 from ttchat_tui.engine.runtime.isolated import IsolatedEngine
 from ttchat_tui.engine.runtime.switching import SwitchingEngine
@@ -135,38 +130,28 @@ def test_the_process_starts_ahead_of_a_model_that_will_need_it(tmp_path: Path) -
 
 
 class Complaining(ScriptedEngine):
-    """Writes settings as config.toml does, in every way in which an engine reports something."""
+    """Its load has a note with a setting, and with the words of somebody else."""
 
     def load(self, spec: ModelSpec, report: ProgressReporter) -> EngineInfo:
-        if spec.name == "broken":
-            raise EngineError("[cpu] threads is odd.", "Set [cpu] threads to 2.")
-        return structs.replace(super().load(spec, report), notes=("[cpu] threads = 9 is much.",))
-
-    def count(self, *_arguments: Any, **_more: Any) -> PromptCounted:
-        raise EngineError("[cpu] threads is odd.")
-
-    def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
-        error = ErrorInfo(kind="engine_error", message="It failed.", cure="Lower [cpu] threads.")
-        yield RowFinished(request.id, 0, "error", GenerationStats(), error=error)
-        yield GenerationFinished(request.id, "error", error=error)
+        note = f"{setting('cpu.threads', '9')} is much. The file says: {FOREIGN}"
+        return structs.replace(super().load(spec, report), notes=(note,))
 
 
-def test_whatever_an_engine_reports_names_settings_as_the_user_gave_them() -> None:
-    engine = SwitchingEngine(
-        lambda _kind: Complaining(), reworded=lambda text: text.replace("[cpu] threads", "--threads")
-    )
-    assert engine.load(LOCAL, ignore).notes == ("--threads = 9 is much.",)
-    with pytest.raises(EngineError) as counted:
-        engine.count(1, REQUEST.messages)
-    assert counted.value.info.message == "--threads is odd."
-    for event in engine.generate(REQUEST, GenerationControl(REQUEST.sampling)):
-        assert isinstance(event, (RowFinished, GenerationFinished))
-        assert event.error is not None
-        assert event.error.cure == "Lower --threads."
-    with pytest.raises(EngineError) as loaded:
-        engine.load(ModelSpec(engine="cpu", name="broken"), ignore)
-    assert (loaded.value.info.message, loaded.value.info.cure) == (
-        "--threads is odd.",
-        "Set --threads to 2.",
-    )
+FOREIGN = "[cpu] threads = 9 --threads 9 {setting[cpu.threads]}"
+
+
+def complaining(_kind: EngineKind) -> Engine:
+    return Complaining()
+
+
+@pytest.mark.parametrize("runs_in", ["this process", "its own"])
+def test_an_engine_names_settings_as_the_user_gave_them_and_rewrites_no_other_text(
+    runs_in: str, tmp_path: Path
+) -> None:
+    set_names({"cpu.threads": "--threads"})
+    factory = f"{__name__}:{complaining.__name__}"
+    isolated = IsolatedEngine(tmp_path / "log", factory=factory) if runs_in == "its own" else None
+    engine = SwitchingEngine(complaining, isolated)
+    assert engine.load(LOCAL, ignore).notes == (f"--threads 9 is much. The file says: {FOREIGN}",)
+    assert (engine.pid is None) == (isolated is None)
     engine.close()

@@ -7,9 +7,11 @@ import re
 import signal
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.engine.tenstorrent.native_texts import NATIVE, fatal
+from ttchat_tui.domain.given_settings import set_names
 from ttchat_tui.engine.base import EngineError, LoadCancelled
 from ttchat_tui.engine.runtime.exit_report import exit_report
 from ttchat_tui.engine.tenstorrent.cures.cure import Cure
@@ -114,8 +116,18 @@ def test_an_error_that_the_process_survived_is_not_the_reason_of_its_death() -> 
 @pytest.mark.parametrize("cure", TOPOLOGY, ids=lambda cure: cure.part[:40])
 def test_where_chips_do_not_join_one_chip_is_offered(cure: Cure) -> None:
     assert cure.kind == "fabric"
-    assert '[tt] mesh_device = "N150"' in cure.cure
+    assert '{setting[tt.mesh_device = "N150"]}' in cure.cure
     assert "P150" in cure.cure
+
+
+@pytest.mark.parametrize("cure", CURES, ids=lambda cure: cure.part[:40])
+def test_a_cure_names_a_setting_as_the_user_gave_it(cure: Cure) -> None:
+    set_names({"tt.trace": "TTCHAT_TT__TRACE"})
+    groups = ("module", "whole", "name", "library")
+    found = msgspec.structs.replace(cure, part="".join(f"(?P<{each}>x)" for each in groups)).about("xxxx")
+    assert found is not None
+    assert "setting[" not in found.cure
+    assert found.cure.count("TTCHAT_TT__TRACE=false") == cure.cure.count("tt.trace = false")
 
 
 @pytest.mark.parametrize("module", ["torch", "pydantic", "loguru", "safetensors", "some_new_one"])

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from ttchat_tui.domain.given_settings import setting
 from ttchat_tui.domain.installation import install_command
 from ttchat_tui.domain.telemetry import SYSTEM_ROOT
 from ttchat_tui.engine.cpu.native import build
@@ -51,7 +52,7 @@ def _compiler(environ: Mapping[str, str]) -> Check:
     machine = platform.machine()
     if machine.lower() in build.UNMEASURED:
         fact = f"torch's own; the compiled one was never measured on {machine}"
-        return Check("decode kernel", "ok", fact, '[cpu] kernel = "on" uses it.')
+        return Check("decode kernel", "ok", fact, setting("cpu.kernel", '"on"') + " uses it.")
     if machine.lower() not in build.MACHINES:
         return Check("decode kernel", "ok", f"torch's own; the compiled kernel does not support {machine}")
     command = build.compiler(environ)

@@ -22,6 +22,7 @@ from ttchat_tui.domain.events import (
     PromptCounted,
 )
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
+from ttchat_tui.domain.given_settings import setting
 from ttchat_tui.domain.installation import install_command
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec
 from ttchat_tui.domain.sampling import DEFAULTS, SamplingParams
@@ -143,7 +144,7 @@ def _missing(error: ModuleNotFoundError) -> MissingDependency:
 def _out_of_memory() -> OutOfMemory:
     return OutOfMemory(
         "There is not enough memory to load the model.",
-        "Close other programs, choose a smaller model, or set [cpu] precision to f16.",
+        f"Close other programs, choose a smaller model, or set {setting('cpu.precision')} to f16.",
     )
 
 

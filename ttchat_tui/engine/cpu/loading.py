@@ -17,6 +17,7 @@ import msgspec
 
 from ttchat_tui.domain.events import LoadPhase, LoadProgress, ProgressReporter
 from ttchat_tui.domain.free_memory import available_bytes
+from ttchat_tui.domain.given_settings import setting
 from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.shards import shards_of
@@ -203,12 +204,12 @@ def _notes(model: _ColdModel, spec: ModelSpec) -> list[str]:
     if spec.context_length > model.context_length:
         notes.append(
             f"The context is {model.context_length:,} tokens, the model's maximum, instead of the"
-            f" {spec.context_length:,} of [model] context_length."
+            f" {spec.context_length:,} of {setting('model.context_length')}."
         )
     threads, cores = spec.options_as(CpuOptions).threads, usable_cores()
     if threads > cores:
         notes.append(
-            f"[cpu] threads = {threads} on {cores} core{'s' * (cores > 1)}: more threads than cores slow it down."
+            f"{setting('cpu.threads', str(threads))} on {cores} core{'s' * (cores > 1)}: more threads than cores slow it down."
         )
     return notes
 
@@ -362,8 +363,9 @@ def _load_auto(path: Path, spec: ModelSpec, reason: str, report: ProgressReporte
     options = spec.options_as(CpuOptions)
     precision = options.precision
     if precision not in ("auto", "fp32"):
+        asked = setting("cpu.precision", f'"{precision}"')
         raise ModelLoadError(
-            f'[cpu] precision = "{precision}" is not available for models that run through transformers.',
+            f"{asked} is not available for models that run through transformers.",
             "Set it to auto or fp32.",
         )
     tokenizer, template = _chat_text(tokenizer_from_folder(path), template_from_folder(path), spec, report)

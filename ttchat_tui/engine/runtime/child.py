@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from ttchat_tui.domain import given_settings
 from ttchat_tui.domain.text import visible
 from ttchat_tui.domain.user_paths import current_folder
 from ttchat_tui.engine.base import EngineDied
@@ -96,6 +97,7 @@ class Child:
             heartbeat_s=timeouts.heartbeat_s,
             deadman_s=timeouts.load_silence_s + timeouts.heartbeat_s,
             close_s=timeouts.close_s,
+            setting_names=dict(given_settings.names()),
         )
         with theirs, open(log_path, "ab", opener=_open_private) as log_file:
             self._log_start = os.fstat(log_file.fileno()).st_size

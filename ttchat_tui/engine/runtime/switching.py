@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from msgspec import structs
-
 from ttchat_tui.domain.chat import ChatMessage
-from ttchat_tui.domain.errors import AppError, ErrorInfo
-from ttchat_tui.domain.events import (
-    GenerationEvent,
-    GenerationFinished,
-    ProgressReporter,
-    PromptCounted,
-    RowFinished,
-)
+from ttchat_tui.domain.events import GenerationEvent, ProgressReporter, PromptCounted
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
 from ttchat_tui.domain.model_spec import EngineInfo, EngineKind, ModelSpec
 from ttchat_tui.domain.sampling import DEFAULTS, SamplingParams
@@ -36,21 +26,15 @@ class SwitchingEngine:
     """
 
     def __init__(
-        self,
-        create: Callable[[EngineKind], Engine],
-        isolated: IsolatedEngine | None = None,
-        reworded: Callable[[str], str] = lambda text: text,
+        self, create: Callable[[EngineKind], Engine], isolated: IsolatedEngine | None = None
     ) -> None:
         """
         Args:
             create: makes the engines of this thread.
             isolated: the engine's process; None runs every kind in this thread.
-            reworded: applied to the engines' notes and errors. They write settings as config.toml does, for they do not know
-                whether the user gave a flag.
         """
         self._create = create
         self._isolated = isolated
-        self._reworded = reworded
         self._local: Engine | None = None
         self._local_kind: EngineKind | None = None
         self._active: Engine | None = None
@@ -69,8 +53,7 @@ class SwitchingEngine:
     def check(self) -> None:
         """Raises `EngineDied` if the process has ended under a loaded model."""
         if self._isolated is not None and self._active is self._isolated:
-            with self._errors_reworded():
-                self._isolated.check()
+            self._isolated.check()
 
     def kill(self) -> None:
         """End the process at once, from any thread; nothing happens without one."""
@@ -78,15 +61,13 @@ class SwitchingEngine:
             self._isolated.kill()
 
     def load(self, spec: ModelSpec, report: ProgressReporter) -> EngineInfo:
-        with self._errors_reworded():
-            engine: Engine | None = self._isolated_for(spec.engine)
-            if engine is None:
-                engine = self._local_for(spec.engine)
-            elif self._active is self._local:
-                self.unload()
-            self._active = engine
-            info = engine.load(spec, report)
-        return structs.replace(info, notes=tuple(map(self._reworded, info.notes)))
+        engine: Engine | None = self._isolated_for(spec.engine)
+        if engine is None:
+            engine = self._local_for(spec.engine)
+        elif self._active is self._local:
+            self.unload()
+        self._active = engine
+        return engine.load(spec, report)
 
     def count(
         self,
@@ -97,18 +78,13 @@ class SwitchingEngine:
     ) -> PromptCounted:
         if self._active is None:
             raise not_loaded()
-        with self._errors_reworded():
-            return self._active.count(count_id, messages, sampling, keep)
+        return self._active.count(count_id, messages, sampling, keep)
 
     def generate(self, request: GenerationRequest, control: GenerationControl) -> Iterator[GenerationEvent]:
         if self._active is None:
             yield refusal(request, not_loaded().info)
             return
-        with self._errors_reworded():
-            for event in self._active.generate(request, control):
-                if isinstance(event, (RowFinished, GenerationFinished)) and event.error is not None:
-                    event = structs.replace(event, error=self._in_words(event.error))
-                yield event
+        yield from self._active.generate(request, control)
 
     def unload(self) -> None:
         active, self._active = self._active, None
@@ -120,17 +96,6 @@ class SwitchingEngine:
         self._close_local()
         if self._isolated is not None:
             self._isolated.close()
-
-    @contextmanager
-    def _errors_reworded(self) -> Generator[None, None, None]:
-        try:
-            yield
-        except AppError as error:
-            error.info = self._in_words(error.info)
-            raise
-
-    def _in_words(self, error: ErrorInfo) -> ErrorInfo:
-        return structs.replace(error, message=self._reworded(error.message), cure=self._reworded(error.cure))
 
     def _isolated_for(self, kind: EngineKind) -> IsolatedEngine | None:
         return self._isolated if ENGINES[kind].is_isolated else None

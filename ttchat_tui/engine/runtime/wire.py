@@ -39,6 +39,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     """If native code holds the GIL this long, the child writes its stacks to the log and exits."""
     close_s: float
     """How long the engine may take to close after the parent has gone."""
+    setting_names: dict[str, str] = {}
+    """As in `given_settings.set_names`."""
 
 
 class Heartbeat(msgspec.Struct, frozen=True, tag=True):

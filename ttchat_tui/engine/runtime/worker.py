@@ -26,6 +26,7 @@ from typing import cast
 import msgspec
 from typing_extensions import assert_never
 
+from ttchat_tui.domain import given_settings
 from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.events import EngineLoaded, GenerationFinished, LoadProgress
 from ttchat_tui.domain.generation import GenerationControl
@@ -290,6 +291,7 @@ def main(launch_json: str) -> None:
     faulthandler.enable()
     write_stacks_to(2)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    given_settings.set_names(launch.setting_names)
     sock = socket.socket(fileno=launch.socket_fd)
     sock.set_inheritable(False)  # a grandchild that inherits it would hide our end from the parent
     engine = SwitchingEngine(find_factory(launch.factory))

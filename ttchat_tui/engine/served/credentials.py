@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from ttchat_tui.domain.given_settings import setting
 from ttchat_tui.engine.base import EngineError
 from ttchat_tui.engine.served.endpoint import Endpoint
 
@@ -72,11 +73,12 @@ def _secret(endpoint: Endpoint, variable: str, environ: Mapping[str, str]) -> st
         )
     is_plain = urlsplit(endpoint.base_url).scheme == "http"
     if key and is_plain and not endpoint.is_local and not endpoint.key_over_plain_http:
-        where = f"[remote.endpoints.{endpoint.alias}]" if endpoint.alias else "[remote]"
+        section = f"remote.endpoints.{endpoint.alias}" if endpoint.alias else "remote"
+        allowed = setting(f"{section}.key_over_plain_http", "true")
         raise EngineError(
             f"The key in {variable} would go to {endpoint.name} over plain http, "
             "readable by anyone on the network path.",
-            cure=f"Use https, unset {variable}, or set key_over_plain_http = true in {where}.",
+            cure=f"Use https, unset {variable}, or set {allowed}.",
             kind="key_over_plain_http",
         )
     return key

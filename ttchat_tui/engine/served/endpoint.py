@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from ttchat_tui.domain.given_settings import setting
 from ttchat_tui.domain.model_spec import RemoteOptions
 from ttchat_tui.engine.base import ModelLoadError
 
@@ -141,7 +142,7 @@ def _named(alias: str, model: str, options: RemoteOptions) -> Target:
         known = ", ".join(sorted(options.endpoints)) or "none"
         raise ModelLoadError(
             f"There is no endpoint {alias!r} with a base_url in the config (there: {known}).",
-            cure=f"Write [remote.endpoints.{alias}] with base_url, or give [remote] base_url.",
+            cure=f"Write [remote.endpoints.{alias}] with base_url, or give {setting('remote.base_url')}.",
             kind="no_endpoint",
         )
     endpoint = Endpoint(
@@ -199,7 +200,7 @@ def usual_places() -> tuple[Endpoint, ...]:
 
 def url_setting(alias: str) -> str:
     """The setting that has the URL of an endpoint; `alias`: its name in config.toml, empty for the one without a name."""
-    return f"[remote.endpoints.{alias}] base_url" if alias else "[remote] base_url"
+    return setting(f"remote.endpoints.{alias}.base_url" if alias else "remote.base_url")
 
 
 def checked_url(url: str, alias: str = "") -> str:

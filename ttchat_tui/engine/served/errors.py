@@ -11,6 +11,7 @@ from typing import Final, Literal, TypeVar
 
 import httpx
 
+from ttchat_tui.domain.given_settings import setting
 from ttchat_tui.engine.base import EngineError
 from ttchat_tui.engine.served.chunks import one_line, server_message
 from ttchat_tui.engine.served.endpoint import Endpoint
@@ -131,18 +132,18 @@ def timed_out(endpoint: Endpoint, timeout_s: float | None, what: str = "did not 
     """`timeout_s` None: the connection timed out."""
     if timeout_s is None:
         message, cure = f"{endpoint.name} could not be reached in time.", "Check the network and the base URL"
-        setting = "connect_timeout_s"
+        limit = "remote.connect_timeout_s"
     else:
         message, cure = f"{endpoint.name} {what} for {timeout_s:g} s.", "See what the server does"
-        setting = "first_token_timeout_s"
-    return EngineError(message, cure=f"{cure}; [remote] {setting} is the limit.", kind="endpoint_timeout")
+        limit = "remote.first_token_timeout_s"
+    return EngineError(message, cure=f"{cure}; {setting(limit)} is the limit.", kind="endpoint_timeout")
 
 
 def stream_stalled(endpoint: Endpoint, timeout_s: float) -> EngineError:
     """The server stopped sending in the middle of a reply."""
     return EngineError(
         f"{endpoint.name} sent nothing more for {timeout_s:g} s.",
-        cure="What came is kept: continue the reply. [remote] token_timeout_s is the limit.",
+        cure=f"What came is kept: continue the reply. {setting('remote.token_timeout_s')} is the limit.",
         kind="connection_lost",
     )
 

@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from ttchat_tui.domain.given_settings import setting
 from ttchat_tui.engine.base import EngineError, ModelLoadError
 from ttchat_tui.engine.served.caller import Caller, Tick, ask_together
 from ttchat_tui.engine.served.endpoint import USUAL_PORTS, Endpoint, usual_places
@@ -74,8 +75,9 @@ def _models(count: int) -> str:
 
 def _none(others: Sequence[str]) -> ModelLoadError:
     ports = ", ".join(map(str, USUAL_PORTS))
+    named = setting("remote.base_url", '"http://HOST:PORT/v1"')
     return ModelLoadError(
         " ".join([f"No server was named, and none serves models on this machine's ports {ports}.", *others]),
-        cure='Start one (`tt serve`, `vllm serve`), or name it: [remote] base_url = "http://HOST:PORT/v1".',
+        cure=f"Start one (`tt serve`, `vllm serve`), or name it: {named}.",
         kind="no_endpoint",
     )

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from ttchat_tui.domain.given_settings import setting
 from ttchat_tui.domain.model_spec import TenstorrentOptions
 from ttchat_tui.engine.tenstorrent.mesh import GALAXY_CHIPS, named_shape
 from ttchat_tui.engine.tenstorrent.telemetry import System
@@ -93,6 +94,6 @@ def one_chip_note(found: str, joined: str = "") -> str:
     """
     example = f', such as "{joined}"' if joined else ""
     return (
-        f"{found} were found and one chip is used, because they need not be joined. If they are, [tt] mesh_device "
-        f"(or MESH_DEVICE) names more{example}."
+        f"{found} were found and one chip is used, because they need not be joined. If they are, "
+        f"{setting('tt.mesh_device')} (or MESH_DEVICE) names more{example}."
     )

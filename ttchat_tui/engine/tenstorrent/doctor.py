@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from ttchat_tui.domain.given_settings import setting
 from ttchat_tui.domain.installation import install_command
 from ttchat_tui.domain.model_spec import TenstorrentOptions
 from ttchat_tui.domain.telemetry import CardReading
@@ -109,7 +110,7 @@ def _checkout(checkout: Checkout | None, name: str) -> Iterator[Check]:
         if has_package():
             yield Check("tt-metal", "ok", "no checkout; the standalone tt_transformers package is here (S7)")
             return
-        cure = "git clone https://github.com/tenstorrent/tt-metal, then export TT_METAL_HOME=… ([tt] home)"
+        cure = f"git clone https://github.com/tenstorrent/tt-metal, then export TT_METAL_HOME=… ({setting('tt.home')})"
         yield Check("tt-metal", "wrong", "no checkout with models/tt_transformers was found", cure)
         return
     where = f"{checkout.root} (by {checkout.found_by})"
@@ -129,15 +130,15 @@ def _settings(options: TenstorrentOptions, name: str) -> Iterator[Check]:
         return
     if options.kv_reuse and name != "S6":
         fact = f"needs tt-metal of 2026-08 or newer (S6), this is {name}: every turn is prefilled in full"
-        yield Check("kv_reuse", "note", fact, "[tt] kv_reuse = false, or a newer checkout")
+        yield Check("kv_reuse", "note", fact, setting("tt.kv_reuse", "false") + ", or a newer checkout")
     if options.sampling == "device" and name in ("S1", "S3"):
         fact = f"device: with {name} the card always takes the most probable token"
-        yield Check("sampling", "note", fact, '[tt] sampling = "host"')
+        yield Check("sampling", "note", fact, setting("tt.sampling", '"host"'))
     if options.prefill_trace and name in ("S1", "S3", "S7"):
         fact = (
             f"has no effect with {name}: tt-metal records prefill from 2025-12 (S4) on, its package does not"
         )
-        yield Check("prefill_trace", "note", fact, "[tt] prefill_trace = false")
+        yield Check("prefill_trace", "note", fact, setting("tt.prefill_trace", "false"))
 
 
 def _transformers(checkout: Checkout) -> Check:

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -19,6 +19,7 @@ from ttchat_tui.domain.events import (
     PromptCounted,
 )
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
+from ttchat_tui.domain.given_settings import setting
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec, TenstorrentOptions
 from ttchat_tui.domain.sampling import DEFAULTS, SamplingParams
 from ttchat_tui.domain.user_paths import current_folder, home
@@ -52,7 +53,6 @@ from ttchat_tui.engine.text.tokenizer import ChatTokenizer
 from ttchat_tui.engine.text.tokenizer_folder import template_from_folder, tokenizer_from_folder
 
 log = logging.getLogger(__name__)
-_ON_HOST: Final = 'Let the host sample: [tt] sampling = "host".'
 
 
 class _Loaded(msgspec.Struct, kw_only=True):
@@ -120,7 +120,9 @@ class TenstorrentEngine:
         draws = self._loaded.draws
         notes = [*prepared.notes, *card.notes, *unapplied_notes(generation)]
         if draws is not None and suppressed:
-            notes.append(f"The card samples, so tokens that the model suppresses may come. {_ON_HOST}")
+            notes.append(
+                f"The card samples, so tokens that the model suppresses may come. {_let_the_host_sample()}"
+            )
         return EngineInfo(
             model=spec.name,
             engine="tt",
@@ -155,7 +157,9 @@ class TenstorrentEngine:
             return
         if loaded.draws is not None:
             try:
-                require_no_constraint(request, "The card samples, and it has no constraints.", _ON_HOST)
+                require_no_constraint(
+                    request, "The card samples, and it has no constraints.", _let_the_host_sample()
+                )
             except UnusableConstraint as error:
                 yield refusal(request, error.info)
                 return
@@ -218,10 +222,15 @@ class TenstorrentEngine:
         )
 
 
+def _let_the_host_sample() -> str:
+    on_host = setting("tt.sampling", '"host"')
+    return f"Let the host sample: {on_host}."
+
+
 def _no_logits() -> CannotFollow:
     return CannotFollow(
         "The card samples its tokens itself, so no probabilities reach the host.",
-        'Let the host sample: [tt] sampling = "host".',
+        _let_the_host_sample(),
     )
 
 
@@ -262,7 +271,7 @@ def _programs(card: LoadedCard) -> int | None:
 
 
 def _capabilities(loaded: _Loaded) -> Capabilities:
-    on_host = "" if loaded.draws is None else 'The card samples: [tt] sampling = "host" lets the host do so.'
+    on_host = "" if loaded.draws is None else f"The card samples. {_let_the_host_sample()}"
     return Capabilities(
         sampling=loaded.responder.sampling if loaded.draws is None else loaded.draws,
         constraint_cure=" ".join(filter(None, (on_host, loaded.responder.constraint_cure))),

@@ -14,6 +14,7 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
+from ttchat_tui.domain.given_settings import setting
 from ttchat_tui.domain.installation import install_command
 from ttchat_tui.domain.user_paths import expanded
 from ttchat_tui.engine.base import MissingDependency, ModelLoadError
@@ -69,12 +70,13 @@ def find_checkout(
             )
     if configured:
         root = expanded(configured)
+        named = setting("tt.home", f'"{configured}"')
         if not _is_checkout(root):
             raise ModelLoadError(
-                f"[tt] home = {configured!r} has no {Path('models', LIBRARIES[0], GENERATOR)}.",
+                f"{named} has no {Path('models', LIBRARIES[0], GENERATOR)}.",
                 "Name the root of a tt-metal checkout, or leave it out.",
             )
-        return Checkout(root, "[tt] home")
+        return Checkout(root, setting("tt.home"))
     for root, name in ((home / "tt-metal", "~/tt-metal"), (current, "the current folder")):
         if _is_checkout(root):
             return Checkout(root, name)
@@ -100,7 +102,7 @@ def choose_api(
     without = "".join(f" {variable}={value} has none." for variable, value in _named_roots(environ))
     raise MissingDependency(
         f"ttnn is installed, but {looked_for} was not found.{without if requested != 'package' else ''}",
-        "Clone tt-metal at the release of your ttnn and set TT_METAL_HOME to it (or [tt] home in config.toml).",
+        f"Clone tt-metal at the release of your ttnn and set TT_METAL_HOME to it (or {setting('tt.home')}).",
     )
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+from ttchat_tui.domain.given_settings import setting
 from ttchat_tui.domain.telemetry import Holder
 from ttchat_tui.engine.base import EngineError
 from ttchat_tui.engine.tenstorrent.telemetry import System
@@ -32,7 +33,7 @@ def require_free(environ: Mapping[str, str], own_pid: int | None = None) -> None
         raise EngineError(
             f"{'; '.join(f'card {number} is open in {named(holder)}' for number, holder in held)}.",
             f"End it (`kill {held[0][1].pid}`), or hide that card with TT_VISIBLE_DEVICES. If the process only monitors "
-            "the card, set [tt] ignore_holders = true.",
+            f"the card, set {setting('tt.ignore_holders', 'true')}.",
             "card_in_use",
         )
 

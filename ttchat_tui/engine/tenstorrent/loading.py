@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from ttchat_tui.domain.events import LoadProgress, ProgressReporter
+from ttchat_tui.domain.given_settings import setting
 from ttchat_tui.domain.model_spec import TenstorrentOptions
 from ttchat_tui.engine.tenstorrent import package
 from ttchat_tui.engine.tenstorrent.adapter import CardModel, Profile, identify
@@ -334,7 +335,7 @@ def _no_reuse(options: TenstorrentOptions, profile: str) -> tuple[str, ...]:
     if not options.kv_reuse:
         return ()
     note = (
-        "[tt] kv_reuse has no effect: tt-metal can start behind a cached prefix from 2026-08 on, and this one is "
+        f"{setting('tt.kv_reuse')} has no effect: tt-metal can start behind a cached prefix from 2026-08 on, and this one is "
         f"{profile}. Each turn prefills the whole conversation."
     )
     return (note,)

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from ttchat_tui.domain.given_settings import setting
 from ttchat_tui.domain.model_spec import TenstorrentOptions
 from ttchat_tui.engine.tenstorrent.adapter import Profile
 
@@ -30,7 +31,7 @@ def choose_prefill_trace(
     if "enable_trace" not in profile.prefill_keywords:
         return _nothing(f"tt-metal records prefill from 2025-12 on, and this one is {profile.name}")
     if not options.trace:
-        return _nothing("[tt] trace is off")
+        return _nothing(f"{setting('tt.trace')} is off")
     if card_samples:
         return _nothing("with sampling on the card, upstream reports wrong text (tt-metal #35100)")
     listed: list[int] = getattr(arguments, "trace_prefill_supported_seq_lens", [])
@@ -48,4 +49,4 @@ def no_package_prefill_trace(options: TenstorrentOptions) -> tuple[str, ...]:
 
 
 def _nothing(reason: str) -> PrefillTrace:
-    return PrefillTrace(notes=(f"[tt] prefill_trace has no effect: {reason}.",))
+    return PrefillTrace(notes=(f"{setting('tt.prefill_trace')} has no effect: {reason}.",))

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ttchat_tui.domain.given_settings import setting
 from ttchat_tui.domain.model_spec import TenstorrentOptions
 from ttchat_tui.engine.tenstorrent.environment import is_importable
 
@@ -79,6 +80,5 @@ def _sampling_params(generators: Any) -> type[Any] | None:
 def sample_on_host(reason: str) -> SamplerChoice:
     """Sample on the host although the user wants the card to."""
     log.warning("sampling on the host: %s", reason)
-    return SamplerChoice(
-        None, (f"[tt] sampling = device is not possible: {reason}. The host samples instead.",)
-    )
+    on_card = setting("tt.sampling", '"device"')
+    return SamplerChoice(None, (f"{on_card} is not possible: {reason}. The host samples instead.",))

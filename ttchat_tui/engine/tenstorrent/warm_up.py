@@ -9,6 +9,7 @@ import logging
 from collections.abc import Sequence
 
 from ttchat_tui.domain.events import LoadProgress, ProgressReporter
+from ttchat_tui.domain.given_settings import setting
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.tenstorrent import kv_prefix
 from ttchat_tui.engine.tenstorrent.adapter import IDLE, CardModel
@@ -108,7 +109,7 @@ def verify_prefix(stepper: CardStepper, probe: Sequence[int]) -> tuple[str, ...]
     stepper.reuses_prefix = False
     log.error("KV reuse is off: a prompt behind a cached prefix does not continue like the whole prompt")
     note = (
-        "[tt] kv_reuse is off: on this card a prompt behind a cached prefix does not continue like the whole prompt. "
+        f"{setting('tt.kv_reuse')} is off: on this card a prompt behind a cached prefix does not continue like the whole prompt. "
         "Each turn prefills the whole conversation."
     )
     return (note,)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from ttchat_tui.domain.given_settings import setting
 from ttchat_tui.engine.base import ModelLoadError
 
 _DESCRIPTIONS: Final = ("config.json", "model.safetensors.index.json")
@@ -53,7 +54,7 @@ def make(folder: Path) -> Path:
     except OSError as error:
         raise ModelLoadError(
             f"Converted weights cannot be kept in {folder.parent} ({error.strerror}).",
-            "Set TT_CACHE_PATH or [tt] cache_dir to a writable folder.",
+            f"Set TT_CACHE_PATH or {setting('tt.cache_dir')} to a writable folder.",
         ) from error
     return folder
 

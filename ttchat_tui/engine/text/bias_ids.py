@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from ttchat_tui.domain.given_settings import setting
 from ttchat_tui.domain.logit_bias import shown_text, text_of
 from ttchat_tui.engine.base import EngineError
 from ttchat_tui.engine.text.template import PromptPiece
@@ -51,7 +52,8 @@ class BiasIds:
         if problems:
             raise NoSingleToken(
                 " ".join(problems),
-                "A bias is for one token: give its exact text, space included, or take it out (/unban, [sampling] logit_bias).",
+                "A bias is for one token: give its exact text, space included, or take it out "
+                f"(/unban, {setting('sampling.logit_bias')}).",
             )
         return amounts
 

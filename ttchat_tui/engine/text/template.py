@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from ttchat_tui.domain.chat import ChatMessage, loose_turns
+from ttchat_tui.domain.given_settings import setting
 from ttchat_tui.domain.model_spec import TemplateValue
 from ttchat_tui.domain.sampling import Thinking
 from ttchat_tui.engine.base import PromptTooLong
@@ -188,7 +189,8 @@ class ChatTemplate:
         unread = [name for name in self._options if name not in self._variables]
         if unread:
             notes.append(
-                f"The model's chat template does not read {', '.join(unread)} ([model] template_options)."
+                f"The model's chat template does not read {', '.join(unread)} "
+                f"({setting('model.template_options')})."
             )
         return tuple(notes)
 
@@ -276,7 +278,7 @@ def fit(
             f"With {others} chat template this message takes {fitted.tokens:,} tokens; the context holds "
             f"{limit:,}, reply included.",
             f"Shorten the message or the system prompt, {'keep fewer messages, ' * bool(fitted.keep)}or load a model with a longer "
-            "context; [model] context_length limits it where it is set.",
+            f"context; {setting('model.context_length')} limits it where it is set.",
         )
     return fitted
 

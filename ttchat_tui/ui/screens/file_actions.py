@@ -15,6 +15,7 @@ import msgspec
 from ttchat_tui.domain.conversation import Conversation, Message
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import ProgressReporter
+from ttchat_tui.domain.given_settings import setting
 from ttchat_tui.domain.imports import ImportReport
 from ttchat_tui.domain.recording import Recording
 from ttchat_tui.domain.text import visible
@@ -255,7 +256,7 @@ class FileActions(ChatActions):
             cure = (
                 notice.cure
                 if notice is not None
-                else "Start without --no-save, and with [storage] autosave = true."
+                else f"Start without --no-save, and with {setting('storage.autosave', 'true')}."
             )
             self.show_error(ErrorInfo(kind="database_read_only", message=message, cure=cure))
             return

@@ -14,6 +14,7 @@ from textual.widgets import Static
 from ttchat_tui.config.schema import UiSettings
 from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.given_settings import setting
 from ttchat_tui.domain.logit_bias import BAN, bias_words, text_of
 from ttchat_tui.domain.recording import Likelihood, Recording
 from ttchat_tui.domain.updates import Notice, Update
@@ -36,7 +37,6 @@ FIRST_SHOWN: Final = 512
 """Tokens that fill a screen, one part of a stored recording."""
 
 _BOOST_STEP: Final = 1.0
-_NOTHING: Final = "Nothing was recorded of this reply. `record` in config.toml switches recording on and off."
 _ELSEWHERE: Final = "Another window writes this reply. Its tokens can be looked at when it has ended."
 _WAITING: Final = "Waiting for the first token …"
 
@@ -139,7 +139,8 @@ class InspectorScreen(Dialog[bool]):
             self._explain(f"{error.info.message}\n{error.info.cure}".strip())
             return
         if not self._text.shown:
-            why = _ELSEWHERE if self._message.status == "streaming" else _NOTHING
+            nothing = f"Nothing was recorded of this reply. {setting('engine.record')} says what is recorded."
+            why = _ELSEWHERE if self._message.status == "streaming" else nothing
             self._explain(_WAITING if is_running else why)
         self._is_live = is_running
 

@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from ttchat_tui.domain.given_settings import setting
 from ttchat_tui.domain.model_spec import PrefillCopy
 from ttchat_tui.engine.base import OutOfMemory
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig
@@ -77,5 +78,5 @@ def check_memory(needed: int, available: int | None) -> None:
         return
     raise OutOfMemory(
         f"The model needs about {needed / 1e9:.1f} GB of memory, but only {available / 1e9:.1f} GB are free.",
-        "Close other programs, choose a smaller model, or set [cpu] precision to auto or int4.",
+        f"Close other programs, choose a smaller model, or set {setting('cpu.precision')} to auto or int4.",
     )

@@ -8,6 +8,7 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
+from ttchat_tui.domain.given_settings import setting
 from ttchat_tui.domain.model_spec import CpuOptions, Precision
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.native.library import MAX_ROWS
@@ -19,12 +20,15 @@ WeightFormat: TypeAlias = Literal["fp32", "f16", "bf16", "int8", "int4"]
 _NAMES: Final[dict[str, str]] = {"f16": "float16", "bf16": "bfloat16", "int8": "8-bit", "int4": "4-bit"}
 
 
-_LOSSES: Final[dict[str, tuple[str, ...]]] = {
-    "int4": (
-        'Weights are rounded to 4 bits, which costs quality. [cpu] precision = "auto" keeps the weights of the file.',
-    ),
-    "int8": ("Weights are rounded to 8 bits, which costs a little quality.",),
-}
+def _losses(precision: str) -> tuple[str, ...]:
+    """What rounding to `precision` costs, for the user."""
+    if precision == "int4":
+        file = setting("cpu.precision", '"auto"')
+        return (f"Weights are rounded to 4 bits, which costs quality. {file} keeps the weights of the file.",)
+    if precision == "int8":
+        return ("Weights are rounded to 8 bits, which costs a little quality.",)
+    return ()
+
 
 _FORMATS: Final[dict[int, WeightFormat]] = {4: "int4", 8: "int8", 16: "f16"}
 """By stored bits."""
@@ -72,7 +76,7 @@ def native_plan(requested: Precision, stored_bits: int) -> WeightPlan | None:
     if requested == "auto":
         return WeightPlan(format=_FORMATS[stored_bits], is_native=True)
     if requested == "int4" or requested == "int8":
-        notes = () if stored_bits == int(requested[3:]) else _LOSSES[requested]
+        notes = () if stored_bits == int(requested[3:]) else _losses(requested)
         return WeightPlan(format=requested, is_native=True, rounded=requested, notes=notes)
     return None
 
@@ -81,13 +85,15 @@ def notes_of_float32_cache(options: CpuOptions) -> list[str]:
     """Why the KV cache is float32 although another one was asked for. For a load without the compiled kernel."""
     if options.kv_cache == "f16":
         return []
-    setting = f'[cpu] kv_cache = "{options.kv_cache}"'
+    cache = setting("cpu.kv_cache", f'"{options.kv_cache}"')
     cause = "which this load does not use"
     if options.kernel == "off":
-        cause = 'and [cpu] kernel = "off" runs without it'
+        kernel = setting("cpu.kernel", '"off"')
+        cause = f"and {kernel} runs without it"
     elif native_plan(options.precision, 16) is None:
-        cause = f'and [cpu] precision = "{options.precision}" runs without it'
-    return [f"{setting} needs the compiled kernel, {cause}. Keys and values are float32."]
+        precision = setting("cpu.precision", f'"{options.precision}"')
+        cause = f"and {precision} runs without it"
+    return [f"{cache} needs the compiled kernel, {cause}. Keys and values are float32."]
 
 
 def plan_weights(requested: Precision, kernels: Collection[Kernel], *, stored_bits: int) -> WeightPlan:
@@ -105,10 +111,10 @@ def plan_weights(requested: Precision, kernels: Collection[Kernel], *, stored_bi
     if requested != "fp32" and requested not in kernels:
         raise ModelLoadError(
             f"torch has no working {_NAMES[requested]} kernel on this machine.",
-            "Set [cpu] precision to auto or fp32.",
+            f"Set {setting('cpu.precision')} to auto or fp32.",
         )
     has_int8_head = requested in ("int4", "int8") and "int8_head" in kernels
-    notes = () if requested == "int4" and stored_bits == 4 else _LOSSES.get(requested, ())
+    notes = () if requested == "int4" and stored_bits == 4 else _losses(requested)
     return WeightPlan(
         format=requested, rest=rest, requantize=requested == "int4", has_int8_head=has_int8_head, notes=notes
     )

@@ -19,7 +19,7 @@ CARD: Final[tuple[Cure, ...]] = (
         r"Read-only file system|Watcher failed to create|^PermissionError: ",
         "not_writable",
         "tt-metal cannot write to one of its folders.",
-        "Set TT_CACHE_PATH or [tt] cache_dir to a writable folder; the log names the one that is not.",
+        "Set TT_CACHE_PATH or {setting[tt.cache_dir]} to a writable folder; the log names the one that is not.",
     ),
     Cure(
         r"No chips detected in the cluster|Did not find any PCI devices matching Tenstorrent",

@@ -21,7 +21,7 @@ INSTALLATION: Final[tuple[Cure, ...]] = (
         r"FAKE_DEVICE has been renamed",
         "environment",
         "FAKE_DEVICE is now called MESH_DEVICE.",
-        "Unset FAKE_DEVICE; set MESH_DEVICE or [tt] mesh_device.",
+        "Unset FAKE_DEVICE; set MESH_DEVICE or {setting[tt.mesh_device]}.",
     ),
     Cure(
         r"Failed to determine TT-Metal root directory|Root Directory is not set",
@@ -61,7 +61,7 @@ INSTALLATION: Final[tuple[Cure, ...]] = (
         r"No module named '?(?P<module>models|ttnn|tt_transformers)\b",
         "missing_dependency",
         "tt-metal's package {module} is not installed here.",
-        f"{_FROM_TT_METAL}, and name its root in TT_METAL_HOME or [tt] home.",
+        f"{_FROM_TT_METAL}, and name its root in TT_METAL_HOME or {{setting[tt.home]}}.",
     ),
     Cure(
         r"No module named '?(?P<whole>(?P<module>\w+)\.\w[\w.]*)",
@@ -166,6 +166,6 @@ INSTALLATION: Final[tuple[Cure, ...]] = (
         r"No space left on device|Disk quota exceeded",
         "disk_full",
         "There is no space for the converted weights, which take about as much as the model's own files.",
-        "Free some space, or set TT_CACHE_PATH or [tt] cache_dir to another folder.",
+        "Free some space, or set TT_CACHE_PATH or {setting[tt.cache_dir]} to another folder.",
     ),
 )

@@ -12,7 +12,7 @@ MODEL: Final[tuple[Cure, ...]] = (
         r"Creating trace buffers of size",
         "trace_region",
         "The memory reserved for traces is too small.",
-        "Set [tt] trace_region_bytes to the size in the message, or [tt] trace = false.",
+        "Set {setting[tt.trace_region_bytes]} to the size in the message, or {setting[tt.trace = false]}.",
     ),
     Cure(
         r"Statically allocated circular buffers .*clash with L1 buffers|beyond max L1 size|"
@@ -25,7 +25,7 @@ MODEL: Final[tuple[Cure, ...]] = (
         r"Not enough space to allocate",
         "out_of_memory",
         "The card does not have enough memory for this model with this context.",
-        'Lower [model] context_length or [tt] max_batch_size, or use [tt] optimizations = "performance".',
+        'Lower {setting[model.context_length]} or {setting[tt.max_batch_size]}, or use {setting[tt.optimizations = "performance"]}.',
     ),
     Cure(
         r"^MemoryError|DefaultCPUAllocator: can't allocate memory|Cannot allocate memory",
@@ -38,7 +38,7 @@ MODEL: Final[tuple[Cure, ...]] = (
         r"n_(kv_)?heads must be divisible",
         "model_unsupported",
         "The model's attention heads cannot be split over this many chips.",
-        "Use fewer chips: MESH_DEVICE or [tt] mesh_device.",
+        "Use fewer chips: MESH_DEVICE or {setting[tt.mesh_device]}.",
     ),
     Cure(
         r"Unsupported model .* on device|only supported on \d+ or \d+ devices|Unsupported number of devices|"
@@ -52,26 +52,26 @@ MODEL: Final[tuple[Cure, ...]] = (
         r"decode batch .* must equal lane capacity",
         "batch_too_large",
         "tt-metal cannot decode this number of rows.",
-        "Set [tt] max_batch_size to 1, 2, 4, 8, 16 or 32 and load again.",
+        "Set {setting[tt.max_batch_size]} to 1, 2, 4, 8, 16 or 32 and load again.",
     ),
     # -- lengths
     Cure(
         r"must be a power of 2",
         "context_length",
         "tt-metal requires a power of two as the context length.",
-        "Set [model] context_length to 1024, 2048, 4096 …",
+        "Set {setting[model.context_length]} to 1024, 2048, 4096 …",
     ),
     Cure(
         r"must be a multiple of 2048",
         "context_length",
         "tt-metal cannot split a prompt of this length into chunks of 2,048 tokens.",
-        "Set [model] context_length to 2048, 4096, 8192 …, and unset MAX_PREFILL_CHUNK_SIZE.",
+        "Set {setting[model.context_length]} to 2048, 4096, 8192 …, and unset MAX_PREFILL_CHUNK_SIZE.",
     ),
     Cure(
         r"(Padded prefill end idx|Sequence length|Max prompt length) .*exceeds|cannot exceed max_context_len",
         "prompt_too_long",
         "The conversation is longer than the context on the card.",
-        "Load again with a larger [model] context_length, or start a new conversation.",
+        "Load again with a larger {setting[model.context_length]}, or start a new conversation.",
     ),
     # -- traces and sampling
     Cure(
@@ -79,32 +79,32 @@ MODEL: Final[tuple[Cure, ...]] = (
         "reload_needed",
         "tt-metal used a tensor that it had already freed.",
         "Reload the model (/reload). If it happens again, use a newer tt-metal checkout, and delete this model's converted "
-        "weights ([tt] cache_dir).",
+        "weights ({setting[tt.cache_dir]}).",
     ),
     Cure(
         r"trace_buffer != nullptr|Trace metadata missing",
         "trace_lost",
         "The trace of the decode step is lost.",
-        "Reload the model (/reload). If it happens again, set [tt] trace = false.",
+        "Reload the model (/reload). If it happens again, set {setting[tt.trace = false]}.",
     ),
     Cure(
         r"Allocating device buffers is unsafe|potentially unsafe due to the existence of an active trace",
         "trace_unsafe",
         "Memory was allocated on the card while a trace exists, which may overwrite it.",
-        "If replies become garbage, set [tt] trace = false and /reload.",
+        "If replies become garbage, set {setting[tt.trace = false]} and /reload.",
     ),
     Cure(
         r"TraceCoverageError|Required prefill trace is unavailable|after trace activation",
         "trace_coverage",
         "The tt_transformers package needs a shape that it did not record at load.",
-        "Reload the model. With [tt] trace = false every shape runs, but slower.",
+        "Reload the model. With {setting[tt.trace = false]} every shape runs, but slower.",
     ),
     Cure(
         r"Currently only supporting greedy decoding|Sampling batch size must be a multiple of 32|"
         r"device sampling is not enabled|Sampling module not found in model",
         "device_sampling",
         "This tt-metal does not support this kind of device sampling.",
-        'Set [tt] sampling = "host" and load again.',
+        'Set {setting[tt.sampling = "host"]} and load again.',
     ),
     # -- this engine against a newer tt-metal
     Cure(

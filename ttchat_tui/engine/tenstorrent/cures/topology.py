@@ -12,7 +12,7 @@ TOPOLOGY: Final[tuple[Cure, ...]] = (
         r"requested mesh shape .* requires \d+ devices, but only \d+|not possible to form a physically connected mesh",
         "fabric",
         "The mesh has more chips than this machine joins.",
-        f"Choose a smaller [tt] mesh_device (MESH_DEVICE). {ONE_CHIP}",
+        f"Choose a smaller {{setting[tt.mesh_device]}} (MESH_DEVICE). {ONE_CHIP}",
     ),
     Cure(
         r"Custom fabric mesh graph descriptor path must be specified|Unknown cluster type|"

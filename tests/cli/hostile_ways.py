@@ -226,7 +226,7 @@ def doctor(ground: Ground, seed: int) -> Ran:
     for name, text in changed.items():
         if name.endswith("_DIR"):
             changed[name] = f"{ground.folder}/{text}"
-    command = (("paths",), ("doctor", "--json"), ("doctor",))[seed // 8 % 3]
+    command = (("paths",), ("doctor", "--output", "json"), ("doctor",))[seed // 8 % 3]
     return ground.starter.run(*command, environ={"TT_METAL_HOME": "/nowhere", **changed})
 
 

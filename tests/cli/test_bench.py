@@ -139,7 +139,7 @@ def scripted_command(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 def test_json_has_the_keys_of_the_figures_and_the_references(scripted_command: pytest.MonkeyPatch) -> None:
-    result = CliRunner().invoke(app, ["bench", "--tokens", "20", "--json"])
+    result = CliRunner().invoke(app, ["bench", "--tokens", "20", "--output", "json"])
     assert result.exit_code == 0, result.output
     decoded = msgspec.json.decode(result.stdout)
     assert decoded.keys() >= KEYS

@@ -21,7 +21,7 @@ CHECKOUT: Final = str(Path(__file__).parents[2])
 NOBODY_THERE: Final = "127.0.0.1:9"
 
 COMMANDS: Final = (
-    (), ("-p", "hi"), ("-p",), ("-p", "-"), ("--plain",), ("-c",), ("doctor",), ("doctor", "--json"), ("paths",), ("paths", "--json"),
+    (), ("-p", "hi"), ("-p",), ("-p", "-"), ("--plain",), ("-c",), ("doctor",), ("doctor", "--output", "json"), ("paths",), ("paths", "--json"),
     ("export",), ("export", "--list"), ("export", "--all"), ("models",), ("models", "list"), ("models", "list", "--here"),
     ("models", "path"), ("models", "pull"), ("models", "rm"), ("repair",), ("bench",), ("--help",), ("models", "--help"), ("--version",),
     ("serve", "--port", "0"), ("serve", "--host", "a..b"), ("serve", "--host", "no host"), ("nonsense",), ("",), ("-",), ("--",),

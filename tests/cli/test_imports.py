@@ -27,10 +27,11 @@ def test_an_export_is_tried_and_imported_and_not_twice(own_folders: Path, tmp_pa
 
 def test_what_is_skipped_is_named_and_the_rest_is_imported(own_folders: Path, tmp_path: Path) -> None:
     good = write_json([chatgpt(Turn("How?", Turn("So."))), 7], tmp_path / "export.json")
-    done = run(str(tmp_path / "none.json"), str(good))
+    (broken := tmp_path / "broken.json").write_text("{")
+    done = run(str(broken), str(good))
     assert (done.returncode, done.stdout) == (1, "1 conversation added, 2 skipped (2 new messages).\n")
     assert done.stderr.splitlines() == [
-        f"ttchat-tui: skipped {tmp_path}/none.json: No such file or directory.",
+        "ttchat-tui: skipped broken.json: it is not valid JSON (line 1, column 2).",
         "ttchat-tui: skipped export.json, entry 2: it is not an object.",
     ]
 

@@ -24,7 +24,7 @@ def run(arguments: Sequence[str], stdout: int) -> subprocess.CompletedProcess[st
 
 
 @pytest.mark.parametrize(
-    "arguments", [["models", "list"], ["paths", "--json"], ["doctor"], ["--help"]], ids=" ".join
+    "arguments", [["models", "list"], ["paths", "--output", "json"], ["doctor"], ["--help"]], ids=" ".join
 )
 def test_a_reader_that_has_gone_is_no_error(arguments: list[str]) -> None:
     reader, writer = os.pipe()

@@ -12,6 +12,7 @@ from ttchat_tui.cli.errors import DONE, ENGINE_ERROR, notify
 from ttchat_tui.cli.progress import ProgressLine
 from ttchat_tui.cli.standard_output import write_line
 from ttchat_tui.config.paths import find_paths
+from ttchat_tui.config.toml_file import require_file
 from ttchat_tui.domain.events import LoadProgress
 from ttchat_tui.domain.user_paths import expanded
 from ttchat_tui.storage.imports.importing import import_files
@@ -23,8 +24,10 @@ def import_(
 ) -> None:
     """Import conversations, with all their branches.
 
-    From our own JSON, from the exports of ChatGPT, Claude, Open WebUI and LM Studio (JSON or zip), from llm's logs.db, and from JSONL in the messages format. What is already there is not imported again. What cannot be read is skipped and named; exit code 1 then.
+    From our own JSON, from the exports of ChatGPT, Claude, Open WebUI and LM Studio (JSON or zip), from llm's logs.db, and from JSONL in the messages format. What is already there is not imported again. What cannot be read in a file is skipped and named; exit code 1 then.
     """
+    for file in files:
+        require_file(expanded(file))
     progress = ProgressLine() if sys.stderr.isatty() else None
     database = find_paths(os.environ).database
     try:

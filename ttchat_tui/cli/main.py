@@ -15,6 +15,7 @@ from ttchat_tui import __version__
 from ttchat_tui.cli import chat, choices, flags, imports, models, prompts, repair, score, serve, transcripts
 from ttchat_tui.cli.bench import command as bench
 from ttchat_tui.cli.doctor import command as doctor
+from ttchat_tui.cli.errors import USAGE_ERROR, notify
 from ttchat_tui.cli.invocation import Invocation
 from ttchat_tui.cli.prompt_argument import prompt_text, with_stdin_named
 from ttchat_tui.cli.replay import command as replay
@@ -22,24 +23,42 @@ from ttchat_tui.cli.standard_output import visible_streams, write_line
 from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.config.load import load_config
 from ttchat_tui.config.paths import find_paths
+from ttchat_tui.config.toml_file import require_file
 from ttchat_tui.domain.prompt_template import TemplateKind
 
 _NOT_OF_TYPE: Final = re.compile(r"is not a valid (int|float)\w*(?: range)?")
 
+_INVALID: Final = "Invalid value for "
+_QUOTE: Final = "'"
 _OUT_OF_RANGE: Final = re.compile(r"is not in the range (\S+)<=x<=(-?[\d.]*\d)")
 
 
+_UsageError: Final[Any] = typer.BadParameter.__base__
+"""Of all that the parser refuses. It is in click or, from typer 0.26 on, in typer itself, without a public name."""
+_HELP_INSTEAD: Final = "NoArgsIsHelpError"
+"""The name of the error by which `ttchat-tui models` alone shows its help."""
+
+
 @contextmanager
-def _types_in_words() -> Generator[None, None, None]:
-    """Let errors of the command line say number for Python's int and float, and ranges in words."""
+def _refusals_in_words() -> Generator[None, None, None]:
+    """Report what the parser refuses as all other errors are: one line, and exit code 2."""
     try:
         yield
-    except typer.BadParameter as error:
-        error.message = _NOT_OF_TYPE.sub(
-            lambda match: f"is not a {'whole ' * (match[1] == 'int')}number", error.message
-        )
-        error.message = _OUT_OF_RANGE.sub(r"is not in the range \1 to \2", error.message)
-        raise
+    except _UsageError as error:
+        if type(error).__name__ == _HELP_INSTEAD:
+            raise
+        notify(_in_words(error.format_message(), error.ctx))
+        raise typer.Exit(USAGE_ERROR) from error
+
+
+def _in_words(refused: str, context: Any) -> str:
+    """What the parser refused, without Python's names of types, and where the flags are explained."""
+    place, colon, what = refused.partition(": ")
+    if place.startswith(_INVALID):
+        refused = f"{place.removeprefix(_INVALID).replace(_QUOTE, '')}{colon}{what}"
+    text = _NOT_OF_TYPE.sub(lambda match: f"is not a {'whole ' * (match[1] == 'int')}number", refused)
+    text = _OUT_OF_RANGE.sub(r"is not in the range \1 to \2", text).rstrip(".")
+    return f"{text}. See `{context.command_path} --help`." if context is not None else f"{text}."
 
 
 class Program(TyperGroup):
@@ -50,11 +69,11 @@ class Program(TyperGroup):
             return super().main(*arguments, **options)
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
-        with _types_in_words():
+        with _refusals_in_words():
             return super().make_context(*arguments, **options)
 
     def invoke(self, ctx: Any) -> Any:
-        with _types_in_words():  # subcommands parse their flags here
+        with _refusals_in_words():  # subcommands parse their flags here
             return super().invoke(ctx)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -145,6 +164,8 @@ def start(
     """Chat with a language model that runs in-process."""
     context.obj = config
     if context.invoked_subcommand is not None:
+        if config is not None and context.invoked_subcommand != "doctor":  # which has a line for it
+            require_file(config)
         _refuse_chat_flags(context, context.invoked_subcommand)
     else:
         raise typer.Exit(chat.run(_reported_invocation(context.params)))
@@ -154,13 +175,19 @@ def check_page_flags(arguments: list[str]) -> None:
     """Refuse, before `serve` starts, what each page would refuse with nobody to see it.
 
     Raises:
-        ConfigError, typer.BadParameter; click's UsageError: there is no such flag.
+        ConfigError, typer.BadParameter
+        typer.Exit: there is no such flag, which has been reported.
     """
     command = typer.main.get_command(app)
-    page = command.make_context("ttchat-tui", arguments)
+    page: Any = command.make_context("ttchat-tui", arguments)
+    after = "only flags of the full screen come after --"
+    if words := [*page._protected_args, *page.args]:
+        raise typer.BadParameter(after, param_hint=words[0])
     if page.params["prompt"] is not None or page.params["plain"]:
-        raise typer.BadParameter("only flags of the full screen come after --", param_hint="-p or --plain")
+        raise typer.BadParameter(after, param_hint="-p or --plain")
     invocation = _invocation(page.params)
+    if invocation.prompt is not None:
+        raise typer.BadParameter(after, param_hint="--template")
     load_config(invocation.paths, environ=os.environ, file=invocation.config_file, flags=invocation.flags)
 
 

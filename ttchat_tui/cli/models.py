@@ -15,7 +15,7 @@ from ttchat_tui.cli.log_file import open_log
 from ttchat_tui.cli.model_choice import first_model, require_possible
 from ttchat_tui.cli.progress import ProgressLine
 from ttchat_tui.cli.standard_output import write_json, write_line, write_path
-from ttchat_tui.cli.tables import ListOutput, write_aligned
+from ttchat_tui.cli.tables import OutputChoice, write_aligned
 from ttchat_tui.config.load import load_config
 from ttchat_tui.config.paths import find_paths
 from ttchat_tui.domain.text import visible_line
@@ -38,7 +38,7 @@ _HIT: Final = "{size:>9}  {held:<8}  {name}"
 @app.command("list")
 def list_models(
     here: Annotated[bool, typer.Option("--here", help="Only the models on this machine.")] = False,
-    output: ListOutput = "text",
+    output: OutputChoice = "text",
 ) -> None:
     """The catalog and what else is on this machine."""
     models_dir = find_paths(os.environ).models_dir
@@ -81,7 +81,7 @@ def search(
     limit: Annotated[
         int, typer.Option("--limit", min=1, max=50, help="The most repositories; each costs a request.")
     ] = 8,
-    output: ListOutput = "text",
+    output: OutputChoice = "text",
 ) -> None:
     """Search the Hugging Face Hub for .gguf models: name, quantisation, size. `models pull` takes the name."""
     hub_search = importlib.import_module("ttchat_tui.models.hub_search")  # httpx takes 0.1 s to import

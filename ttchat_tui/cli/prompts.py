@@ -11,7 +11,7 @@ from msgspec import structs
 
 from ttchat_tui.cli.errors import USAGE_ERROR, notify
 from ttchat_tui.cli.standard_output import write_json
-from ttchat_tui.cli.tables import ListOutput, write_aligned
+from ttchat_tui.cli.tables import OutputChoice, write_aligned
 from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.config.paths import find_paths
 from ttchat_tui.config.prompt_library import PromptLibrary
@@ -30,7 +30,7 @@ def keep_list_a_command() -> None:
 
 
 @prompts.command("list")
-def list_prompts(output: ListOutput = "text") -> None:
+def list_prompts(output: OutputChoice = "text") -> None:
     """The templates in the prompts folder (`ttchat-tui paths`)."""
     library = _read_library()
     templates = library.templates.values()
@@ -44,7 +44,7 @@ def list_prompts(output: ListOutput = "text") -> None:
 
 
 @presets.command("list")
-def list_presets(output: ListOutput = "text") -> None:
+def list_presets(output: OutputChoice = "text") -> None:
     """The built-in presets and your own.
 
     Yours are in the presets folder (`ttchat-tui paths`).

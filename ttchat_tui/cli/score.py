@@ -18,6 +18,7 @@ from ttchat_tui.cli.invocation import Invocation, bare_invocation
 from ttchat_tui.cli.progress import ProgressLine
 from ttchat_tui.cli.recorded_run import record, require_following
 from ttchat_tui.cli.standard_output import write_json, write_line
+from ttchat_tui.cli.tables import OutputChoice
 from ttchat_tui.cli.token_lines import as_json, is_tinted, write_tinted
 from ttchat_tui.config.paths import find_paths
 from ttchat_tui.domain.errors import AppError
@@ -41,7 +42,7 @@ def score(
     context: typer.Context,
     file: Annotated[str, typer.Argument(metavar="FILE", help="A text in UTF-8; - is stdin.")],
     model: Annotated[str, typer.Option("--model", "-m", help="Model, as for the chat.")] = "",
-    output: Annotated[Literal["text", "json"], typer.Option(help="What goes to stdout.")] = "text",
+    output: OutputChoice = "text",
     tint: Annotated[
         Literal["probability", "entropy"],
         typer.Option(help="What the text on a terminal is tinted by."),
@@ -74,9 +75,12 @@ def score(
 
 
 def _read(file: str) -> str:
-    """Raises UnusableText; OSError."""
+    """Raises UnusableText."""
     name = "stdin" if file == "-" else file
-    data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    try:
+        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        raise UnusableText(f"{name} cannot be read: {error.strerror}.", "Correct the path.") from error
     if not data:
         raise UnusableText(f"{name} is empty.", "Give a text.")
     if why := why_no_text(data):

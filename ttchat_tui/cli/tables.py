@@ -11,9 +11,11 @@ from rich.cells import cell_len
 from ttchat_tui.cli.standard_output import write_line
 from ttchat_tui.domain.text import visible_line
 
-ListOutput: TypeAlias = Annotated[
+OutputChoice: TypeAlias = Annotated[
     Literal["text", "json"], typer.Option("--output", help="What goes to stdout.")
 ]
+OldJson: TypeAlias = Annotated[bool, typer.Option("--json", hidden=True)]
+"""The earlier form of `--output json`, which keeps working."""
 
 
 def write_aligned(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -13,6 +13,7 @@ import msgspec
 from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.special_files import special_file
+from ttchat_tui.domain.user_paths import is_there
 
 _TOML_PLACE: Final = re.compile(r"(.*?) \(at (line \d+, column \d+|end of document)\)$", re.DOTALL)
 
@@ -40,7 +41,7 @@ def read_text(file: Path) -> str:
         # Editors on Windows begin a text with a byte order mark, which TOML does not allow.
         return file.read_bytes().removeprefix(codecs.BOM_UTF8).decode()
     except FileNotFoundError as error:
-        raise ConfigError(where, "there is no such file", cure="correct the path, or leave it out") from error
+        raise _missing(where) from error
     except IsADirectoryError as error:
         raise ConfigError(where, "is a folder", cure="name the file in it") from error
     except OSError as error:
@@ -49,6 +50,16 @@ def read_text(file: Path) -> str:
     except UnicodeDecodeError as error:
         what = f"is not UTF-8 text (byte {error.object[error.start]:#04x} at offset {error.start})"
         raise ConfigError(where, what, cure="save it as UTF-8") from error
+
+
+def require_file(file: Path) -> None:
+    """For a command that does not read it. Raises ConfigError: there is no such file."""
+    if not is_there(str(file)):
+        raise _missing(str(file))
+
+
+def _missing(where: str) -> ConfigError:
+    return ConfigError(where, "there is no such file", cure="correct the path, or leave it out")
 
 
 def parsed_toml(text: str, where: str) -> dict[str, Any]:

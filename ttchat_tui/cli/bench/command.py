@@ -25,6 +25,7 @@ from ttchat_tui.cli.choices import engine_settings, with_engine_flags
 from ttchat_tui.cli.invocation import Invocation, bare_invocation
 from ttchat_tui.cli.progress import ProgressLine
 from ttchat_tui.cli.standard_output import write_json, write_line
+from ttchat_tui.cli.tables import OldJson, OutputChoice
 from ttchat_tui.config.paths import find_paths
 from ttchat_tui.domain.agreement import Agreement
 from ttchat_tui.domain.model_spec import EngineKind, ModelSpec, TenstorrentOptions
@@ -57,7 +58,8 @@ def bench(
             dir_okay=False,
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of lines.")] = False,
+    output: OutputChoice = "text",
+    as_json: OldJson = False,
     **_engine_flags: Any,
 ) -> None:
     """Measure load, prefill and decode of any engine.
@@ -79,7 +81,7 @@ def bench(
     workload = Workload(prompt_tokens=prompt_tokens, tokens=tokens, batch=batch)
     figures, spec = _measured(flags, context.obj, workload, concurrency, compare, trace)
     beside = _references(spec) if figures.engine == "tt" else ()
-    if as_json:
+    if as_json or output == "json":
         write_json({**msgspec.structs.asdict(figures), "references": beside})
     else:
         for line in lines(figures, beside):

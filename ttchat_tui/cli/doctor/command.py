@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
 
 import typer
 
 from ttchat_tui.cli.doctor.checks import all_checks
 from ttchat_tui.cli.errors import DONE, ENGINE_ERROR
 from ttchat_tui.cli.standard_output import write_json, write_line
+from ttchat_tui.cli.tables import OldJson, OutputChoice
 from ttchat_tui.config.paths import find_paths
 from ttchat_tui.engine.doctor import Verdict
 from ttchat_tui.storage.backups import backup_folder
 
 MARKS: dict[Verdict, str] = {"ok": "✓", "note": "!", "wrong": "✗"}
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of lines.")]
 
-
-def doctor(context: typer.Context, as_json: AsJson = False) -> None:
+def doctor(context: typer.Context, output: OutputChoice = "text", as_json: OldJson = False) -> None:
     """Report what is installed, what is missing, and what to run. Exits with 1 if something needed is missing."""
     found = find_paths(os.environ)
     checks = list(all_checks(found, context.obj))
     is_ok = all(check.verdict != "wrong" for check in checks)
-    if as_json:
+    if as_json or output == "json":
         write_json({"ok": is_ok, "checks": checks})
     else:
         width = max(len(check.subject) for check in checks)
@@ -35,11 +33,11 @@ def doctor(context: typer.Context, as_json: AsJson = False) -> None:
     raise typer.Exit(DONE if is_ok else ENGINE_ERROR)
 
 
-def paths(as_json: AsJson = False) -> None:
+def paths(context: typer.Context, output: OutputChoice = "text", as_json: OldJson = False) -> None:
     """Print where config, conversations, models and logs are."""
     found = find_paths(os.environ)
     named = {
-        "config": found.config_file,
+        "config": context.obj or found.config_file,
         "themes": found.themes_dir,
         "prompts": found.prompts_dir,
         "presets": found.presets_dir,
@@ -51,7 +49,7 @@ def paths(as_json: AsJson = False) -> None:
         "engine log": found.engine_log_file,
         "state": found.ui_state_file,
     }
-    if as_json:
+    if as_json or output == "json":
         write_json({name: str(path) for name, path in named.items()})
         return
     for name, path in named.items():

@@ -18,7 +18,7 @@ from ttchat_tui.cli.progress import ProgressLine
 from ttchat_tui.cli.replay.comparison import Replay, compare, replay
 from ttchat_tui.cli.replay.listing import last_reply_id, write_replies
 from ttchat_tui.cli.replay.report import write_report, write_report_json
-from ttchat_tui.cli.tables import ListOutput
+from ttchat_tui.cli.tables import OutputChoice
 from ttchat_tui.config.paths import find_paths
 from ttchat_tui.domain.model_spec import EngineInfo
 from ttchat_tui.domain.recording import Recording
@@ -42,7 +42,7 @@ def replay_command(
     model: Annotated[
         str, typer.Option("--model", "-m", help="Compare with this model; without it the reply's own.")
     ] = "",
-    output: ListOutput = "text",
+    output: OutputChoice = "text",
     **_engine_flags: Any,
 ) -> None:
     """Make a stored reply again: the same prompt, seed and changes of sampling give the same tokens.

@@ -140,6 +140,20 @@ def test_an_old_name_in_a_file_is_the_one_that_messages_have(tmp_path: Path) -> 
     assert names_as_given(paths, environ={})["cpu.threads"] == "[model] threads"
 
 
+def test_a_table_in_a_file_is_named_with_the_file(tmp_path: Path) -> None:
+    (file := tmp_path / "other.toml").write_text('[sampling.logit_bias]\n" the" = 2\n[cpu]\nthreads = 2\n')
+    names = names_as_given(find_paths({"TTCHAT_CONFIG_DIR": str(tmp_path)}), environ={}, file=file)
+    assert names["sampling.logit_bias"] == f"[sampling] logit_bias in {file}"
+    assert names["cpu.threads"] == "[cpu] threads"
+
+
+def test_a_wrong_name_and_a_wrong_value_in_a_table_are_reported_apart(tmp_path: Path) -> None:
+    cure = 'give each token a number from -100 to 100, which bans it at -100: { " the" = -100 }'
+    for entry, what in (('"" = 1', " has a name that is empty"), ("x = 200", "[...] is too large")):
+        said = error_of(tmp_path, f"[sampling.logit_bias]\n{entry}\n")
+        assert said == f"{tmp_path}/config.toml: sampling.logit_bias{what}; {cure}"
+
+
 def texts(file: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(file.read_text("utf-8"))):
         if isinstance(node, ast.JoinedStr):

@@ -41,6 +41,8 @@ _WORDS: Final = (
 ValueKind: TypeAlias = Literal["text", "list", "bool", "int", "float", "section"]
 
 
+_OF_A_KEY: Final = "key` in `"
+"""Before the path of a table, one of whose names is wrong."""
 _UNKNOWN: Final = re.compile(r"there is no key `(.*)`", re.DOTALL)
 _INDEX: Final = re.compile(r"\[[^\]]*\]")
 """The end of `$.sampling.stop[0]` and `$.keys[...]`: a place in a list or table."""
@@ -144,7 +146,10 @@ def _find(path: Sequence[str], schema: type | None = None) -> inspect.Type | Non
 def error_path(error: msgspec.ValidationError) -> tuple[str, str]:
     """What is wrong, in words, and where, as `$.sampling.top_k` (`$` for the whole)."""
     what, _, path = str(error).partition(" - at `")
-    return _in_words(what), path.removesuffix("`") or "$"
+    what, path = _in_words(what), path.removesuffix("`") or "$"
+    if path.startswith(_OF_A_KEY):
+        return f"has a name that {what}", path.removeprefix(_OF_A_KEY)
+    return what, path
 
 
 def _in_words(what: str) -> str:

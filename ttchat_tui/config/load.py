@@ -20,7 +20,7 @@ from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.given_settings import in_file
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.text import decoded
-from ttchat_tui.domain.user_paths import expanded
+from ttchat_tui.domain.user_paths import expanded, shortened
 
 PREFIX: Final = "TTCHAT_"
 
@@ -95,7 +95,7 @@ def place_of(
     """The source of the value of `setting` (`ui.theme`, or a section): the file, the variable or the flag. The file if none
     gives it."""
     for layer in reversed(list(_layers(paths, environ, file, flags or {}))):
-        if setting in _given(layer.values):
+        if any(setting == given for given, _ in _given(layer.values)):
             return layer.where
     return str(file or paths.config_file)
 
@@ -107,23 +107,24 @@ def names_as_given(
     file: Path | None = None,
     flags: Mapping[str, Any] | None = None,
 ) -> dict[str, str]:
-    """How messages name each setting: by the flag, the variable or the place in the file that gives its value. One that
-    nothing gives has its flag's name, if it has a flag."""
+    """How messages name each setting: by the flag, the variable or the place in the file that gives its value; for a table,
+    with the file. One that nothing gives has its flag's name, if it has a flag."""
     names = dict(FLAGS)
     for layer in _layers(paths, environ, file, flags or {}):
-        for setting in _given(layer.values):
+        for setting, value in _given(layer.values):
             if layer.way == "file":
-                names[setting] = in_file(layer.written.get(setting, setting))
+                of_file = f" in {shortened(layer.where)}" if isinstance(value, dict) else ""
+                names[setting] = in_file(layer.written.get(setting, setting)) + of_file
             elif layer.where != _COMMAND_LINE:
                 names[setting] = layer.where
     return names
 
 
-def _given(values: Mapping[str, Any], above: str = "") -> Iterator[str]:
-    """Every section and setting in `values`, by its dotted path."""
+def _given(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Every section and setting in `values`, its dotted path and its value."""
     for name, value in values.items():
         path = f"{above}{name}"
-        yield path
+        yield path, value
         if isinstance(value, dict):
             yield from _given(cast("dict[str, Any]", value), f"{path}.")
 

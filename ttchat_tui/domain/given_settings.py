@@ -15,7 +15,8 @@ def set_names(names: Mapping[str, str]) -> None:
     """For the rest of this process; called at its start.
 
     Args:
-        names: setting (`cpu.kv_cache`) → its flag, its variable, or `[section] key`. Others have their place in config.toml.
+        names: setting (`cpu.kv_cache`) → its flag, its variable, or `[section] key`, which a table has with
+            the file: `[sampling] logit_bias in ~/config.toml`. Others have their place in config.toml.
     """
     _names.clear()
     _names.update(names)

@@ -20,15 +20,17 @@ from tests.storage.examples import STARTED, HandClock, ask
 from ttchat_tui.cli import chat
 from ttchat_tui.cli.invocation import Invocation
 from ttchat_tui.cli.main import app
-from ttchat_tui.cli.replay.command import _of_the_reply
+from ttchat_tui.cli.replay.command import _settings_of
 from ttchat_tui.cli.replay.comparison import replay
 from ttchat_tui.cli.replay.listing import write_replies
+from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.domain.conversation import Message, ReplyRecord
-from ttchat_tui.domain.events import GenerationEvent, GenerationFinished, TokenEvent
+from ttchat_tui.domain.events import GenerationEvent, GenerationFinished, ProgressReporter, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest, Given
 from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec
 from ttchat_tui.domain.recording import RecordedToken, Recording
 from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.engine.factory import ENGINES
 from ttchat_tui.session.stored_requests import StoredReply, StoredRequest, stored_reply
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.database import open_in_memory
@@ -201,13 +203,59 @@ def test_a_replay_that_differs_is_tried_again_with_the_cache_as_it_was() -> None
     assert (result.difference.number, result.same, result.is_rebuilt) == (2, 1, False)
 
 
+LABELS = ("cpu q4_1 native", "cpu int8 native kv-q8", "cpu fp32", "cpu f16", "cpu int8 prefill-bf16", "cpu int4", "cpu transformers fp32",
+          "tt S5 accuracy device sampling", "tt S6 performance", "remote vllm @ lab")  # fmt: skip
+
+
+@given(
+    st.one_of(
+        st.sampled_from(LABELS), st.lists(st.sampled_from(" ".join(LABELS).split())).map(" ".join), st.text()
+    )
+)
+def test_every_label_names_options_that_its_engine_takes(label: str) -> None:
+    for engine in ENGINES.values():
+        msgspec.convert(dict(engine.options_in(label)), engine.options)
+
+
+@pytest.mark.parametrize(
+    ("flags", "loaded"),
+    [
+        ((), {"cpu.precision": "int8", "cpu.kv_cache": "q8", "model.engine": "cpu"}),
+        (("--threads", "1"), {"cpu.precision": "int8", "cpu.kv_cache": "q8", "cpu.threads": 1}),
+        (("--precision", "fp32"), {"cpu.precision": "fp32", "cpu.kv_cache": None}),
+        (("--kv-cache", "f16"), {"cpu.precision": None, "cpu.kv_cache": "f16"}),
+        (("--engine", "tt"), {"cpu.precision": None, "cpu.kv_cache": None, "model.engine": "tt"}),
+        (("-m", "other"), {"cpu.precision": None, "cpu.kv_cache": None, "model.name": "other"}),
+    ],
+)
+def test_a_reply_is_computed_as_its_label_says_unless_a_flag_asks_for_another_computation(
+    flags: tuple[str, ...], loaded: dict[str, object], own_folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Labelled(ScriptedEngine):
+        def load(self, spec: ModelSpec, report: ProgressReporter) -> EngineInfo:
+            return msgspec.structs.replace(super().load(spec, report), label="cpu int8 native kv-q8")
+
+    asked = Chat(own_folders / "data" / "conversations.db", engine=Labelled(KNOWN))
+    asked.ask("Count.")
+    asked.close()
+    seen: list[Invocation] = []
+
+    def alone(invocation: Invocation):
+        seen.append(invocation)
+        raise ConfigError("--engine", "is not asked for here")
+
+    monkeypatch.setattr(chat, "engine_alone", alone)
+    CliRunner().invoke(app, ["replay", "last", *flags])
+    assert {name: seen[0].flags.get(name) for name in loaded} == loaded
+
+
 @pytest.mark.parametrize("place", ["/models/m/scripted", "cpu:/models/scripted", "/models/scripted/"])
 def test_a_model_that_is_named_by_its_path_is_found_there_again(own_folders: Path, place: str) -> None:
     asked = Chat(own_folders / "data" / "conversations.db", KNOWN)
     asked.session.model = place
     asked.ask("Count.")
     reply = stored_reply(asked.store, 2)
-    found = _of_the_reply(asked.store, reply)
+    found = _settings_of(asked.store, reply)
     asked.close()
     assert reply.record.model == "scripted"
     assert found["model.name"].rstrip("/") == place.rstrip("/")

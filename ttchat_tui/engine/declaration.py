@@ -63,6 +63,10 @@ def _nothing(_options: Any) -> tuple[str, ...]:
     return ()
 
 
+def _no_options(_label: str) -> Mapping[str, Any]:
+    return {}
+
+
 def load_again(_output: str) -> str:
     """What to do after the process of an engine without its own advice died."""
     return LOAD_AGAIN
@@ -101,5 +105,8 @@ class EngineDeclaration(msgspec.Struct, frozen=True, kw_only=True):
     min_timeouts: MinTimeouts = MinTimeouts()
     advice: Callable[[str], str] = load_again
     """What to do after the engine's process died, by its last output; sentences."""
+    options_in: Callable[[str], Mapping[str, Any]] = _no_options
+    """The options that a label of this engine (`EngineInfo.label`) names: a load with them has the same label. Of a text that
+    is no label, none."""
     doctor: Callable[[DoctorRequest], Iterator[Check]] = _no_checks
     """Its lines of `ttchat-tui doctor`."""

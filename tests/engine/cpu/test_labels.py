@@ -7,6 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import get_args
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +17,7 @@ from tests.engine.cpu.tiny_models import save
 from tests.size import sized
 from ttchat_tui.domain.model_spec import CpuOptions, KVCacheType, ModelSpec, Precision, PrefillCopy
 from ttchat_tui.engine.base import ModelLoadError
+from ttchat_tui.engine.cpu.declaration import CPU
 from ttchat_tui.engine.cpu.loading import load_model
 
 
@@ -49,6 +51,11 @@ def test_one_label_stands_for_one_computation(tmp_path: Path) -> None:
         except ModelLoadError:
             continue
         found[label].append(logits)
+        named = msgspec.structs.replace(options, **CPU.options_in(label))
+        assert logits_and_label(folder, named)[0] == label
+        if "native" in label:
+            bare = CpuOptions(**CPU.options_in(label))
+            assert logits_and_label(folder, bare)[0] == label
     assert "cpu int4 native kv-q8" in found
     for label, computed in found.items():
         assert all(np.array_equal(each, computed[0]) for each in computed), label

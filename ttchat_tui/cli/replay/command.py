@@ -47,8 +47,8 @@ def replay_command(
 ) -> None:
     """Make a stored reply again: the same prompt, seed and changes of sampling give the same tokens.
 
-    Another engine, precision, KV cache or model follows the reply instead, token by token, and is compared with it. Exit code 1: the
-    replay is another reply.
+    Its own model, engine, precision and KV cache are loaded. A flag for another one lets that follow the reply instead, token by
+    token, and compares the two. Exit code 1: the replay is another reply.
     """
     if list_only == bool(message_id):
         raise typer.BadParameter("give the number of a reply, last or --list", param_hint="MESSAGE_ID")
@@ -67,7 +67,11 @@ def replay_command(
             write_replies(store, output)
             return
         reply = _found(store, message_id)
-        flags = _of_the_reply(store, reply) | settings
+        flags = _settings_of(store, reply)
+    options = _options_of(reply)
+    if not model and not settings.keys() & {"model.engine", *options}:
+        flags |= options
+    flags |= settings
     if model:
         flags["model.name"] = model
     invocation = structs.replace(invocation, flags=flags)
@@ -98,7 +102,15 @@ def _found(store: ConversationStore, message_id: str) -> StoredReply:
         raise NotReplayable(f"There is no message {message_id}.", HOW_TO_FIND) from error
 
 
-def _of_the_reply(store: ConversationStore, reply: StoredReply) -> dict[str, Any]:
+def _options_of(reply: StoredReply) -> dict[str, Any]:
+    """The settings of the engine with which it computes as it did when it wrote the reply."""
+    kind = reply.record.engine.partition(" ")[0]
+    if kind not in ENGINES:
+        return {}
+    return {f"{kind}.{name}": value for name, value in ENGINES[kind].options_in(reply.record.engine).items()}
+
+
+def _settings_of(store: ConversationStore, reply: StoredReply) -> dict[str, Any]:
     """The settings that load the model of the reply in its engine."""
     name = store.conversation(reply.message.conversation_id).model
     is_place_of_it = name.rstrip("/").rpartition("/")[2] == reply.record.model

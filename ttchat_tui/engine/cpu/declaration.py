@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from ttchat_tui.domain.model_spec import CpuOptions
 from ttchat_tui.engine.base import Engine
@@ -43,6 +43,22 @@ def _warm_modules(options: CpuOptions) -> tuple[str, ...]:
     )
 
 
+def _options_in(label: str) -> Mapping[str, Any]:
+    """`cpu int8 native kv-q8` and `cpu fp32` name their options. `cpu int4`, without the compiled kernel, may come of two
+    precisions: that of the settings stays."""
+    match label.split():
+        case [_, held, "native", *more]:
+            is_rounded = held in ("int4", "int8")  # else the bits of the file
+            precision = held if is_rounded else "auto"
+            return {"precision": precision, "kv_cache": "q8" if more == ["kv-q8"] else "f16"}
+        case [_, "fp32" | "f16" | "bf16" | "int8" | "int4" as held, *more]:
+            precision = {} if held == "int4" else {"precision": held}
+            copy = "on" if more == ["prefill-bf16"] else "off"
+            return {**precision, "kernel": "off", "prefill_copy": copy}
+        case _:
+            return {}
+
+
 CPU: Final = EngineDeclaration(
     kind="cpu",
     create=_create,
@@ -61,5 +77,6 @@ CPU: Final = EngineDeclaration(
         ),
     ),
     warm_modules=_warm_modules,
+    options_in=_options_in,
     doctor=_doctor,
 )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from ttchat_tui.domain.model_spec import TenstorrentOptions
 from ttchat_tui.engine.base import Engine
@@ -39,6 +39,15 @@ def _doctor(request: DoctorRequest) -> Iterator[Check]:
     return checks(request)
 
 
+def _options_in(label: str) -> Mapping[str, Any]:
+    """`tt S5 accuracy device sampling` names its options."""
+    match label.split():
+        case [_, _, "performance" | "accuracy" as optimizations, *more]:
+            return {"optimizations": optimizations, "sampling": "device" if more else "host"}
+        case _:
+            return {}
+
+
 TENSTORRENT: Final = EngineDeclaration(
     kind="tt",
     create=_create,
@@ -55,5 +64,6 @@ TENSTORRENT: Final = EngineDeclaration(
         close_s=20.0,  # closing the card waits for what runs on it
     ),
     advice=_advice,
+    options_in=_options_in,
     doctor=_doctor,
 )

@@ -92,7 +92,7 @@ TABLE: Final[tuple[Action, ...]] = (
     Action("delete", "Delete the conversation", "Conversation", "Delete the conversation; /undo brings it back.", slash="/delete"),
     Action("undo_delete", "Undo a deletion, an archiving or a preset", "Conversation", "Bring back what was deleted or archived last, or the settings before the last preset.", slash="/undo"),
     Action("search", "Search everything said", "Conversation", "Search all messages and titles of all conversations as you type.", "alt+s", "/search", "words"),
-    Action("save", "Save the transcript", "Conversation", "Write the conversation, a message or a code block to a file: Markdown, JSON, JSONL, HTML or text.", "ctrl+s", "/save", "file", is_new=True),
+    Action("save", "Save the transcript", "Conversation", "Write the conversation, a message or a code block to a file: Markdown, JSON, JSONL, HTML, text or a timeline.", "ctrl+s", "/save", "file", is_new=True),
     Action("context", "Show the context", "Conversation", "Show the tokens of each message, what is sent and what falls out; keep, leave out, summarise.", "alt+c", "/context"),
     Action("import_files", "Import conversations", "Conversation", "Read conversations of this and other programs from a file.", slash="/import", argument="file"),
     Action("select_previous", "Select the message above", "Transcript", "Select the message above; a click selects one too, esc deselects.", "ctrl+up,alt+k"),

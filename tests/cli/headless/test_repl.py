@@ -25,6 +25,7 @@ from ttchat_tui.cli.headless.driver import Driver
 from ttchat_tui.cli.headless.repl import Repl
 from ttchat_tui.session import ChatSession
 from ttchat_tui.storage.conversations import ConversationStore
+from ttchat_tui.storage.export import ENDINGS
 from ttchat_tui.storage.opening import open_store
 from ttchat_tui.storage.writers import Writer
 
@@ -171,6 +172,17 @@ def test_save_writes_a_transcript_to_the_given_path(
     assert f"Saved: {target}" in shown.out
     (default,) = invocation(None).paths.exports_dir.iterdir()
     assert default.suffix == ".md"
+
+
+@pytest.mark.parametrize("suffix", [each for each in ENDINGS if each != ".markdown"])
+def test_save_writes_every_format_that_help_names(
+    suffix: str, store: ConversationStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / f"out{suffix}"
+    with scripted_session(Script(replies=("One two three zebra.",), logprobs=True), store=store) as session:
+        chat(session, "/help", "Hello", f"/save {target}")
+    assert suffix in capsys.readouterr().out.split("Hello")[0]
+    assert "zebra" in target.read_text()
 
 
 def test_model_shows_and_changes_the_loaded_model(

@@ -22,12 +22,20 @@ from ttchat_tui.domain.imports import ImportReport
 from ttchat_tui.domain.logit_bias import BAN, bias_words, typed_boost, typed_text
 from ttchat_tui.domain.preset import Preset
 from ttchat_tui.domain.prompt_template import PromptTemplate
+from ttchat_tui.domain.recording import Recording
 from ttchat_tui.domain.reply_settings import ReplySettings, parse_reply_settings
 from ttchat_tui.domain.text import counted, visible_line
 from ttchat_tui.domain.updates import NOTE, Notice, Update
 from ttchat_tui.domain.user_paths import current_folder, expanded, unquoted
 from ttchat_tui.session import name_of
-from ttchat_tui.storage.export import export_messages, format_of, missing_folder, place_for, write_export
+from ttchat_tui.storage.export import (
+    TIMELINES,
+    export_messages,
+    format_of,
+    missing_folder,
+    place_for,
+    write_export,
+)
 
 NOTHING_TO_SAVE: Final = ErrorInfo(kind="nothing_to_do", message="There is nothing to save yet.")
 NOTHING_OPEN: Final = ErrorInfo(kind="nothing_to_do", message="The conversation is empty.")
@@ -270,7 +278,11 @@ class Commands:
         messages = export_messages(self._session.path, self._session.tree, format)
         if (made := missing_folder(target)) is not None:
             self._say(f"In a new folder: {made}")
-        self._say(f"Saved: {write_export(target, format, conversation, messages)}")
+        recordings: dict[int, Recording] = {}
+        if format in TIMELINES:
+            found = ((message.id, self._session.recordings.reader(message.id)()) for message in messages)
+            recordings = {message_id: each for message_id, each in found if each.tokens}
+        self._say(f"Saved: {write_export(target, format, conversation, messages, recordings=recordings)}")
 
     def import_file(self, file: str) -> None:
         # ijson and zipfile, which few chats need
@@ -341,7 +353,7 @@ COMMANDS: Final[dict[str, _Command]] = {
     "rename": _Command("[title]", "Give the conversation another title.", Commands.rename),
     "delete": _Command("", "Delete the conversation; /undo brings it back.", Commands.delete),
     "undo": _Command("", "Bring back the conversation or the messages that were deleted last.", Commands.undo),
-    "save": _Command("[file]", "Write the conversation to a file (.md .json .jsonl .html .txt) or a folder.", Commands.save),
+    "save": _Command("[file]", "Write the conversation to a file (.md .json .jsonl .html .txt; .trace and .csv say where the time went) or a folder.", Commands.save),
     "import": _Command("[file]", "Read conversations of this and other programs from a file.", Commands.import_file),
     "model": _Command("[name]", "Show the model, or load another one: alias, hub id, folder or .gguf file.", Commands.model),
     "reload": _Command("", "Load the model again.", Commands.reload),

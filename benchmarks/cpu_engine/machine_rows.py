@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.cpu_engine.contender import Contender
 from benchmarks.cpu_engine.decode_rows import BEST, LONG, SAME, SHORT, TOKENS
 from benchmarks.cpu_engine.result import Line, Result
-from benchmarks.cpu_engine.roofline import LARGER, Shape, decoder_shape, held_bits, kv_bytes
+from benchmarks.cpu_engine.roofline import LARGER, decoder_shape
 from benchmarks.cpu_engine.setup import PeerMissing, Setup, reply
 
 MEMORY_TARGET_GB, START_TARGET_S = 0.35, 0.9
@@ -26,22 +26,19 @@ def bandwidth(setup: Setup) -> Result:
         ("own", reply(own, ids=ids, tokens=TOKENS)),
     ]
     rounds = setup.take_turns(turns, 9)
-    bits = held_bits(label, setup.precision)
     shape = decoder_shape(**own.ask("shape"))
     gbps, rate = rounds.median("memory", "gbps"), rounds.median("own", "decode_tps")
-    read = shape.bytes_a_token(*bits, POSITIONS, kv_bytes(label))
+    read = shape.bytes_a_token(label, setup.precision, POSITIONS)
     share = rate * read / (gbps * 1e9)
     figure = f"{share:.2f}: {read / 1e6:.0f} MB a token, {rate:.0f} of {gbps * 1e9 / read:.0f} tok/s at {gbps:.0f} GB/s"
     lines = [Line(f"decode rate / memory bandwidth ({label})", "the bound", figure)]
     for name, larger in LARGER.items():
-        lines.append(_estimate(name, larger, bits, kv_bytes(label), gbps, share))
+        bound = gbps * 1e9 / larger.bytes_a_token(label, setup.precision, 500)
+        lines.append(_estimate(name, bound, share))
     return Result(lines, rounds.counted, {**rounds.record(), "bytes_a_token": read, "share": share})
 
 
-def _estimate(
-    name: str, shape: Shape, bits: tuple[float, float], of_kv: int, gbps: float, share: float
-) -> Line:
-    bound = gbps * 1e9 / shape.bytes_a_token(*bits, 500, of_kv)
+def _estimate(name: str, bound: float, share: float) -> Line:
     return Line(
         f"{name} at 500 tokens of context, not run",
         "the bound",

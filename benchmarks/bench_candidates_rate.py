@@ -16,13 +16,13 @@ import time
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from benchmarks.default_model import PATHS, default_model
+from benchmarks.default_model import default_spec
 from benchmarks.report import finish
 from benchmarks.terminal import APP, Terminal, app_environ
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import TokenEvent
 from ttchat_tui.domain.generation import Candidate, GenerationControl, GenerationRequest
-from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
+from ttchat_tui.domain.model_spec import CpuOptions
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.runtime.isolated import IsolatedEngine
 
@@ -55,13 +55,7 @@ def cpu_s(pid: int) -> float:
 def alone() -> Run:
     with tempfile.TemporaryDirectory() as folder:
         engine = IsolatedEngine(Path(folder) / "engine.log")
-        spec = ModelSpec(
-            name="default",
-            path=str(default_model()),
-            options=CpuOptions(threads=1),
-            kernel_dir=str(PATHS.kernels_dir),
-        )
-        engine.load(spec, lambda progress: None)
+        engine.load(default_spec(CpuOptions(threads=1)), lambda progress: None)
         assert engine.pid is not None
         request = GenerationRequest(
             id=1,

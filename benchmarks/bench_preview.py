@@ -32,7 +32,7 @@ from textual.content import Content
 from textual.events import Key
 
 from benchmarks.bench_sampler import zipf_logits
-from benchmarks.default_model import PATHS, default_model
+from benchmarks.default_model import default_spec
 from benchmarks.report import finish
 from tests.fakes import Script
 from tests.ui.chat_app import ChatApp, reply_ended, running
@@ -40,7 +40,7 @@ from ttchat_tui.config.ui_state import UiState
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import GenerationEvent, StepScores, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
-from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
+from ttchat_tui.domain.model_spec import CpuOptions
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.decoding.job import ReplyJob
 from ttchat_tui.engine.decoding.sampler import History
@@ -59,13 +59,7 @@ SLIDES = ("right", "left", "shift+right", "shift+left")
 
 def loaded_engine(folder: Path) -> IsolatedEngine:
     engine = IsolatedEngine(folder / "engine.log", environment={"OMP_NUM_THREADS": "1"})
-    spec = ModelSpec(
-        name="default",
-        path=str(default_model()),
-        options=CpuOptions(threads=1, speculation="off"),
-        kernel_dir=str(PATHS.kernels_dir),
-    )
-    engine.load(spec, lambda progress: None)
+    engine.load(default_spec(CpuOptions(threads=1, speculation="off")), lambda progress: None)
     return engine
 
 

@@ -24,12 +24,12 @@ import msgspec
 import numpy as np
 
 from benchmarks.bench_sampler import zipf_logits
-from benchmarks.default_model import PATHS, default_model
+from benchmarks.default_model import default_spec
 from benchmarks.report import finish
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
-from ttchat_tui.domain.model_spec import CpuOptions, ModelSpec
+from ttchat_tui.domain.model_spec import CpuOptions
 from ttchat_tui.domain.recording import RecordLevel
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import Engine
@@ -58,13 +58,7 @@ class Run(NamedTuple):
 
 def loaded_engine() -> Engine:
     engine = create_engine("cpu")
-    spec = ModelSpec(
-        name="default",
-        path=str(default_model()),
-        options=CpuOptions(threads=1, speculation="off"),
-        kernel_dir=str(PATHS.kernels_dir),
-    )
-    engine.load(spec, lambda progress: None)
+    engine.load(default_spec(CpuOptions(threads=1, speculation="off")), lambda progress: None)
     return engine
 
 

@@ -22,44 +22,35 @@ SHAPES = (
 )
 
 
-@settings(max_examples=sized(60, 5_000), deadline=None)
-@given(
-    st.sampled_from(sorted(DIALECTS)),
-    st.lists(st.sampled_from(SHAPES), min_size=1, max_size=2),
-    st.lists(st.integers(1, 9), min_size=1, max_size=5),
-)
-def test_a_text_in_pieces_has_the_parts_of_the_whole(
-    name: str, shapes: list[str], lengths: list[int]
-) -> None:
-    opening, closing = DIALECTS[name]
+@st.composite
+def texts_in_pieces(draw: st.DrawFn) -> list[str]:
+    opening, closing = DIALECTS[draw(st.sampled_from(sorted(DIALECTS)))]
+    shapes = draw(st.lists(st.sampled_from(SHAPES), min_size=1, max_size=2))
     text = "\n".join(shapes).replace("{open}", opening).replace("{close}", closing)
-    stream, at = ThoughtStream(), 0
+    lengths, at, pieces = draw(st.lists(st.integers(1, 9), min_size=1, max_size=5)), 0, list[str]()
     while at < len(text):
-        length = lengths[at % len(lengths)]
-        stream.feed(text[at : at + length])
-        at += length
-        assert stream.text == text[:at]
+        pieces.append(text[at : at + lengths[at % len(lengths)]])
+        at += len(pieces[-1])
+    return pieces
+
+
+@settings(max_examples=sized(60, 5_000), deadline=None)
+@given(texts_in_pieces())
+def test_a_text_in_pieces_has_the_parts_of_the_whole(pieces: list[str]) -> None:
+    text, stream = "".join(pieces), ThoughtStream()
+    for count, piece in enumerate(pieces, start=1):
+        stream.feed(piece)
+        assert stream.text == "".join(pieces[:count])
     assert stream.parts == split_thoughts(text, is_growing=True)
     stream.finish()
     assert stream.parts == split_thoughts(text)
 
 
 @settings(max_examples=sized(60, 5_000), deadline=None)
-@given(
-    st.sampled_from(sorted(DIALECTS)),
-    st.lists(st.sampled_from(SHAPES), min_size=1, max_size=2),
-    st.lists(st.integers(1, 9), min_size=1, max_size=5),
-)
-def test_the_answer_of_a_reply_in_pieces_is_that_of_the_whole(
-    name: str, shapes: list[str], lengths: list[int]
-) -> None:
-    opening, closing = DIALECTS[name]
-    text = "\n".join(shapes).replace("{open}", opening).replace("{close}", closing)
-    stream, at, given_text = AnswerFilter(), 0, ""
-    while at < len(text):
-        length = lengths[at % len(lengths)]
-        given_text += stream.feed(text[at : at + length])
-        at += length
+@given(texts_in_pieces())
+def test_the_answer_of_a_reply_in_pieces_is_that_of_the_whole(pieces: list[str]) -> None:
+    text, stream = "".join(pieces), AnswerFilter()
+    given_text = "".join(map(stream.feed, pieces))
     words, whole = (given_text + stream.finish()).split(), extract_answer(text).split()
     if stream.has_given_thought:  # what was printed stays
         words = words[-len(whole) :] if whole else []

@@ -130,19 +130,22 @@ def test_progress_is_the_size_of_the_file_on_disk(tmp_path: Path, client) -> Non
     assert (seen[0].done, seen[-1].done, seen[-1].total) == (0, 60_000, len(GGUF))
 
 
-def test_cancelling_ends_the_client_and_leaves_nothing(tmp_path: Path, client) -> None:
-    client(WRITES_HALF_THEN_WAITS)
-    pid_file = tmp_path / "pid"
+def cancel_once_it_runs(folder: Path) -> None:
+    """Fetch into `folder`, cancel when the client runs, and find it ended."""
+    pid_file = folder / "pid"
 
-    def cancel_once_it_runs(progress: LoadProgress) -> None:
+    def watch(progress: LoadProgress) -> None:
         if pid_file.exists() and pid_file.read_text():
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        fetch_wheel(
-            wheel_source(), tmp_path / "work", cancel_once_it_runs, {**os.environ, "PID_FILE": str(pid_file)}
-        )
+        fetch_wheel(wheel_source(), folder / "work", watch, {**os.environ, "PID_FILE": str(pid_file)})
     assert not is_alive(int(pid_file.read_text()))
+
+
+def test_cancelling_ends_the_client_and_leaves_nothing(tmp_path: Path, client) -> None:
+    client(WRITES_HALF_THEN_WAITS)
+    cancel_once_it_runs(tmp_path)
     assert not (tmp_path / "work").exists()
 
 
@@ -154,17 +157,7 @@ def test_a_client_that_ignores_sigterm_is_killed(
         "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
         + WRITES_HALF_THEN_WAITS.replace("\n    ", "\n")
     )
-    pid_file = tmp_path / "pid"
-
-    def cancel_once_it_runs(progress: LoadProgress) -> None:
-        if pid_file.exists() and pid_file.read_text():
-            raise Cancelled
-
-    with pytest.raises(Cancelled):
-        fetch_wheel(
-            wheel_source(), tmp_path / "work", cancel_once_it_runs, {**os.environ, "PID_FILE": str(pid_file)}
-        )
-    assert not is_alive(int(pid_file.read_text()))
+    cancel_once_it_runs(tmp_path)
 
 
 @pytest.mark.packaging

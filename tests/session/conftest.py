@@ -9,6 +9,7 @@ import pytest
 
 from tests.fakes import Gate, Script
 from tests.session.test_chat import Chat
+from tests.session.test_second_model import STEPPED, MakeTwoModels, TwoModels
 
 
 @pytest.fixture
@@ -22,3 +23,18 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Chat]]:
     yield make
     for chat in chats:
         chat.close()
+
+
+@pytest.fixture
+def two_models(tmp_path: Path) -> Iterator[MakeTwoModels]:
+    made: list[TwoModels] = []
+
+    def make(
+        first: Script = STEPPED, second: Script = STEPPED, room: Callable[[str], None] = lambda name: None
+    ) -> TwoModels:
+        made.append(TwoModels(tmp_path / "conversations.db", first, second, room))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()

@@ -153,15 +153,22 @@ def test_the_screen_shows_the_path_after_every_change_of_the_tree(
     assert screen_after(shown, began) == [each.id for each in chat.session.path]
 
 
-def test_a_reply_that_fails_returns_everything_it_replaced(start: Callable[..., Chat]) -> None:
+@pytest.mark.parametrize("begun", ["another version", "a copy to continue"])
+def test_what_ends_before_anything_is_written_leaves_what_was_there(
+    start: Callable[..., Chat], begun: str
+) -> None:
     gate = Gate()
     chat = start(Script(replies=("A", "B"), stepped=True), gate)
     gate.open()
     chat.ask("one")
     chat.ask("two")
     gate.shut()
-    chat.session.branching.regenerate(chat.session.path[1].id)
-    assert said(chat) == ["one", ""]
+    branching, reply = chat.session.branching, chat.session.path[1]
+    if begun == "another version":
+        branching.regenerate(reply.id)
+        assert said(chat) == ["one", ""]
+    else:
+        branching.continue_reply(reply.id)
     chat.session.interrupt()
     chat.until(GenerationFinished)
     assert said(chat) == TWO_TURNS
@@ -234,20 +241,6 @@ def test_a_version_with_the_same_words_is_no_copy(start: Callable[..., Chat]) ->
     fork = chat.session.path[-1]
     assert (fork.content, fork.sibling_count) == (origin.content, 2), "it stays, since it is another version"
     assert fork.id != origin.id
-
-
-def test_a_copy_to_which_nothing_is_added_goes_again(start: Callable[..., Chat]) -> None:
-    gate = Gate()
-    chat = start(Script(replies=("A", "B"), stepped=True), gate)
-    gate.open()
-    chat.ask("one")
-    chat.ask("two")
-    gate.shut()
-    chat.session.branching.continue_reply(chat.session.path[1].id)
-    chat.session.interrupt()
-    chat.until(GenerationFinished)
-    assert said(chat) == TWO_TURNS
-    assert stored(chat) == sorted(TWO_TURNS)
 
 
 @pytest.mark.parametrize("at", [2, 3])

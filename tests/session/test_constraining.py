@@ -57,6 +57,13 @@ class Constrained:
         self.gate.release(len(ABLE.load_steps))
         return [*begun, *self.chat.until(EngineLoaded)]
 
+    def begin(self, constraint: Constraint) -> None:
+        """A model, a message, and this constraint in force."""
+        self.load()
+        self.chat.ask("first")
+        by_command(self.chat, constraint)
+        self.checked()
+
     def checked(self) -> list[Update]:
         """As the screen counts after each change."""
         counted = self.session.context.count("")
@@ -99,10 +106,7 @@ def test_one_that_cannot_be_followed_leaves_the_one_before(
     is_loaded: bool,
 ) -> None:
     window = make()
-    window.load()
-    window.chat.ask("first")
-    by_command(window.chat, GOOD)
-    window.checked()
+    window.begin(GOOD)
     if before is None:
         window.session.set_sampling(SamplingParams())
         window.checked()
@@ -137,10 +141,7 @@ def test_one_that_can_be_followed_stays_and_is_announced_once(
     make: Callable[..., Constrained], way: Set, kind: ConstraintKind, is_loaded: bool
 ) -> None:
     window = make()
-    window.load()
-    window.chat.ask("first")
-    by_command(window.chat, GOOD)
-    window.checked()
+    window.begin(GOOD)
     if not is_loaded:
         window.session.load("scripted")
     way(window.chat, good := Constraint(kind, "fine"))
@@ -239,10 +240,7 @@ def test_a_model_that_another_is_loaded_over_decides_nothing(
     make: Callable[..., Constrained], way: Set, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     window = make()
-    window.load()
-    window.chat.ask("first")
-    by_command(window.chat, Constraint("regex", "before"))
-    window.checked()
+    window.begin(Constraint("regex", "before"))
     monkeypatch.setattr("tests.fakes.UNFOLLOWED", GOOD.text)
     way(window.chat, GOOD)
     window.session.context.count("")  # of the model that cannot

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -104,23 +104,8 @@ class TwoModels:
         self.store.close()
 
 
-Start = Callable[..., TwoModels]
+MakeTwoModels = Callable[..., TwoModels]
 STEPPED = Script(replies=(FOUR,), batch_sizes=(4,), stepped=True)
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    made: list[TwoModels] = []
-
-    def make(
-        first: Script = STEPPED, second: Script = STEPPED, room: Callable[[str], None] = lambda name: None
-    ) -> TwoModels:
-        made.append(TwoModels(tmp_path / "conversations.db", first, second, room))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.close()
 
 
 def both_stream(chat: TwoModels) -> None:
@@ -131,8 +116,10 @@ def both_stream(chat: TwoModels) -> None:
     chat.until(lambda: [lane.text for lane in chat.lanes] == ["one", "one"])
 
 
-def test_both_begin_together_stream_side_by_side_and_have_figures_of_their_own(start: Start) -> None:
-    chat = start()
+def test_both_begin_together_stream_side_by_side_and_have_figures_of_their_own(
+    two_models: MakeTwoModels,
+) -> None:
+    chat = two_models()
     candidates = chat.session.candidates
     candidates.second.watch(True)
     ask(chat, TWO)
@@ -172,8 +159,8 @@ def test_both_begin_together_stream_side_by_side_and_have_figures_of_their_own(s
     assert chat.second_hosts[0].shutdown(), "its process ends"
 
 
-def test_what_is_done_with_one_does_not_touch_the_other(start: Start) -> None:
-    chat = start()
+def test_what_is_done_with_one_does_not_touch_the_other(two_models: MakeTwoModels) -> None:
+    chat = two_models()
     candidates = chat.session.candidates
     both_stream(chat)
     chat.session.pausing.toggle()
@@ -200,16 +187,16 @@ def test_what_is_done_with_one_does_not_touch_the_other(start: Start) -> None:
     assert len(chat.session.tree()) == 3
 
 
-def test_a_slider_acts_on_both(start: Start) -> None:
-    chat = start()
+def test_a_slider_acts_on_both(two_models: MakeTwoModels) -> None:
+    chat = two_models()
     both_stream(chat)
     moved = SamplingParams(temperature=0.1, max_tokens=3)
     chat.session.set_sampling(moved)
     assert [each.control.sampling for each in chat.session.running_replies] == [moved] * 2
 
 
-def test_one_engine_that_fails_leaves_the_other(start: Start) -> None:
-    chat = start(second=Script(replies=(FOUR,), stepped=True, fault="raise", fault_at=1))
+def test_one_engine_that_fails_leaves_the_other(two_models: MakeTwoModels) -> None:
+    chat = two_models(second=Script(replies=(FOUR,), stepped=True, fault="raise", fault_at=1))
     both_stream(chat)
     chat.gates[1].open()
     chat.until(lambda: chat.lanes[1].state == "ended")
@@ -219,8 +206,8 @@ def test_one_engine_that_fails_leaves_the_other(start: Start) -> None:
     assert on_disk(chat) == [(FOUR, "complete"), ("one", "error")]
 
 
-def test_a_prompt_that_only_the_second_refuses_is_the_reason_in_its_lane(start: Start) -> None:
-    chat = start(Script(replies=(FOUR,), context_length=99), Script(context_length=8))
+def test_a_prompt_that_only_the_second_refuses_is_the_reason_in_its_lane(two_models: MakeTwoModels) -> None:
+    chat = two_models(Script(replies=(FOUR,), context_length=99), Script(context_length=8))
     ask(chat, f"model=scripted,other {'long ' * 20}")
     chat.ended()
     assert [bool(lane.text) for lane in chat.lanes] == [True, False]
@@ -232,8 +219,8 @@ def no_room(name: str) -> None:
     raise OutOfMemory(f"{name} needs 5 GB, but only 1 GB are free.")
 
 
-def test_without_room_one_follows_the_other_and_the_screen_says_why(start: Start) -> None:
-    chat = start(Script(replies=(FOUR,), stepped=True), room=no_room)
+def test_without_room_one_follows_the_other_and_the_screen_says_why(two_models: MakeTwoModels) -> None:
+    chat = two_models(Script(replies=(FOUR,), stepped=True), room=no_room)
     ask(chat, TWO)
     chat.gates[0].release()
     chat.until(lambda: chat.lanes[0].text == "one")
@@ -245,9 +232,9 @@ def test_without_room_one_follows_the_other_and_the_screen_says_why(start: Start
     assert chat.second.calls == ["close"]
 
 
-def test_whether_there_is_room_is_asked_anew_with_each_question(start: Start) -> None:
+def test_whether_there_is_room_is_asked_anew_with_each_question(two_models: MakeTwoModels) -> None:
     needs = [no_room]
-    chat = start(
+    chat = two_models(
         Script(replies=(FOUR,)),
         Script(replies=(FOUR,)),
         room=lambda name: needs.pop()(name) if needs else None,
@@ -262,16 +249,18 @@ def test_whether_there_is_room_is_asked_anew_with_each_question(start: Start) ->
     assert (chat.session.loaded_model, chat.second.calls.count("load")) == ("scripted", 1)
 
 
-def test_without_room_the_loaded_model_answers_first(start: Start) -> None:
-    chat = start(Script(replies=(FOUR,)), room=no_room)
+def test_without_room_the_loaded_model_answers_first(two_models: MakeTwoModels) -> None:
+    chat = two_models(Script(replies=(FOUR,)), room=no_room)
     ask(chat, "model=other,scripted count")
     chat.ended()
     assert chat.models() == ["other", "scripted"]
-    assert chat.engine.calls.count("load") == 2, "at the start, and once for the other"
+    assert chat.engine.calls.count("load") == 2, "at the two_models, and once for the other"
 
 
-def test_the_reply_of_the_sessions_model_stays_the_head_and_knows_of_the_other(start: Start) -> None:
-    chat = start()
+def test_the_reply_of_the_sessions_model_stays_the_head_and_knows_of_the_other(
+    two_models: MakeTwoModels,
+) -> None:
+    chat = two_models()
     both_stream(chat)
     conversation, shown = chat.session.conversation, chat.session.path[-1]
     assert conversation is not None
@@ -279,8 +268,8 @@ def test_the_reply_of_the_sessions_model_stays_the_head_and_knows_of_the_other(s
     assert chat.store.conversation(conversation.id).head_id == shown.id, "also after a crash"
 
 
-def test_a_second_model_that_cannot_be_loaded_leaves_the_first(start: Start) -> None:
-    chat = start(Script(replies=(FOUR,)), Script(replies=(FOUR,)))
+def test_a_second_model_that_cannot_be_loaded_leaves_the_first(two_models: MakeTwoModels) -> None:
+    chat = two_models(Script(replies=(FOUR,)), Script(replies=(FOUR,)))
     ask(chat, f"model=scripted,{MODEL_MISSING},other count")
     chat.ended()
     notes = [(lane.text, lane.note) for lane in chat.lanes]
@@ -288,9 +277,9 @@ def test_a_second_model_that_cannot_be_loaded_leaves_the_first(start: Start) -> 
     assert chat.models() == ["scripted", "other"]
 
 
-def test_esc_cancels_the_load_of_the_second(start: Start) -> None:
+def test_esc_cancels_the_load_of_the_second(two_models: MakeTwoModels) -> None:
     gate = Gate()
-    chat = start(second=Script(stepped_load=True))
+    chat = two_models(second=Script(stepped_load=True))
     chat.second.gate = gate
     ask(chat, TWO)
     chat.until(lambda: chat.second.calls == ["load"])
@@ -302,8 +291,8 @@ def test_esc_cancels_the_load_of_the_second(start: Start) -> None:
 
 
 @pytest.mark.parametrize("how", ["load", "unload", "delete", "close"])
-def test_what_ends_the_first_ends_and_stores_the_second(start: Start, how: str) -> None:
-    chat = start()
+def test_what_ends_the_first_ends_and_stores_the_second(two_models: MakeTwoModels, how: str) -> None:
+    chat = two_models()
     both_stream(chat)
     conversation = chat.session.conversation
     assert conversation is not None
@@ -323,8 +312,8 @@ def test_what_ends_the_first_ends_and_stores_the_second(start: Start, how: str) 
     assert chat.session.second.model == ""
 
 
-def test_a_reply_follows_when_both_have_ended(start: Start) -> None:
-    chat = start()
+def test_a_reply_follows_when_both_have_ended(two_models: MakeTwoModels) -> None:
+    chat = two_models()
     both_stream(chat)
     chat.gates[0].open()
     chat.until(lambda: chat.lanes[0].state == "ended")
@@ -336,8 +325,8 @@ def test_a_reply_follows_when_both_have_ended(start: Start) -> None:
     assert [each.content for each in chat.session.path[:3]] == ["count", FOUR, "and on"]
 
 
-def test_the_second_model_is_freed_when_its_last_reply_ends_off_screen(start: Start) -> None:
-    chat = start()
+def test_the_second_model_is_freed_when_its_last_reply_ends_off_screen(two_models: MakeTwoModels) -> None:
+    chat = two_models()
     both_stream(chat)
     chat.session.candidates.second.watch(is_on_screen=True)
     chat.session.candidates.second.watch(is_on_screen=False)

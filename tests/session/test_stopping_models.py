@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from random import Random
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.fakes import Script
 from tests.session.test_candidates import FOUR, ask
-from tests.session.test_second_model import STEPPED, TWO, TwoModels, both_stream, no_room
+from tests.session.test_second_model import STEPPED, TWO, MakeTwoModels, TwoModels, both_stream, no_room
 from tests.size import sized
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import ProgressReporter
@@ -29,56 +29,40 @@ from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.opening import open_store
 
 LOADING = Script(replies=(FOUR,), batch_sizes=(4,), stepped=True, stepped_load=True)
-Make = Callable[..., TwoModels]
 
 
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[Make]:
-    made: list[TwoModels] = []
-
-    def new(
-        first: Script = STEPPED, second: Script = STEPPED, room: Callable[[str], None] = lambda name: None
-    ) -> TwoModels:
-        made.append(TwoModels(tmp_path / "conversations.db", first, second, room))
-        return made[-1]
-
-    yield new
-    for each in made:
-        each.close()
-
-
-def at_own_load(make: Make, _download: threading.Event) -> TwoModels:
+def at_own_load(two_models: MakeTwoModels, _download: threading.Event) -> TwoModels:
     """The first one's model is being loaded; that of the session was another."""
-    chat = make()
+    chat = two_models()
     chat.engine.script = LOADING
     ask(chat, "model=third,other count")
     chat.until(lambda: chat.engine.calls.count("load") == 2)
     return chat
 
 
-def at_download(make: Make, download: threading.Event) -> TwoModels:
+def at_download(two_models: MakeTwoModels, download: threading.Event) -> TwoModels:
     """The second one's is being downloaded, and nothing is heard of it."""
-    chat = make(room=lambda _name: download.wait() and None)
+    chat = two_models(room=lambda _name: download.wait() and None)
     ask(chat, TWO)
     return chat
 
 
-def at_load(make: Make, _download: threading.Event) -> TwoModels:
-    chat = make(second=LOADING)
+def at_load(two_models: MakeTwoModels, _download: threading.Event) -> TwoModels:
+    chat = two_models(second=LOADING)
     ask(chat, TWO)
     chat.until(lambda: chat.second.calls == ["load"])
     return chat
 
 
-def at_run(make: Make, _download: threading.Event) -> TwoModels:
-    chat = make()
+def at_run(two_models: MakeTwoModels, _download: threading.Event) -> TwoModels:
+    chat = two_models()
     both_stream(chat)
     return chat
 
 
-def at_wait(make: Make, _download: threading.Event) -> TwoModels:
+def at_wait(two_models: MakeTwoModels, _download: threading.Event) -> TwoModels:
     """There is no room for both."""
-    chat = make(room=no_room)
+    chat = two_models(room=no_room)
     ask(chat, TWO)
     chat.gates[0].release()
     chat.until(lambda: chat.lanes[0].text == "one")
@@ -94,13 +78,13 @@ def release(chat: TwoModels) -> None:
 @pytest.mark.parametrize("stopped", [(0,), (1,), (0, 1)])
 @pytest.mark.parametrize("reach", [at_own_load, at_download, at_load, at_run, at_wait])
 def test_a_stop_frees_the_other_at_once(
-    make: Make,
-    reach: Callable[[Make, threading.Event], TwoModels],
+    two_models: MakeTwoModels,
+    reach: Callable[[MakeTwoModels, threading.Event], TwoModels],
     stopped: tuple[int, ...],
     is_watched: bool,
 ) -> None:
     download = threading.Event()
-    chat = reach(make, download)
+    chat = reach(two_models, download)
     candidates = chat.session.candidates
     if is_watched:
         candidates.second.watch(is_on_screen=True)
@@ -132,8 +116,8 @@ def test_a_stop_frees_the_other_at_once(
     assert chat.session.second.model == ""
 
 
-def test_esc_ends_all_that_wait_for_the_load_of_the_first(make: Make) -> None:
-    chat = at_own_load(make, threading.Event())
+def test_esc_ends_all_that_wait_for_the_load_of_the_first(two_models: MakeTwoModels) -> None:
+    chat = at_own_load(two_models, threading.Event())
     chat.updates += chat.session.interrupt()
     assert [lane.note for lane in chat.lanes] == ["It was not begun."] * 2
     release(chat)
@@ -141,8 +125,8 @@ def test_esc_ends_all_that_wait_for_the_load_of_the_first(make: Make) -> None:
     assert "third" not in chat.models()
 
 
-def test_a_model_that_was_unloaded_is_loaded_for_its_lane(make: Make) -> None:
-    chat = make(Script(replies=(FOUR,)), Script(replies=(FOUR,)))
+def test_a_model_that_was_unloaded_is_loaded_for_its_lane(two_models: MakeTwoModels) -> None:
+    chat = two_models(Script(replies=(FOUR,)), Script(replies=(FOUR,)))
     chat.session.unload()
     chat.until(lambda: chat.session.info is None)
     ask(chat, TWO)
@@ -153,13 +137,13 @@ def test_a_model_that_was_unloaded_is_loaded_for_its_lane(make: Make) -> None:
 @pytest.mark.parametrize("has_room", [True, False])
 @pytest.mark.parametrize("refused", [("third",), ("other",), ("third", "other")])
 def test_a_model_that_cannot_be_loaded_says_why_in_its_lane_and_leaves_the_other(
-    make: Make, monkeypatch: pytest.MonkeyPatch, refused: tuple[str, ...], has_room: bool
+    two_models: MakeTwoModels, monkeypatch: pytest.MonkeyPatch, refused: tuple[str, ...], has_room: bool
 ) -> None:
     def refuse(model: str) -> None:
         if model in refused:
             raise OutOfMemory(f"{model} needs 5 GB, but only 1 GB are free.", "Choose a smaller one.")
 
-    chat = make(Script(replies=(FOUR,)), Script(replies=(FOUR,)), room=refuse if has_room else no_room)
+    chat = two_models(Script(replies=(FOUR,)), Script(replies=(FOUR,)), room=refuse if has_room else no_room)
     load = chat.engine.load
 
     def load_or_refuse(spec: ModelSpec, report: ProgressReporter) -> EngineInfo:
@@ -179,8 +163,10 @@ def test_a_model_that_cannot_be_loaded_says_why_in_its_lane_and_leaves_the_other
 
 @pytest.mark.parametrize("sizes", [(1,), (4,)])
 @pytest.mark.parametrize("at", [0, 2])
-def test_where_all_fail_each_says_why_below_what_it_has(make: Make, sizes: tuple[int, ...], at: int) -> None:
-    chat = make(Script(replies=(FOUR,), batch_sizes=sizes, fault="raise", fault_at=at))
+def test_where_all_fail_each_says_why_below_what_it_has(
+    two_models: MakeTwoModels, sizes: tuple[int, ...], at: int
+) -> None:
+    chat = two_models(Script(replies=(FOUR,), batch_sizes=sizes, fault="raise", fault_at=at))
     ask(chat, "3 count")
     chat.ended()
     chat.until(lambda: not chat.session.is_busy)
@@ -192,8 +178,10 @@ def test_where_all_fail_each_says_why_below_what_it_has(make: Make, sizes: tuple
         assert (lane.text, lane.note) == expected, "and again, if it is asked again"
 
 
-def test_an_engine_that_dies_leaves_nobody_waiting(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    chat = make(Script(replies=(FOUR,)))
+def test_an_engine_that_dies_leaves_nobody_waiting(
+    two_models: MakeTwoModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = two_models(Script(replies=(FOUR,)))
 
     def die(*_arguments: object) -> None:
         raise EngineDied("The engine's process was killed.")
@@ -229,9 +217,9 @@ def take_back_a_preset(chat: TwoModels) -> list[Update]:
 
 @pytest.mark.parametrize("free", [load_another, unload, delete, take_back_a_preset])
 def test_what_goes_wrong_where_the_second_model_is_freed_is_said(
-    make: Make, monkeypatch: pytest.MonkeyPatch, free: Callable[[TwoModels], list[Update]]
+    two_models: MakeTwoModels, monkeypatch: pytest.MonkeyPatch, free: Callable[[TwoModels], list[Update]]
 ) -> None:
-    chat = make()
+    chat = two_models()
     both_stream(chat)
     chat.gates[0].open()
     chat.until(lambda: chat.lanes[0].state == "ended")

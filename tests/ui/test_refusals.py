@@ -119,20 +119,19 @@ async def test_a_command_below_a_returned_message_is_completed_and_recalled(tmp_
         assert chat.screen.prompt.text == "refused"
 
 
-async def test_a_paste_after_a_returned_message_is_a_paragraph_below_it(tmp_path: Path) -> None:
-    chat = ChatApp(tmp_path)
-    async with running(chat):
-        chat.screen.show_updates([RETURNED])
-        chat.screen.prompt.paste("pasted")
-        assert chat.screen.prompt.text == "refused\n\npasted"
-
-
-async def test_a_word_that_is_being_typed_is_not_split_by_what_returns(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("before", "pasted", "after"), [("", "also", ""), ("al", "", "so"), ("al", "so", "")]
+)
+async def test_what_is_typed_or_pasted_around_a_returned_message_is_a_paragraph_below_it(
+    tmp_path: Path, before: str, pasted: str, after: str
+) -> None:
     chat = ChatApp(tmp_path)
     async with running(chat) as pilot:
-        await pilot.press(*"al")
+        await pilot.press(*before)
         chat.screen.show_updates([RETURNED])
-        await pilot.press(*"so")
+        if pasted:
+            chat.screen.prompt.paste(pasted)
+        await pilot.press(*after)
         assert chat.screen.prompt.text == "refused\n\nalso"
 
 

@@ -1,8 +1,9 @@
-"""A C compiler that all test processes share."""
+"""A C compiler that all test processes share, and torch on one thread."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 
@@ -18,3 +19,14 @@ def compiler(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = folder / "compiler"
     folder.mkdir(exist_ok=True)
     return remembering_compiler(folder)
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Models of a few weights only wait for a second thread."""
+    import torch  # not for tests that compute without it
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

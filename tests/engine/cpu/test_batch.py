@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -27,6 +26,8 @@ from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.cpu.engine import CpuEngine
 from ttchat_tui.engine.cpu.stepper import CachedStepper
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TOLERANCE = 1e-4
 NATIVE_TOLERANCE = 0.0
 """A row has the same bits however it is run."""
@@ -43,15 +44,6 @@ def drawn(length: int, seed: int) -> list[int]:
 def ids_up_to(length: int) -> st.SearchStrategy[list[int]]:
     """By their number: lists that hypothesis builds are mostly too short to leave a window."""
     return st.builds(drawn, st.integers(1, length), st.integers(0, 99))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Models this small only wait for a second thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 class Pair:

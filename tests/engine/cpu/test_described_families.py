@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +30,11 @@ from ttchat_tui.engine.cpu.stepper import CachedStepper
 from ttchat_tui.engine.cpu.weights.memory import needed_bytes
 from ttchat_tui.engine.cpu.weights.precision import WeightPlan
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 LENGTH, COMMON = 70, 20
 TOLERANCE, NATIVE_TOLERANCE = 1e-4, 1e-2
 """The kernel has keys and values in float16. Logits spread by 1."""
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Models this small only wait for a second thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def drawn() -> list[list[int]]:

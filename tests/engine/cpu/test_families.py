@@ -3,7 +3,6 @@ safetensors and from GGUF."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,8 @@ from ttchat_tui.engine.cpu.stepper import CachedStepper
 from ttchat_tui.engine.cpu.weights.precision import WeightFormat, WeightPlan
 from ttchat_tui.engine.cpu.weights.torch_weights import convert_weights
 from ttchat_tui.engine.decoding.loop import PrefillAborted
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 FAMILIES = (
     "llama", "llama-tied", "llama-bias", "llama3-rope", "llama-linear-rope", "mistral", "qwen2", "qwen2-sliding",
@@ -44,15 +45,6 @@ def stepper_of(model: Path, precision: WeightFormat = "fp32", chunk: int = 256) 
 
 def go_on(_done: int, _total: int) -> bool:
     return True
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Models this small only wait for a second thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module", params=FAMILIES)

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from tests.engine.tenstorrent.fakes import s1, s4, s7
-from tests.engine.tenstorrent.fakes.card import EVENTS, lasting, misuses
+from tests.engine.tenstorrent.fakes.card import EVENTS, lasting
 from tests.engine.tenstorrent.fakes.generator import NO_SAMPLER
 from tests.engine.tenstorrent.fakes.installation import GENERATIONS, Installation
 from tests.engine.tenstorrent.talk import (
@@ -48,14 +48,6 @@ DEVICE = TenstorrentOptions(sampling="device")
 def installed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Installation]:
     with Installation(request.param, tmp_path) as installation:
         yield installation
-
-
-@pytest.fixture
-def engine(installed: Installation) -> Iterator[TenstorrentEngine]:
-    engine = TenstorrentEngine()
-    yield engine
-    engine.close()
-    assert not misuses()
 
 
 each = pytest.mark.parametrize("installed", GENERATIONS, indirect=True)

@@ -33,13 +33,6 @@ def installed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Instal
         yield installation
 
 
-@pytest.fixture
-def engine(installed: Installation) -> Iterator[TenstorrentEngine]:
-    engine = TenstorrentEngine()
-    yield engine
-    engine.close()
-
-
 def test_each_generation_gives_the_text_of_a_full_prefill_for_each_token(
     engine: TenstorrentEngine, installed: Installation
 ) -> None:

@@ -13,7 +13,6 @@ import torch
 
 from tests.engine.decoding.decoded import decoded
 from tests.engine.tenstorrent.fakes import card, s5, s6
-from tests.engine.tenstorrent.fakes.card import misuses
 from tests.engine.tenstorrent.fakes.installation import Installation
 from tests.engine.tenstorrent.talk import DRAWN, FIRST, GREEDY, expected, load, prompt_ids, reply
 from ttchat_tui.domain.chat import ChatMessage
@@ -30,14 +29,6 @@ OPENING = (QUESTION,)
 def installed(tmp_path: Path) -> Iterator[Installation]:
     with Installation("s6", tmp_path) as installation:
         yield installation
-
-
-@pytest.fixture
-def engine(installed: Installation) -> Iterator[TenstorrentEngine]:
-    engine = TenstorrentEngine()
-    yield engine
-    engine.close()
-    assert not misuses()
 
 
 def spoken(installed: Installation, ids: list[int]) -> ChatMessage:

@@ -60,7 +60,7 @@ class GrowingLane:
         return self._text[self._shift : self._shift + self.tokens * TOKEN]
 
 
-class Bench(App[None]):
+class CandidatesBench(App[None]):
     CSS_PATH = [STYLES / "transcript.tcss", STYLES / "dialogs.tcss"]
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ async def flushes_ms(content: str, tokens: int) -> list[float]:
         lanes=lanes, is_running=True, why_waiting="", second=SimpleNamespace(sharing="")
     )
     session: Any = SimpleNamespace(candidates=candidates, pausing=SimpleNamespace(is_paused=False))
-    app = Bench()
+    app = CandidatesBench()
     samples: list[float] = []
     async with app.run_test(size=(200, 50)):
         screen = CandidatesScreen(session, Folding(), lambda _: False, lambda _: None, lambda _: None)

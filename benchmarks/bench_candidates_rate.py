@@ -36,7 +36,7 @@ TARGET: Final = 0.05
 POLL_S: Final = 0.5
 
 
-class Run(NamedTuple):
+class RateRun(NamedTuple):
     tokens: int
     engine_ms: float
     """CPU of the engine's process for a token of any row."""
@@ -52,7 +52,7 @@ def cpu_s(pid: int) -> float:
     return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
 
 
-def alone() -> Run:
+def alone() -> RateRun:
     with tempfile.TemporaryDirectory() as folder:
         engine = IsolatedEngine(Path(folder) / "engine.log")
         engine.load(default_spec(CpuOptions(threads=1)), lambda progress: None)
@@ -70,10 +70,10 @@ def alone() -> Run:
         tokens = sum(len(event.token_ids) for event in events if isinstance(event, TokenEvent))
         used_s, seconds = cpu_s(engine.pid) - before_s, time.perf_counter() - began_s
         engine.close()
-    return Run(tokens, used_s / tokens * 1000, tokens / seconds)
+    return RateRun(tokens, used_s / tokens * 1000, tokens / seconds)
 
 
-def on_screen() -> Run:
+def on_screen() -> RateRun:
     folder = Path(tempfile.mkdtemp(prefix="ttchat-bench-"))
     fields = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "max_tokens", "seed")
     flags = [f"--{name.replace('_', '-')}={getattr(SAMPLING, name)}" for name in fields]
@@ -88,7 +88,7 @@ def on_screen() -> Run:
             terminal.drain(POLL_S)
         seconds = terminal.now_s() - began_s
         used_s, app_s = cpu_s(engine) - before_s, terminal.cpu_s() - before_app_s
-    return Run(tokens, used_s / tokens * 1000, tokens / seconds, app_s / tokens * 1000)
+    return RateRun(tokens, used_s / tokens * 1000, tokens / seconds, app_s / tokens * 1000)
 
 
 def engine_of(pid: int) -> int:
@@ -112,7 +112,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=PAIRS)
     options = parser.parse_args()
-    pairs: list[tuple[Run, Run]] = []
+    pairs: list[tuple[RateRun, RateRun]] = []
     for number in range(options.pairs):
         if number % 2:
             screen, own = on_screen(), alone()

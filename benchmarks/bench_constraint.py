@@ -47,7 +47,7 @@ SCHEMA = Constraint(
 )  # fmt: skip
 
 
-class Words:
+class WordConstraint:
     """A vocabulary of all bytes, then words of 2 to 9 letters with and without a space, then an end token."""
 
     def __init__(self, size: int) -> None:
@@ -70,7 +70,7 @@ class Words:
 
 def measure(size: int) -> dict[str, float]:
     """Milliseconds of CPU time."""
-    tokenizer, rng = Words(size), np.random.default_rng(1)
+    tokenizer, rng = WordConstraint(size), np.random.default_rng(1)
     began = time.process_time()
     compiler = ConstraintCompiler(tokenizer)
     compiler.start(SCHEMA, "", "", ())

@@ -73,7 +73,7 @@ PROMPTS = {
 }
 
 
-class Rounds(msgspec.Struct):
+class LookupRounds(msgspec.Struct):
     """The figures of one prompt."""
 
     kind: str
@@ -121,10 +121,10 @@ def generate(model: LoadedModel, stepper: Any, prompt: str, tokens: int) -> tupl
     return ids, (len(ids) - 1) / (times[-1] - times[0])
 
 
-def measure(model: LoadedModel, kind: str, name: str, rounds: int, tokens: int = TOKENS) -> Rounds:
+def measure(model: LoadedModel, kind: str, name: str, rounds: int, tokens: int = TOKENS) -> LookupRounds:
     """Run one prompt in turn without and with speculation. The first round fills caches and is not counted."""
     prompt = PROMPTS[kind][name]
-    found = Rounds(kind, name, 0, True, 0.0, [], [])
+    found = LookupRounds(kind, name, 0, True, 0.0, [], [])
     for number in range(rounds + 1):
         plain, plain_tps = generate(model, model.stepper, prompt, tokens)
         assert model.lookup is not None
@@ -176,7 +176,7 @@ def main() -> None:
     )
 
 
-def summary(label: str, found: list[Rounds]) -> str:
+def summary(label: str, found: list[LookupRounds]) -> str:
     """The claim: the median prompt of each kind."""
     parts: list[str] = []
     for kind in PROMPTS:

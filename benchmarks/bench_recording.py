@@ -48,7 +48,7 @@ SAMPLINGS = {
 }
 
 
-class Run(NamedTuple):
+class RecordedRun(NamedTuple):
     cpu_ms: float
     """Of the median decode step."""
     clock_ms: float
@@ -62,7 +62,7 @@ def loaded_engine() -> Engine:
     return engine
 
 
-def reply(engine: Engine, record: RecordLevel, tokens: int) -> Run:
+def reply(engine: Engine, record: RecordLevel, tokens: int) -> RecordedRun:
     sampling = SamplingParams(temperature=0.7, top_k=40, top_p=0.95, max_tokens=tokens)
     messages = (ChatMessage("user", PROMPT),)
     request = GenerationRequest(id=1, messages=messages, sampling=sampling, seed=5, record=record)
@@ -81,7 +81,7 @@ def reply(engine: Engine, record: RecordLevel, tokens: int) -> Run:
     for each in kept:
         recorder.add(each)
     stored = sum(len(part.data) for part in recorder.unwritten())
-    return Run(cpu_ms, clock_ms, stored / len(kept))
+    return RecordedRun(cpu_ms, clock_ms, stored / len(kept))
 
 
 def sampler_cost(params: SamplingParams) -> float:

@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from benchmarks.bench_recording import Run, loaded_engine, reply  # first: it limits torch's threads
+from benchmarks.bench_recording import RecordedRun, loaded_engine, reply  # first: it limits torch's threads
 from benchmarks.report import finish
 from ttchat_tui.domain.timeline import StepParts
 from ttchat_tui.engine.base import Engine
@@ -44,7 +44,7 @@ def untimed() -> Iterator[None]:
         row.StepClock = real  # type: ignore[misc]
 
 
-def without(engine: Engine, tokens: int) -> Run:
+def without(engine: Engine, tokens: int) -> RecordedRun:
     with untimed():
         return reply(engine, "full", tokens)
 

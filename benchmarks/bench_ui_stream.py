@@ -51,7 +51,7 @@ HEADS = {
 }
 
 
-class Bench(App[None]):
+class StreamBench(App[None]):
     """The transcript alone, with the app's styles."""
 
     CSS_PATH = [STYLES]
@@ -73,7 +73,7 @@ class Bench(App[None]):
 class Stream:
     """One growing reply in its own app."""
 
-    def __init__(self, app: Bench, content: str, tokens: int) -> None:
+    def __init__(self, app: StreamBench, content: str, tokens: int) -> None:
         self.app = app
         self.transcript = app.query_one(Transcript)
         self.text: Iterator[str] = itertools.cycle(CONTENTS[content])
@@ -135,7 +135,7 @@ async def lengths_of(content: str) -> dict[str, dict[str, float]]:
     samples: dict[int, list[float]] = {tokens: [] for tokens in LENGTHS}
     for _ in range(ROUNDS):
         for tokens in LENGTHS:
-            app = Bench(content)
+            app = StreamBench(content)
             async with app.run_test(size=(200, 50)):
                 stream = Stream(app, content, tokens)
                 await stream.grow()

@@ -16,7 +16,7 @@ from typing import Final
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.cli.chromium import tab
-from tests.cli.test_browser import Drawn
+from tests.cli.test_browser import BrowserTerminal
 
 PORT: Final = 8123
 QUESTION: Final = "Name three old kinds of clocks."
@@ -24,7 +24,7 @@ QUESTION: Final = "Name three old kinds of clocks."
 
 async def picture(address: str, profile: Path) -> bytes:
     async with tab(profile, 1000, 560, scale=1.5) as opened:
-        drawn = Drawn(opened)
+        drawn = BrowserTerminal(opened)
         await opened.call("Page.navigate", url=address)
         await drawn.until("● ready")
         await opened.type(f"{QUESTION}\r")

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from PIL import Image  # pyright: ignore[reportMissingImports]
 
 from docs.terminal_image import image_of
-from tests.terminal.pty_app import App
+from tests.terminal.pty_app import PtyApp
 from ttchat_tui.config.paths import find_paths
 
 FRAMES_PER_S: Final = 6
@@ -46,7 +46,7 @@ OLDER_VERSION, SEARCH = "\x1bh", "\x1bs"
 """alt+h, alt+s."""
 
 
-class Recorded(App):
+class Recorded(PtyApp):
     """Keeps each piece of output with its time."""
 
     def __init__(self, folder: Path, size: tuple[int, int], *flags: str) -> None:

@@ -491,7 +491,7 @@ def host_of(engine: Engine) -> EngineHost:
     return EngineHost(engine, prepare_scripted, clock=itertools.count(0.0, LOAD_S).__next__)
 
 
-class Recorder:
+class EventRecorder:
     """All events of a host in order; waits for the next ones without sleeping."""
 
     def __init__(self, host: EngineHost) -> None:

@@ -11,7 +11,7 @@ from benchmarks.cpu_engine.accuracy_rows import PROMPT as PROMPT_ROWS
 from benchmarks.cpu_engine.accuracy_rows import Judge, figure_of
 from benchmarks.cpu_engine.contender import Contender
 from benchmarks.cpu_engine.decode_rows import SAME
-from benchmarks.cpu_engine.random_model import GEMMA_270M, MIXES, QWEN_0_5B, Shape, write_random_model
+from benchmarks.cpu_engine.random_model import GEMMA_270M, MIXES, QWEN_0_5B, RandomShape, write_random_model
 from benchmarks.cpu_engine.result import Line, Result, at_least
 from benchmarks.cpu_engine.rounds import Figures, Rounds
 from benchmarks.cpu_engine.setup import PeerMissing, Setup
@@ -32,7 +32,7 @@ def gemma(setup: Setup) -> Result:
     return formats(setup, ("Q4_K_M",), GEMMA_270M)
 
 
-def formats(setup: Setup, mixes: Sequence[str] = MIXES, shape: Shape = QWEN_0_5B) -> Result:
+def formats(setup: Setup, mixes: Sequence[str] = MIXES, shape: RandomShape = QWEN_0_5B) -> Result:
     """Random weights, one file after the other."""
     lines: list[Line] = []
     details: dict[str, object] = {}

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Shape(NamedTuple):
+class RandomShape(NamedTuple):
     family: str
     hidden: int
     ffn: int
@@ -24,9 +24,9 @@ class Shape(NamedTuple):
     window: int = 0
 
 
-QWEN_0_5B: Final = Shape("qwen2", 896, 4864, 24, 14, 2, 64, 151_936)
+QWEN_0_5B: Final = RandomShape("qwen2", 896, 4864, 24, 14, 2, 64, 151_936)
 """Qwen2.5-0.5B."""
-GEMMA_270M: Final = Shape("gemma3", 640, 2048, 18, 4, 1, 256, 262_144, window=512)
+GEMMA_270M: Final = RandomShape("gemma3", 640, 2048, 18, 4, 1, 256, 262_144, window=512)
 """Gemma 3 270M."""
 
 _Q: Final = gguf.GGMLQuantizationType
@@ -56,7 +56,7 @@ _SCALES: Final = {
 """First and last byte of a block's float16 scales."""
 
 
-def write_random_model(path: Path, mix: str, shape: Shape = QWEN_0_5B) -> None:
+def write_random_model(path: Path, mix: str, shape: RandomShape = QWEN_0_5B) -> None:
     """Write about 0.2 to 1 GB."""
     writer = gguf.GGUFWriter(path, shape.family)
     writer.add_block_count(shape.layers)
@@ -97,7 +97,7 @@ def _write_vocabulary(writer: Any, size: int) -> None:
     writer.add_eos_token_id(size - 1)
 
 
-def _weights(mix: str, shape: Shape) -> Iterator[tuple[str, tuple[int, ...], Any]]:
+def _weights(mix: str, shape: RandomShape) -> Iterator[tuple[str, tuple[int, ...], Any]]:
     """Name, shape [out, in] and type."""
     most, better, embedding = _MIXES[mix]
     hidden, ffn, head = shape.hidden, shape.ffn, shape.head_size

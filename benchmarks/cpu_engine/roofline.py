@@ -23,7 +23,7 @@ NATIVE_BITS: Final = {
 
 
 @dataclass(frozen=True)
-class Shape:
+class ReadShape:
     """The values that a model reads for one token."""
 
     layer_weights: int
@@ -42,11 +42,11 @@ class Shape:
 
 def decoder_shape(
     *, hidden: int, ffn: int, layers: int, heads: int, kv_heads: int, head_size: int, vocab: int
-) -> Shape:
+) -> ReadShape:
     """The shape of a model of the Llama family."""
     attention = hidden * head_size * (2 * heads + 2 * kv_heads)
     weights, kv = layers * (attention + 3 * hidden * ffn), layers * 2 * kv_heads * head_size
-    return Shape(weights, vocab * hidden, kv, head_size)
+    return ReadShape(weights, vocab * hidden, kv, head_size)
 
 
 LARGER: Final = {

@@ -20,7 +20,7 @@ from tests.models.builders import write_folder
 from ttchat_tui.storage.opening import open_store
 
 
-class Server:
+class HostileServer:
     """Answers every request with what it was given."""
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Ground:
     """What such a run needs."""
 
     starter: Starter
-    server: Server
+    server: HostileServer
     folder: Path
     """The test's own: its `config`, `data`, `cache` and `state` are the program's."""
 

@@ -25,7 +25,7 @@ SIZE = (100, 30)
 PROMPT = "Write a message"
 
 
-class Page:
+class ServedPage:
     """One server, and the screen of a browser that opened its page."""
 
     def __init__(self, folder: Path) -> None:

@@ -9,7 +9,7 @@ import pyte
 import pytest
 
 from tests.cli.chromium import CHROMIUM, Tab, tab
-from tests.cli.served_page import PROMPT, Page
+from tests.cli.served_page import PROMPT, ServedPage
 from tests.engine.served.scripted_server import ScriptedServer, StreamGate, serving
 from tests.engine.served.shapes import CONTEXT, MODEL, VLLM
 from tests.fakes import Script
@@ -69,7 +69,7 @@ async def test_a_browser_shows_the_chat_takes_keys_and_asks_no_other_machine(
         monkeypatch.setenv("TTCHAT_ENGINE", "remote")
         monkeypatch.setenv("TTCHAT_MODEL", MODEL)
         monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
-        page = Page(tmp_path)
+        page = ServedPage(tmp_path)
         try:
             async with tab(tmp_path / "chromium", 1000, 600) as opened:
                 drawn = Drawn(opened)

@@ -89,7 +89,7 @@ SURROUNDINGS: Final[dict[str, Callable[[], None]]] = {
 }  # fmt: skip
 
 
-class Line(NamedTuple):
+class CommandLine(NamedTuple):
     """A command line, and where it runs."""
 
     arguments: list[str]
@@ -98,7 +98,7 @@ class Line(NamedTuple):
     stdin: bytes
 
 
-def line(seed: int) -> Line:
+def line(seed: int) -> CommandLine:
     """The command line number `seed`."""
     chance = random.Random(seed)
     arguments = list(chance.choice(COMMANDS))
@@ -118,10 +118,10 @@ def line(seed: int) -> Line:
     stdin = chance.choice(
         (b"", b"hi\n", b"\xff\xfe\x9b2J", b"/help\n/save \n/model x\n//\n", b"\0", b"a" * 50_000, b"\n\n")
     )
-    return Line(arguments, variables, surroundings, stdin)
+    return CommandLine(arguments, variables, surroundings, stdin)
 
 
-def ended(one: Line, folder: Path) -> str:
+def ended(one: CommandLine, folder: Path) -> str:
     """Run it and return what is wrong with its end."""
     folder.mkdir()
     usual = {

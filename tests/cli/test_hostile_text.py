@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 
 from tests.cli.hostile import SEQUENCES, obeyed
-from tests.cli.hostile_ways import WAYS, Ground, Server
+from tests.cli.hostile_ways import WAYS, Ground, HostileServer
 from tests.cli.starter import Starter, starting
 from tests.engine.cpu.native_kernel import lend_kernel
 from tests.engine.short_model import shorten
@@ -28,7 +28,7 @@ def starter() -> Iterator[Starter]:
 
 @pytest.fixture
 def ground(starter: Starter, own_folders: Path) -> Iterator[Ground]:
-    server = Server()
+    server = HostileServer()
     yield Ground(starter, server, own_folders)
     server.raw.close()
 

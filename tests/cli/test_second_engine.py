@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from msgspec import structs
 
-from tests.fakes import Gate, Recorder, Script, ScriptedEngine, prepare_scripted
+from tests.fakes import EventRecorder, Gate, Script, ScriptedEngine, prepare_scripted
 from ttchat_tui.cli.second_engine import SecondEngine
 from ttchat_tui.domain.events import EngineFailed, EngineLoaded, LoadProgress, ProgressReporter
 from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec
@@ -43,7 +43,7 @@ def test_a_device_that_holds_one_model_takes_no_second_and_another_engine_does(
     made: list[SecondEngine],
 ) -> None:
     host = second(made).make_host()
-    recorder = Recorder(host)
+    recorder = EventRecorder(host)
     host.load(f"{CARD}:other")
     failed = recorder.until(EngineFailed)
     assert (failed.error.kind, failed.error.message) == (
@@ -58,7 +58,7 @@ def test_the_next_load_waits_until_the_second_engine_has_closed(made: list[Secon
     gate = Gate()
     engine = second(made, Script(stepped_load=True), gate)
     host = engine.make_host()
-    recorder = Recorder(host)
+    recorder = EventRecorder(host)
     host.load("cpu:other")
     recorder.until(LoadProgress, phase="start")
     waits: list[str] = []

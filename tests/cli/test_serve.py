@@ -17,7 +17,7 @@ import aiohttp
 import pytest
 from typer.testing import CliRunner
 
-from tests.cli.served_page import PROMPT, Page
+from tests.cli.served_page import PROMPT, ServedPage
 from tests.patience import wait_until
 from ttchat_tui.cli import serve
 from ttchat_tui.cli.main import app
@@ -29,23 +29,23 @@ pytestmark = pytest.mark.timeout(90)
 
 
 @pytest.fixture
-def own_page(tmp_path: Path) -> Iterator[Page]:
-    served = Page(tmp_path)
+def own_page(tmp_path: Path) -> Iterator[ServedPage]:
+    served = ServedPage(tmp_path)
     yield served
     served.server.kill()
     served.server.communicate()
 
 
 @pytest.fixture(scope="module")
-def shared_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    served = Page(tmp_path_factory.mktemp("served"))
+def shared_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedPage]:
+    served = ServedPage(tmp_path_factory.mktemp("served"))
     yield served
     served.server.kill()
     served.server.communicate()
 
 
 @pytest.fixture
-def page(shared_page: Page) -> Page:
+def page(shared_page: ServedPage) -> ServedPage:
     """A server that tests share: each start takes half a second."""
     shared_page.renew()
     return shared_page
@@ -62,7 +62,7 @@ def has_ended(pid: int, within_s: float) -> bool:
         os.close(process)
 
 
-async def test_the_page_shows_the_prompt_and_takes_keys(page: Page) -> None:
+async def test_the_page_shows_the_prompt_and_takes_keys(page: ServedPage) -> None:
     async with page.browser() as browser:
         assert page.websocket_url().split("?")[0].replace("http:", "ws:") in await page.opened(browser)
         async with browser.ws_connect(page.websocket_url(), headers={"Origin": page.url}) as websocket:
@@ -77,7 +77,9 @@ async def test_the_page_shows_the_prompt_and_takes_keys(page: Page) -> None:
 
 
 @pytest.mark.parametrize("is_drawn", [True, False])
-async def test_what_was_typed_is_there_when_the_page_is_opened_again(page: Page, is_drawn: bool) -> None:
+async def test_what_was_typed_is_there_when_the_page_is_opened_again(
+    page: ServedPage, is_drawn: bool
+) -> None:
     """The page is closed before the pause in typing after which a draft is stored, and even before the letters are drawn."""
     async with page.browser() as browser:
         await page.opened(browser)
@@ -92,7 +94,7 @@ async def test_what_was_typed_is_there_when_the_page_is_opened_again(page: Page,
             await page.until(websocket, lambda text: "Hello again" in text)
 
 
-async def test_a_chat_that_is_killed_closes_its_page(page: Page) -> None:
+async def test_a_chat_that_is_killed_closes_its_page(page: ServedPage) -> None:
     async with page.browser() as browser:
         await page.opened(browser)
         async with browser.ws_connect(page.websocket_url()) as websocket:
@@ -101,7 +103,7 @@ async def test_a_chat_that_is_killed_closes_its_page(page: Page) -> None:
             await asyncio.wait_for(page.drain(websocket), 30)
 
 
-async def test_a_chat_that_cannot_start_closes_its_page(page: Page) -> None:
+async def test_a_chat_that_cannot_start_closes_its_page(page: ServedPage) -> None:
     settings = page.folder / "config" / "config.toml"
     settings.parent.mkdir()
     settings.write_text("[ui]\nno_such = 1\n")  # written after the server has checked them
@@ -111,7 +113,7 @@ async def test_a_chat_that_cannot_start_closes_its_page(page: Page) -> None:
             await asyncio.wait_for(page.drain(websocket), 30)
 
 
-async def test_a_failed_wait_says_what_the_chats_do(page: Page) -> None:
+async def test_a_failed_wait_says_what_the_chats_do(page: ServedPage) -> None:
     async with page.browser() as browser:
         await page.opened(browser)
         async with browser.ws_connect(page.websocket_url()) as websocket:
@@ -120,7 +122,7 @@ async def test_a_failed_wait_says_what_the_chats_do(page: Page) -> None:
                 await page.until(websocket, lambda text: False, within_s=0)
 
 
-async def test_without_the_token_there_is_no_page_no_chat_and_no_download(page: Page) -> None:
+async def test_without_the_token_there_is_no_page_no_chat_and_no_download(page: ServedPage) -> None:
     """Every user of the machine reaches the port."""
     for shown in ("", "?token=", "?token=wrong", "?token=\u00e4", "?Token={}", "?token={}x"):
         query = shown.format(page.token)
@@ -135,7 +137,7 @@ async def test_without_the_token_there_is_no_page_no_chat_and_no_download(page: 
         assert page.chats() == [], shown
 
 
-async def test_the_page_gives_a_cookie_that_scripts_and_other_sites_do_not_get(page: Page) -> None:
+async def test_the_page_gives_a_cookie_that_scripts_and_other_sites_do_not_get(page: ServedPage) -> None:
     async with page.browser() as browser:
         async with browser.get(page.address) as answer:
             (cookie,) = answer.cookies.values()
@@ -147,7 +149,7 @@ async def test_the_page_gives_a_cookie_that_scripts_and_other_sites_do_not_get(p
             assert download.status == 404
 
 
-async def test_the_token_lets_one_browser_in_and_the_next_one_is_printed(page: Page) -> None:
+async def test_the_token_lets_one_browser_in_and_the_next_one_is_printed(page: ServedPage) -> None:
     async with page.browser() as browser, page.browser() as other:
         await page.opened(browser)
         async with other.get(page.address) as answer:
@@ -165,7 +167,7 @@ async def test_the_token_lets_one_browser_in_and_the_next_one_is_printed(page: P
 
 
 async def test_only_page_and_chat_take_the_token_and_a_look_at_the_headers_does_not_spend_it(
-    page: Page,
+    page: ServedPage,
 ) -> None:
     async with page.browser() as browser:
         for path in ("/download/key", "/nothing"):
@@ -176,7 +178,7 @@ async def test_only_page_and_chat_take_the_token_and_a_look_at_the_headers_does_
         assert await page.opened(browser), "it is not used up"
 
 
-async def test_the_page_asks_no_other_machine_and_gives_the_terminal_the_keys(page: Page) -> None:
+async def test_the_page_asks_no_other_machine_and_gives_the_terminal_the_keys(page: ServedPage) -> None:
     async with page.browser() as browser:
         html = await page.opened(browser)
     addresses = set(re.findall(r"""(?:src|href|url)\W{1,3}(\w+:[^"')]*)""", html))
@@ -185,15 +187,15 @@ async def test_the_page_asks_no_other_machine_and_gives_the_terminal_the_keys(pa
     assert "#terminal textarea" in html
 
 
-def test_each_server_has_a_token_of_its_own(page: Page, tmp_path: Path) -> None:
-    other = Page(tmp_path)
+def test_each_server_has_a_token_of_its_own(page: ServedPage, tmp_path: Path) -> None:
+    other = ServedPage(tmp_path)
     other.server.kill()
     other.server.communicate()
     assert len(page.token) >= 32
     assert other.token != page.token
 
 
-async def test_pages_of_other_sites_are_kept_out(page: Page) -> None:
+async def test_pages_of_other_sites_are_kept_out(page: ServedPage) -> None:
     async with page.browser() as browser:
         await page.opened(browser)  # with the cookie it would be let in
         for origin in ("http://evil.example", f"http://evil.example:{page.port}", "null"):
@@ -206,7 +208,7 @@ async def test_pages_of_other_sites_are_kept_out(page: Page) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-async def test_no_chat_outlives_its_server(own_page: Page, number: signal.Signals) -> None:
+async def test_no_chat_outlives_its_server(own_page: ServedPage, number: signal.Signals) -> None:
     address = f"{own_page.websocket_url()}&token={own_page.token}"
     async with aiohttp.ClientSession() as browser, browser.ws_connect(address) as websocket:
         await own_page.until(websocket, lambda text: PROMPT in text)
@@ -218,7 +220,7 @@ async def test_no_chat_outlives_its_server(own_page: Page, number: signal.Signal
         await drained
 
 
-def test_a_port_in_use_is_reported_in_a_sentence(page: Page) -> None:
+def test_a_port_in_use_is_reported_in_a_sentence(page: ServedPage) -> None:
     again = subprocess.run(
         [sys.executable, "-m", "ttchat_tui", "serve", "--port", str(page.port)],
         capture_output=True,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.engine.cpu.raw_gguf import Typed, gguf_bytes, tiny_metadata, tiny_tensors
+from tests.engine.cpu.raw_gguf import ValueOfType, gguf_bytes, tiny_metadata, tiny_tensors
 from tests.models.builders import GGUF, write_folder
 from tests.size import sized
 from ttchat_tui.models.weights import find_weights, is_incomplete, size_on_disk
@@ -184,7 +184,7 @@ def test_a_safetensors_file_that_was_cut_short_is_named(tmp_path: Path) -> None:
 def _lacking(architecture: str, alignment: int) -> tuple[bytes, int]:
     """A file, and how many of its last bytes only fill the last block of the alignment."""
     tensors = tiny_tensors(architecture)
-    metadata = tiny_metadata(architecture) | {"general.alignment": Typed(4, alignment)}
+    metadata = tiny_metadata(architecture) | {"general.alignment": ValueOfType(4, alignment)}
     whole = gguf_bytes(metadata, tensors, alignment)
     return whole, -len(list(tensors.values())[-1].data) % alignment
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.terminal.pty_app import App, is_restored
+from tests.terminal.pty_app import PtyApp, is_restored
 from ttchat_tui import __version__
 
 pytestmark = [pytest.mark.packaging, pytest.mark.timeout(300), pytest.mark.xdist_group("packaging")]
@@ -94,8 +94,8 @@ def test_doctor_says_that_torch_is_missing_and_what_to_run(installed: Path, tmp_
 
 
 @pytest.fixture
-def app(installed: Path, tmp_path: Path, default_model_path: Path) -> Iterator[App]:
-    started = App(
+def app(installed: Path, tmp_path: Path, default_model_path: Path) -> Iterator[PtyApp]:
+    started = PtyApp(
         tmp_path,
         "--model",
         str(default_model_path),
@@ -108,7 +108,7 @@ def app(installed: Path, tmp_path: Path, default_model_path: Path) -> Iterator[A
 
 @pytest.mark.model
 @pytest.mark.terminal
-def test_without_the_extra_the_screen_comes_up_and_says_what_to_install(app: App) -> None:
+def test_without_the_extra_the_screen_comes_up_and_says_what_to_install(app: PtyApp) -> None:
     app.until("Write a message")
     # Between them the lines may break anywhere.
     shown = app.until(lambda text: "needs the package" in text and "[cpu]" in text)

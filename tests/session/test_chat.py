@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.fakes import MODEL_MISSING, Gate, Recorder, Script, ScriptedEngine, prepare_scripted
+from tests.fakes import MODEL_MISSING, EventRecorder, Gate, Script, ScriptedEngine, prepare_scripted
 from tests.new_store import new_store
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.errors import ErrorInfo
@@ -69,7 +69,7 @@ class Chat:
         self.session = ChatSession(
             self.store, self.host, model="scripted", record=record, clock=lambda: self.now
         )
-        self.recorder = Recorder(self.host)
+        self.recorder = EventRecorder(self.host)
         self.applied = 0
         self.host.start()
         self.host.load("scripted")
@@ -460,7 +460,7 @@ def test_a_message_sent_during_the_load_uses_the_models_recommendation(tmp_path:
     host = EngineHost(ScriptedEngine(Script(stepped_load=True), gate), prepare_scripted)
     store = open_store(tmp_path / "other.db")
     session = ChatSession(store, host, model="scripted")
-    recorder = Recorder(host)
+    recorder = EventRecorder(host)
     host.start()
     host.load("scripted")
     session.submit("early")

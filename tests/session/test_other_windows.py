@@ -37,7 +37,7 @@ ELSEWHERE = Writer("another host", 1, "1")
 WORDS = ("one ", "one two ", "one two three")
 
 
-class Other:
+class OtherProcess:
     """Another process that answers in a conversation, as its store sees it."""
 
     def __init__(self, path: Path, home: int) -> None:
@@ -60,17 +60,17 @@ class Other:
 
 
 @pytest.fixture
-def answered(start: Start, tmp_path: Path) -> Iterator[tuple[Chat, Other]]:
+def answered(start: Start, tmp_path: Path) -> Iterator[tuple[Chat, OtherProcess]]:
     """A window with a conversation on screen, in which another one answers."""
     chat = start(Script(replies=("Hi.",)))
     chat.ask("hello")
     assert chat.session.conversation is not None
-    other = Other(tmp_path / "conversations.db", chat.session.conversation.id)
+    other = OtherProcess(tmp_path / "conversations.db", chat.session.conversation.id)
     yield chat, other
     other.store.close()
 
 
-def test_a_pause_in_another_window_is_seen_until_it_ends(answered: tuple[Chat, Other]) -> None:
+def test_a_pause_in_another_window_is_seen_until_it_ends(answered: tuple[Chat, OtherProcess]) -> None:
     chat, other = answered
     chat.session.other_windows.follow()
     windows = chat.session.other_windows
@@ -113,7 +113,7 @@ def test_a_window_tells_others_at_once_that_it_pauses_and_resumes(start: Start, 
     other.close()
 
 
-def test_the_words_of_another_window_are_followed_to_the_end(answered: tuple[Chat, Other]) -> None:
+def test_the_words_of_another_window_are_followed_to_the_end(answered: tuple[Chat, OtherProcess]) -> None:
     chat, other = answered
     added = chat.session.other_windows.follow()
     assert [each.message.content for each in of_kind(added, MessageAdded)] == ["count", ""]
@@ -132,7 +132,7 @@ def test_the_words_of_another_window_are_followed_to_the_end(answered: tuple[Cha
 
 
 def test_it_is_known_that_another_window_answers_when_a_conversation_is_opened(
-    start: Start, answered: tuple[Chat, Other]
+    start: Start, answered: tuple[Chat, OtherProcess]
 ) -> None:
     _, other = answered
     late = start()
@@ -142,7 +142,7 @@ def test_it_is_known_that_another_window_answers_when_a_conversation_is_opened(
     assert not late.session.other_windows.is_answering
 
 
-def test_a_reply_that_another_window_continues_is_followed(answered: tuple[Chat, Other]) -> None:
+def test_a_reply_that_another_window_continues_is_followed(answered: tuple[Chat, OtherProcess]) -> None:
     chat, other = answered
     other.end()
     chat.session.other_windows.follow()
@@ -154,7 +154,9 @@ def test_a_reply_that_another_window_continues_is_followed(answered: tuple[Chat,
     assert chat.session.other_windows.is_answering
 
 
-def test_a_message_waits_for_the_reply_of_another_window_and_follows_it(answered: tuple[Chat, Other]) -> None:
+def test_a_message_waits_for_the_reply_of_another_window_and_follows_it(
+    answered: tuple[Chat, OtherProcess],
+) -> None:
     chat, other = answered
     sent = chat.session.submit("and then?")
     assert of_kind(sent, QueueChanged)
@@ -169,7 +171,9 @@ def test_a_message_waits_for_the_reply_of_another_window_and_follows_it(answered
     assert chat.engine.requests[-1].messages[-2].content == WORDS[-1], "the whole reply is sent"
 
 
-def test_what_waits_for_another_window_lets_other_conversations_pass(answered: tuple[Chat, Other]) -> None:
+def test_what_waits_for_another_window_lets_other_conversations_pass(
+    answered: tuple[Chat, OtherProcess],
+) -> None:
     chat, other = answered
     chat.session.submit("and then?")
     chat.session.new_conversation()
@@ -187,7 +191,7 @@ def test_what_waits_for_another_window_lets_other_conversations_pass(answered: t
 
 @pytest.mark.parametrize("status", ["interrupted", "error"])
 def test_what_waits_for_a_reply_that_does_not_end_well_is_held(
-    answered: tuple[Chat, Other], status: MessageStatus
+    answered: tuple[Chat, OtherProcess], status: MessageStatus
 ) -> None:
     chat, other = answered
     chat.session.submit("and then?")
@@ -197,13 +201,13 @@ def test_what_waits_for_a_reply_that_does_not_end_well_is_held(
     assert of_kind(chat.session.queue.release(), ReplyBegan)
 
 
-def test_a_script_that_cannot_wait_is_refused(answered: tuple[Chat, Other]) -> None:
+def test_a_script_that_cannot_wait_is_refused(answered: tuple[Chat, OtherProcess]) -> None:
     chat, _ = answered
     assert chat.session.submit("and then?", may_wait=False) == [DraftReturned("and then?", ANSWERED_BY_OTHER)]
     assert not chat.session.queue.messages
 
 
-def test_another_version_waits_until_the_other_window_has_ended(answered: tuple[Chat, Other]) -> None:
+def test_another_version_waits_until_the_other_window_has_ended(answered: tuple[Chat, OtherProcess]) -> None:
     chat, other = answered
     for refused in (chat.session.branching.regenerate(), chat.session.branching.continue_reply()):
         assert refused == [Notice(ANSWERED_BY_OTHER)]
@@ -299,7 +303,7 @@ def test_each_interrupted_reply_is_reported_by_one_window_whoever_sees_it_first(
         chat.close()
 
 
-def test_the_words_so_far_are_those_that_were_stored_last(answered: tuple[Chat, Other]) -> None:
+def test_the_words_so_far_are_those_that_were_stored_last(answered: tuple[Chat, OtherProcess]) -> None:
     chat, other = answered
     other.write("one two")
     chat.session.other_windows.follow()

@@ -40,7 +40,7 @@ def as_process(writer: Writer) -> Iterator[None]:
         yield
 
 
-class Window:
+class QueueWindow:
     """A queue in a process on a host of its own, so that others see it by its signs of life only."""
 
     def __init__(self, number: int, store: ConversationStore, clock: HandClock) -> None:
@@ -73,13 +73,13 @@ class Windows(RuleBasedStateMachine):
         self.store = ConversationStore(open_in_memory(Path("model")), clock=self.clock, mode="read-write")
         self.home = ask(self.store).conversation_id
         self.texts: dict[int, str] = {}
-        self.owner: dict[int, Window] = {}
+        self.owner: dict[int, QueueWindow] = {}
         self.dropped: set[int] = set()
-        self.all: list[Window] = []
+        self.all: list[QueueWindow] = []
         for _ in range(2):
             self.start_window()
 
-    def window(self, at: int) -> Window:
+    def window(self, at: int) -> QueueWindow:
         running = [each for each in self.all if each.is_alive and each.runs]
         return running[at % len(running)]
 
@@ -90,14 +90,14 @@ class Windows(RuleBasedStateMachine):
     @precondition(lambda self: sum(each.is_alive for each in self.all) < 3)
     @rule()
     def start_window(self) -> None:
-        self.all.append(Window(len(self.all), self.store, self.clock))
+        self.all.append(QueueWindow(len(self.all), self.store, self.clock))
         self._follow(self.all[-1], lambda window: window.queue.restore())
 
     @rule(at=st.integers(0, 2))
     def follow(self, at: int) -> None:
         self._follow(self.window(at), lambda window: window.queue.follow())
 
-    def _follow(self, window: Window, look: Callable[[Window], list[Update]]) -> None:
+    def _follow(self, window: QueueWindow, look: Callable[[QueueWindow], list[Update]]) -> None:
         before = {each.id for each in window.queue.messages}
         with as_process(window.writer):
             look(window)
@@ -165,7 +165,7 @@ class Windows(RuleBasedStateMachine):
         else:
             queue.hold()
 
-    def beat(self, window: Window) -> None:
+    def beat(self, window: QueueWindow) -> None:
         with as_process(window.writer):
             window.presence.beat()
         window.seen_at = self.clock.now
@@ -197,7 +197,7 @@ class Windows(RuleBasedStateMachine):
                 if window.is_alive and window.runs:
                     self.beat(window)
 
-    def _chosen(self, window: Window, place: int) -> QueuedMessage | None:
+    def _chosen(self, window: QueueWindow, place: int) -> QueuedMessage | None:
         messages = window.queue.messages
         return messages[place % len(messages)] if messages else None
 

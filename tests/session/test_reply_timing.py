@@ -29,7 +29,7 @@ STATS = GenerationStats(
 )
 
 
-class App:
+class TimedApp:
     """A reply of two tokens with a pause of 30 s between them, in an app whose clock stands where a test puts it."""
 
     def __init__(self, folder: Path, *, is_shown: bool = True) -> None:
@@ -72,7 +72,7 @@ def stats_of(message: Message) -> GenerationStats:
 
 
 def test_a_reply_knows_how_long_it_waited_and_how_late_its_text_was(tmp_path: Path) -> None:
-    stats = stats_of(App(tmp_path).end(drawn_s=RECEIVED_S + 31.15))
+    stats = stats_of(TimedApp(tmp_path).end(drawn_s=RECEIVED_S + 31.15))
     timeline = stats.timeline
     assert timeline is not None
     assert timeline.pipe is not None
@@ -85,14 +85,14 @@ def test_a_reply_knows_how_long_it_waited_and_how_late_its_text_was(tmp_path: Pa
 
 
 def test_the_whole_is_what_a_clock_on_the_wall_shows_but_for_pauses(tmp_path: Path) -> None:
-    stats = stats_of(App(tmp_path).end(drawn_s=RECEIVED_S + 31.15))
+    stats = stats_of(TimedApp(tmp_path).end(drawn_s=RECEIVED_S + 31.15))
     on_the_wall_s = RECEIVED_S + 31.15 - REQUESTED_S
     assert whole_s(stats) == pytest.approx(on_the_wall_s - 30.0)
     assert sum(part.seconds for part in parts_of(stats)) == pytest.approx(on_the_wall_s - 30.0, rel=0.02)
 
 
 def test_the_first_of_several_candidates_does_not_wait_for_the_others(tmp_path: Path) -> None:
-    app = App(tmp_path)
+    app = TimedApp(tmp_path)
     row = app.timing.completed(RowFinished(1, 0, "stop", STATS, arrived_s=RECEIVED_S + 31.05))
     assert isinstance(row, RowFinished)
     app.draw(RECEIVED_S + 31.15)
@@ -107,13 +107,13 @@ def test_the_first_of_several_candidates_does_not_wait_for_the_others(tmp_path: 
 
 
 def test_a_reply_that_is_not_on_screen_has_no_lag_of_the_screen(tmp_path: Path) -> None:
-    timeline = stats_of(App(tmp_path, is_shown=False).end(drawn_s=RECEIVED_S + 31.15)).timeline
+    timeline = stats_of(TimedApp(tmp_path, is_shown=False).end(drawn_s=RECEIVED_S + 31.15)).timeline
     assert timeline is not None
     assert (timeline.wait_s, timeline.screen) == (2.0, None)
 
 
 def test_a_reply_that_was_continued_meanwhile_keeps_its_own_figures(tmp_path: Path) -> None:
-    app = App(tmp_path)
+    app = TimedApp(tmp_path)
     app.end(drawn_s=RECEIVED_S + 31.1)
     app.store.resume_reply(app.reply.id)
     app.store.checkpoint(app.reply.id, "aaa", (5, 5, 5))

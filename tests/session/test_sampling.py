@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.fakes import Recorder, ScriptedEngine, prepare_scripted
+from tests.fakes import EventRecorder, ScriptedEngine, prepare_scripted
 from tests.session.test_chat import Chat
 from ttchat_tui.cli.chat import _expected_sampling
 from ttchat_tui.config.schema import SamplingDefaults
@@ -53,7 +53,7 @@ def test_config_wins_over_what_a_model_recommends(host: EngineHost) -> None:
 def test_the_loaded_models_own_defaults_replace_the_expected_ones(host: EngineHost) -> None:
     session = session_on(host)
     host.load("cautious")
-    Recorder(host).until(EngineLoaded)
+    EventRecorder(host).until(EngineLoaded)
     assert host.info is not None
     assert session.sampling == (host.info.recommended or SamplingParams()) != CAUTIOUS
 

@@ -21,7 +21,7 @@ from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.writers import Writer
 
 
-class Window:
+class FakeProcess:
     """A process that lives until it `ends`."""
 
     alive: set[str] = set()
@@ -31,14 +31,15 @@ class Window:
         self.store = store
         self.typed: dict[int | None, Draft] = {}
         """What it has typed and not sent, by conversation."""
-        Window.alive.add(self.writer.encoded())
+        FakeProcess.alive.add(self.writer.encoded())
 
     @contextmanager
     def runs(self) -> Iterator[None]:
         with (
             mock.patch("ttchat_tui.storage.drafts.this_process", return_value=self.writer),
             mock.patch(
-                "ttchat_tui.storage.drafts.has_writer_ended", lambda writer, _: writer not in Window.alive
+                "ttchat_tui.storage.drafts.has_writer_ended",
+                lambda writer, _: writer not in FakeProcess.alive,
             ),
         ):
             yield
@@ -54,7 +55,7 @@ class Window:
         self.typed[place] = Draft(text, edit)
 
     def end(self) -> None:
-        Window.alive.discard(self.writer.encoded())
+        FakeProcess.alive.discard(self.writer.encoded())
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def store() -> Iterator[ConversationStore]:
     made = ConversationStore(open_in_memory(Path("drafts")), clock=HandClock(), mode="read-write")
     yield made
     made.close()
-    Window.alive.clear()
+    FakeProcess.alive.clear()
 
 
 @pytest.mark.parametrize("is_new", [True, False], ids=["new", "stored"])
@@ -70,7 +71,7 @@ def test_two_windows_type_in_one_conversation_and_both_drafts_stay(
     store: ConversationStore, is_new: bool
 ) -> None:
     place = None if is_new else ask(store).conversation_id
-    one, two = Window(1, store), Window(2, store)
+    one, two = FakeProcess(1, store), FakeProcess(2, store)
     one.type(place, "from the first")
     assert two.open(place) == Draft(), "it belongs to the first window"
     two.type(place, "from the second", Edit(1, "an edit"))
@@ -86,12 +87,12 @@ def test_the_newest_draft_is_there_at_the_next_start_and_the_older_one_after_it(
     place = ask(store).conversation_id
     clock = store.drafts._clock
     assert isinstance(clock, HandClock)
-    one, two = Window(1, store), Window(2, store)
+    one, two = FakeProcess(1, store), FakeProcess(2, store)
     for window, text in ((two, "older"), (one, "newer")):
         clock.now += 1
         window.type(place, text, Edit(1, f"{text} edit"))
         window.end()
-    later, beside = Window(3, store), Window(4, store)
+    later, beside = FakeProcess(3, store), FakeProcess(4, store)
     assert later.open(place) == Draft("newer", Edit(1, "newer edit"))
     assert beside.open(place).text == "older", "each is taken over by one window"
     later.type(place, "")
@@ -108,7 +109,7 @@ def test_a_draft_of_an_earlier_version_is_taken_over_once(store: ConversationSto
             "INSERT INTO app_state VALUES (?, ?)", (f"edit {place}", '{"message_id": 1, "text": "e"}')
         )
         transaction.execute("INSERT INTO app_state VALUES ('new_draft', 'former new')")
-    one, two = Window(1, store), Window(2, store)
+    one, two = FakeProcess(1, store), FakeProcess(2, store)
     assert one.open(place) == Draft("former", Edit(1, "e"))
     assert two.open(place) == Draft()
     assert one.open(None).text == "former new"
@@ -119,7 +120,7 @@ def test_a_draft_that_cannot_be_taken_over_is_shown(
     store: ConversationStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = ask(store).conversation_id
-    one, two = Window(1, store), Window(2, store)
+    one, two = FakeProcess(1, store), FakeProcess(2, store)
     one.type(place, "left")
     one.end()
 
@@ -132,7 +133,7 @@ def test_a_draft_that_cannot_be_taken_over_is_shown(
 
 def test_drafts_in_purged_conversations_go_and_others_stay(store: ConversationStore) -> None:
     gone, kept = ask(store).conversation_id, ask(store).conversation_id
-    one = Window(1, store)
+    one = FakeProcess(1, store)
     for place in (gone, kept, None):
         one.type(place, f"in {place}")
     with store._database.transaction() as transaction:
@@ -151,7 +152,7 @@ class Drafting(RuleBasedStateMachine):
         self.places = (None, ask(self.store).conversation_id, ask(self.store).conversation_id)
         self.left: dict[int | None, list[Draft]] = {place: [] for place in self.places}
         """The oldest first."""
-        self.windows: list[Window] = []
+        self.windows: list[FakeProcess] = []
         self.ids: set[tuple[int | None, int]] = set()
         self.texts = 0
         self.start()
@@ -160,7 +161,7 @@ class Drafting(RuleBasedStateMachine):
     @rule()
     def start(self) -> None:
         self.texts += 1
-        self.windows.append(Window(self.texts, self.store))
+        self.windows.append(FakeProcess(self.texts, self.store))
 
     @rule(at=st.integers(0, 2), place=st.integers(0, 2), is_sent=st.booleans(), has_edit=st.booleans())
     def type(self, at: int, place: int, is_sent: bool, has_edit: bool) -> None:
@@ -201,7 +202,7 @@ class Drafting(RuleBasedStateMachine):
         for window in self.windows:
             window.end()
         self.store.close()
-        Window.alive.clear()
+        FakeProcess.alive.clear()
 
 
 Drafting.TestCase.settings = settings(

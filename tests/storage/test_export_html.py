@@ -91,7 +91,7 @@ def said(number: int, content: str, **fields: object) -> Message:
     return msgspec.structs.replace(made, **fields)
 
 
-class Page(HTMLParser):
+class ParsedPage(HTMLParser):
     """The tags, attributes and text of a page."""
 
     def __init__(self, text: str) -> None:
@@ -123,7 +123,7 @@ def test_no_text_becomes_a_tag_that_runs_or_fetches(texts: list[str]) -> None:
     messages = [said(number, text) for number, text in enumerate(texts, start=1)]
     messages.append(said(2, texts[0], reply=record, status="error"))
     text = export_html(talk, messages)
-    page = Page(text)
+    page = ParsedPage(text)
     assert set(page.tags) <= TAGS
     assert {name for name, _ in page.attributes} <= ATTRIBUTES
     for name, value in page.attributes:
@@ -145,7 +145,7 @@ def test_a_page_has_headings_figures_code_and_folded_thoughts() -> None:
     assert '<span class="k">def</span>' in text
     assert "<strong>Yes</strong>" in text
     assert "<table>" in text
-    page = Page(text)
+    page = ParsedPage(text)
     assert "def f(): return 1  # one" in page.words
     assert "41 tok · TTFT 0.14 s · 94.2 tok/s" in page.words
     assert [each for each in page.tags if each in ("article", "h1")] == [
@@ -159,12 +159,12 @@ def test_a_page_has_headings_figures_code_and_folded_thoughts() -> None:
 def test_code_is_in_the_page_unchanged() -> None:
     code = "  if a < b && c > d:\n\tx = '<tag>'  \n\n\n# end"
     for language in ("python", "nosuch", ""):
-        assert code in Page(export_html(TALK, [said(2, f"```{language}\n{code}\n```")])).words
+        assert code in ParsedPage(export_html(TALK, [said(2, f"```{language}\n{code}\n```")])).words
 
 
 def test_a_reply_in_json_keeps_its_lines() -> None:
     answer = '{\n  "a": "*b*"\n}'
-    assert answer in Page(export_html(TALK, [said(2, answer)])).words
+    assert answer in ParsedPage(export_html(TALK, [said(2, answer)])).words
 
 
 def test_the_style_knows_light_dark_and_paper_and_names_no_address() -> None:

@@ -30,7 +30,7 @@ class _Screen(pyte.Screen):
             super().select_graphic_rendition(*attrs)
 
 
-class App:
+class PtyApp:
     """`python -m ttchat_tui` on its own terminal."""
 
     def __init__(

@@ -14,7 +14,7 @@ import pytest
 
 from tests.engine.cpu.native_kernel import lend_kernel
 from tests.size import sized
-from tests.terminal.pty_app import App, is_restored, is_running
+from tests.terminal.pty_app import PtyApp, is_restored, is_running
 from ttchat_tui.storage.opening import open_store
 
 pytestmark = [pytest.mark.terminal, pytest.mark.model, pytest.mark.timeout(180)]
@@ -28,13 +28,13 @@ end after a second now and then, before its first checkpoint."""
 
 
 @pytest.fixture
-def start(tmp_path: Path, default_model_path: Path) -> Iterator[Callable[..., App]]:
-    apps: list[App] = []
+def start(tmp_path: Path, default_model_path: Path) -> Iterator[Callable[..., PtyApp]]:
+    apps: list[PtyApp] = []
     lend_kernel(tmp_path / "cache")
 
-    def make(*arguments: str, size: tuple[int, int] = (79, 30), **settings: Any) -> App:
+    def make(*arguments: str, size: tuple[int, int] = (79, 30), **settings: Any) -> PtyApp:
         apps.append(
-            App(tmp_path, "--model", str(default_model_path), *ENDLESS, *arguments, size=size, **settings)
+            PtyApp(tmp_path, "--model", str(default_model_path), *ENDLESS, *arguments, size=size, **settings)
         )
         return apps[-1]
 
@@ -44,9 +44,9 @@ def start(tmp_path: Path, default_model_path: Path) -> Iterator[Callable[..., Ap
 
 
 @pytest.fixture
-def paced(tmp_path: Path) -> Iterator[App]:
+def paced(tmp_path: Path) -> Iterator[PtyApp]:
     """The app on a scripted engine in a process of its own, whose reply never ends: for what is no matter of the model."""
-    app = App(
+    app = PtyApp(
         tmp_path,
         size=(79, 30),
         program=PACED_APP,
@@ -58,7 +58,7 @@ def paced(tmp_path: Path) -> Iterator[App]:
     app.close()
 
 
-def ask_for_an_essay(app: App) -> None:
+def ask_for_an_essay(app: PtyApp) -> None:
     """Send it, and wait until a few words of the reply are on screen."""
     app.until("● ready")
     app.type(f"{ESSAY}\r")
@@ -92,7 +92,7 @@ def words_of_second_reply(folder: Path) -> int:
 
 
 def test_a_question_is_answered_and_escape_stops_an_essay_whose_text_stays(
-    start: Callable[..., App], tmp_path: Path
+    start: Callable[..., PtyApp], tmp_path: Path
 ) -> None:
     app = start(size=(120, 40), is_forked=True)
     app.until("● ready")
@@ -114,12 +114,12 @@ def test_a_question_is_answered_and_escape_stops_an_essay_whose_text_stays(
     assert len(text.split()) > 3
 
 
-def test_what_is_typed_before_the_first_frame_is_in_the_prompt(paced: App) -> None:
+def test_what_is_typed_before_the_first_frame_is_in_the_prompt(paced: PtyApp) -> None:
     paced.type("typed at once")
     paced.until("│ typed at once")
 
 
-def test_ctrl_c_stops_the_reply_and_pressed_twice_quits(paced: App) -> None:
+def test_ctrl_c_stops_the_reply_and_pressed_twice_quits(paced: PtyApp) -> None:
     paced.until("● ready")
     paced.type("go\r")
     paced.until("generating")
@@ -137,7 +137,7 @@ def test_ctrl_c_stops_the_reply_and_pressed_twice_quits(paced: App) -> None:
 
 @pytest.mark.parametrize("number", sized([signal.SIGTERM], [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]))
 def test_a_terminating_signal_leaves_terminal_engine_and_conversation_intact(
-    start: Callable[..., App], tmp_path: Path, number: signal.Signals
+    start: Callable[..., PtyApp], tmp_path: Path, number: signal.Signals
 ) -> None:
     app = start(is_forked=True)
     ask_for_an_essay(app)
@@ -153,7 +153,7 @@ def test_a_terminating_signal_leaves_terminal_engine_and_conversation_intact(
 
 
 def test_after_kill_9_the_next_start_shows_the_reply_as_interrupted(
-    start: Callable[..., App], tmp_path: Path
+    start: Callable[..., PtyApp], tmp_path: Path
 ) -> None:
     app = start(is_forked=True)
     ask_for_an_essay(app)
@@ -175,7 +175,7 @@ def test_after_kill_9_the_next_start_shows_the_reply_as_interrupted(
     again.until("generating")
 
 
-def test_after_kill_9_every_message_is_sent_or_queued_once(paced: App, tmp_path: Path) -> None:
+def test_after_kill_9_every_message_is_sent_or_queued_once(paced: PtyApp, tmp_path: Path) -> None:
     paced.until("● ready")
     paced.type("one\r")
     paced.until("generating")
@@ -188,7 +188,7 @@ def test_after_kill_9_every_message_is_sent_or_queued_once(paced: App, tmp_path:
         assert store.recent_prompts() == ["one"]
 
 
-def test_the_death_of_the_engine_is_reported_and_a_reload_restores_it(paced: App) -> None:
+def test_the_death_of_the_engine_is_reported_and_a_reload_restores_it(paced: PtyApp) -> None:
     paced.until("● ready")
     paced.type("go\r")
     paced.until("generating")
@@ -198,7 +198,7 @@ def test_the_death_of_the_engine_is_reported_and_a_reload_restores_it(paced: App
     paced.until("● ready")
 
 
-def test_without_a_terminal_there_is_no_full_screen(start: Callable[..., App]) -> None:
+def test_without_a_terminal_there_is_no_full_screen(start: Callable[..., PtyApp]) -> None:
     app = start("--model", "no/model", is_forked=True, TERM="dumb")
     app.until("no full screen")
     app.type("/quit\r")

@@ -17,7 +17,7 @@ from tests.engine.served.shapes import CONTEXT, MODEL, VLLM
 from tests.fakes import Script
 from tests.patience import Patience
 from tests.storage.imports.foreign import Turn, chatgpt, write_json
-from tests.terminal.pty_app import App, is_restored
+from tests.terminal.pty_app import PtyApp, is_restored
 from ttchat_tui.storage.opening import open_store
 
 pytestmark = [pytest.mark.terminal, pytest.mark.timeout(240)]
@@ -46,8 +46,8 @@ class Day:
         }
         self.app = self._started()
 
-    def _started(self, *flags: str) -> App:
-        app = App(self.folder, *flags, size=(100, 30), is_forked=bool(flags), **self._environ)
+    def _started(self, *flags: str) -> PtyApp:
+        app = PtyApp(self.folder, *flags, size=(100, 30), is_forked=bool(flags), **self._environ)
         app.until("● ready")
         return app
 

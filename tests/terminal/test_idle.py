@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine.cpu.native_kernel import lend_kernel
-from tests.terminal.pty_app import App
+from tests.terminal.pty_app import PtyApp
 
 pytestmark = [pytest.mark.terminal, pytest.mark.model, pytest.mark.timeout(180)]
 
@@ -22,9 +22,9 @@ BUSY_SHARE = 0.01
 
 
 @pytest.fixture
-def idle(tmp_path: Path, default_model_path: Path) -> Iterator[App]:
+def idle(tmp_path: Path, default_model_path: Path) -> Iterator[PtyApp]:
     lend_kernel(tmp_path / "cache")
-    app = App(tmp_path, "--model", str(default_model_path), size=(120, 40))
+    app = PtyApp(tmp_path, "--model", str(default_model_path), size=(120, 40))
     app.until("ready")
     last = time.monotonic()
     while time.monotonic() - last < SETTLED_S:
@@ -45,7 +45,7 @@ def cpu_s(pids: list[int]) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def test_an_idle_app_paints_nothing_and_uses_next_to_no_cpu(idle: App) -> None:
+def test_an_idle_app_paints_nothing_and_uses_next_to_no_cpu(idle: PtyApp) -> None:
     pids = [idle.process.pid, *idle.engine_pids()]
     assert len(pids) == 2
     painted, used_s = len(idle.received), cpu_s(pids)

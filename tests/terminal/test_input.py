@@ -16,7 +16,7 @@ from typing import Final
 import pytest
 
 from tests.size import sized
-from tests.terminal.pty_app import NO_MODEL, App, is_restored
+from tests.terminal.pty_app import NO_MODEL, PtyApp, is_restored
 
 pytestmark = [pytest.mark.terminal, pytest.mark.timeout(120)]
 
@@ -60,13 +60,13 @@ UNFINISHED = [
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., App]]:
-    apps: list[App] = []
+def start(tmp_path: Path) -> Iterator[Callable[..., PtyApp]]:
+    apps: list[PtyApp] = []
 
-    def make(**environ: str) -> App:
+    def make(**environ: str) -> PtyApp:
         no_editor = {"VISUAL": "true", "EDITOR": "true"}  # ctrl+g may be among random bytes
         variables = {**NO_MODEL, **no_editor, **environ}
-        apps.append(App(tmp_path, is_forked="PYTHONPATH" not in environ, **variables))
+        apps.append(PtyApp(tmp_path, is_forked="PYTHONPATH" not in environ, **variables))
         return apps[-1]
 
     yield make
@@ -74,7 +74,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., App]]:
         app.close()
 
 
-def test_bytes_that_are_neither_text_nor_keys_do_no_harm(start: Callable[..., App]) -> None:
+def test_bytes_that_are_neither_text_nor_keys_do_no_harm(start: Callable[..., PtyApp]) -> None:
     app = start()
     app.until("Write a message")
     for number, (what, data) in enumerate((NO_UTF8 | NO_KEYS).items()):
@@ -93,7 +93,7 @@ def test_bytes_that_are_neither_text_nor_keys_do_no_harm(start: Callable[..., Ap
 
 
 @pytest.mark.parametrize("seed", range(sized(1, 50)))
-def test_random_bytes_end_the_app_only_with_a_reason(start: Callable[..., App], seed: int) -> None:
+def test_random_bytes_end_the_app_only_with_a_reason(start: Callable[..., PtyApp], seed: int) -> None:
     app = start()
     app.until("Write a message")
     rng = random.Random(seed)
@@ -116,7 +116,7 @@ def noise(rng: random.Random) -> bytes:
     return f"\x1b[{codes}{rng.choice('u~ABCDHFMmtyRIO')}".encode()
 
 
-def test_a_lost_input_is_reported_and_fails(start: Callable[..., App], tmp_path: Path) -> None:
+def test_a_lost_input_is_reported_and_fails(start: Callable[..., PtyApp], tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         dedent("""
             import os, threading
@@ -143,16 +143,16 @@ def test_a_lost_input_is_reported_and_fails(start: Callable[..., App], tmp_path:
 STOPS: Final = 8
 
 
-def threads(app: App) -> list[str]:
+def threads(app: PtyApp) -> list[str]:
     return [(task / "comm").read_text().strip() for task in Path(f"/proc/{app.process.pid}/task").iterdir()]
 
 
-def until_stopped(app: App) -> None:
+def until_stopped(app: PtyApp) -> None:
     while Path(f"/proc/{app.process.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
         app.read(0.05)
 
 
-def test_a_stop_that_no_one_asked_for_leaves_one_reader_of_the_keys(start: Callable[..., App]) -> None:
+def test_a_stop_that_no_one_asked_for_leaves_one_reader_of_the_keys(start: Callable[..., PtyApp]) -> None:
     app = start()
     app.until("Write a message")
     before = len(threads(app))
@@ -170,7 +170,7 @@ def test_a_stop_that_no_one_asked_for_leaves_one_reader_of_the_keys(start: Calla
     assert app.until_end() == 0
 
 
-def test_a_screen_that_a_shell_took_meanwhile_is_drawn_again(start: Callable[..., App]) -> None:
+def test_a_screen_that_a_shell_took_meanwhile_is_drawn_again(start: Callable[..., PtyApp]) -> None:
     """A shell that sees its job stopped sets line mode, and writes its prompt into the alternate screen."""
     app = start()
     app.until("Write a message")
@@ -191,7 +191,7 @@ def test_a_screen_that_a_shell_took_meanwhile_is_drawn_again(start: Callable[...
     assert app.until_end() == 0
 
 
-def test_a_suspended_app_comes_back(start: Callable[..., App]) -> None:
+def test_a_suspended_app_comes_back(start: Callable[..., PtyApp]) -> None:
     app = start()
     app.until("Write a message")
     app.kill(signal.SIGTSTP)

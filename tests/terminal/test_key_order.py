@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.patience import Patience
 from tests.size import sized
-from tests.terminal.pty_app import App
+from tests.terminal.pty_app import PtyApp
 from ttchat_tui.storage.opening import open_store
 
 pytestmark = [pytest.mark.terminal, pytest.mark.timeout(600)]
@@ -70,7 +70,7 @@ class Typist:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.app = App(
+        self.app = PtyApp(
             folder,
             size=(79, 30),
             program=PACED_APP,

@@ -16,7 +16,7 @@ from tests.engine.served.scripted_server import ScriptedServer, StreamGate, serv
 from tests.engine.served.shapes import MODEL, VLLM
 from tests.fakes import Script
 from tests.size import IS_NIGHTLY, sized
-from tests.terminal.pty_app import NO_MODEL, App, is_restored
+from tests.terminal.pty_app import NO_MODEL, PtyApp, is_restored
 from ttchat_tui.storage.opening import open_store
 
 pytestmark = [pytest.mark.terminal, pytest.mark.timeout(120)]
@@ -82,8 +82,8 @@ def test_whatever_the_main_thread_is_stuck_in_it_ends(how: str, said: str, numbe
         assert process.returncode == 128 + number
 
 
-def app_that(patch: str, folder: Path, **environ: Any) -> App:
-    return App(folder, program=("-c", APP.format(patch=patch)), **(environ or NO_MODEL))
+def app_that(patch: str, folder: Path, **environ: Any) -> PtyApp:
+    return PtyApp(folder, program=("-c", APP.format(patch=patch)), **(environ or NO_MODEL))
 
 
 @pytest.mark.skipif(not IS_NIGHTLY, reason="a whole app; the one below is stuck and has a reply")

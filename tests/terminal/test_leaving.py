@@ -13,20 +13,20 @@ from textwrap import dedent
 
 import pytest
 
-from tests.terminal.pty_app import NO_MODEL, App, is_restored
+from tests.terminal.pty_app import NO_MODEL, PtyApp, is_restored
 
 pytestmark = pytest.mark.terminal
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> Iterator[App]:
-    started = App(tmp_path, **NO_MODEL)
+def app(tmp_path: Path) -> Iterator[PtyApp]:
+    started = PtyApp(tmp_path, **NO_MODEL)
     yield started
     started.close()
 
 
 @pytest.mark.parametrize("sign", ["ttchat", "Write a message", "ctrl+p"])
-def test_ctrl_q_at_the_first_frame_quits_in_order(app: App, sign: str) -> None:
+def test_ctrl_q_at_the_first_frame_quits_in_order(app: PtyApp, sign: str) -> None:
     app.until(sign)
     app.type("\x11")
     assert app.until_end() == 0
@@ -34,7 +34,7 @@ def test_ctrl_q_at_the_first_frame_quits_in_order(app: App, sign: str) -> None:
     assert b"Traceback" not in app.received
 
 
-def test_alt_enter_begins_a_line_in_a_terminal_without_a_keyboard_protocol(app: App) -> None:
+def test_alt_enter_begins_a_line_in_a_terminal_without_a_keyboard_protocol(app: PtyApp) -> None:
     app.until("ctrl+p")
     app.type("one\x1b\rtwo")
     text = app.until("two")
@@ -60,7 +60,7 @@ def test_an_internal_error_is_reported_in_a_sentence_and_its_traceback_logged(
             sys.meta_path.insert(0, Broken())
         """)
     )
-    app = App(tmp_path, *flags, PYTHONPATH=str(tmp_path), **NO_MODEL)
+    app = PtyApp(tmp_path, *flags, PYTHONPATH=str(tmp_path), **NO_MODEL)
     assert app.until_end() == 1
     log = tmp_path / "state" / "ttchat-tui.log"
     restored, _, said = bytes(app.received).rpartition(b"\x1b[?1049l")

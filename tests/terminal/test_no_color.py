@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.engine.cpu.native_kernel import lend_kernel
-from tests.terminal.pty_app import App
+from tests.terminal.pty_app import PtyApp
 
 pytestmark = [pytest.mark.terminal, pytest.mark.model, pytest.mark.timeout(180)]
 
@@ -19,12 +19,12 @@ COLOURS = {*range(30, 50), *range(90, 108)}
 
 
 @pytest.fixture
-def start(tmp_path: Path, default_model_path: Path) -> Iterator[Callable[..., App]]:
-    apps: list[App] = []
+def start(tmp_path: Path, default_model_path: Path) -> Iterator[Callable[..., PtyApp]]:
+    apps: list[PtyApp] = []
     lend_kernel(tmp_path / "cache")
 
-    def make(*arguments: str, **environ: Any) -> App:
-        apps.append(App(tmp_path, *arguments, size=(120, 36), **environ))
+    def make(*arguments: str, **environ: Any) -> PtyApp:
+        apps.append(PtyApp(tmp_path, *arguments, size=(120, 36), **environ))
         return apps[-1]
 
     yield make
@@ -38,7 +38,7 @@ def colours_in(received: bytes) -> set[int]:
     return {int(number) for each in found for number in re.split(rb"[;:]", each) if number} & COLOURS
 
 
-def test_the_screen_is_drawn_without_colours(start: Callable[..., App], default_model_path: Path) -> None:
+def test_the_screen_is_drawn_without_colours(start: Callable[..., PtyApp], default_model_path: Path) -> None:
     app = start("--model", str(default_model_path), "--max-tokens", "8", NO_COLOR="1")
     app.until("● ready")
     app.type("Hello.\r")
@@ -49,7 +49,7 @@ def test_the_screen_is_drawn_without_colours(start: Callable[..., App], default_
     assert any(cell.reverse for row in app.screen.buffer.values() for cell in row.values())
 
 
-def test_without_the_variable_there_are_colours(start: Callable[..., App]) -> None:
+def test_without_the_variable_there_are_colours(start: Callable[..., PtyApp]) -> None:
     app = start(TTCHAT_MODEL="none")
     app.until("Write a message")
     assert colours_in(bytes(app.received))
@@ -58,7 +58,7 @@ def test_without_the_variable_there_are_colours(start: Callable[..., App]) -> No
 @pytest.mark.parametrize(
     "arguments", [["doctor"], ["--plain", "--model", "no/model"], ["--help"]], ids=" ".join
 )
-def test_commands_without_a_screen_send_none(start: Callable[..., App], arguments: list[str]) -> None:
+def test_commands_without_a_screen_send_none(start: Callable[..., PtyApp], arguments: list[str]) -> None:
     app = start(*arguments, NO_COLOR="1", HF_HUB_OFFLINE="1")
     if "--plain" in arguments:
         app.until(lambda text: text.rstrip().endswith(">"))

@@ -17,7 +17,7 @@ import pytest
 
 from tests.patience import Patience
 from tests.size import sized
-from tests.terminal.pty_app import NO_MODEL, App, is_restored
+from tests.terminal.pty_app import NO_MODEL, PtyApp, is_restored
 from ttchat_tui.signals import ENDING, STACKS_SIGNAL, EndingSignals, name
 
 pytestmark = [pytest.mark.terminal, pytest.mark.timeout(120)]
@@ -27,11 +27,11 @@ STACKS = "(most recent call first):"
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., App]]:
-    apps: list[App] = []
+def start(tmp_path: Path) -> Iterator[Callable[..., PtyApp]]:
+    apps: list[PtyApp] = []
 
-    def make(**environ: Any) -> App:
-        apps.append(App(tmp_path, **(environ or NO_MODEL), is_forked=not environ))
+    def make(**environ: Any) -> PtyApp:
+        apps.append(PtyApp(tmp_path, **(environ or NO_MODEL), is_forked=not environ))
         return apps[-1]
 
     yield make
@@ -39,7 +39,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., App]]:
         app.close()
 
 
-def settings(app: App) -> list[object]:
+def settings(app: PtyApp) -> list[object]:
     return list(termios.tcgetattr(app.process.fd))
 
 
@@ -60,7 +60,7 @@ def line_mode() -> Iterator[object]:
     ],
 )  # fmt: skip
 def test_each_signal_restores_the_terminal_and_is_named(
-    start: Callable[..., App], line_mode: object, number: str
+    start: Callable[..., PtyApp], line_mode: object, number: str
 ) -> None:
     app = start()
     app.until("Write a message")
@@ -82,7 +82,7 @@ def test_all_signals_that_end_a_process_are_handled() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT])
-def test_many_signals_at_once_end_it_like_one(start: Callable[..., App], number: signal.Signals) -> None:
+def test_many_signals_at_once_end_it_like_one(start: Callable[..., PtyApp], number: signal.Signals) -> None:
     app = start()
     app.until("Write a message")
     while app.process.isalive():
@@ -95,7 +95,7 @@ def test_many_signals_at_once_end_it_like_one(start: Callable[..., App], number:
 
 @pytest.mark.parametrize("until", ["", "\x1b[?1049h", "ttchat"])
 def test_a_start_that_is_interrupted_leaves_the_terminal_as_it_was(
-    start: Callable[..., App], tmp_path: Path, until: str
+    start: Callable[..., PtyApp], tmp_path: Path, until: str
 ) -> None:
     app = start(TTCHAT_MODEL=str(tmp_path / "missing.gguf"))  # The engine's process starts meanwhile.
     before = settings(app)
@@ -166,7 +166,7 @@ def until_stacks_are_in(log: Path) -> None:
 
 
 def test_the_stacks_of_a_screen_are_logged_and_it_goes_on(
-    start: Callable[..., App], own_folders: Path
+    start: Callable[..., PtyApp], own_folders: Path
 ) -> None:
     app = start()
     app.until("Write a message")

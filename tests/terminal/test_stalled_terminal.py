@@ -13,7 +13,7 @@ import pytest
 
 from tests.patience import wait_until
 from tests.size import sized
-from tests.terminal.pty_app import App, is_running
+from tests.terminal.pty_app import PtyApp, is_running
 
 pytestmark = [pytest.mark.terminal, pytest.mark.timeout(300)]
 
@@ -22,9 +22,9 @@ PACED_APP = ("-m", "benchmarks.paced_app")
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> Iterator[App]:
+def app(tmp_path: Path) -> Iterator[PtyApp]:
     """The app while a reply streams."""
-    app = App(
+    app = PtyApp(
         tmp_path,
         program=PACED_APP,
         cwd=str(ROOT),
@@ -58,7 +58,7 @@ def stall(folder: Path) -> None:
     wait_for(lambda: kept(folder) > was + 8_000)
 
 
-def test_a_reply_is_kept_while_the_terminal_stalls_and_shown_afterwards(app: App, tmp_path: Path) -> None:
+def test_a_reply_is_kept_while_the_terminal_stalls_and_shown_afterwards(app: PtyApp, tmp_path: Path) -> None:
     stall(tmp_path)
     app.type("typed meanwhile")
     app.until("typed meanwhile")
@@ -68,7 +68,7 @@ def test_a_reply_is_kept_while_the_terminal_stalls_and_shown_afterwards(app: App
 
 @pytest.mark.parametrize("number", sized([signal.SIGTERM], [signal.SIGTERM, signal.SIGHUP]))
 def test_a_signal_ends_the_app_while_the_terminal_stalls(
-    app: App, tmp_path: Path, number: signal.Signals
+    app: PtyApp, tmp_path: Path, number: signal.Signals
 ) -> None:
     stall(tmp_path)
     app.kill(number)
@@ -77,7 +77,7 @@ def test_a_signal_ends_the_app_while_the_terminal_stalls(
     assert app.process.exitstatus == 128 + number
 
 
-def test_a_stalled_terminal_that_goes_away_ends_the_app_and_its_engine(app: App, tmp_path: Path) -> None:
+def test_a_stalled_terminal_that_goes_away_ends_the_app_and_its_engine(app: PtyApp, tmp_path: Path) -> None:
     stall(tmp_path)
     pids = [app.process.pid, *app.engine_pids()]
     assert len(pids) == 2

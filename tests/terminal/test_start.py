@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
-from tests.terminal.pty_app import NO_MODEL, App
+from tests.terminal.pty_app import NO_MODEL, PtyApp
 
 pytestmark = pytest.mark.terminal
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., App]]:
-    apps: list[App] = []
+def start(tmp_path: Path) -> Iterator[Callable[..., PtyApp]]:
+    apps: list[PtyApp] = []
 
-    def make(*arguments: str, **environ: Any) -> App:
-        apps.append(App(tmp_path, *arguments, **environ))
+    def make(*arguments: str, **environ: Any) -> PtyApp:
+        apps.append(PtyApp(tmp_path, *arguments, **environ))
         return apps[-1]
 
     yield make
@@ -29,7 +29,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., App]]:
         app.close()
 
 
-def is_line_mode(app: App) -> bool:
+def is_line_mode(app: PtyApp) -> bool:
     """Whether the terminal echoes, edits lines and takes Enter for their end, as shells leave it."""
     iflag, _, _, lflag, *_ = termios.tcgetattr(app.process.fd)
     return bool(iflag & termios.ICRNL) and lflag & (termios.ECHO | termios.ICANON) == (
@@ -37,14 +37,14 @@ def is_line_mode(app: App) -> bool:
     )
 
 
-def test_a_flag_that_names_no_model_ends_before_the_screen(start: Callable[..., App]) -> None:
+def test_a_flag_that_names_no_model_ends_before_the_screen(start: Callable[..., PtyApp]) -> None:
     app = start("--model", "nonsense")
     assert app.until_end() == 2
     assert b"--model: No model is called 'nonsense'." in app.received
     assert b"\x1b[?1049h" not in app.received, "the alternate screen"
 
 
-def test_a_variable_that_names_no_model_is_reported_on_the_screen(start: Callable[..., App]) -> None:
+def test_a_variable_that_names_no_model_is_reported_on_the_screen(start: Callable[..., PtyApp]) -> None:
     app = start(TTCHAT_MODEL="nonsense")
     app.until("No model is called 'nonsense'.")
     app.until("/reload loads the model again; ctrl+o")
@@ -52,7 +52,7 @@ def test_a_variable_that_names_no_model_is_reported_on_the_screen(start: Callabl
 
 @pytest.mark.parametrize("arguments", [(), ("--continue",)], ids=["bare", "with a flag"])
 def test_a_message_that_is_typed_before_the_screen_is_there_is_sent(
-    tmp_path: Path, start: Callable[..., App], arguments: tuple[str, ...]
+    tmp_path: Path, start: Callable[..., PtyApp], arguments: tuple[str, ...]
 ) -> None:
     """Typed at the moment at which the program is still importing what draws the screen."""
     (tmp_path / "sitecustomize.py").write_text(
@@ -80,7 +80,7 @@ def test_a_message_that_is_typed_before_the_screen_is_there_is_sent(
 
 
 @pytest.mark.parametrize("exported", [(140, 50), (40, 10)])
-def test_an_exported_size_does_not_count(start: Callable[..., App], exported: tuple[int, int]) -> None:
+def test_an_exported_size_does_not_count(start: Callable[..., PtyApp], exported: tuple[int, int]) -> None:
     columns, lines = map(str, exported)
     app = start(COLUMNS=columns, LINES=lines, **NO_MODEL)
     app.until(lambda text: fills(text, 100))
@@ -95,7 +95,7 @@ def fills(screen: str, columns: int) -> bool:
 
 
 def test_a_start_that_is_ended_before_the_screen_gives_the_terminal_back(
-    tmp_path: Path, start: Callable[..., App]
+    tmp_path: Path, start: Callable[..., PtyApp]
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         dedent("""

@@ -42,7 +42,7 @@ _IDS: Final = itertools.count(1)
 pytestmark = pytest.mark.timeout(200)
 
 
-class Card(msgspec.Struct):
+class LoadedEngine(msgspec.Struct):
     engine: IsolatedEngine
     spec: ModelSpec
     info: EngineInfo
@@ -56,7 +56,7 @@ def card(
     checkout: Path,
     model_folder: Path,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Card]:
+) -> Iterator[LoadedEngine]:
     """The engine in its process with the model on a mock card; two rows, no trace."""
     folder = tmp_path_factory.mktemp(request.param)
     log = folder / "engine.log"
@@ -74,7 +74,7 @@ def card(
     )
     phases: list[str] = []
     info = engine.load(spec, lambda progress: phases.append(progress.phase))
-    yield Card(engine, spec, info, phases, log)
+    yield LoadedEngine(engine, spec, info, phases, log)
     engine.close()
     assert "the card is closed" in log.read_text(errors="replace")
 
@@ -107,14 +107,14 @@ def text(events: list[GenerationEvent], row: int = 0) -> str:
     return "".join(event.text for event in events if isinstance(event, TokenEvent) and event.row == row)
 
 
-def test_a_load_reports_its_phases_and_its_generation(card: Card) -> None:
+def test_a_load_reports_its_phases_and_its_generation(card: LoadedEngine) -> None:
     assert {"start", "read", "convert", "compile"} <= set(card.phases)
     assert card.info.label.startswith("tt S5")
     assert card.info.context_length == CONTEXT
     assert card.info.capabilities.batch_sizes == (1, 2)
 
 
-def test_two_turns_are_answered_in_one_load(card: Card) -> None:
+def test_two_turns_are_answered_in_one_load(card: LoadedEngine) -> None:
     events, first = reply(card.engine, request_for())
     assert (text(events), first.reason) == ("!!!!", "length")
 
@@ -132,13 +132,13 @@ def test_two_turns_are_answered_in_one_load(card: Card) -> None:
     assert started.cached_tokens == 0
 
 
-def test_a_prompt_of_another_bucket_is_answered_as_well(card: Card) -> None:
+def test_a_prompt_of_another_bucket_is_answered_as_well(card: LoadedEngine) -> None:
     events, last = reply(card.engine, request_for(ChatMessage("user", "word " * 60)))
     assert last.stats.prompt_tokens > 128
     assert text(events) == "!!!!"
 
 
-def test_a_cancel_in_mid_reply_keeps_the_text_and_the_card_continues(card: Card) -> None:
+def test_a_cancel_in_mid_reply_keeps_the_text_and_the_card_continues(card: LoadedEngine) -> None:
     events, last = reply(card.engine, request_for(tokens=500), cancel_after=3)
     assert last.reason == "cancelled"
     assert 3 <= text(events).count("!") < 500
@@ -147,14 +147,14 @@ def test_a_cancel_in_mid_reply_keeps_the_text_and_the_card_continues(card: Card)
     assert (text(events), last.reason) == ("!!!!", "length")
 
 
-def test_two_candidates_are_decoded_as_one_batch(card: Card) -> None:
+def test_two_candidates_are_decoded_as_one_batch(card: LoadedEngine) -> None:
     events, last = reply(card.engine, request_for(rows=2))
     assert [text(events, row) for row in (0, 1)] == ["!!!!", "!!!!"]
     assert sorted(event.row for event in events if isinstance(event, RowFinished)) == [0, 1]
     assert last.error is None
 
 
-def test_a_reply_ends_where_the_context_does(card: Card) -> None:
+def test_a_reply_ends_where_the_context_does(card: LoadedEngine) -> None:
     filler = "x" * (CONTEXT - 60)
     events, last = reply(card.engine, request_for(ChatMessage("user", filler), tokens=500))
     assert last.reason == "context"
@@ -162,7 +162,7 @@ def test_a_reply_ends_where_the_context_does(card: Card) -> None:
     assert text(events).count("!") == last.stats.completion_tokens
 
 
-def test_a_constraint_is_kept_or_says_what_is_missing(card: Card) -> None:
+def test_a_constraint_is_kept_or_says_what_is_missing(card: LoadedEngine) -> None:
     asked = request_for(tokens=8)
     constraint = Constraint("regex", "[ab]{3}")
     sampling = msgspec.structs.replace(asked.sampling, constraint=constraint)
@@ -180,7 +180,7 @@ def test_a_constraint_is_kept_or_says_what_is_missing(card: Card) -> None:
     assert (text(events), last.reason) == ("!!!!", "length")
 
 
-def test_if_the_cards_sampler_fails_the_host_samples_and_says_so(card: Card) -> None:
+def test_if_the_cards_sampler_fails_the_host_samples_and_says_so(card: LoadedEngine) -> None:
     """S5's sources are four months older than this ttnn, whose top-k refuses what they hand it: they are asked to draw,
     and the load goes on without. A pair that fits draws, and says so."""
     options = msgspec.structs.replace(card.spec.options, sampling="device")
@@ -192,7 +192,7 @@ def test_if_the_cards_sampler_fails_the_host_samples_and_says_so(card: Card) -> 
     assert (len(text(events)), last.reason) == (4, "length")
 
 
-def test_a_load_that_is_cancelled_closes_the_card_and_the_next_one_opens_it(card: Card) -> None:
+def test_a_load_that_is_cancelled_closes_the_card_and_the_next_one_opens_it(card: LoadedEngine) -> None:
     """Reload, in the same process: what ttnn holds of the model before is gone."""
     pid = card.engine.pid
     wish = threading.Event()
@@ -215,7 +215,7 @@ def test_a_load_that_is_cancelled_closes_the_card_and_the_next_one_opens_it(card
 
 
 def test_a_second_model_of_the_same_shape_and_name_has_converted_weights_of_its_own(
-    card: Card, tmp_path: Path
+    card: LoadedEngine, tmp_path: Path
 ) -> None:
     """tt_transformers caches by tensor name, ttnn loads what has the name: in one folder the first model's weights
     would be the second's."""
@@ -241,7 +241,7 @@ def test_a_second_model_of_the_same_shape_and_name_has_converted_weights_of_its_
     assert tensors_in(cache) == both
 
 
-def test_a_checkpoint_without_some_weights_is_refused_by_name(card: Card, tmp_path: Path) -> None:
+def test_a_checkpoint_without_some_weights_is_refused_by_name(card: LoadedEngine, tmp_path: Path) -> None:
     """tt_transformers reads it through transformers, which would fill them with random numbers."""
     from safetensors.torch import load_file, save_file
 

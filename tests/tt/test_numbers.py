@@ -19,7 +19,7 @@ from ttchat_tui.domain.logit_bias import BAN, text_of
 from ttchat_tui.domain.sampling import SamplingParams
 
 if TYPE_CHECKING:  # torch is not in every venv that collects this file
-    from tests.tt.torch_ttnn.agreement import Agreement
+    from tests.tt.torch_ttnn.agreement import CardAgreement
     from tests.tt.torch_ttnn.card import Card
 
 CONTEXT: Final = 4096
@@ -39,7 +39,7 @@ CHUNK: Final = {"MAX_PREFILL_CHUNK_SIZE": "2"}
 """Prefill's longest chunk in units of 1,024 tokens; the smallest that tt_transformers takes."""
 pytestmark = pytest.mark.timeout(400)
 
-Record = Callable[[str, str, "Agreement"], None]
+Record = Callable[[str, str, "CardAgreement"], None]
 
 
 def start(

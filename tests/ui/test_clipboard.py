@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,7 +17,7 @@ from ttchat_tui.ui import clipboard
 from ttchat_tui.ui.clipboard import FILE_NAME, OSC_LIMIT, copy, osc52, run_tool, tools
 
 
-class Terminal:
+class RecordingTerminal:
     """A fake app that records copied text and raw output."""
 
     def __init__(self) -> None:
@@ -81,7 +82,7 @@ def test_a_tool_that_is_not_installed_is_not_tried() -> None:
 
 
 async def test_a_tool_that_worked_is_named_and_no_file_is_left(tmp_path: Path) -> None:
-    terminal, run = Terminal(), Tools("wl-copy")
+    terminal, run = RecordingTerminal(), Tools("wl-copy")
     environment = {"WAYLAND_DISPLAY": "w", "DISPLAY": ":0"}
     said = await copy("hello", terminal, tmp_path, environment=environment, find=found, run=run)  # type: ignore[arg-type]
     assert said == "Copied 5 characters (xclip)."
@@ -95,7 +96,7 @@ async def test_without_a_confirmed_way_the_text_is_in_a_private_file_that_the_me
     tmp_path: Path,
 ) -> None:
     folder = tmp_path / "state"
-    said = await copy("grüße", Terminal(), folder, environment={}, find=nothing_found)  # type: ignore[arg-type]
+    said = await copy("grüße", RecordingTerminal(), folder, environment={}, find=nothing_found)  # type: ignore[arg-type]
     file = folder / FILE_NAME
     assert "does not confirm it" in said
     assert said.endswith(str(file))
@@ -105,13 +106,14 @@ async def test_without_a_confirmed_way_the_text_is_in_a_private_file_that_the_me
 
 
 async def test_a_text_too_long_for_the_terminal_is_reported(tmp_path: Path) -> None:
-    said = await copy("x" * (OSC_LIMIT + 1), Terminal(), tmp_path, environment={}, find=nothing_found)  # type: ignore[arg-type]
+    terminal: Any = RecordingTerminal()
+    said = await copy("x" * (OSC_LIMIT + 1), terminal, tmp_path, environment={}, find=nothing_found)
     assert "may be too long for the terminal's clipboard" in said
 
 
 async def test_an_unwritable_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file in the way")
-    said = await copy("x", Terminal(), tmp_path / "state", environment={}, find=nothing_found)  # type: ignore[arg-type]
+    said = await copy("x", RecordingTerminal(), tmp_path / "state", environment={}, find=nothing_found)  # type: ignore[arg-type]
     assert "no file could be written" in said
 
 
@@ -132,7 +134,7 @@ def test_tmux_and_screen_get_the_sequence_wrapped_so_that_it_comes_out_whole(dat
 
 
 async def test_under_tmux_the_wrapped_sequence_goes_to_the_terminal_too(tmp_path: Path) -> None:
-    terminal = Terminal()
+    terminal = RecordingTerminal()
     await copy("x", terminal, tmp_path, environment={"TMUX": "1"}, find=nothing_found)  # type: ignore[arg-type]
     assert terminal.written[-1] == osc52(b"x", {"TMUX": "1"})
 

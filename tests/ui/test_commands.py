@@ -273,7 +273,7 @@ def test_what_is_typed_below_a_returned_message_is_parsed_as_it_is_alone(returne
 # --- palette, footer and help on a screen
 
 
-class Chat(Screen[None]):
+class ScreenOfCommands(Screen[None]):
     BINDINGS = bindings(TABLE, {})
     key_overrides = {"new": "ctrl+y"}
 
@@ -298,12 +298,12 @@ class Chat(Screen[None]):
         return None if action == "regenerate" else True
 
 
-class ChatApp(App[object]):
+class AppOfCommands(App[object]):
     COMMANDS = {ActionProvider}
     CSS_PATH = [*style_sheets.FIRST, *style_sheets.LATER]
 
-    def get_default_screen(self) -> Chat:
-        return Chat()
+    def get_default_screen(self) -> ScreenOfCommands:
+        return ScreenOfCommands()
 
 
 async def palette_titles(app: App[object], pilot: Pilot[object], typed: str) -> list[str]:
@@ -316,26 +316,26 @@ async def palette_titles(app: App[object], pilot: Pilot[object], typed: str) -> 
 
 
 async def test_the_palette_offers_what_the_screen_can_do_now_and_shows_its_keys() -> None:
-    app = ChatApp()
+    app = AppOfCommands()
     async with app.run_test(size=(80, 24)) as pilot:
         assert await palette_titles(app, pilot, "") == ["New conversation", "Quit"]
         assert any("New conversation  ctrl+y" in line for line in screen_text(app))
 
 
 async def test_the_palette_searches_titles_slash_commands_and_names_and_runs_the_hit() -> None:
-    app = ChatApp()
+    app = AppOfCommands()
     async with app.run_test(size=(80, 24)) as pilot:
         chat = app.screen
         assert (await palette_titles(app, pilot, "conversa"))[0] == "New conversation"
         await pilot.press("down", "enter")
         await pilot.pause()
-        assert isinstance(chat, Chat)
+        assert isinstance(chat, ScreenOfCommands)
         assert not CommandPalette.is_open(app)
         assert chat.done == ["new"]
 
 
 async def test_the_footer_shows_the_prompts_keys_and_the_screens() -> None:
-    app = ChatApp()
+    app = AppOfCommands()
     async with app.run_test(size=(100, 24)) as pilot:
         app.screen.query_one(Prompt).focus()
         await pilot.pause()
@@ -344,7 +344,7 @@ async def test_the_footer_shows_the_prompts_keys_and_the_screens() -> None:
 
 
 async def test_the_help_lists_every_action_with_its_keys_and_closes() -> None:
-    app = ChatApp()
+    app = AppOfCommands()
     async with app.run_test(size=(84, 140)) as pilot:
         app.push_screen(HelpScreen({"help": "f12"}))
         await pilot.pause()
@@ -352,11 +352,11 @@ async def test_the_help_lists_every_action_with_its_keys_and_closes() -> None:
         assert [action.title for action in TABLE if action.title not in shown] == []
         assert re.search(r"F12, /help +Help", shown)
         await pilot.press("escape")
-        assert isinstance(app.screen, Chat)
+        assert isinstance(app.screen, ScreenOfCommands)
 
 
 async def test_the_help_begins_with_the_place_of_the_focus() -> None:
-    app = ChatApp()
+    app = AppOfCommands()
     async with app.run_test(size=(84, 30)) as pilot:
         app.push_screen(HelpScreen({}, place="In the sampling panel"))
         await pilot.pause()
@@ -365,7 +365,7 @@ async def test_the_help_begins_with_the_place_of_the_focus() -> None:
 
 
 async def test_the_help_scrolls_on_a_small_screen() -> None:
-    app = ChatApp()
+    app = AppOfCommands()
     async with app.run_test(size=(60, 20)) as pilot:
         app.push_screen(HelpScreen({}))
         await pilot.pause()

@@ -8,7 +8,7 @@ import pytest
 from textual.pilot import Pilot
 
 from tests.fakes import Script
-from tests.session.test_other_windows import WORDS, Other, answer_and_die
+from tests.session.test_other_windows import WORDS, OtherProcess, answer_and_die
 from tests.ui.chat_app import ChatApp, reply_ended, running, settle, until
 from tests.ui.test_elsewhere import shown
 from ttchat_tui.ui.toasts import INTERRUPTED
@@ -25,12 +25,12 @@ async def look(pilot: Pilot[None], chat: ChatApp) -> str:
     return shown(chat)
 
 
-async def asked(pilot: Pilot[None], chat: ChatApp) -> Other:
+async def asked(pilot: Pilot[None], chat: ChatApp) -> OtherProcess:
     """A conversation on screen, in which another window then answers."""
     await pilot.press(*"hello", "enter")
     await reply_ended(pilot, chat)
     assert chat.session.conversation is not None
-    return Other(chat.paths.database, chat.session.conversation.id)
+    return OtherProcess(chat.paths.database, chat.session.conversation.id)
 
 
 @pytest.mark.parametrize("size", [(100, 30), (60, 20)])

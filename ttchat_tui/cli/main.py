@@ -33,7 +33,7 @@ _QUOTE: Final = "'"
 _OUT_OF_RANGE: Final = re.compile(r"is not in the range (\S+)<=x<=(-?[\d.]*\d)")
 
 
-_UsageError: Final[Any] = typer.BadParameter.__base__
+_ParserRefusal: Final[Any] = typer.BadParameter.__base__
 """Of all that the parser refuses. It is in click or, from typer 0.26 on, in typer itself, without a public name."""
 _HELP_INSTEAD: Final = "NoArgsIsHelpError"
 """The name of the error by which `ttchat-tui models` alone shows its help."""
@@ -44,7 +44,7 @@ def _refusals_in_words() -> Generator[None, None, None]:
     """Report what the parser refuses as all other errors are: one line, and exit code 2."""
     try:
         yield
-    except _UsageError as error:
+    except _ParserRefusal as error:
         if type(error).__name__ == _HELP_INSTEAD:
             raise
         notify(_in_words(error.format_message(), error.ctx))

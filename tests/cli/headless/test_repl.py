@@ -241,7 +241,7 @@ def test_piped_lines_are_answered_on_stdout_and_figures_go_to_stderr(own_folders
     assert [each.startswith("[1 token") for each in figures] == [True, True]
 
 
-class Terminal:
+class ReplTerminal:
     """The REPL on a real pty. What was read beyond what was waited for is kept for the next wait."""
 
     def __init__(self, script: Script) -> None:
@@ -261,11 +261,11 @@ class Terminal:
 
 
 @pytest.fixture
-def on_terminal() -> Iterator[Callable[[Script], Terminal]]:
-    opened: list[Terminal] = []
+def on_terminal() -> Iterator[Callable[[Script], ReplTerminal]]:
+    opened: list[ReplTerminal] = []
 
-    def spawn(script: Script) -> Terminal:
-        opened.append(Terminal(script))
+    def spawn(script: Script) -> ReplTerminal:
+        opened.append(ReplTerminal(script))
         return opened[-1]
 
     yield spawn
@@ -275,7 +275,7 @@ def on_terminal() -> Iterator[Callable[[Script], Terminal]]:
 
 @pytest.mark.terminal
 def test_on_a_terminal_ctrl_c_stops_the_reply_ctrl_d_leaves_and_lines_come_back(
-    own_folders: Path, on_terminal: Callable[[Script], Terminal]
+    own_folders: Path, on_terminal: Callable[[Script], ReplTerminal]
 ) -> None:
     gate = Gate(str(own_folders / "gate"))
     gate.release(2)
@@ -300,7 +300,7 @@ def test_on_a_terminal_ctrl_c_stops_the_reply_ctrl_d_leaves_and_lines_come_back(
 
 
 @pytest.mark.terminal
-def test_sigterm_at_the_prompt_closes_everything(on_terminal: Callable[[Script], Terminal]) -> None:
+def test_sigterm_at_the_prompt_closes_everything(on_terminal: Callable[[Script], ReplTerminal]) -> None:
     terminal = on_terminal(Script())
     terminal.wait_for(b"> ")
     # Again after a second: one was lost here once, perhaps between readline's prompt and its wait. Not established.

@@ -10,7 +10,7 @@ import gguf
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.engine.cpu.raw_gguf import RawTensor, gguf_bytes
+from tests.engine.cpu.raw_gguf import TensorToWrite, gguf_bytes
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig
 from ttchat_tui.engine.cpu.checkpoints.safetensors_file import SafetensorsFolder
 from ttchat_tui.engine.cpu.families import FAMILIES
@@ -48,7 +48,7 @@ def write_gguf(
 
 def gguf_parts(
     folder: Path, matrices: gguf.GGMLQuantizationType | None = None
-) -> tuple[dict[str, Any], dict[str, RawTensor]]:
+) -> tuple[dict[str, Any], dict[str, TensorToWrite]]:
     """Metadata and tensors of `write_gguf`."""
     checkpoint = SafetensorsFolder(folder)
     config = checkpoint.config
@@ -60,10 +60,10 @@ def gguf_parts(
     }
 
 
-def _stored(weight: NDArray[np.float32], kind: gguf.GGMLQuantizationType | None) -> RawTensor:
+def _stored(weight: NDArray[np.float32], kind: gguf.GGMLQuantizationType | None) -> TensorToWrite:
     if kind is None or weight.ndim == 1:
-        return RawTensor(weight.shape, weight.tobytes())
-    return RawTensor(weight.shape, gguf.quants.quantize(weight, kind).tobytes(), kind)
+        return TensorToWrite(weight.shape, weight.tobytes())
+    return TensorToWrite(weight.shape, gguf.quants.quantize(weight, kind).tobytes(), kind)
 
 
 def _tensors(checkpoint: SafetensorsFolder) -> dict[str, NDArray[np.float32]]:

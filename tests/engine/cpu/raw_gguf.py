@@ -16,22 +16,24 @@ F32 = 0
 ARRAY = 9
 
 
-class Typed(NamedTuple):
+class ValueOfType(NamedTuple):
     """A value as a certain GGUF type; of a list, the type of its members."""
 
     type_id: int
     value: Any
 
 
-class RawTensor(NamedTuple):
+class TensorToWrite(NamedTuple):
     shape: Sequence[int]
     """Outputs first."""
     data: bytes
     type_id: int = F32
 
 
-def gguf_bytes(metadata: Mapping[str, Any], tensors: Mapping[str, RawTensor], alignment: int = 32) -> bytes:
-    """A file. Python's bool, int, float and str have a type each; `Typed` names another one."""
+def gguf_bytes(
+    metadata: Mapping[str, Any], tensors: Mapping[str, TensorToWrite], alignment: int = 32
+) -> bytes:
+    """A file. Python's bool, int, float and str have a type each; `ValueOfType` names another one."""
     head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(metadata))
     head += b"".join(_string(key) + _value(value) for key, value in metadata.items())
     data = b""
@@ -56,13 +58,13 @@ def tiny_metadata(architecture: str = "llama", **hyperparameters: Any) -> dict[s
         "tokenizer.ggml.model": "gpt2",
         "tokenizer.ggml.pre": "gpt-2",
         "tokenizer.ggml.tokens": ["a", "b", "c", "<|im_end|>"],
-        "tokenizer.ggml.token_type": Typed(5, [1, 1, 1, 3]),
-        "tokenizer.ggml.merges": Typed(8, []),
+        "tokenizer.ggml.token_type": ValueOfType(5, [1, 1, 1, 3]),
+        "tokenizer.ggml.merges": ValueOfType(8, []),
     }
     return head | {key: value for key, value in named.items() if value is not None} | vocabulary
 
 
-def tiny_tensors(architecture: str = "llama") -> dict[str, RawTensor]:
+def tiny_tensors(architecture: str = "llama") -> dict[str, TensorToWrite]:
     """What `tiny_metadata` describes, filled with ones."""
     shapes = {
         "token_embd": (4, 8), "output_norm": (8,), "blk.0.attn_norm": (8,), "blk.0.attn_q": (8, 8), "blk.0.attn_k": (4, 8),
@@ -74,12 +76,12 @@ def tiny_tensors(architecture: str = "llama") -> dict[str, RawTensor]:
     return {f"{name}.weight": ones(*shape) for name, shape in shapes.items()}
 
 
-def ones(*shape: int) -> RawTensor:
-    return RawTensor(shape, np.ones(shape, "<f4").tobytes())
+def ones(*shape: int) -> TensorToWrite:
+    return TensorToWrite(shape, np.ones(shape, "<f4").tobytes())
 
 
 def write_raw(
-    path: Path, metadata: Mapping[str, Any] | None = None, tensors: Mapping[str, RawTensor] | None = None
+    path: Path, metadata: Mapping[str, Any] | None = None, tensors: Mapping[str, TensorToWrite] | None = None
 ) -> Path:
     """Write a file; what is not given is that of the tiny model."""
     chosen = tiny_metadata() if metadata is None else metadata
@@ -97,7 +99,7 @@ def _string(text: str) -> bytes:
 
 
 def _value(value: Any) -> bytes:
-    type_id, plain = value if isinstance(value, Typed) else (_type_of(value), value)
+    type_id, plain = value if isinstance(value, ValueOfType) else (_type_of(value), value)
     if isinstance(plain, list):
         members: list[Any] = plain
         return struct.pack("<IIQ", ARRAY, type_id, len(members)) + b"".join(

@@ -46,7 +46,7 @@ def ids_up_to(length: int) -> st.SearchStrategy[list[int]]:
     return st.builds(drawn, st.integers(1, length), st.integers(0, 99))
 
 
-class Pair:
+class StepperPair:
     """A stepper under test, and one that always computes everything anew in one forward."""
 
     def __init__(self, stepper: CachedStepper, reference: CachedStepper, tolerance: float) -> None:
@@ -63,7 +63,7 @@ class Pair:
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
-def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Pair:
+def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> StepperPair:
     folder = tmp_path_factory.mktemp(request.param.replace(" ", "-"))
     is_native = request.param.startswith("native")
     if is_native:
@@ -73,7 +73,7 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     else:
         of_folder = partial(stepper_of, save(build(request.param), folder))
     tolerance = NATIVE_TOLERANCE if is_native else TOLERANCE
-    return Pair(of_folder(), of_folder(chunk=1024), tolerance)
+    return StepperPair(of_folder(), of_folder(chunk=1024), tolerance)
 
 
 def properties(examples: int) -> Callable[[Any], Any]:
@@ -91,7 +91,7 @@ def properties(examples: int) -> Callable[[Any], Any]:
     more=ids_up_to(20),
 )
 def test_any_batch_gives_the_logits_of_straight_runs_and_any_row_can_be_continued(
-    pair: Pair, prompt: list[int], tails: list[list[int]], resumed: int, kept: int, more: list[int]
+    pair: StepperPair, prompt: list[int], tails: list[list[int]], resumed: int, kept: int, more: list[int]
 ) -> None:
     stepper = pair.stepper
     pair.agrees(stepper.prefill(prompt, go_on), prompt)
@@ -121,7 +121,7 @@ def test_any_batch_gives_the_logits_of_straight_runs_and_any_row_can_be_continue
     chunk=st.integers(1, 70),
 )
 def test_any_cropping_and_growing_again_in_any_chunks_gives_the_logits_of_a_straight_run(
-    pair: Pair, ids: list[int], cuts: list[tuple[int, list[int]]], chunk: int
+    pair: StepperPair, ids: list[int], cuts: list[tuple[int, list[int]]], chunk: int
 ) -> None:
     stepper = pair.stepper
     stepper._chunk = chunk  # pyright: ignore[reportPrivateUsage]
@@ -137,7 +137,7 @@ def test_any_cropping_and_growing_again_in_any_chunks_gives_the_logits_of_a_stra
         pair.agrees(stepper.step(7), held := [*held, 7])
 
 
-def test_a_row_that_ended_costs_nothing_and_the_prompt_is_held_once(pair: Pair) -> None:
+def test_a_row_that_ended_costs_nothing_and_the_prompt_is_held_once(pair: StepperPair) -> None:
     stepper = pair.stepper
     stepper.prefill(range(200), go_on)
     rows: list[int] = []
@@ -191,7 +191,7 @@ def test_each_row_of_a_batch_draws_the_ids_of_a_reply_with_its_seed(tmp_path: Pa
     engine.close()
 
 
-def test_outside_of_a_batch_there_are_no_rows(pair: Pair) -> None:
+def test_outside_of_a_batch_there_are_no_rows(pair: StepperPair) -> None:
     pair.stepper.prefill([1, 2], go_on)
     with pytest.raises(AssertionError, match="no batch runs"):
         pair.stepper.step_rows([1])

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.engine.cpu.raw_gguf import RawTensor, ones, tiny_metadata, tiny_tensors, write_raw
+from tests.engine.cpu.raw_gguf import TensorToWrite, ones, tiny_metadata, tiny_tensors, write_raw
 from tests.engine.cpu.test_gguf_rules import opened, refusal, with_experts
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig
@@ -107,7 +107,7 @@ def test_tensors_that_overlap_or_are_not_aligned_are_refused(offset: int, fault:
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_vector_that_is_not_finite_is_refused_by_name(value: float, tmp_path: Path) -> None:
     data = struct.pack("<8f", *[1.0] * 7, value)
-    file = opened(tmp_path, tensors=tiny_tensors() | {"blk.0.attn_norm.weight": RawTensor((8,), data)})
+    file = opened(tmp_path, tensors=tiny_tensors() | {"blk.0.attn_norm.weight": TensorToWrite((8,), data)})
     with pytest.raises(ModelLoadError, match="attn_norm is infinite or not a number"):
         file.tensor("layers.0.attn_norm")
 
@@ -125,7 +125,9 @@ def test_a_vector_that_is_not_finite_is_refused_by_name(value: float, tmp_path: 
 def test_numbers_that_make_no_rotation_are_refused(
     values: dict[str, Any], factor: float | None, tmp_path: Path
 ) -> None:
-    extra = {} if factor is None else {"rope_freqs.weight": RawTensor((2,), struct.pack("<2f", 1.0, factor))}
+    extra = (
+        {} if factor is None else {"rope_freqs.weight": TensorToWrite((2,), struct.pack("<2f", 1.0, factor))}
+    )
     file = opened(tmp_path, tiny_metadata() | values, tiny_tensors() | extra)
     with pytest.raises(ModelLoadError, match="make no rotation"):
         RopeTable(file.config, file.rope_factors)

@@ -12,7 +12,7 @@ from typing import Any
 import gguf
 import pytest
 
-from tests.engine.cpu.raw_gguf import RawTensor, Typed, ones, tiny_metadata, tiny_tensors, write_raw
+from tests.engine.cpu.raw_gguf import TensorToWrite, ValueOfType, ones, tiny_metadata, tiny_tensors, write_raw
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import RopeScaling
 from ttchat_tui.engine.cpu.checkpoints.gguf_file import GgufFile
@@ -20,13 +20,13 @@ from ttchat_tui.engine.cpu.checkpoints.gguf_rules import check_keys, check_kind
 
 
 def opened(
-    path: Path, metadata: dict[str, Any] | None = None, tensors: dict[str, RawTensor] | None = None
+    path: Path, metadata: dict[str, Any] | None = None, tensors: dict[str, TensorToWrite] | None = None
 ) -> GgufFile:
     return GgufFile(write_raw(path / "x.gguf", metadata, tensors))
 
 
 def refusal(
-    path: Path, metadata: dict[str, Any] | None = None, tensors: dict[str, RawTensor] | None = None
+    path: Path, metadata: dict[str, Any] | None = None, tensors: dict[str, TensorToWrite] | None = None
 ) -> str:
     """The sentence; it has a cure."""
     with pytest.raises(ModelLoadError) as caught:
@@ -247,7 +247,7 @@ def test_tensors_that_change_nothing_or_are_computed_are_no_reason_to_refuse(tmp
     assert opened(tmp_path, tensors=tiny_tensors() | more).rope_factors is not None
 
 
-def with_experts(**tensors: RawTensor) -> tuple[dict[str, Any], dict[str, RawTensor]]:
+def with_experts(**tensors: TensorToWrite) -> tuple[dict[str, Any], dict[str, TensorToWrite]]:
     """Two experts; `tensors` without `blk.0.` and `.weight`."""
     dense = {
         name: tensor for name, tensor in tiny_tensors().items() if not re.search("ffn_(gate|up|down)", name)
@@ -264,7 +264,9 @@ def with_experts(**tensors: RawTensor) -> tuple[dict[str, Any], dict[str, RawTen
         {f"ffn_{part}__{number}": ones(12, 8) for part in ("gate", "up") for number in range(2)},
     ],
 )
-def test_experts_are_read_from_each_way_of_joining_them(joined: dict[str, RawTensor], tmp_path: Path) -> None:
+def test_experts_are_read_from_each_way_of_joining_them(
+    joined: dict[str, TensorToWrite], tmp_path: Path
+) -> None:
     router = ones(2, 8)
     metadata, tensors = with_experts(ffn_gate_inp=router, ffn_down_exps=ones(2, 8, 12), **joined)
     checkpoint = opened(tmp_path, metadata, tensors)
@@ -317,7 +319,7 @@ def test_metadata_without_weights_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_long_value_is_cut(tmp_path: Path) -> None:
-    sentence = refusal(tmp_path, tiny_metadata(something=Typed(5, list(range(1000)))))
+    sentence = refusal(tmp_path, tiny_metadata(something=ValueOfType(5, list(range(1000)))))
     assert "llama.something = [0, 1, 2" in sentence
     assert len(sentence) < 200
 
@@ -339,15 +341,15 @@ def test_arrays_in_arrays_without_end_are_a_damaged_file(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("tensor", "words"),
     [
-        (RawTensor((4, 8), bytes(128), type_id=99), "'output.weight' has the GGML type 99,"),
-        (RawTensor((4, 8), bytes(128), type_id=40), "'output.weight' has the GGML type 40 (NVFP4),"),
-        (RawTensor((4, 8), bytes(128), type_id=31), "GGML type 31 (Q4_0_4_4, which ggml no longer has),"),
-        (RawTensor((4, 8), bytes(128), type_id=8), "rows of 8 weights, but Q8_0 has blocks of 32"),
-        (RawTensor((4, 8), bytes(60)), "truncated: it ends before the end of the tensor 'output.weight'"),
+        (TensorToWrite((4, 8), bytes(128), type_id=99), "'output.weight' has the GGML type 99,"),
+        (TensorToWrite((4, 8), bytes(128), type_id=40), "'output.weight' has the GGML type 40 (NVFP4),"),
+        (TensorToWrite((4, 8), bytes(128), type_id=31), "GGML type 31 (Q4_0_4_4, which ggml no longer has),"),
+        (TensorToWrite((4, 8), bytes(128), type_id=8), "rows of 8 weights, but Q8_0 has blocks of 32"),
+        (TensorToWrite((4, 8), bytes(60)), "truncated: it ends before the end of the tensor 'output.weight'"),
     ],
 )
 def test_a_tensor_that_the_file_does_not_hold_is_refused_when_it_opens(
-    tensor: RawTensor, words: str, tmp_path: Path
+    tensor: TensorToWrite, words: str, tmp_path: Path
 ) -> None:
     assert words in refusal(tmp_path, tensors=tiny_tensors() | {"output.weight": tensor})
 
@@ -366,16 +368,16 @@ def test_a_name_that_is_there_twice_is_a_damaged_file(name: str, tmp_path: Path)
 
 
 FAULTY: list[tuple[dict[str, Any], str]] = [
-    ({"llama.block_count": Typed(4, 2**32 - 1)}, "block_count"),
-    ({"llama.block_count": Typed(4, 2**31 - 1)}, "block_count"),
-    ({"llama.context_length": Typed(10, 2**63)}, "context_length"),
+    ({"llama.block_count": ValueOfType(4, 2**32 - 1)}, "block_count"),
+    ({"llama.block_count": ValueOfType(4, 2**31 - 1)}, "block_count"),
+    ({"llama.context_length": ValueOfType(10, 2**63)}, "context_length"),
     (
-        {"llama.attention.head_count": Typed(4, [2]), "llama.attention.value_length": 8},
+        {"llama.attention.head_count": ValueOfType(4, [2]), "llama.attention.value_length": 8},
         "attention.value_length",
     ),
-    ({"llama.attention.key_length": Typed(4, [4]), "llama.attention.scale": 0.25}, "attention.scale"),
-    ({"llama.rope.freq_base": Typed(12, 1e300)}, "rope.freq_base"),
-    ({"llama.expert_count": Typed(4, 2**31 - 1), "llama.expert_used_count": 2}, "expert_count"),
+    ({"llama.attention.key_length": ValueOfType(4, [4]), "llama.attention.scale": 0.25}, "attention.scale"),
+    ({"llama.rope.freq_base": ValueOfType(12, 1e300)}, "rope.freq_base"),
+    ({"llama.expert_count": ValueOfType(4, 2**31 - 1), "llama.expert_used_count": 2}, "expert_count"),
 ]
 
 
@@ -387,5 +389,8 @@ def test_numbers_and_arrays_without_measure_are_refused_by_key(
 
 
 def test_an_array_of_the_same_value_for_each_layer_is_that_value(tmp_path: Path) -> None:
-    arrays = {"llama.attention.head_count": Typed(4, [2]), "llama.attention.value_length": Typed(4, [4])}
+    arrays = {
+        "llama.attention.head_count": ValueOfType(4, [2]),
+        "llama.attention.value_length": ValueOfType(4, [4]),
+    }
     assert opened(tmp_path, tiny_metadata() | arrays).config.heads == 2

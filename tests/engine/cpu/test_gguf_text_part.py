@@ -11,8 +11,8 @@ import pytest
 
 from tests.engine.cpu.gguf_files import gguf_parts
 from tests.engine.cpu.raw_gguf import (
-    RawTensor,
-    Typed,
+    TensorToWrite,
+    ValueOfType,
     gguf_bytes,
     ones,
     tiny_metadata,
@@ -34,7 +34,7 @@ from ttchat_tui.engine.cpu.loading import load_model
 from ttchat_tui.engine.cpu.local_count import LocalCounter
 from ttchat_tui.engine.text.template import ChatTemplate
 
-Parts = tuple[dict[str, Any], dict[str, RawTensor]]
+Parts = tuple[dict[str, Any], dict[str, TensorToWrite]]
 VISION: dict[str, Any] = {
     "vision.block_count": 1, "vision.embedding_length": 4, "vision.feed_forward_length": 8, "vision.image_size": 8,
     "vision.patch_size": 4, "vision.num_channels": 3, "vision.attention.head_count": 2,
@@ -55,7 +55,7 @@ ENCODER = (
 """Tensors of encoders and projectors, by llama.cpp and by Ollama."""
 
 
-def with_vision(metadata: dict[str, Any], tensors: dict[str, RawTensor]) -> Parts:
+def with_vision(metadata: dict[str, Any], tensors: dict[str, TensorToWrite]) -> Parts:
     architecture = metadata["general.architecture"]
     return (
         metadata | {f"{architecture}.{key}": value for key, value in VISION.items()},
@@ -193,7 +193,7 @@ def test_only_long_files_of_ollama_are_stretched(context: int, factor: float | N
 def test_tokens_that_stand_for_images_have_no_id(tmp_path: Path) -> None:
     metadata, tensors = with_vision(tiny_metadata(), tiny_tensors() | {"token_embd.weight": ones(8, 8)})
     metadata["tokenizer.ggml.tokens"] = [*"abcdefg", "<|im_end|>", "<image_soft_token>"]
-    metadata["tokenizer.ggml.token_type"] = Typed(5, [1] * 7 + [3, 4])
+    metadata["tokenizer.ggml.token_type"] = ValueOfType(5, [1] * 7 + [3, 4])
     path = write_raw(tmp_path / "x.gguf", metadata, tensors)
     assert len(GgufFile(path).metadata["tokenizer.ggml.tokens"]) == 8
     assert LocalCounter(path).bias_ids({"c": 1.0}) == {2: 1.0}

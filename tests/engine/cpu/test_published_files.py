@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.engine.cpu.gguf_files import write_gguf
-from tests.engine.cpu.raw_gguf import RawTensor, Typed, gguf_bytes
+from tests.engine.cpu.raw_gguf import TensorToWrite, ValueOfType, gguf_bytes
 from tests.engine.cpu.tiny_models import DESCRIBED, described
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig
 from ttchat_tui.engine.cpu.checkpoints.gguf_container import GgufContainer
@@ -24,10 +24,10 @@ GENERAL: Fields = {
     "general.base_model.count": 1, "general.base_model.0.name": "A", "general.base_model.0.organization": "B",
     "general.base_model.0.repo_url": "https://example.com", "general.dataset.count": 1, "general.dataset.0.name": "d",
     "general.quantized_by": "someone", "general.repo_url": "https://example.com", "general.file_type": 15,
-    "general.quantization_version": 2, "general.sampling.temp": 0.7, "general.sampling.top_k": Typed(5, 20),
+    "general.quantization_version": 2, "general.sampling.temp": 0.7, "general.sampling.top_k": ValueOfType(5, 20),
     "general.sampling.top_p": 0.8, "quantize.imatrix.file": "imatrix.dat", "quantize.imatrix.dataset": "calibration.txt",
-    "quantize.imatrix.entries_count": Typed(5, 168), "quantize.imatrix.chunks_count": Typed(5, 128),
-    "split.no": Typed(2, 0), "split.count": Typed(2, 0), "split.tensors.count": Typed(5, 0), "mradermacher.quantized_by": "x",
+    "quantize.imatrix.entries_count": ValueOfType(5, 168), "quantize.imatrix.chunks_count": ValueOfType(5, 128),
+    "split.no": ValueOfType(2, 0), "split.count": ValueOfType(2, 0), "split.tensors.count": ValueOfType(5, 0), "mradermacher.quantized_by": "x",
     "tokenizer.ggml.add_bos_token": True, "tokenizer.ggml.add_eos_token": False, "tokenizer.ggml.add_space_prefix": False,
     "tokenizer.ggml.eot_token_id": 1, "tokenizer.ggml.fim_pre_token_id": 1, "tokenizer.ggml.mask_token_id": 1,
     "tokenizer.ggml.seperator_token_id": 1, "tokenizer.chat_template.tool_use": "{{ messages }}",
@@ -67,7 +67,7 @@ def of_ministral3(config: ModelConfig) -> Fields:
 def of_qwen3_moe(config: ModelConfig) -> Fields:
     return {
         "feed_forward_length": 6144,
-        "rope.dimension_sections": Typed(5, [0, 0, 0, 0]),
+        "rope.dimension_sections": ValueOfType(5, [0, 0, 0, 0]),
         "expert_gating_func": 1,
     }
 
@@ -103,14 +103,16 @@ def test_a_file_as_it_is_published_loads(name: str, tmp_path: Path) -> None:
     architecture = container.metadata["general.architecture"]
     more = {f"{architecture}.{key}": value for key, value in PUBLISHED[name](plain.config).items()}
     typed = {
-        key: Typed(7, value) if key.endswith("pattern") else value
+        key: ValueOfType(7, value) if key.endswith("pattern") else value
         for key, value in container.metadata.items()
     }
     tensors = {
-        key: RawTensor(entry.shape, container.data[entry.offset : entry.offset + entry.size], entry.type_id)
+        key: TensorToWrite(
+            entry.shape, container.data[entry.offset : entry.offset + entry.size], entry.type_id
+        )
         for key, entry in container.tensors.items()
     }
-    counted = GENERAL | {"split.tensors.count": Typed(5, len(tensors))}
+    counted = GENERAL | {"split.tensors.count": ValueOfType(5, len(tensors))}
     path.write_bytes(gguf_bytes({**typed, **counted, **more}, tensors))
     published = GgufFile(path)
     assert published.names == plain.names

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.engine.cpu.gguf_files import permuted, write_gguf
-from tests.engine.cpu.raw_gguf import Typed, tiny_metadata, write_raw
+from tests.engine.cpu.raw_gguf import ValueOfType, tiny_metadata, write_raw
 from tests.engine.cpu.tiny_models import build, save
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import RopeScaling
@@ -105,7 +105,7 @@ def test_tokens_to_suppress_are_read_and_other_samplers_are_noted(tmp_path: Path
             tmp_path / "x.gguf",
             {
                 **tiny_metadata(),
-                "tokenizer.ggml.suppress_tokens": Typed(5, [1, 2]),
+                "tokenizer.ggml.suppress_tokens": ValueOfType(5, [1, 2]),
                 "general.sampling.mirostat": 2,
                 "general.sampling.xtc_probability": 0.0,
             },

@@ -17,7 +17,7 @@ from ttchat_tui.engine.cpu.thread_governor import (
 )
 
 
-class Machine:
+class SimulatedMachine:
     """Steps that take as long as the machine's state says for the threads that are set."""
 
     def __init__(self, threads: int = 2) -> None:
@@ -41,9 +41,9 @@ class Machine:
         self.governor.use_for(1)
 
 
-def collapsed() -> Machine:
+def collapsed() -> SimulatedMachine:
     """Other programs came while it decoded on two threads, and it went to one."""
-    machine = Machine()
+    machine = SimulatedMachine()
     machine.run(WINDOW)
     machine.seconds = {1: 0.03, 2: 0.16}
     machine.run(WINDOW + TRIAL)
@@ -51,13 +51,13 @@ def collapsed() -> Machine:
 
 
 def test_an_idle_machine_keeps_its_threads() -> None:
-    machine = Machine()
+    machine = SimulatedMachine()
     machine.run(100 * WINDOW)
     assert machine.switches == []
 
 
 def test_steps_that_grow_with_the_context_are_no_collapse() -> None:
-    machine = Machine()
+    machine = SimulatedMachine()
     for step in range(20 * WINDOW):
         machine.seconds[2] = 0.010 * (1 + step / 1000)
         machine.run(1)
@@ -72,7 +72,7 @@ def test_collapsed_threads_are_abandoned_within_two_windows() -> None:
 
 
 def test_one_thread_that_is_no_faster_is_abandoned_at_once() -> None:
-    machine = Machine()
+    machine = SimulatedMachine()
     machine.run(WINDOW)
     machine.seconds = {1: 0.05, 2: 0.03}
     machine.run(WINDOW + TRIAL)
@@ -91,7 +91,7 @@ def test_many_threads_come_back_when_the_machine_is_free() -> None:
 
 
 def test_a_start_on_one_thread_tries_many_soon() -> None:
-    machine = Machine(threads=1)
+    machine = SimulatedMachine(threads=1)
     machine.run(WINDOW + TRIAL)
     assert machine.switches == [2]
     machine.run(10 * WINDOW)
@@ -99,14 +99,14 @@ def test_a_start_on_one_thread_tries_many_soon() -> None:
 
 
 def test_a_machine_that_is_best_on_one_thread_stays_there() -> None:
-    machine = Machine(threads=1)
+    machine = SimulatedMachine(threads=1)
     machine.seconds = {1: 0.01, 2: 0.10}
     machine.run(REST * WINDOW)
     assert machine.switches == [2, 1]
 
 
 def test_several_rows_run_on_many_threads_where_one_row_is_bound_by_memory() -> None:
-    machine = Machine(threads=1)
+    machine = SimulatedMachine(threads=1)
     machine.seconds = {1: 0.010, 2: 0.0095}
     machine.run(5 * WINDOW)
     assert [machine.threads_for(rows) for rows in (1, 2, 256, 1)] == [1, 2, 2, 1]
@@ -143,7 +143,7 @@ def test_several_rows_come_back_to_many_threads_where_one_row_stays_on_one() -> 
 
 
 def test_several_rows_run_on_one_thread_where_many_collapse_from_the_start() -> None:
-    machine = Machine(threads=1)
+    machine = SimulatedMachine(threads=1)
     machine.seconds = {1: 0.01, 2: 0.10}
     machine.run(WINDOW + TRIAL)
     assert machine.threads_for(256) == 1
@@ -151,7 +151,7 @@ def test_several_rows_run_on_one_thread_where_many_collapse_from_the_start() -> 
 
 @given(st.lists(st.tuples(st.floats(0.1, 10), st.floats(0.1, 10)), min_size=1, max_size=5))
 def test_whatever_a_machine_was_like_what_it_is_like_now_decides(past: list[tuple[float, float]]) -> None:
-    machine = Machine()
+    machine = SimulatedMachine()
     for one_s, many_s in [*past, (1.0, 9.0), (0.01, 0.010)]:
         machine.seconds = {1: one_s, 2: many_s}
         machine.run(2 * (REST + 2) * WINDOW)
@@ -159,7 +159,7 @@ def test_whatever_a_machine_was_like_what_it_is_like_now_decides(past: list[tupl
 
 
 def test_one_slow_step_is_no_collapse() -> None:
-    machine = Machine()
+    machine = SimulatedMachine()
     machine.run(WINDOW)
     machine.governor.observe(5.0)
     machine.run(5 * WINDOW)
@@ -186,7 +186,7 @@ def test_a_governed_stepper_is_the_stepper_it_governs() -> None:
 
 
 def test_models_that_decode_at_once_share_the_threads() -> None:
-    machine = Machine()
+    machine = SimulatedMachine()
     machine.governor.share(2)
     machine.seconds[1] = 1.0
     machine.run(10 * WINDOW)

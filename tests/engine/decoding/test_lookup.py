@@ -32,7 +32,7 @@ GREEDY: Final = SamplingParams(temperature=0.0, top_k=0, top_p=1.0, max_tokens=6
 WARM: Final = SamplingParams(temperature=1.0, top_k=0, top_p=1.0, max_tokens=60)
 
 
-class Model(Stepper):
+class ClockedStepper(Stepper):
     """A stepper whose logits are a function of all ids in its cache, and whose forwards take time on its own clock."""
 
     def __init__(
@@ -114,7 +114,7 @@ def by_number(bias: Mapping[str, float]) -> tuple[TokenBias, tuple[str, ...]]:
 
 
 def generate(
-    stepper: Model | LookupStepper,
+    stepper: ClockedStepper | LookupStepper,
     prompt: Sequence[int],
     sampling: SamplingParams = GREEDY,
     *,
@@ -165,7 +165,7 @@ def _without_forwards(event: GenerationEvent) -> GenerationEvent:
     return msgspec.structs.replace(event, stats=stats)
 
 
-def speculating(model: Model, context_length: int = 1000) -> LookupStepper:
+def speculating(model: ClockedStepper, context_length: int = 1000) -> LookupStepper:
     return LookupStepper(model, model, context_length, clock=model.clock)
 
 
@@ -178,18 +178,18 @@ def test_a_speculated_reply_has_the_same_events(prompt: list[int], seed: int, te
     sampling = SamplingParams(
         temperature=temperature, top_k=0, top_p=1.0, max_tokens=50, repetition_penalty=1.1
     )
-    plain = generate(Model(habitual), prompt, sampling, seed=seed)
-    drafted = generate(speculating(Model(habitual)), prompt, sampling, seed=seed)
+    plain = generate(ClockedStepper(habitual), prompt, sampling, seed=seed)
+    drafted = generate(speculating(ClockedStepper(habitual)), prompt, sampling, seed=seed)
     assert without_forwards(drafted) == without_forwards(plain)
 
 
 @pytest.mark.parametrize("long_from", range(21, 45))
 def test_no_draft_crosses_the_length_from_which_a_conversation_is_long(long_from: int) -> None:
     """So that the decode loop sees the step at which it becomes long, and can be cancelled in it."""
-    model = Model(reciting(range(1, 9)))
+    model = ClockedStepper(reciting(range(1, 9)))
     model.long_from = long_from
     events = generate(speculating(model), [*range(1, 9)] * 2)
-    assert ids_of(events) == ids_of(generate(Model(reciting(range(1, 9))), [*range(1, 9)] * 2))
+    assert ids_of(events) == ids_of(generate(ClockedStepper(reciting(range(1, 9))), [*range(1, 9)] * 2))
     assert max(model.rows) > 1
 
 
@@ -209,8 +209,8 @@ def test_bans_and_chosen_tokens_are_the_same_with_speculation(
     def choose(tokens: int, control: GenerationControl) -> None:
         control.force(*map(Forced, forced.get(tokens, ())))
 
-    plain = generate(Model(habitual), prompt, sampling, after=choose)
-    drafted = generate(speculating(Model(habitual)), prompt, sampling, after=choose)
+    plain = generate(ClockedStepper(habitual), prompt, sampling, after=choose)
+    drafted = generate(speculating(ClockedStepper(habitual)), prompt, sampling, after=choose)
     assert without_forwards(drafted) == without_forwards(plain)
     drawn = [event.token_ids[0] for event in plain if isinstance(event, TokenEvent) and not any(event.forced)]
     assert banned not in drawn
@@ -220,7 +220,7 @@ def test_bans_and_chosen_tokens_are_the_same_with_speculation(
 @given(prompts=st.lists(PROMPTS, min_size=1, max_size=4), seed=st.integers(0, 9))
 def test_the_cache_holds_the_reply_followed_by_guesses(prompts: list[list[int]], seed: int) -> None:
     """Several replies on one stepper, with or without a common prefix."""
-    model = Model(habitual)
+    model = ClockedStepper(habitual)
     stepper = speculating(model)
     for prompt in prompts:
         said = ids_of(generate(stepper, prompt, WARM, seed=seed))
@@ -230,7 +230,7 @@ def test_the_cache_holds_the_reply_followed_by_guesses(prompts: list[list[int]],
 
 def test_text_that_repeats_the_prompt_takes_far_fewer_forwards() -> None:
     text = random.Random(3).sample(range(1, 400), 120)
-    model = Model(reciting(text))
+    model = ClockedStepper(reciting(text))
     stepper = speculating(model)
     assert ids_of(generate(stepper, text, GREEDY)) == text[:60]
     assert stepper.forwards == len(model.rows) < 20
@@ -238,7 +238,7 @@ def test_text_that_repeats_the_prompt_takes_far_fewer_forwards() -> None:
 
 
 def test_an_endless_line_is_drafted_beyond_its_own_end() -> None:
-    model = Model(reciting([7, 8]))
+    model = ClockedStepper(reciting([7, 8]))
     assert len(ids_of(generate(speculating(model), [7, 8, 7, 8], GREEDY))) == 60
     assert max(model.rows) == 1 + DRAFTS[-1]
 
@@ -248,7 +248,7 @@ def test_text_without_repetition_loses_less_than_three_percent(row_cost: float) 
     """Words by Zipf's law: pairs repeat by chance, but rarely what follows them."""
     weights = [1 / (rank + 1) for rank in range(200)]
     text = random.Random(5).choices(range(1, 201), weights, k=1600)
-    model = Model(reciting(text), row_cost)
+    model = ClockedStepper(reciting(text), row_cost)
     sampling = SamplingParams(temperature=0.0, top_k=0, top_p=1.0, max_tokens=1200)
     assert ids_of(generate(speculating(model, 5000), text[:400], sampling, context_length=5000)) == text[400:]
     assert model.now_s < 1.03 * 1199
@@ -256,7 +256,7 @@ def test_text_without_repetition_loses_less_than_three_percent(row_cost: float) 
 
 def test_nothing_is_drafted_when_rows_cost_as_much_as_steps() -> None:
     text = random.Random(3).sample(range(1, 400), 300)
-    model = Model(reciting(text), row_cost=1.0)
+    model = ClockedStepper(reciting(text), row_cost=1.0)
     sampling = SamplingParams(temperature=0.0, top_k=0, top_p=1.0, max_tokens=200)
     generate(speculating(model), text, sampling)
     assert sum(model.rows) - len(model.rows) < 40  # Each size was tried once, and no more.
@@ -268,10 +268,13 @@ def test_changed_sampling_applies_from_the_next_token_on() -> None:
             control.set_sampling(WARM)
 
     text = [n % 11 + 1 for n in range(60)]
-    plain, stepper = generate(Model(habitual), text, after=heat), speculating(Model(habitual))
+    plain, stepper = (
+        generate(ClockedStepper(habitual), text, after=heat),
+        speculating(ClockedStepper(habitual)),
+    )
     assert without_forwards(generate(stepper, text, after=heat)) == without_forwards(plain)
     assert stepper.forwards < len(ids_of(plain)) - 1  # At least one draft was thrown away.
-    assert plain != generate(Model(habitual), text)
+    assert plain != generate(ClockedStepper(habitual), text)
 
 
 def test_a_cancelled_reply_ends_after_the_token_that_was_sampled() -> None:
@@ -280,14 +283,14 @@ def test_a_cancelled_reply_ends_after_the_token_that_was_sampled() -> None:
             control.cancel()
 
     text = [n % 11 + 1 for n in range(60)]
-    events = generate(speculating(Model(reciting(text))), text, after=stop)
+    events = generate(speculating(ClockedStepper(reciting(text))), text, after=stop)
     assert len(ids_of(events)) == 9
     assert isinstance(events[-1], GenerationFinished)
     assert events[-1].reason == "cancelled"
 
 
 def test_no_draft_goes_beyond_the_context() -> None:
-    model = Model(reciting([7, 8]))
+    model = ClockedStepper(reciting([7, 8]))
     highest: list[int] = []
     stepper = speculating(model, context_length=60)
     events = generate(
@@ -301,7 +304,7 @@ def test_no_draft_goes_beyond_the_context() -> None:
 
 def test_a_token_has_the_time_at_which_it_was_sampled() -> None:
     text = random.Random(3).sample(range(1, 400), 120)
-    model = Model(reciting(text))
+    model = ClockedStepper(reciting(text))
     events = generate(speculating(model), text, clock=model.clock)
     times = [time_s for event in events if isinstance(event, TokenEvent) for time_s in event.times_s]
     assert times[-1] == model.now_s  # The last token came with the last forward, not before.
@@ -309,15 +312,15 @@ def test_a_token_has_the_time_at_which_it_was_sampled() -> None:
 
 
 def test_an_aborted_prompt_leaves_nothing_behind() -> None:
-    stepper = speculating(Model(habitual))
+    stepper = speculating(ClockedStepper(habitual))
     generate(stepper, [1, 2, 3, 1, 2], GREEDY)
     with pytest.raises(PrefillAborted):
         stepper.prefill([4, 5, 6], lambda _done, _total: False)
-    assert ids_of(generate(stepper, [4, 5, 6])) == ids_of(generate(Model(habitual), [4, 5, 6]))
+    assert ids_of(generate(stepper, [4, 5, 6])) == ids_of(generate(ClockedStepper(habitual), [4, 5, 6]))
 
 
 def test_a_forward_has_no_more_rows_than_are_allowed() -> None:
-    model = Model(reciting([7, 8]))
+    model = ClockedStepper(reciting([7, 8]))
     stepper = LookupStepper(model, model, 1000, 8, clock=model.clock)
     generate(stepper, [7, 8, 7, 8])
     assert max(model.rows) == 8

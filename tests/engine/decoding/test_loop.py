@@ -93,7 +93,7 @@ class BytesText(TextStream):
 
 
 @dataclass
-class Run:
+class LoopRun:
     """One call of the loop; `events` runs it to its end."""
 
     stepper: RecitingStepper
@@ -154,7 +154,7 @@ def ids_of(events: list[GenerationEvent]) -> bytes:
 
 
 def test_a_reply_is_started_then_prefill_then_tokens_then_finished() -> None:
-    events = Run(RecitingStepper("Hi!")).events
+    events = LoopRun(RecitingStepper("Hi!")).events
     assert [type(e).__name__ for e in events] == [
         "GenerationStarted",
         "PrefillProgress",
@@ -177,19 +177,19 @@ def test_a_reply_is_started_then_prefill_then_tokens_then_finished() -> None:
 
 @pytest.mark.parametrize("end", [END, OTHER_END])
 def test_the_end_of_turn_stops_the_reply_and_is_neither_text_nor_id_nor_counted(end: int) -> None:
-    events = Run(RecitingStepper("Hi!", end)).events
+    events = LoopRun(RecitingStepper("Hi!", end)).events
     assert finished(events).reason == "stop"
     assert (text_of(events), ids_of(events)) == ("Hi!", b"Hi!")
     assert finished(events).stats.completion_tokens == 3
 
 
 def test_an_empty_reply_is_a_reply() -> None:
-    events = Run(RecitingStepper("")).events
+    events = LoopRun(RecitingStepper("")).events
     assert (finished(events).reason, text_of(events), finished(events).stats.ttft_s) == ("stop", "", None)
 
 
 def test_times_and_figures_count_from_the_receipt_of_the_request() -> None:
-    events = Run(RecitingStepper("Hi!!")).events
+    events = LoopRun(RecitingStepper("Hi!!")).events
     assert [event.times_s for event in tokens(events)] == [(2.5,), (2.75,), (3.0,), (3.25,)]
     stats = finished(events).stats
     assert (stats.ttft_s, stats.prefill_s, stats.prefill_tps) == (2.5, 1.5, 10 / 1.5)
@@ -197,12 +197,12 @@ def test_times_and_figures_count_from_the_receipt_of_the_request() -> None:
 
 
 def test_every_token_carries_its_logprob() -> None:
-    (event, *_) = tokens(Run(RecitingStepper("Hi")).events)
+    (event, *_) = tokens(LoopRun(RecitingStepper("Hi")).events)
     assert event.logprobs == (pytest.approx(-np.log1p((VOCAB - 1) * np.exp(-20.0)), abs=1e-6),)
 
 
 def test_each_token_brings_the_pieces_that_are_new() -> None:
-    events = tokens(Run(RecitingStepper("Hi!!"), record="full").events)
+    events = tokens(LoopRun(RecitingStepper("Hi!!"), record="full").events)
     assert [token_id in event.pieces for event in events for token_id in event.token_ids] == [
         True,
         True,
@@ -216,7 +216,7 @@ def test_each_token_brings_the_pieces_that_are_new() -> None:
 
 
 def test_of_the_chosen_token_alone_the_alternatives_are_left_out() -> None:
-    (event, *_) = tokens(Run(RecitingStepper("Hi"), record="chosen").events)
+    (event, *_) = tokens(LoopRun(RecitingStepper("Hi"), record="chosen").events)
     (distribution,) = event.distributions
     assert distribution is not None
     assert (distribution.rank, distribution.alternatives, len(event.pieces)) == (0, b"", 1)
@@ -225,18 +225,18 @@ def test_of_the_chosen_token_alone_the_alternatives_are_left_out() -> None:
 
 def test_max_tokens_ends_with_length_and_does_not_compute_a_token_too_many() -> None:
     stepper = RecitingStepper("Yes, sir")
-    events = Run(stepper, SamplingParams(temperature=0.0, max_tokens=3)).events
+    events = LoopRun(stepper, SamplingParams(temperature=0.0, max_tokens=3)).events
     assert (finished(events).reason, text_of(events), stepper.spoken) == ("length", "Yes", 2)
 
 
 def test_a_full_context_ends_with_context_when_prompt_and_reply_fill_it() -> None:
-    events = Run(RecitingStepper("Hello"), context_length=12).events
+    events = LoopRun(RecitingStepper("Hello"), context_length=12).events
     assert (finished(events).reason, text_of(events)) == ("context", "He")
 
 
 @pytest.mark.parametrize("size", [10, 11])
 def test_a_prompt_that_leaves_no_room_is_refused_with_both_numbers(size: int) -> None:
-    events = Run(RecitingStepper("Hello"), prompt_ids=range(size), context_length=10).events
+    events = LoopRun(RecitingStepper("Hello"), prompt_ids=range(size), context_length=10).events
     error = finished(events).error
     assert len(events) == 1
     assert error is not None
@@ -246,21 +246,21 @@ def test_a_prompt_that_leaves_no_room_is_refused_with_both_numbers(size: int) ->
 
 
 def test_a_stop_string_ends_the_reply_before_it_and_its_tokens_count() -> None:
-    events = Run(RecitingStepper("one END two"), stop="END").events
+    events = LoopRun(RecitingStepper("one END two"), stop="END").events
     assert (finished(events).reason, text_of(events), ids_of(events)) == ("stop", "one ", b"one END")
 
 
 def test_half_a_character_is_never_shown_and_text_held_back_comes_with_the_end() -> None:
-    events = Run(RecitingStepper("né")).events
+    events = LoopRun(RecitingStepper("né")).events
     assert [event.text for event in tokens(events)] == ["n", "", "é"]
-    held = Run(RecitingStepper("so EN"), stop="END").events
+    held = LoopRun(RecitingStepper("so EN"), stop="END").events
     assert [event.text for event in tokens(held)][-2:] == ["", ""]
     assert (finished(held).text, text_of(held)) == ("EN", "so EN")
 
 
 def test_cancel_stops_before_the_next_step_and_keeps_the_text_so_far() -> None:
     stepper = RecitingStepper("Hello")
-    run = Run(stepper)
+    run = LoopRun(stepper)
     events: list[GenerationEvent] = []
     for event in run:
         events.append(event)
@@ -272,14 +272,14 @@ def test_cancel_stops_before_the_next_step_and_keeps_the_text_so_far() -> None:
 
 def test_cancel_during_a_step_shows_no_further_token() -> None:
     stepper = RecitingStepper("Hello")
-    run = Run(stepper)
+    run = LoopRun(stepper)
     stepper.before_step = lambda step: run.control.cancel() if step == 2 else None
     assert (text_of(run.events), stepper.spoken) == ("He", 2)
 
 
 def test_cancel_between_two_chunks_of_prefill_computes_no_more() -> None:
     stepper = RecitingStepper("Hello")
-    run = Run(stepper, prompt_ids=range(40), prefill_chunk=8)
+    run = LoopRun(stepper, prompt_ids=range(40), prefill_chunk=8)
     events: list[GenerationEvent] = []
     for event in run:
         events.append(event)
@@ -290,18 +290,18 @@ def test_cancel_between_two_chunks_of_prefill_computes_no_more() -> None:
 
 def test_cancel_reaches_into_a_chunk_of_prefill_through_the_report() -> None:
     stepper = RecitingStepper("Hello")
-    run = Run(stepper, prompt_ids=range(40))
+    run = LoopRun(stepper, prompt_ids=range(40))
     run.control.cancel()
     stream = iter(run)
     next(stream)
     assert [type(e).__name__ for e in stream] == ["GenerationFinished"]
-    late = Run(RecitingStepper("Hello"), prompt_ids=range(40))
+    late = LoopRun(RecitingStepper("Hello"), prompt_ids=range(40))
     late.stepper.chunk = 1
     report_cancels_at(late, 5)
     assert (finished(late.events).reason, len(late.stepper.cache)) == ("cancelled", 5)
 
 
-def report_cancels_at(run: Run, ids: int) -> None:
+def report_cancels_at(run: LoopRun, ids: int) -> None:
     """Cancel as another thread would, while the stepper is in the middle of its prefill."""
     prefill = run.stepper.prefill
 
@@ -319,7 +319,7 @@ def report_cancels_at(run: Run, ids: int) -> None:
 def test_progress_of_prefill_counts_cached_tokens_and_nothing_is_computed_twice() -> None:
     stepper = RecitingStepper("Hello")
     stepper.cache = list(range(7))
-    events = Run(stepper, prompt_ids=range(20), prefill_chunk=5).events
+    events = LoopRun(stepper, prompt_ids=range(20), prefill_chunk=5).events
     started = events[0]
     assert isinstance(started, GenerationStarted)
     assert started.cached_tokens == 7
@@ -332,7 +332,7 @@ def test_progress_of_prefill_counts_cached_tokens_and_nothing_is_computed_twice(
 def test_a_conversation_that_becomes_long_is_read_anew_with_progress() -> None:
     stepper = RecitingStepper("Hello")
     stepper.long_from = 12
-    events = Run(stepper, prefill_chunk=4).events
+    events = LoopRun(stepper, prefill_chunk=4).events
     kinds = "".join("r" if isinstance(event, PrefillProgress) else "t" for event in events[1:-1])
     assert kinds == "rrr" + "tt" + "rrr" + "ttt", "ten ids of the prompt, then two tokens, then twelve ids"
     again = [event for event in events if isinstance(event, PrefillProgress)][3:]
@@ -344,7 +344,8 @@ def test_a_conversation_that_becomes_long_is_read_anew_with_progress() -> None:
     assert (text_of(events), finished(events).reason) == ("Hello", "stop")
     assert stepper.cache == [*range(10), *b"Hello"]
     (plain,) = {
-        event.prefill_s for event in (finished(Run(RecitingStepper("Hello"), prefill_chunk=4).events).stats,)
+        event.prefill_s
+        for event in (finished(LoopRun(RecitingStepper("Hello"), prefill_chunk=4).events).stats,)
     }
     assert finished(events).stats.prefill_s == plain, "the reading of the prompt alone"
 
@@ -352,13 +353,13 @@ def test_a_conversation_that_becomes_long_is_read_anew_with_progress() -> None:
 def test_a_prompt_that_is_long_is_read_as_long_from_its_first_chunk_on() -> None:
     stepper = RecitingStepper("Hello")
     stepper.long_from = 12
-    events = Run(stepper, prompt_ids=range(20), prefill_chunk=4).events
+    events = LoopRun(stepper, prompt_ids=range(20), prefill_chunk=4).events
     assert len([event for event in events if isinstance(event, PrefillProgress)]) == 5
     assert stepper.computed == [4] * 5, "no chunk twice"
 
 
 def test_cancel_reaches_into_the_step_that_reads_a_conversation_anew() -> None:
-    run = Run(RecitingStepper("Hello"))
+    run = LoopRun(RecitingStepper("Hello"))
     run.stepper.long_from = 12
     events = []
     for event in run:
@@ -369,7 +370,7 @@ def test_cancel_reaches_into_the_step_that_reads_a_conversation_anew() -> None:
 
 
 def test_parameters_are_read_for_every_token() -> None:
-    run = Run(RecitingStepper("Hello, world"))
+    run = LoopRun(RecitingStepper("Hello, world"))
     events: list[GenerationEvent] = []
     for event in run:
         events.append(event)
@@ -410,8 +411,8 @@ class SlowHand(GenerationControl):
 
 
 def test_no_figure_but_its_own_includes_a_pause() -> None:
-    whole = Run(RecitingStepper("Hello, world")).events
-    run = Run(RecitingStepper("Hello, world"))
+    whole = LoopRun(RecitingStepper("Hello, world")).events
+    run = LoopRun(RecitingStepper("Hello, world"))
     run.control = hand = SlowHand(run.stepper)
     events: list[GenerationEvent] = []
     for event in run:
@@ -443,7 +444,7 @@ def test_an_end_token_that_the_user_chooses_in_a_pause_ends_the_reply_at_once() 
                 self.resume()  # or the test would wait for ever
             return super().await_step(forced_taken, was_previewed)
 
-    run = Run(RecitingStepper("Hello"))
+    run = LoopRun(RecitingStepper("Hello"))
     run.control = chooser = Chooser(GREEDY)
     events: list[GenerationEvent] = []
     for event in run:
@@ -465,7 +466,7 @@ def test_penalties_forget_a_token_that_the_user_replaces() -> None:
 
     stepper = RecitingStepper("")
     stepper._logits = lambda: np.arange(VOCAB, 0, -1, dtype=np.float32)  # type: ignore[method-assign]
-    run = Run(stepper, SamplingParams(temperature=0.0, frequency_penalty=1.5, max_tokens=3))
+    run = LoopRun(stepper, SamplingParams(temperature=0.0, frequency_penalty=1.5, max_tokens=3))
     run.control = Chooser(run.sampling)
     events: list[GenerationEvent] = []
     for event in run:
@@ -476,7 +477,7 @@ def test_penalties_forget_a_token_that_the_user_replaces() -> None:
 
 
 def test_unchanged_parameters_count_as_no_change() -> None:
-    assert finished(Run(RecitingStepper("Hello")).events).stats.sampling_changes == 0
+    assert finished(LoopRun(RecitingStepper("Hello")).events).stats.sampling_changes == 0
 
 
 def test_the_same_seed_gives_the_same_ids_and_another_seed_others() -> None:
@@ -485,7 +486,7 @@ def test_the_same_seed_gives_the_same_ids_and_another_seed_others() -> None:
     def ids(seed: int) -> list[int]:
         stepper = RecitingStepper(b"\x20" * 60)
         stepper._logits = lambda: np.zeros(256, dtype=np.float32)  # type: ignore[method-assign]
-        return [i for event in tokens(Run(stepper, hot, seed=seed).events) for i in event.token_ids]
+        return [i for event in tokens(LoopRun(stepper, hot, seed=seed).events) for i in event.token_ids]
 
     assert ids(3) == ids(3)
     assert ids(3) != ids(4)
@@ -505,7 +506,7 @@ def test_a_failing_stepper_ends_with_an_error_and_the_text_so_far_is_kept(
             raise failure
 
     stepper.before_step = fail
-    last = finished(events := Run(stepper).events)
+    last = finished(events := LoopRun(stepper).events)
     assert (last.reason, text_of(events)) == ("error", "H")
     assert last.stats.completion_tokens == 2
     assert last.error is not None
@@ -516,7 +517,7 @@ def test_a_failing_stepper_ends_with_an_error_and_the_text_so_far_is_kept(
 def test_logits_without_a_usable_score_end_with_an_error_that_says_so() -> None:
     stepper = RecitingStepper("Hello")
     stepper._logits = lambda: np.full(VOCAB, np.nan, dtype=np.float32)  # type: ignore[method-assign]
-    error = finished(Run(stepper).events).error
+    error = finished(LoopRun(stepper).events).error
     assert error is not None
     assert error.kind == "no_usable_logits"
 
@@ -529,11 +530,11 @@ def test_engine_death_is_raised_to_the_host() -> None:
 
     stepper.before_step = die
     with pytest.raises(EngineDied):
-        _ = Run(stepper).events
+        _ = LoopRun(stepper).events
 
 
 def test_a_decoder_that_fails_still_lets_the_reply_finish() -> None:
-    run = Run(RecitingStepper("Hi"))
+    run = LoopRun(RecitingStepper("Hi"))
 
     def fail() -> str:
         raise ValueError("broken")

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tests.engine.decoding.test_lookup import VOCAB, Model, plain_text
+from tests.engine.decoding.test_lookup import VOCAB, ClockedStepper, plain_text
 from tests.size import sized
 from ttchat_tui.domain.events import GenerationEvent, GenerationFinished, GenerationStarted, TokenEvent
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
@@ -74,7 +74,7 @@ def test_windows_follow_every_token_once_with_half_a_window_before_it(
 def test_each_token_has_the_probability_after_those_before_it(
     beginning: tuple[int, ...], context: int
 ) -> None:
-    events = scored(Model(logits_after), context, beginning)
+    events = scored(ClockedStepper(logits_after), context, beginning)
     tokens = recording_of(events).tokens
     assert [token.token_id for token in tokens] == IDS, "also id 0, which would end a reply"
     if not beginning:
@@ -92,7 +92,7 @@ def test_each_token_has_the_probability_after_those_before_it(
 
 
 def test_known_tokens_are_computed_together_where_that_gives_the_same() -> None:
-    alone, together = Model(logits_after), Model(logits_after)
+    alone, together = ClockedStepper(logits_after), ClockedStepper(logits_after)
     lookup = LookupStepper(together, together, 100, 8, clock=together.clock)
     plain, drafted = recording_of(scored(alone, 100)), recording_of(scored(lookup, 100))
     assert [token.logprob for token in drafted.tokens] == [token.logprob for token in plain.tokens]
@@ -103,6 +103,6 @@ def test_known_tokens_are_computed_together_where_that_gives_the_same() -> None:
 def test_a_score_that_is_cancelled_ends_in_its_window() -> None:
     control = GenerationControl(PLAIN)
     control.cancel()
-    last = scored(Model(logits_after), 10, control=control)[-1]
+    last = scored(ClockedStepper(logits_after), 10, control=control)[-1]
     assert isinstance(last, GenerationFinished)
     assert last.reason == "cancelled"

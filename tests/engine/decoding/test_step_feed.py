@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.engine.decoding.test_loop import END, RecitingStepper, Run, tokens
+from tests.engine.decoding.test_loop import END, LoopRun, RecitingStepper, tokens
 from ttchat_tui.domain.events import GenerationEvent, StepScores
 from ttchat_tui.domain.generation import GenerationControl
 
@@ -28,11 +28,11 @@ def steps(events: list[GenerationEvent]) -> list[StepScores]:
 
 
 def test_nothing_is_sent_while_the_preview_is_closed() -> None:
-    assert not steps(Run(RecitingStepper("Hello")).events)
+    assert not steps(LoopRun(RecitingStepper("Hello")).events)
 
 
 def test_each_step_is_sent_with_what_its_token_was_drawn_from() -> None:
-    run = Run(RecitingStepper("aba"), prompt_ids=[5, 6])
+    run = LoopRun(RecitingStepper("aba"), prompt_ids=[5, 6])
     run.control.set_previewed(True)
     events = run.events
     shown = steps(events)
@@ -53,7 +53,7 @@ def test_each_step_is_sent_with_what_its_token_was_drawn_from() -> None:
 
 
 def test_fast_steps_are_left_out_but_never_the_last_one() -> None:
-    run = Run(stepper := RecitingStepper("Hello, world"))
+    run = LoopRun(stepper := RecitingStepper("Hello, world"))
     run.control.set_previewed(True)
     stepper.before_step = lambda step: setattr(stepper, "now_s", stepper.now_s - 0.25 + 0.02)
     assert [each.at for each in steps(run.events)] == [0, 5, 10, 12]
@@ -61,7 +61,7 @@ def test_fast_steps_are_left_out_but_never_the_last_one() -> None:
 
 @pytest.mark.parametrize("is_previewed", [True, False])
 def test_a_cancel_in_a_step_shows_the_token_before_it(is_previewed: bool) -> None:
-    run = Run(stepper := RecitingStepper("Helium"))
+    run = LoopRun(stepper := RecitingStepper("Helium"))
     logits, own = np.zeros(260, np.float32), stepper._logits
 
     def overwritten() -> np.ndarray:
@@ -85,7 +85,7 @@ def test_a_cancel_in_a_step_shows_the_token_before_it(is_previewed: bool) -> Non
 
 
 def test_a_preview_that_opens_during_a_pause_shows_the_step_before_it() -> None:
-    run = Run(RecitingStepper("Hello"))
+    run = LoopRun(RecitingStepper("Hello"))
     run.control = Watched(run.sampling)
     events: list[GenerationEvent] = []
     for event in run:
@@ -103,7 +103,7 @@ def test_steps_are_sent_again_after_a_long_pause_with_the_preview_open() -> None
             stepper.now_s += 30.0 * self.is_paused
             return super().await_step(forced_taken, was_previewed)
 
-    run = Run(stepper := RecitingStepper("Hello"))
+    run = LoopRun(stepper := RecitingStepper("Hello"))
     run.control = LongPause(run.sampling)
     events: list[GenerationEvent] = []
     for event in run:

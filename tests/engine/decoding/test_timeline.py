@@ -50,7 +50,7 @@ class Accounts:
         self.spent[account] += cost_s
 
 
-class Model(BatchStepper):
+class TimedStepper(BatchStepper):
     """Draws `length` tokens, then END; `works` per call of prefill and step, `drafts` tells drafted tokens by number."""
 
     def __init__(
@@ -145,7 +145,7 @@ class Template:
         return ()
 
 
-class Reply:
+class TimedReply:
     """One reply with its events and accounts."""
 
     def __init__(
@@ -173,7 +173,7 @@ class Reply:
         self.of_row_0 = 0
         monkeypatch.setattr("ttchat_tui.engine.decoding.row.Sampler", lambda *_: _Sampler(accounts))
         text, sampling = Template(accounts), SamplingParams(temperature=0.0, max_tokens=40)
-        model = Model(accounts, length, fails_at=fails_at, drafts=drafts)
+        model = TimedStepper(accounts, length, fails_at=fails_at, drafts=drafts)
         responder = Responder(
             tokenizer=text,
             template=text,  # type: ignore[arg-type]
@@ -269,7 +269,7 @@ def test_each_second_of_a_reply_is_in_the_part_that_spent_it(
     drafts: list[bool],
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        reply = Reply(
+        reply = TimedReply(
             patch,
             repeated(costs_s),
             length,
@@ -312,7 +312,7 @@ def test_the_parts_of_each_row_of_a_batch_add_up_to_its_whole_without_its_pauses
     costs_s: list[float], length: int, rows: int, pauses_after: list[int], ends_in_pause: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        reply = Reply(
+        reply = TimedReply(
             patch,
             repeated(costs_s),
             length,
@@ -332,7 +332,7 @@ def test_the_parts_of_each_row_of_a_batch_add_up_to_its_whole_without_its_pauses
 
 
 def test_a_step_is_the_mean_of_those_after_the_first_two_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
-    reply = Reply(monkeypatch, repeated([0.25]), 10)
+    reply = TimedReply(monkeypatch, repeated([0.25]), 10)
     assert step_parts_of(reply.stats[0]) == [
         ("decode", 0.25),
         ("sampling", 0.25),
@@ -344,7 +344,7 @@ def test_a_step_is_the_mean_of_those_after_the_first_two_tokens(monkeypatch: pyt
 
 
 def test_only_the_first_reply_after_a_load_counts_as_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    timeline = Reply(monkeypatch, repeated([0.25]), 4).stats[0].timeline
+    timeline = TimedReply(monkeypatch, repeated([0.25]), 4).stats[0].timeline
     assert timeline is not None
     assert timeline.is_first
     assert [chunk.tokens for chunk in timeline.chunks] == [256, 256, 87]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine.echo.declaration import ECHO, EchoOptions
-from tests.fakes import Recorder
+from tests.fakes import EventRecorder
 from ttchat_tui.cli import chat, engine_choice, model_choice
 from ttchat_tui.cli.doctor.checks import all_checks
 from ttchat_tui.config.errors import ConfigError
@@ -86,7 +86,7 @@ def test_the_host_loads_it_by_name_and_answers(paths: Paths) -> None:
     no_screen = threading.Event()
     no_screen.set()
     host = EngineHost(SwitchingEngine(create_engine), chat._prepare_after(no_screen, config, paths))
-    recorder = Recorder(host)
+    recorder = EventRecorder(host)
     host.start()
     try:
         host.load("echo:anything")

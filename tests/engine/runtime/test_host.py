@@ -18,8 +18,8 @@ from tests.fakes import (
     LOAD_S,
     MODEL_MISSING,
     SCRIPTED,
+    EventRecorder,
     Gate,
-    Recorder,
     Script,
     ScriptedEngine,
     prepare_scripted,
@@ -66,7 +66,7 @@ class Rig:
     def __init__(self, engine: Engine, prepare: Prepare = prepare_scripted) -> None:
         self.engine = engine
         self.host = EngineHost(engine, prepare)
-        self.recorder = Recorder(self.host)
+        self.recorder = EventRecorder(self.host)
         self.until = self.recorder.until
         self._ids = iter(range(1, 10_000))
         self.host.start()
@@ -307,7 +307,7 @@ def test_a_failed_unload_does_not_prevent_the_next_load(make: Make, monkeypatch:
 def test_the_load_time_includes_the_whole_wait() -> None:
     """The engine itself cannot measure the start of its process and its imports."""
     host = scripted_host()
-    recorder = Recorder(host)
+    recorder = EventRecorder(host)
     host.start()
     host.load("m")
     assert recorder.until(EngineLoaded).info.load_s == LOAD_S
@@ -542,7 +542,7 @@ def test_a_waker_that_raises_does_not_stop_the_engine(make: Make) -> None:
     rig.host.set_waker(raising)
     rig.host.load("m")
     rig.host.set_waker(None)
-    recorder = Recorder(rig.host)
+    recorder = EventRecorder(rig.host)
     recorder.until(EngineLoaded)
 
 

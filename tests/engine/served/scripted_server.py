@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from tests.engine.served.shapes import CONTEXT, MODEL, VLLM, Shape, context_exceeded
+from tests.engine.served.shapes import CONTEXT, MODEL, VLLM, ResponseShape, context_exceeded
 from tests.fakes import Script, ScriptedEngine, prompt_length
 from tests.scripted_reply import token_id, tokenize
 from ttchat_tui.domain.chat import ChatMessage
@@ -49,7 +49,7 @@ class ClientLeft(Exception):
 
 
 @dataclass(frozen=True)
-class Answer:
+class ScriptedAnswer:
     """One whole HTTP response, in place of the server's own."""
 
     status: int
@@ -103,17 +103,17 @@ class _Passage:
 class ScriptedServer:
     """What is served, and how the server misbehaves. `requests` has all requests in order."""
 
-    shape: Shape = VLLM
+    shape: ResponseShape = VLLM
     script: Script = field(default_factory=lambda: Script(context_length=CONTEXT, batch_sizes=(1,)))
     gate: StreamGate | None = None
     wire: Wire = iter
-    answers: list[Answer] = field(default_factory=list)
+    answers: list[ScriptedAnswer] = field(default_factory=list)
     """Chat requests get these first, one each."""
     stream_headers: dict[str, str] = field(default_factory=dict)
     events: list[bytes] | None = None
     """The stream's events as they are, instead of a scripted reply."""
     requests: list[tuple[str, dict[str, str], Json]] = field(default_factory=list)
-    pages: dict[str, Answer] = field(default_factory=dict)
+    pages: dict[str, ScriptedAnswer] = field(default_factory=dict)
     """Answers by path (without the query), before the shape's own."""
     has_left: threading.Event = field(default_factory=threading.Event)
     """A client closed its connection in the middle of a stream."""
@@ -181,32 +181,32 @@ class ScriptedServer:
         )
         return engine.generate(request, _WhileConnected(sampling, has_left))
 
-    def page(self, path: str, body: Json) -> Answer:
+    def page(self, path: str, body: Json) -> ScriptedAnswer:
         """Everything but the chat itself."""
         if path in self.pages:
             return self.pages[path]
         if path == "/v1/models":
-            return Answer(200, self.shape.models())
+            return ScriptedAnswer(200, self.shape.models())
         if path in self.shape.pages:
             page = self.shape.pages[path]
-            return Answer(200, page.encode() if isinstance(page, str) else page)
+            return ScriptedAnswer(200, page.encode() if isinstance(page, str) else page)
         if self.shape is VLLM and (path, "prompt" in body) == ("/tokenize", True):
-            return Answer(200, {"tokens": self._ids(body)})
+            return ScriptedAnswer(200, {"tokens": self._ids(body)})
         if self.shape is VLLM and path == "/detokenize":
-            return Answer(200, {"prompt": "".join(self.words[each] for each in body["tokens"])})
+            return ScriptedAnswer(200, {"prompt": "".join(self.words[each] for each in body["tokens"])})
         if self.shape is VLLM and path == "/v1/completions":
-            return Answer(200, self._scored(body))
+            return ScriptedAnswer(200, self._scored(body))
         if path == "/tokenize" and self.shape.tokenizes == "messages":
-            return Answer(
+            return ScriptedAnswer(
                 200, {"count": prompt_length(messages(body)), "max_model_len": CONTEXT, "tokens": []}
             )
         if path == "/apply-template" and self.shape.tokenizes == "prompt":
             prompt = json.dumps(body["messages"])
             self.counts[prompt] = prompt_length(messages(body))
-            return Answer(200, {"prompt": prompt})
+            return ScriptedAnswer(200, {"prompt": prompt})
         if path == "/tokenize" and self.shape.tokenizes == "prompt":
-            return Answer(200, {"tokens": [7] * self.counts[body["content"]]})
-        return Answer(404, {"detail": "Not Found"})
+            return ScriptedAnswer(200, {"tokens": [7] * self.counts[body["content"]]})
+        return ScriptedAnswer(404, {"detail": "Not Found"})
 
     def _ids(self, body: Json) -> list[int]:
         """One id for each word. The beginning of a text is 1."""
@@ -280,11 +280,13 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
         self._answer(self._take(body)) if not self.path.endswith("/chat/completions") else self._chat(body)
 
-    def _take(self, body: Json) -> Answer:
+    def _take(self, body: Json) -> ScriptedAnswer:
         path = urlsplit(self.path).path
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.server_of.requests.append((path, headers, body))
-        return self.server_of.page(path, body) if not path.endswith("/chat/completions") else Answer(200)
+        return (
+            self.server_of.page(path, body) if not path.endswith("/chat/completions") else ScriptedAnswer(200)
+        )
 
     def _chat(self, body: Json) -> None:
         server = self.server_of
@@ -292,7 +294,7 @@ class _Handler(BaseHTTPRequestHandler):
         if server.answers:
             self._answer(server.answers.pop(0))
         elif server.events is None and (asked := prompt_length(messages(body))) >= CONTEXT:
-            self._answer(Answer(400, context_exceeded(server.shape, asked)))
+            self._answer(ScriptedAnswer(400, context_exceeded(server.shape, asked)))
         else:
             self._stream(server, body)
 
@@ -337,7 +339,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.close()
         self.close_connection = True
 
-    def _answer(self, answer: Answer) -> None:
+    def _answer(self, answer: ScriptedAnswer) -> None:
         is_json = not isinstance(answer.body, bytes)
         content = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
         self.send_response_only(answer.status)

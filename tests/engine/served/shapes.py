@@ -16,7 +16,7 @@ PARAMETERS: Final = 134_515_008
 
 
 @dataclass(frozen=True)
-class Shape:
+class ResponseShape:
     """One kind of server."""
 
     name: str
@@ -79,7 +79,7 @@ class Shape:
         return [*end, self.event("[DONE]")] if self.has_done else end
 
 
-VLLM = Shape(
+VLLM = ResponseShape(
     "vllm",
     owned_by="vllm",
     headers={"server": "uvicorn"},
@@ -91,7 +91,7 @@ VLLM = Shape(
     reasoning_field="reasoning",
     tokenizes="messages",
 )
-LLAMA_CPP = Shape(
+LLAMA_CPP = ResponseShape(
     "llama.cpp",
     owned_by="llamacpp",
     headers={"Server": "llama.cpp"},
@@ -119,7 +119,7 @@ LLAMA_CPP = Shape(
     first_delta={"role": "assistant", "content": None},
     tokenizes="prompt",
 )
-LLAMA_CPP_PYTHON = Shape(
+LLAMA_CPP_PYTHON = ResponseShape(
     "llama-cpp-python",
     owned_by="me",
     headers={"server": "uvicorn"},
@@ -137,7 +137,7 @@ LLAMA_CPP_PYTHON = Shape(
     usage="none",
     comment=": ping - 2025-10-09 08:53:20.000000+00:00",
 )
-TRANSFORMERS = Shape(
+TRANSFORMERS = ResponseShape(
     "transformers",
     owned_by="toy",
     headers={"server": "uvicorn"},
@@ -154,7 +154,7 @@ TRANSFORMERS = Shape(
     usage="with finish",
     has_done=False,
 )
-OLLAMA = Shape(
+OLLAMA = ResponseShape(
     "ollama",
     owned_by="library",
     pages={"/api/version": {"version": "0.12.3"}, "/": "Ollama is running"},
@@ -163,7 +163,7 @@ OLLAMA = Shape(
     last_delta={"role": "assistant", "content": ""},
     reasoning_field="reasoning",
 )
-OPENAI = Shape(
+OPENAI = ResponseShape(
     "openai",
     owned_by="system",
     chunk_fields={"service_tier": "default", "system_fingerprint": "fp_50cad350e4", "obfuscation": "x7Qk"},
@@ -173,7 +173,7 @@ OPENAI = Shape(
 SHAPES: Final = (VLLM, LLAMA_CPP, LLAMA_CPP_PYTHON, TRANSFORMERS, OLLAMA, OPENAI)
 
 
-def context_exceeded(shape: Shape, asked: int) -> dict[str, Any]:
+def context_exceeded(shape: ResponseShape, asked: int) -> dict[str, Any]:
     """Each server's error for a prompt of `asked` tokens that is too long."""
     if shape is LLAMA_CPP:
         message = f"request ({asked} tokens) exceeds the available context size ({CONTEXT} tokens), try increasing it"

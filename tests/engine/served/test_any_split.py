@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.engine.served.shapes import SHAPES, Shape
+from tests.engine.served.shapes import SHAPES, ResponseShape
 from ttchat_tui.engine.served import loose_json, sse
 from ttchat_tui.engine.served.chunks import parse_chunks
 from ttchat_tui.engine.served.sse import COMMENT, EventDecoder, EventTooLong, ServerEvent
@@ -53,12 +53,12 @@ def test_any_split_of_any_stream_gives_the_same_events(
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
 @given(places=st.lists(st.integers(0, 10_000), max_size=30))
-def test_any_split_of_a_recorded_stream_gives_the_same_text(shape: Shape, places: list[int]) -> None:
+def test_any_split_of_a_recorded_stream_gives_the_same_text(shape: ResponseShape, places: list[int]) -> None:
     assert text_of(cut(recorded(shape), places)) == TEXT
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
-def test_a_byte_at_a_time_is_enough(shape: Shape) -> None:
+def test_a_byte_at_a_time_is_enough(shape: ResponseShape) -> None:
     assert text_of([bytes([byte]) for byte in recorded(shape)]) == TEXT
 
 
@@ -94,7 +94,7 @@ def test_the_search_for_the_end_of_a_long_event_is_bounded(
     assert sum(looked_at) < 10 * len(sent)
 
 
-def recorded(shape: Shape) -> bytes:
+def recorded(shape: ResponseShape) -> bytes:
     """A whole stream with a keep-alive, one chunk for each character of `TEXT`."""
     usage = {"prompt_tokens": 3, "completion_tokens": len(TEXT), "total_tokens": 3 + len(TEXT)}
     events = [*shape.opening(), *map(shape.delta, TEXT), *shape.ending("stop", usage)]

@@ -26,7 +26,7 @@ from ttchat_tui.models.tokenizers import local_tokenizers
 HELLO = (ChatMessage("user", "Hello?"),)
 
 
-class Words:
+class WordTokenizer:
     """A local tokenizer with one token per word."""
 
     has_template = True
@@ -43,7 +43,7 @@ class Words:
         return sum(len(message.content.split()) for message in messages)
 
 
-class Broken(Words):
+class Broken(WordTokenizer):
     def count(self, messages: Sequence[ChatMessage]) -> int:
         raise EngineError("the template refuses")
 
@@ -52,7 +52,9 @@ def unknown_kind(client: socket.socket, _heard: Heard) -> None:
     client.sendall(answer(200, {"data": [{"id": "Org/Model"}]}))
 
 
-def loaded(server: RawServer, counter: type[Words] = Words, name: str = "org/model") -> ServedEngine:
+def loaded(
+    server: RawServer, counter: type[WordTokenizer] = WordTokenizer, name: str = "org/model"
+) -> ServedEngine:
     engine = ServedEngine({}, counter_at=counter)
     spec = ModelSpec(
         engine="remote",
@@ -109,8 +111,10 @@ def test_a_tokenizer_of_the_same_model_counts_where_the_server_does_not() -> Non
     assert (count.prompt_tokens, count.is_estimate) == (3, False)
 
 
-@pytest.mark.parametrize(("counter", "name"), [(Words, "org/other"), (Broken, "org/model")])
-def test_without_a_tokenizer_the_count_is_marked_as_an_estimate(counter: type[Words], name: str) -> None:
+@pytest.mark.parametrize(("counter", "name"), [(WordTokenizer, "org/other"), (Broken, "org/model")])
+def test_without_a_tokenizer_the_count_is_marked_as_an_estimate(
+    counter: type[WordTokenizer], name: str
+) -> None:
     assert loaded(RawServer(other=unknown_kind), counter, name).count(1, HELLO).is_estimate
 
 

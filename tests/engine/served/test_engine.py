@@ -49,7 +49,7 @@ QUESTION = ChatMessage("user", "Hello?")
 SAMPLING = SamplingParams(temperature=0.5, max_tokens=50)
 
 
-class Client:
+class EngineClient:
     """A loaded remote engine with its server."""
 
     def __init__(self, server: RawServer, options: dict[str, object], environ: dict[str, str]) -> None:
@@ -73,21 +73,21 @@ class Client:
         return list(self.ask(*messages, **more)[2])  # type: ignore[arg-type]
 
 
-Serve = Callable[..., Client]
+Serve = Callable[..., EngineClient]
 
 
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
     monkeypatch.setattr(row_request, "_FIRST_WAIT_S", 0.01)
-    clients: list[Client] = []
+    clients: list[EngineClient] = []
 
     def start(
         chat: Handler | None = None,
         other: Handler | None = None,
         environ: dict[str, str] | None = None,
         **options: object,
-    ) -> Client:
-        clients.append(Client(RawServer(chat, other), options, environ or {}))
+    ) -> EngineClient:
+        clients.append(EngineClient(RawServer(chat, other), options, environ or {}))
         return clients[-1]
 
     yield start

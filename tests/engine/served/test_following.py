@@ -9,8 +9,8 @@ import pytest
 from msgspec.structs import replace
 
 from tests.engine.engine_subject import finished, recording_of, started
-from tests.engine.served.scripted_server import Answer, ScriptedServer, serving
-from tests.engine.served.shapes import CONTEXT, LLAMA_CPP, VLLM, Shape
+from tests.engine.served.scripted_server import ScriptedAnswer, ScriptedServer, serving
+from tests.engine.served.shapes import CONTEXT, LLAMA_CPP, VLLM, ResponseShape
 from tests.scripted_reply import token_id, tokenize
 from ttchat_tui.cli.recorded_run import require_following
 from ttchat_tui.domain.events import GenerationEvent
@@ -28,7 +28,7 @@ ASKED = GenerationRequest(id=1, messages=(), sampling=SamplingParams(), seed=1, 
 
 @contextmanager
 def connected(
-    shape: Shape = VLLM, **more: object
+    shape: ResponseShape = VLLM, **more: object
 ) -> Iterator[tuple[ScriptedServer, ServedEngine, EngineInfo]]:
     with serving(ScriptedServer(shape, **more)) as server:  # type: ignore[arg-type]
         engine = ServedEngine(environ={})
@@ -125,19 +125,22 @@ def test_a_prompt_that_leaves_no_room_is_refused_with_both_numbers() -> None:
 
 
 def test_what_a_server_refuses_or_leaves_out_ends_with_its_words() -> None:
-    refusal = Answer(
+    refusal = ScriptedAnswer(
         400, {"error": {"message": "Requested prompt logprobs of 20, the maximum is 5", "code": 400}}
     )
     for page, said in (
         (refusal, "the maximum is 5"),
-        (Answer(200, {"choices": []}), "no probabilities of the prompt's tokens"),
-        (Answer(200, {"choices": [{"prompt_logprobs": [None]}]}), "no probabilities of the prompt's tokens"),
+        (ScriptedAnswer(200, {"choices": []}), "no probabilities of the prompt's tokens"),
+        (
+            ScriptedAnswer(200, {"choices": [{"prompt_logprobs": [None]}]}),
+            "no probabilities of the prompt's tokens",
+        ),
     ):
         with connected(pages={"/v1/completions": page}) as (_server, engine, _info):
             error = finished(follow(engine, Given(text=TEXT))).error
             assert error is not None
             assert said in error.message
-    with connected(pages={"/tokenize": Answer(200, {"count": 3})}) as (_server, engine, _info):
+    with connected(pages={"/tokenize": ScriptedAnswer(200, {"count": 3})}) as (_server, engine, _info):
         error = finished(follow(engine, Given(text=TEXT))).error
         assert error is not None
         assert "no tokens of the text" in error.message

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.engine.served.raw_server import RawServer, end, said, stream
-from tests.fakes import SCRIPTED, Recorder, Script
+from tests.fakes import SCRIPTED, EventRecorder, Script
 from ttchat_tui.domain.events import EngineLoaded, GenerationFinished, ProgressReporter
 from ttchat_tui.domain.model_spec import ModelSpec, RemoteEndpoint, RemoteOptions
 from ttchat_tui.engine.runtime.host import EngineHost
@@ -28,7 +28,7 @@ def test_each_reply_of_a_conversation_records_engine_endpoint_and_model(tmp_path
     host = EngineHost(SwitchingEngine(lambda _kind: ServedEngine({}), isolated), prepare)
     store = open_store(tmp_path / "db")
     session = ChatSession(store, host, model="scripted")
-    recorder = Recorder(host)
+    recorder = EventRecorder(host)
     host.start()
     seen = 0
     try:

@@ -21,7 +21,7 @@ from tests.engine.served.raw_server import (
     stream,
     thought,
 )
-from tests.fakes import Recorder
+from tests.fakes import EventRecorder
 from ttchat_tui.domain.events import EngineLoaded, GenerationFinished
 from ttchat_tui.domain.model_spec import ModelSpec, RemoteOptions
 from ttchat_tui.domain.updates import NOTE, Notice, ReplyPrefilling, ReplyRewritten, ReplyStreamed, Update
@@ -44,7 +44,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
         )
         store = open_store(tmp_path / "db")
         session = ChatSession(store, host, model="remote:")
-        recorder = Recorder(host)
+        recorder = EventRecorder(host)
         closing.extend([server.close, store.close, host.shutdown, session.close])
         host.start()
         host.load("remote:")

@@ -13,8 +13,16 @@ from typing import Any
 import pytest
 
 from tests.engine.engine_subject import finished, text
-from tests.engine.served.scripted_server import Answer, Hush, Reset, ScriptedServer, StreamGate, Wire, serving
-from tests.engine.served.shapes import CONTEXT, MODEL, OPENAI, SHAPES, VLLM, Shape
+from tests.engine.served.scripted_server import (
+    Hush,
+    Reset,
+    ScriptedAnswer,
+    ScriptedServer,
+    StreamGate,
+    Wire,
+    serving,
+)
+from tests.engine.served.shapes import CONTEXT, MODEL, OPENAI, SHAPES, VLLM, ResponseShape
 from tests.fakes import Script
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.errors import ErrorInfo
@@ -59,7 +67,7 @@ def error_of(events: list[GenerationEvent]) -> ErrorInfo:
     return error
 
 
-def said(shape: Shape, words: str = SAID) -> list[bytes]:
+def said(shape: ResponseShape, words: str = SAID) -> list[bytes]:
     """A stream of one chunk a character."""
     return [*shape.opening(), *map(shape.delta, words), *shape.ending("stop", None)]
 
@@ -112,7 +120,7 @@ HARMLESS = (
 
 @by_name
 @pytest.mark.parametrize("wire", HARMLESS, ids=lambda wire: wire.__name__)
-def test_harmless_oddities_change_nothing(shape: Shape, wire: Wire) -> None:
+def test_harmless_oddities_change_nothing(shape: ResponseShape, wire: Wire) -> None:
     with serving(ScriptedServer(shape, wire=wire)) as server:
         server.events = said(shape)
         events = reply(server)
@@ -130,7 +138,7 @@ def test_unrequested_gzip_is_read() -> None:
 
 
 @by_name
-def test_thinking_comes_as_a_block_before_the_answer(shape: Shape) -> None:
+def test_thinking_comes_as_a_block_before_the_answer(shape: ResponseShape) -> None:
     thought = [shape.chunk({shape.reasoning_field: piece}) for piece in ("Let me ", "see.")]
     with serving(ScriptedServer(shape)) as server:
         server.events = [*shape.opening(), *thought, *map(shape.delta, "Yes."), *shape.ending("stop", None)]
@@ -171,7 +179,7 @@ def cut(how: type[Exception] | None, after: int = 6) -> Wire:
 @by_name
 @pytest.mark.parametrize("how", [Reset, None], ids=["reset", "clean end without a finish reason"])
 def test_a_reply_that_breaks_off_keeps_its_text_and_is_reported(
-    shape: Shape, how: type[Exception] | None
+    shape: ResponseShape, how: type[Exception] | None
 ) -> None:
     with serving(ScriptedServer(shape, wire=cut(how))) as server:
         server.events = said(shape)
@@ -245,7 +253,7 @@ def test_data_that_is_not_json_is_reported() -> None:
 
 
 def test_a_web_page_with_status_200_is_named_as_one() -> None:
-    page = Answer(200, b"<!doctype html><title>Sign in</title>", {"Content-Type": "text/html"})
+    page = ScriptedAnswer(200, b"<!doctype html><title>Sign in</title>", {"Content-Type": "text/html"})
     with serving(ScriptedServer(answers=[page])) as server:
         error = error_of(reply(server))
     assert error.kind == "endpoint_protocol"
@@ -285,24 +293,40 @@ def test_cancel_closes_the_stream_within_a_tenth_of_a_second() -> None:
 # -- refusals
 
 
-REFUSALS: list[tuple[Answer, str, str]] = [
-    (Answer(401, {"error": {"message": "bad key"}}), "endpoint_auth", "OPENAI_API_KEY"),
-    (Answer(403, {"detail": "Forbidden"}), "endpoint_auth", "OPENAI_API_KEY"),
-    (Answer(404, {"detail": "Not Found"}), "endpoint_not_found", "/v1"),
-    (Answer(404, {"error": {"message": f"The model `{MODEL}` does not exist."}}), "model_missing", MODEL),
-    (Answer(400, {"error": "The model `gpt-4.1-foo` does not exist"}), "model_missing", "gpt-4.1-foo"),
-    (Answer(400, {"error": "The model is fine. The file was not found"}), "request_refused", "was not found"),
-    (Answer(429, {"error": "slow down"}), "rate_limited", "slow down"),
-    (Answer(500, b"Internal Server Error"), "endpoint_error", "Internal Server Error"),
-    (Answer(502, b"<html><h1>502 Bad Gateway</h1></html>"), "endpoint_error", "502"),
-    (Answer(503, {"error": {"message": "Loading model", "code": 503}}), "endpoint_loading", "Loading model"),
-    (Answer(402, {"error": "Insufficient credits"}), "quota_used_up", "Insufficient credits"),
-    (Answer(529, {"error": "Overloaded"}), "rate_limited", "Overloaded"),
+REFUSALS: list[tuple[ScriptedAnswer, str, str]] = [
+    (ScriptedAnswer(401, {"error": {"message": "bad key"}}), "endpoint_auth", "OPENAI_API_KEY"),
+    (ScriptedAnswer(403, {"detail": "Forbidden"}), "endpoint_auth", "OPENAI_API_KEY"),
+    (ScriptedAnswer(404, {"detail": "Not Found"}), "endpoint_not_found", "/v1"),
+    (
+        ScriptedAnswer(404, {"error": {"message": f"The model `{MODEL}` does not exist."}}),
+        "model_missing",
+        MODEL,
+    ),
+    (
+        ScriptedAnswer(400, {"error": "The model `gpt-4.1-foo` does not exist"}),
+        "model_missing",
+        "gpt-4.1-foo",
+    ),
+    (
+        ScriptedAnswer(400, {"error": "The model is fine. The file was not found"}),
+        "request_refused",
+        "was not found",
+    ),
+    (ScriptedAnswer(429, {"error": "slow down"}), "rate_limited", "slow down"),
+    (ScriptedAnswer(500, b"Internal Server Error"), "endpoint_error", "Internal Server Error"),
+    (ScriptedAnswer(502, b"<html><h1>502 Bad Gateway</h1></html>"), "endpoint_error", "502"),
+    (
+        ScriptedAnswer(503, {"error": {"message": "Loading model", "code": 503}}),
+        "endpoint_loading",
+        "Loading model",
+    ),
+    (ScriptedAnswer(402, {"error": "Insufficient credits"}), "quota_used_up", "Insufficient credits"),
+    (ScriptedAnswer(529, {"error": "Overloaded"}), "rate_limited", "Overloaded"),
 ]
 
 
 @pytest.mark.parametrize(("answer", "kind", "word"), REFUSALS, ids=lambda value: getattr(value, "status", ""))
-def test_every_refusal_has_its_own_message(answer: Answer, kind: str, word: str) -> None:
+def test_every_refusal_has_its_own_message(answer: ScriptedAnswer, kind: str, word: str) -> None:
     with serving(ScriptedServer(answers=[answer] * 5)) as server:
         error = error_of(reply(server, retries=0))
     assert error.kind == kind
@@ -313,7 +337,7 @@ def test_every_refusal_has_its_own_message(answer: Answer, kind: str, word: str)
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504, 529])
 def test_a_temporary_refusal_is_retried_when_the_server_says(status: int) -> None:
-    busy = Answer(status, {"error": "busy"}, {"Retry-After": "0"})
+    busy = ScriptedAnswer(status, {"error": "busy"}, {"Retry-After": "0"})
     with serving(ScriptedServer(answers=[busy, busy], events=said(VLLM))) as server:
         assert text(reply(server, retries=3)) == SAID
         assert len(server.chats()) == 3
@@ -321,7 +345,7 @@ def test_a_temporary_refusal_is_retried_when_the_server_says(status: int) -> Non
 
 @pytest.mark.parametrize("code", ["insufficient_quota", "billing_hard_limit_reached"])
 def test_a_request_is_not_repeated_once_the_quota_is_used_up(code: str) -> None:
-    no = Answer(429, {"error": {"message": "You exceeded your current quota.", "code": code}})
+    no = ScriptedAnswer(429, {"error": {"message": "You exceeded your current quota.", "code": code}})
     with serving(ScriptedServer(answers=[no], events=said(VLLM))) as server:
         error = error_of(reply(server, retries=3))
         assert len(server.chats()) == 1
@@ -332,7 +356,9 @@ def test_the_wait_for_a_server_that_loads_its_model_is_reported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(row_request, "_LOADING_WAIT_S", 0.01)
-    loading = Answer(503, {"error": {"message": "Loading model", "type": "unavailable_error", "code": 503}})
+    loading = ScriptedAnswer(
+        503, {"error": {"message": "Loading model", "type": "unavailable_error", "code": 503}}
+    )
     with serving(ScriptedServer(answers=[loading] * 6, events=said(VLLM))) as server:
         events = reply(server, retries=2)
     assert text(events) == SAID
@@ -341,7 +367,9 @@ def test_the_wait_for_a_server_that_loads_its_model_is_reported(
 
 @pytest.mark.parametrize("status", [400, 401, 404, 500])
 def test_a_lasting_refusal_is_not_retried(status: int) -> None:
-    with serving(ScriptedServer(answers=[Answer(status, {"error": "no"})], events=said(VLLM))) as server:
+    with serving(
+        ScriptedServer(answers=[ScriptedAnswer(status, {"error": "no"})], events=said(VLLM))
+    ) as server:
         error_of(reply(server, retries=3))
         assert len(server.chats()) == 1
 
@@ -349,7 +377,7 @@ def test_a_lasting_refusal_is_not_retried(status: int) -> None:
 def test_a_redirect_to_another_host_does_not_get_the_key() -> None:
     with serving(ScriptedServer(events=said(VLLM))) as other, serving(ScriptedServer()) as server:
         away = {"Location": f"{other.base_url}/chat/completions"}
-        server.answers = [Answer(307, b"", away)]
+        server.answers = [ScriptedAnswer(307, b"", away)]
         reply(server)
         assert [headers.get("authorization") for headers, _ in server.chats()] == [f"Bearer {KEY}"]
         assert all("authorization" not in headers for headers, _ in other.chats())
@@ -368,7 +396,7 @@ def test_a_refused_connection_is_reported_with_the_address(tmp_path: Path) -> No
 
 
 @by_name
-def test_each_kind_of_server_gets_only_what_it_accepts(shape: Shape) -> None:
+def test_each_kind_of_server_gets_only_what_it_accepts(shape: ResponseShape) -> None:
     known: dict[str, Callable[[dict[str, object]], bool]] = {
         "vllm": lambda body: {"top_k", "min_p", "repetition_penalty"} <= set(body),
         "llama.cpp": lambda body: {"top_k", "min_p", "repeat_penalty"} <= set(body),
@@ -391,7 +419,7 @@ def test_each_kind_of_server_gets_only_what_it_accepts(shape: Shape) -> None:
 
 
 @by_name
-def test_a_whole_conversation_is_possible_with_each(shape: Shape) -> None:
+def test_a_whole_conversation_is_possible_with_each(shape: ResponseShape) -> None:
     with serving(ScriptedServer(shape)) as server:
         events = reply(server)
     assert text(events) == "Hello! This is a scripted reply, twelve words long, as you see."

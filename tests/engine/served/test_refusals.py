@@ -30,7 +30,7 @@ SAMPLING = SamplingParams(temperature=0.7, top_k=20, presence_penalty=0.5, max_t
 TURNS = (ChatMessage("system", "Be brief."), ChatMessage("user", "Hello"))
 
 
-class Client:
+class RefusedClient:
     """An engine on a server that refuses."""
 
     def __init__(self, chat: Handler) -> None:
@@ -57,15 +57,15 @@ def _listed(client: socket.socket, heard: Heard) -> None:
     client.sendall(answer(200, {"data": [{"id": "m1"}]}) if heard.path == "/v1/models" else answer(404, {}))
 
 
-Serve = Callable[[Handler], Client]
+Serve = Callable[[Handler], RefusedClient]
 
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    clients: list[Client] = []
+    clients: list[RefusedClient] = []
 
-    def start(chat: Handler) -> Client:
-        clients.append(Client(chat))
+    def start(chat: Handler) -> RefusedClient:
+        clients.append(RefusedClient(chat))
         return clients[-1]
 
     yield start

@@ -53,33 +53,33 @@ class Played(msgspec.Struct):
         return "\n".join((*notes, *error))
 
 
-class Refusal(msgspec.Struct, frozen=True):
+class RefusalCase(msgspec.Struct, frozen=True):
     """A server that refuses a part of a request, and a check of the request that it accepts."""
 
     is_refused: Requests
     is_right: Requests
 
 
-REFUSALS: Final[dict[str, Refusal]] = {
-    "p_max_tokens": Refusal(
+REFUSALS: Final[dict[str, RefusalCase]] = {
+    "p_max_tokens": RefusalCase(
         lambda sent: "max_tokens" in sent, lambda sent: sent["max_completion_tokens"] == 100
     ),
-    "p_temperature": Refusal(lambda sent: "temperature" in sent, lambda sent: "top_p" in sent),
-    "p_top_p": Refusal(lambda sent: "top_p" in sent, lambda sent: "temperature" in sent),
-    "p_stop": Refusal(lambda sent: "stop" in sent, lambda sent: "temperature" in sent),
-    "p_extra_penalties_422": Refusal(
+    "p_temperature": RefusalCase(lambda sent: "temperature" in sent, lambda sent: "top_p" in sent),
+    "p_top_p": RefusalCase(lambda sent: "top_p" in sent, lambda sent: "temperature" in sent),
+    "p_stop": RefusalCase(lambda sent: "stop" in sent, lambda sent: "temperature" in sent),
+    "p_extra_penalties_422": RefusalCase(
         lambda sent: "presence_penalty" in sent or "frequency_penalty" in sent,
         lambda sent: {"temperature", "top_p", "max_tokens"} <= set(sent),
     ),
-    "p_both_temp_topp": Refusal(
+    "p_both_temp_topp": RefusalCase(
         lambda sent: {"temperature", "top_p"} <= set(sent), lambda sent: "temperature" in sent
     ),
-    "p_system": Refusal(
+    "p_system": RefusalCase(
         lambda sent: sent["messages"][0]["role"] == "system",
         lambda sent: sent["messages"] == [{"role": "user", "content": "Be brief.\n\nHello"}],
     ),
-    "p_nostream": Refusal(lambda sent: sent["stream"], lambda sent: "stream_options" not in sent),
-    "p_max_tokens_big": Refusal(
+    "p_nostream": RefusalCase(lambda sent: sent["stream"], lambda sent: "stream_options" not in sent),
+    "p_max_tokens_big": RefusalCase(
         lambda sent: sent.get("max_tokens", 0) > 4096, lambda sent: sent["max_tokens"] == 4096
     ),
 }

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from tests.engine.tenstorrent.fakes.card import Mesh, Transformer
+from tests.engine.tenstorrent.fakes.card import FakeMesh, Transformer
 from tests.engine.tenstorrent.fakes.checkpoint import VOCAB, WORDS
 from tests.engine.tenstorrent.fakes.installation import Installation
 from ttchat_tui.domain.chat import ChatMessage
@@ -83,7 +83,7 @@ def prompt_ids(installed: Installation, messages: tuple[ChatMessage, ...]) -> li
 
 def anew(ids: Sequence[int]) -> torch.Tensor:
     """Logits [vocab] after `ids` on a fresh card."""
-    mesh = Mesh((1, 1), 0, has_dynamic_traces=True)
+    mesh = FakeMesh((1, 1), 0, has_dynamic_traces=True)
     fresh = Transformer(mesh, batch=1, max_seq_len=_CONTEXT, blocks=32, block_size=32)
     return fresh.prefill(torch.tensor(ids), torch.arange(32, dtype=torch.int32))
 

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 import pytest
 
-from tests.engine.tenstorrent.fakes.card import CHUNK, EVENTS, Mesh, lasting, misuses
+from tests.engine.tenstorrent.fakes.card import CHUNK, EVENTS, FakeMesh, lasting, misuses
 from tests.engine.tenstorrent.fakes.installation import GENERATIONS, Installation
 from tests.engine.tenstorrent.talk import GREEDY, expected, load, prompt_ids, reply
 from tests.size import sized
@@ -175,7 +175,7 @@ def test_without_the_count_a_replay_overwrites_a_program(
     installed: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The scripted card finds it: this is what the tests above are worth."""
-    monkeypatch.setattr(Mesh, "num_program_cache_entries", lambda mesh: 0)
+    monkeypatch.setattr(FakeMesh, "num_program_cache_entries", lambda mesh: 0)
     engine = TenstorrentEngine()
     load(engine, installed)
     assert reply(engine, words(200))[0] != expected(installed, words(200))

@@ -9,7 +9,7 @@ import pytest
 
 from tests.engine.tenstorrent.torch_card import (
     LLAMA,
-    Pair,
+    CardAndReference,
     Site,
     ids_of,
     reply,
@@ -25,11 +25,13 @@ PENALTIES = {"repetition_penalty": 1.5, "presence_penalty": 0.4, "frequency_pena
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CardAndReference]:
     require_checkout()
     folder = tmp_path_factory.mktemp("sampling")
     with Site():
-        both = Pair(write_model(folder, LLAMA), folder / "cache", 1024, max_batch_size=4, sampling="device")
+        both = CardAndReference(
+            write_model(folder, LLAMA), folder / "cache", 1024, max_batch_size=4, sampling="device"
+        )
         if not both.info.label.endswith("device sampling"):
             assert not both.info.label.startswith("tt S5"), both.info.notes
             pytest.skip(f"{both.info.label}: {both.info.notes}")
@@ -37,13 +39,15 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
         both.close()
 
 
-def test_greedy_turns_are_alike_although_tokens_and_positions_stay_on_the_card(pair: Pair) -> None:
+def test_greedy_turns_are_alike_although_tokens_and_positions_stay_on_the_card(
+    pair: CardAndReference,
+) -> None:
     pair.agree(request(said(31), tokens=20))
     pair.agree(request(said(31), ChatMessage("assistant", "fox"), said(150), tokens=20))
     pair.agree(request(said(20), tokens=20))
 
 
-def test_greedy_rows_that_stop_at_different_times_are_alike(pair: Pair) -> None:
+def test_greedy_rows_that_stop_at_different_times_are_alike(pair: CardAndReference) -> None:
     asked = request(said(60), tokens=20)
     rows = pair.agree(
         msgspec.structs.replace(
@@ -58,7 +62,7 @@ def test_greedy_rows_that_stop_at_different_times_are_alike(pair: Pair) -> None:
     pair.agree(request(said(45)))
 
 
-def test_penalties_on_the_card_are_those_of_the_host(pair: Pair) -> None:
+def test_penalties_on_the_card_are_those_of_the_host(pair: CardAndReference) -> None:
     if not pair.info.capabilities.sampling >= PENALTIES.keys():
         pytest.skip(f"{pair.info.label} has no penalties on the card")
     asked = request(said(40), tokens=24)
@@ -72,7 +76,7 @@ def test_penalties_on_the_card_are_those_of_the_host(pair: Pair) -> None:
     assert pair.agree(asked) == plain
 
 
-def test_a_seed_draws_the_same_reply_again_and_another_seed_another(pair: Pair) -> None:
+def test_a_seed_draws_the_same_reply_again_and_another_seed_another(pair: CardAndReference) -> None:
     if "seed" not in pair.info.capabilities.sampling:
         pytest.skip(f"{pair.info.label} only draws greedily")
 
@@ -88,7 +92,7 @@ def test_a_seed_draws_the_same_reply_again_and_another_seed_another(pair: Pair) 
 
 @pytest.mark.parametrize("penalties", [{}, PENALTIES], ids=["plain", "penalties"])
 def test_the_card_continues_from_tokens_that_the_user_chooses(
-    pair: Pair, penalties: dict[str, float]
+    pair: CardAndReference, penalties: dict[str, float]
 ) -> None:
     if not pair.info.capabilities.sampling >= penalties.keys():
         pytest.skip(f"{pair.info.label} has no penalties on the card")
@@ -108,7 +112,9 @@ def test_the_card_continues_from_tokens_that_the_user_chooses(
     assert pair.agree(asked) == [plain]
 
 
-def test_a_row_that_is_stopped_and_one_with_a_chosen_token_leave_the_others_as_they_were(pair: Pair) -> None:
+def test_a_row_that_is_stopped_and_one_with_a_chosen_token_leave_the_others_as_they_were(
+    pair: CardAndReference,
+) -> None:
     asked = request(said(60), tokens=16, candidates=[Candidate(seed=2), Candidate(seed=3)])
     whole = pair.agree(asked)
     other = min(set(range(256)) - set(whole[0]))

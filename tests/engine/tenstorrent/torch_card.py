@@ -71,7 +71,7 @@ class Site:
                 del sys.modules[name]
 
 
-class Pair:
+class CardAndReference:
     """Both engines with one model."""
 
     def __init__(self, model: Path, cache: Path, context: int, **options: object) -> None:

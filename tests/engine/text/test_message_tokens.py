@@ -187,13 +187,13 @@ def test_an_answer_may_repeat_its_thoughts() -> None:
 def test_texts_that_a_template_hides_cost_no_search_of_everything() -> None:
     looked_at = 0
 
-    class Piece(str):
+    class WatchedText(str):
         def find(self, *args: object) -> int:
             nonlocal looked_at
             looked_at += 1
             return -1
 
-    hidden = [(PromptPiece(Piece("y"), False), (0,)) for _ in range(2_000)]
+    hidden = [(PromptPiece(WatchedText("y"), False), (0,)) for _ in range(2_000)]
     message_tokens(chat(*["x"] * 2_000), hidden, letters)
     assert looked_at <= 2_000 * 2 * 24
 

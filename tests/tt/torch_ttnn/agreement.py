@@ -17,7 +17,7 @@ LOGPROB_ERROR: Final = 0.1
 """Bound of `Agreement.logprob_error`; rounding alone stays below 0.06 in the small models."""
 
 
-class Agreement(msgspec.Struct, frozen=True, kw_only=True):
+class CardAgreement(msgspec.Struct, frozen=True, kw_only=True):
     positions: int
     same: int
     """Positions at which the reference finds the card's token the most likely."""
@@ -42,7 +42,7 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
 
 def agreement(
     ids: Sequence[int], logits: NDArray[np.float32], logprobs: Sequence[float], *, is_greedy: bool = True
-) -> Agreement:
+) -> CardAgreement:
     """
     Args:
         ids, logits: of `Reference.follow`.
@@ -55,7 +55,7 @@ def agreement(
     expected = chosen - highest - np.log(np.exp(logits - highest[:, None]).sum(-1))
     known = len(logprobs)
     errors = np.abs(expected[:known] - np.array(logprobs)) / spread[:known]
-    return Agreement(
+    return CardAgreement(
         positions=len(ids),
         same=int((behind == 0).sum()),
         wrong=int((behind > ROUNDING).sum()),

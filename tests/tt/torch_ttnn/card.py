@@ -10,8 +10,8 @@ from typing import Final
 import msgspec
 
 from tests.tt.conftest import shadow_card
-from tests.tt.torch_ttnn.agreement import Agreement, agreement
-from tests.tt.torch_ttnn.reference import Reference, Reply, reply_of
+from tests.tt.torch_ttnn.agreement import CardAgreement, agreement
+from tests.tt.torch_ttnn.reference import ReferenceModel, ReplyOnCard, reply_of
 from ttchat_tui.domain.chat import ChatMessage, Role
 from ttchat_tui.domain.events import GenerationEvent, TokenEvent
 from ttchat_tui.domain.generation import Candidate, GenerationControl, GenerationRequest
@@ -74,7 +74,7 @@ class Card:
             context_length=context_length,
             options=msgspec.structs.replace(settings, **{"trace": False, **options}),
         )
-        self.reference = Reference(folder, context_length)
+        self.reference = ReferenceModel(folder, context_length)
         return self.engine.load(self.spec, lambda progress: None)
 
     def run(
@@ -92,11 +92,11 @@ class Card:
                 control.cancel()
         return events
 
-    def reply(self, request: GenerationRequest, cancel_after: int = 0) -> tuple[Reply, Agreement]:
+    def reply(self, request: GenerationRequest, cancel_after: int = 0) -> tuple[ReplyOnCard, CardAgreement]:
         reply = reply_of(self.run(request, cancel_after))
         return reply, self.held(request, reply)
 
-    def held(self, request: GenerationRequest, reply: Reply, row: int = 0) -> Agreement:
+    def held(self, request: GenerationRequest, reply: ReplyOnCard, row: int = 0) -> CardAgreement:
         """`reply` is that of a row of the request."""
         own = request.candidates[row - 1].sampling if row else None
         ids, logits = self.reference.follow(request, reply)

@@ -24,7 +24,7 @@ from ttchat_tui.engine.decoding.loop import Stepper
 from ttchat_tui.engine.decoding.responder import Responder
 
 
-class Reply(msgspec.Struct, frozen=True):
+class ReplyOnCard(msgspec.Struct, frozen=True):
     """A row of a reply, as its events give it."""
 
     ids: tuple[int, ...]
@@ -34,7 +34,7 @@ class Reply(msgspec.Struct, frozen=True):
     prompt_tokens: int
 
 
-def reply_of(events: Iterable[GenerationEvent], row: int = 0) -> Reply:
+def reply_of(events: Iterable[GenerationEvent], row: int = 0) -> ReplyOnCard:
     events = list(events)
     tokens = [event for event in events if isinstance(event, TokenEvent) and event.row == row]
     started = next(event for event in events if isinstance(event, GenerationStarted))
@@ -42,7 +42,7 @@ def reply_of(events: Iterable[GenerationEvent], row: int = 0) -> Reply:
     last = events[-1]
     assert isinstance(last, GenerationFinished)
     assert last.error is None, last.error
-    return Reply(
+    return ReplyOnCard(
         ids=tuple(token_id for event in tokens for token_id in event.token_ids),
         logprobs=tuple(value for event in tokens for value in event.logprobs if value is not None),
         text="".join(event.text for event in tokens),
@@ -86,7 +86,7 @@ class _Following(Stepper):
         return forced
 
 
-class Reference:
+class ReferenceModel:
     """A model in float32, through our CPU engine's forward, template and tokenizer."""
 
     def __init__(self, folder: Path, context_length: int) -> None:
@@ -104,12 +104,12 @@ class Reference:
             stepper=self._stepper,
         )
 
-    def reply(self, request: GenerationRequest) -> Reply:
+    def reply(self, request: GenerationRequest) -> ReplyOnCard:
         """Its own reply."""
         self._stepper.follow(())
         return reply_of(self._responder.generate(request, GenerationControl(request.sampling)))
 
-    def follow(self, request: GenerationRequest, reply: Reply) -> tuple[list[int], NDArray[np.float32]]:
+    def follow(self, request: GenerationRequest, reply: ReplyOnCard) -> tuple[list[int], NDArray[np.float32]]:
         """The ids of `reply`, with its end if the model ended it, and the logits before each: float32 [ids, vocab]."""
         ends = self._ends if reply.reason == "stop" else []
         sampling = SamplingParams(temperature=0.0, max_tokens=len(reply.ids) + bool(ends))

@@ -16,7 +16,7 @@ from ttchat_tui.ui.textual_patches.screen_writer import ScreenWriter
 TEXT = "x" * 100_000
 
 
-class Pty:
+class OpenPty:
     def __init__(self) -> None:
         self.master, slave = pty.openpty()
         self.file = os.fdopen(slave, "w")
@@ -31,13 +31,13 @@ class Pty:
 
 
 @pytest.fixture
-def terminal() -> Iterator[Pty]:
-    made = Pty()
+def terminal() -> Iterator[OpenPty]:
+    made = OpenPty()
     yield made
     made.writer.stop()
 
 
-def test_all_is_written_to_a_terminal_that_another_program_made_non_blocking(terminal: Pty) -> None:
+def test_all_is_written_to_a_terminal_that_another_program_made_non_blocking(terminal: OpenPty) -> None:
     os.set_blocking(terminal.file.fileno(), False)
     terminal.writer.write(TEXT)
     assert terminal.read(len(TEXT)) == len(TEXT)
@@ -46,7 +46,7 @@ def test_all_is_written_to_a_terminal_that_another_program_made_non_blocking(ter
 
 
 def test_nothing_goes_to_a_file_that_got_the_descriptors_number(
-    terminal: Pty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    terminal: OpenPty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(screen_writer, "END_S", 0.01)
     terminal.writer.write(TEXT)
@@ -62,7 +62,7 @@ def test_nothing_goes_to_a_file_that_got_the_descriptors_number(
     assert (tmp_path / "other").read_bytes() == b""
 
 
-def test_an_unread_terminal_is_behind_and_a_read_one_is_not(terminal: Pty) -> None:
+def test_an_unread_terminal_is_behind_and_a_read_one_is_not(terminal: OpenPty) -> None:
     terminal.writer.write(TEXT)
     for _ in range(40):
         terminal.writer.write("frame")

@@ -10,7 +10,7 @@ from textual.widgets import Static
 from ttchat_tui.ui.textual_patches.app import PatchedApp
 
 
-class Drawn(Static):
+class DrawnByWorker(Static):
     def __init__(self, gone: asyncio.Event) -> None:
         super().__init__()
         self._gone = gone
@@ -26,7 +26,7 @@ class Working(PatchedApp):
         self.has_outlived = False
 
     def compose(self) -> ComposeResult:
-        yield Drawn(self._gone)
+        yield DrawnByWorker(self._gone)
 
     async def work(self) -> None:
         await self._gone.wait()

@@ -12,7 +12,7 @@ from ttchat_tui.ui.widgets.metrics.card_rows import CardRows
 from ttchat_tui.ui.widgets.metrics.panel import MetricsPanel
 
 
-class Reader:
+class CountingReader:
     def __init__(self, read: System) -> None:
         self._system = read
         self.calls = 0
@@ -71,7 +71,7 @@ async def test_a_new_reading_is_painted_and_a_new_holder_gets_a_row(tmp_path: Pa
 
 async def test_nothing_is_read_while_the_panel_is_hidden(tmp_path: Path) -> None:
     FakeSystem(tmp_path).add_n150()
-    read = Reader(System(tmp_path))
+    read = CountingReader(System(tmp_path))
     panel = MetricsPanel(read)
     async with ControlsApp(panel).run_test(size=(40, 60)) as pilot:
         timer = panel.query_one(CardRows)._timer

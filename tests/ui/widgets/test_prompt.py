@@ -227,7 +227,7 @@ async def test_a_draft_is_reported_once_after_typing_and_not_for_every_key(
 async def test_every_key_restarts_the_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     stopped: list[bool] = []
 
-    class Pause:
+    class FakeTimer:
         def __init__(self, delay: float, callback: object) -> None:
             self.number = len(stopped)
             stopped.append(False)
@@ -236,7 +236,7 @@ async def test_every_key_restarts_the_pause(monkeypatch: pytest.MonkeyPatch) -> 
             stopped[self.number] = True
 
     async def act(pilot: Pilot[None], prompt: Prompt) -> None:
-        monkeypatch.setattr(prompt, "set_timer", Pause)
+        monkeypatch.setattr(prompt, "set_timer", FakeTimer)
         await pilot.press("a", "b", "c")
         assert stopped == [True, True, False]
 

@@ -35,7 +35,7 @@ _NEVER: Final = -60.0
 _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
-class Mesh:
+class FakeMesh:
     """An open mesh device with its trace region and its program cache."""
 
     def __init__(self, shape: tuple[int, ...], trace_region: int, *, has_dynamic_traces: bool) -> None:
@@ -109,7 +109,7 @@ class Mesh:
 class Transformer:
     """A model on the card, with its paged KV cache."""
 
-    def __init__(self, mesh: Mesh, *, batch: int, max_seq_len: int, blocks: int, block_size: int) -> None:
+    def __init__(self, mesh: FakeMesh, *, batch: int, max_seq_len: int, blocks: int, block_size: int) -> None:
         assert mesh.is_open, "the mesh is closed"
         self.mesh = mesh
         self.batch = batch

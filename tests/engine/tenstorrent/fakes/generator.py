@@ -16,9 +16,16 @@ from typing import Any, Final, TypeAlias
 import torch
 
 from tests.engine.tenstorrent.fakes import native
-from tests.engine.tenstorrent.fakes.card import CHUNK, EVENTS, Mesh, Transformer, argmax, take_a_steps_time
+from tests.engine.tenstorrent.fakes.card import (
+    CHUNK,
+    EVENTS,
+    FakeMesh,
+    Transformer,
+    argmax,
+    take_a_steps_time,
+)
 from tests.engine.tenstorrent.fakes.checkpoint import VOCAB
-from tests.engine.tenstorrent.fakes.sampler import Sampler
+from tests.engine.tenstorrent.fakes.sampler import FakeSampler
 
 Draw: TypeAlias = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Logits [batch, 1, vocab] and positions [batch] → ids int64 [batch]: sampling on the card."""
@@ -54,7 +61,7 @@ class DecodersPrecision:
 
 @dataclass
 class ModelArgs:
-    mesh_device: Mesh
+    mesh_device: FakeMesh
     max_batch_size: int
     max_seq_len: int
     model_name: str
@@ -75,7 +82,7 @@ class ModelArgs:
 
 
 def create(
-    mesh_device: Mesh,
+    mesh_device: FakeMesh,
     instruct: bool,
     max_batch_size: int,
     optimizations: Callable[[ModelArgs], DecodersPrecision],
@@ -151,7 +158,7 @@ def creator(*, has_sampler: bool) -> Callable[..., tuple[ModelArgs, Transformer,
 class Replayer:
     """Prefill of one user after the other, and decode with stale inputs where a generation leaves them stale."""
 
-    sampler: Sampler
+    sampler: FakeSampler
     """The card's, from S4 on."""
     trace_id_prefill: dict[str, int | None]
     """From S4 on."""
@@ -162,7 +169,7 @@ class Replayer:
         self,
         model: Sequence[Transformer],
         model_args: Sequence[ModelArgs],
-        mesh_device: Mesh,
+        mesh_device: FakeMesh,
         processor: Any = None,
         tokenizer: Any = None,
     ) -> None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Any, Final
 
-from tests.engine.tenstorrent.fakes.card import EVENTS, Mesh
+from tests.engine.tenstorrent.fakes.card import EVENTS, FakeMesh
 
 DYNAMIC_TRACES: Final = "FAKE_CARD_DYNAMIC_TRACES"
 """Variable: a trace region of 0 grows by itself, as from 2026-02 on."""
@@ -49,26 +49,26 @@ def open_mesh_device(
     offset: Any = None,
     physical_device_ids: tuple[int, ...] = (),
     worker_l1_size: int = 0,
-) -> Mesh:
+) -> FakeMesh:
     assert isinstance(mesh_shape, MeshShape)
     if UNJOINED in os.environ and mesh_shape != (1, 1):
         raise RuntimeError(
             "TT_FATAL @ topology_mapper.cpp:527: mapping_result.success\ninfo:\n"
             "Graph specified in MGD could not fit in the discovered physical topology.\nbacktrace:\n --- native"
         )
-    return Mesh(mesh_shape, trace_region_size, has_dynamic_traces=DYNAMIC_TRACES in os.environ)
+    return FakeMesh(mesh_shape, trace_region_size, has_dynamic_traces=DYNAMIC_TRACES in os.environ)
 
 
-def close_mesh_device(mesh_device: Mesh) -> None:
+def close_mesh_device(mesh_device: FakeMesh) -> None:
     mesh_device.close()
 
 
-def synchronize_device(device: Mesh) -> None:
+def synchronize_device(device: FakeMesh) -> None:
     assert device.is_open, "the mesh is closed"
     EVENTS.append("synchronize")
 
 
-def release_trace(mesh_device: Mesh, trace_id: int) -> None:
+def release_trace(mesh_device: FakeMesh, trace_id: int) -> None:
     mesh_device.release(trace_id)
 
 

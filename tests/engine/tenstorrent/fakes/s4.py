@@ -20,7 +20,7 @@ from tests.engine.tenstorrent.fakes.generator import (
     Vision,
     creator,
 )
-from tests.engine.tenstorrent.fakes.sampler import Sampler
+from tests.engine.tenstorrent.fakes.sampler import FakeSampler
 
 __all__ = ["DecodersPrecision", "Generator", "PagedAttentionConfig", "SamplingParams", "create_tt_model"]
 
@@ -50,7 +50,7 @@ class Generator(Vision, FeedsWhenTheTableChanged):
         self.trace_id_prefill = defaultdict(lambda: None)
         self.prefill_traces_warmup = False
         self.enable_split_sampling = True
-        self.sampler = Sampler(mesh_device, model_args[0].max_batch_size, "draw")
+        self.sampler = FakeSampler(mesh_device, model_args[0].max_batch_size, "draw")
 
     def prefill_forward_text(
         self,

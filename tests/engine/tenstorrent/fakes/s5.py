@@ -24,7 +24,7 @@ from tests.engine.tenstorrent.fakes.generator import (
     create,
     padded_new,
 )
-from tests.engine.tenstorrent.fakes.sampler import Sampler
+from tests.engine.tenstorrent.fakes.sampler import FakeSampler
 
 __all__ = ["DecodersPrecision", "Generator", "PagedAttentionConfig", "SamplingParams", "create_tt_model"]
 
@@ -78,7 +78,7 @@ class PrefillsInWaves(Replayer):
         self.trace_inputs_decode: dict[bool, Any] = defaultdict(lambda: None)
         self._inputs = self.trace_inputs_decode
         self.trace_id_prefill = defaultdict(lambda: None)
-        self.sampler = Sampler(mesh_device, model_args[0].max_batch_size, "position")
+        self.sampler = FakeSampler(mesh_device, model_args[0].max_batch_size, "position")
         self._slots_prefilled_since_decode: set[int] = set()
 
     def prefill_forward_text(

@@ -11,11 +11,11 @@ from typing import Any, Final
 
 import torch
 
-from tests.engine.tenstorrent.fakes.card import EVENTS, Mesh, Transformer, take_a_steps_time
+from tests.engine.tenstorrent.fakes.card import EVENTS, FakeMesh, Transformer, take_a_steps_time
 from tests.engine.tenstorrent.fakes.checkpoint import CONTEXT, VOCAB
 from tests.engine.tenstorrent.fakes.generator import padded_new
 from tests.engine.tenstorrent.fakes.s5 import SamplingParams
-from tests.engine.tenstorrent.fakes.sampler import Sampler
+from tests.engine.tenstorrent.fakes.sampler import FakeSampler
 
 __all__ = ["SamplingParams", "from_pretrained"]
 
@@ -76,7 +76,7 @@ class Executor:
         self._inputs: tuple[torch.Tensor, torch.Tensor] | None = None
         self._sampled: set[tuple[bool, bool]] = set()
         """Kinds of sampling that were compiled."""
-        self.sampler = Sampler(model.mesh, self._rows, "draw")
+        self.sampler = FakeSampler(model.mesh, self._rows, "draw")
 
     def allocate_kv_cache(self) -> Any:
         if self._kv is not None:
@@ -337,7 +337,7 @@ class LlamaForCausalLM:
 
 
 def from_pretrained(
-    mesh_device: Mesh,
+    mesh_device: FakeMesh,
     *,
     hf_model: str | None = None,
     hf_revision: str | None = None,

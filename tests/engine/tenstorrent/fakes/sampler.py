@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tests.engine.tenstorrent.fakes.card import Mesh
+from tests.engine.tenstorrent.fakes.card import FakeMesh
 from tests.engine.tenstorrent.fakes.checkpoint import VOCAB
 
 MAX_K: Final = 32
@@ -27,10 +27,10 @@ Counted: TypeAlias = Literal["position", "draw"]
 (`align_seed_counters_to_positions`)."""
 
 
-class Sampler:
+class FakeSampler:
     """`SamplingGenerator` with its `TTPenalties` and `SeedManager`."""
 
-    def __init__(self, mesh: Mesh, batch: int, counted: Counted) -> None:
+    def __init__(self, mesh: FakeMesh, batch: int, counted: Counted) -> None:
         self._mesh = mesh
         self._batch = batch
         self._counted = counted

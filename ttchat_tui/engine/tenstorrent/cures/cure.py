@@ -12,7 +12,7 @@ from ttchat_tui.domain.given_settings import setting
 from ttchat_tui.domain.installation import install_command
 
 
-class _Settings:
+class _NamedSettings:
     """Names settings in a text that `str.format` fills in."""
 
     def __getitem__(self, written: str) -> str:
@@ -39,7 +39,7 @@ class Cure(msgspec.Struct, frozen=True):
         named |= {
             "install": install_command(module),
             "upgrade": install_command("--upgrade", module),
-            "setting": _Settings(),
+            "setting": _NamedSettings(),
         }
         return msgspec.structs.replace(
             self, meaning=self.meaning.format(**named), cure=self.cure.format(**named)

@@ -41,9 +41,9 @@ async def test_sliders_redraw_the_last_token_and_nothing_is_generated(tmp_path: 
     async with running(chat, (120, 40)) as pilot:
         assert not chat.session.preview.is_open
         await command(pilot, "/preview")
-        await shows(pilot, chat, "The last token of the next reply")
+        await shows(pilot, chat, "The last token of the next")
         assert chat.kept[-1].show_preview
-        assert "Metrics" not in on_screen(chat), "they make room"
+        assert "TTFT" in on_screen(chat), "both keep what matters"
         await pilot.press("ctrl+l", *"count", "enter")
         gate.release(2)
         await shows(pilot, chat, "␣two · token 2")
@@ -109,6 +109,24 @@ async def test_an_ended_reply_is_previewed_from_its_recording_over_the_chat_wher
         await shows(pilot, chat, "of 20 recorded ·")
         await pilot.press("d")
         await shows(pilot, chat, "/20")
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+async def test_the_metrics_keep_rates_and_ttft_beside_the_preview_at_every_height(
+    tmp_path: Path, width: int
+) -> None:
+    chat = ChatApp(tmp_path, KNOWN, ui_state=UiState(show_preview=True))
+    async with running(chat, (width, 40)) as pilot:
+        await pilot.press("f5")
+        for height in (20, 24, 31, 40, 48, 55, 56, 64):
+            await pilot.resize_terminal(width, height)
+            await pilot.pause()
+            seen = on_screen(chat)
+            assert all(label in seen for label in ("decode ", "mean ", "TTFT ")), (height, seen)
+            assert "▾ preview" in seen, (height, seen)
+            side = chat.screen.query_one("#side")
+            inside = [child.region.height for child in side.children]
+            assert sum(inside) == side.size.height, "no row is lost between the two"
 
 
 async def test_a_constraint_that_begins_with_the_next_reply_is_told_apart(tmp_path: Path) -> None:

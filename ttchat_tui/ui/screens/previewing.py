@@ -13,8 +13,8 @@ from ttchat_tui.ui.screens.chat_actions import ChatActions
 if TYPE_CHECKING:
     from ttchat_tui.ui.widgets.sampling.panel import SamplingPanel
 
-ROOMY_ROWS: Final = 44
-"""Screen height from which the metrics have room below the open preview."""
+ROOMY_ROWS: Final = 56
+"""Screen height from which the open preview and the metrics both fit whole."""
 
 
 class Previewing(ChatActions):

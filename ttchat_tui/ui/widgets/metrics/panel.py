@@ -106,8 +106,8 @@ class MetricsTable(Widget):
         step, first = ("gap", "TTFT+net") if m.is_over_network else ("step", "TTFT")
         yield self._row(width, "decode", self._guess(rate_text(m.decode_now_tps)), "tok/s", is_headline=True)
         yield self._row(width, "mean", self._guess(rate_text(m.decode_mean_tps)), "tok/s")
-        yield self._row(width, "prefill", rate_text(m.prefill_tps), "tok/s")
         yield self._row(width, first, seconds_text(m.ttft_s), "s")
+        yield self._row(width, "prefill", rate_text(m.prefill_tps), "tok/s")
         yield self._row(width, f"{step} p50", milliseconds_text(m.itl_p50_s), "ms")
         yield self._row(width, f"{step} p95", milliseconds_text(m.itl_p95_s), "ms")
         yield self._row(width, "prompt", self._guess(count_text(m.prompt_tokens)), "tokens")
@@ -166,7 +166,7 @@ class MetricsTable(Widget):
 class MetricsPanel(VerticalScroll):
     """Shows the last `Metrics`. It has no timer of its own: the event pump calls `show`, at 2 to 4 Hz.
 
-    Important rows come first: on a low screen the last ones are reached by scrolling.
+    Important rows, rates and TTFT, come first: on a low screen the last ones are reached by scrolling.
     """
 
     DEFAULT_CSS = """

@@ -1,4 +1,4 @@
-"""A refused command comes back to be corrected, and what is typed next is not a part of it."""
+"""A refused command comes back: typing corrects it, and what is written below it is not a part of it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from tests.fakes import UNFOLLOWED, Script
 from tests.ui.chat_app import ChatApp, reply_ended, running, settle, until
+from ttchat_tui.config.schema import Config, EditingStyle, UiSettings
 from ttchat_tui.domain.model_spec import Capabilities
 
 REFUSED = [
@@ -25,8 +26,11 @@ REFUSED = [
 """The last three are refused by the engine."""
 
 
+ABLE = Script(replies=("Hi.",), honours=Capabilities().sampling | {"constraint"})
+
+
 def able(path: Path) -> ChatApp:
-    return ChatApp(path, Script(replies=("Hi.",), honours=Capabilities().sampling | {"constraint"}))
+    return ChatApp(path, ABLE)
 
 
 async def refused(pilot: object, chat: ChatApp, command: str) -> None:
@@ -50,7 +54,7 @@ async def test_what_is_typed_below_a_refused_command_is_sent_without_it(
         await refused(pilot, chat, command)
         if above and not prompt.text.startswith(above):
             raise AssertionError(prompt.text)
-        await pilot.press(*"hello", "enter")
+        await pilot.press("ctrl+j", *"hello", "enter")
         await reply_ended(pilot, chat)
         assert chat.session.path[0].content == "\n\n".join(filter(None, [above, "hello"]))
         assert prompt.text == ""
@@ -61,14 +65,28 @@ async def test_what_is_typed_below_a_refused_command_is_sent_without_it(
         assert prompt.text == command
 
 
+@pytest.mark.parametrize("editing", ["default", "emacs", "vi"])
+@pytest.mark.parametrize("above", ["", "a message that came back"])
 @pytest.mark.parametrize("command", REFUSED)
-async def test_a_refused_command_can_be_corrected_in_place(tmp_path: Path, command: str) -> None:
-    chat = able(tmp_path)
+async def test_typing_at_the_end_of_a_refused_command_corrects_it(
+    tmp_path: Path, command: str, above: str, editing: EditingStyle
+) -> None:
+    chat = ChatApp(tmp_path, ABLE, config=Config(ui=UiSettings(editing=editing)))
     async with running(chat) as pilot:
         prompt = chat.screen.prompt
+        prompt.give_back(above)
         await refused(pilot, chat, command)
-        await pilot.press("backspace", command[-1], "left", "right", "x", "y")
-        assert prompt.text == f"{command}xy"
+        for keys, typed in (
+            (["x"], "x"),
+            (["x", "backspace"], ""),
+            (["left", "right", "y"], "y"),
+            (["space", "z"], " z"),
+        ):
+            await pilot.press(*keys)
+            command += typed
+            assert prompt.text == "\n\n".join(filter(None, [above, command]))
+        prompt.paste(" /a/path")
+        assert prompt.parted(prompt.text) == (above, f"{command} /a/path")
 
 
 async def test_a_command_below_a_refused_one_runs_and_takes_its_place(tmp_path: Path) -> None:
@@ -79,7 +97,7 @@ async def test_a_command_below_a_refused_one_runs_and_takes_its_place(tmp_path: 
         said = chat.toasts()
         assert not any("in this conversation" in each for each in said), "it is not said to be set"
         assert any("Nothing is set." in each for each in said)
-        await pilot.press(*"/ban x")
+        await pilot.press("ctrl+j", *"/ban x")
         await pilot.press("enter")
         await settle(pilot, chat)
         assert (prompt.text, chat.session.biasing.all) == ("", {"x": -100.0})

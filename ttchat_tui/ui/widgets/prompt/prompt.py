@@ -151,7 +151,8 @@ class Prompt(HintedArea):
         self.set_draft(joined(text, since), returned=text)
 
     def mark_refused(self) -> None:
-        """The draft ends with a refused command, to be corrected. What is typed below it is sent or run without it."""
+        """The draft ends with a refused command, which typing corrects. A newline at its end begins a paragraph, which is sent
+        or run without it."""
         self._refused = self.text
 
     def parted(self, text: str) -> tuple[str, str]:
@@ -160,16 +161,18 @@ class Prompt(HintedArea):
         head = next((each for each in heads if text.startswith(each)), "")
         return (self._returned if head else "", text[len(head) :])
 
-    def _begin_below(self) -> None:
-        """If a text or a command came back and was not touched, a new paragraph begins."""
-        is_untouched = self.text and self.text in (self._returned, self._refused)
-        if is_untouched and self.cursor_location == self.document.end and self.selection.is_empty:
+    def _begin_below(self, above: str) -> bool:
+        """Begin a new paragraph, if `above` came back and was not touched. Returns whether it was so."""
+        is_untouched = bool(above) and self.text == above
+        is_at_end = self.cursor_location == self.document.end and self.selection.is_empty
+        if is_untouched and is_at_end:
             self.replace(_BREAK, self.document.end, self.document.end, maintain_selection_offset=False)
+        return is_untouched and is_at_end
 
     def write(self, text: str) -> None:
         """Insert `text` at the cursor, or in place of the selection, as one edit."""
         self.begin_writing()
-        self._begin_below()
+        self._begin_below(self._returned)
         start, end = self.selection
         result = self.replace(as_draft(text), start, end, maintain_selection_offset=False)
         self.move_cursor(result.end_location)
@@ -247,6 +250,8 @@ class Prompt(HintedArea):
         self.post_message(self.Submitted(self, text))
 
     def action_newline(self) -> None:
+        if self._begin_below(self._refused):
+            return
         start, end = self.selection
         self.replace("\n", start, end, maintain_selection_offset=False)
 
@@ -296,7 +301,7 @@ class Prompt(HintedArea):
         key = canonical_key(event.key.replace("\r", "enter"))
         pressed = "enter" if key in self._submit_keys else key
         if event.is_printable and self.is_writing:
-            self._begin_below()
+            self._begin_below(self._returned)
         if self.completions is not None and await self.completions.press(pressed, event.time):
             pass
         elif key in self.first_keys and self.is_at_beginning:

@@ -14,6 +14,18 @@ def cut_to_cells(text: str, width: int) -> str:
     return set_cell_size(text, width - 1).rstrip() + "…"
 
 
+def cut_at_start(text: str, width: int) -> str:
+    """The end of `text` in `width` cells, with … before it if it was longer: the end of a path says most."""
+    if cell_len(text) <= width:
+        return text
+    if width < 1:
+        return ""
+    start = len(text)
+    while cell_len(text[start - 1 :]) < width:
+        start -= 1
+    return "…" + text[start:].lstrip()
+
+
 def cut_in_middle(text: str, width: int) -> str:
     """`text` cut to `width` cells, with … after its first third if it was longer: names of files differ at their ends."""
     if cell_len(text) <= width:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 from textual import on
 from textual.content import Content
 from textual.geometry import Offset, Region
@@ -17,7 +17,7 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from ttchat_tui.domain.text import visible_line
-from ttchat_tui.ui.widgets.cells import cut_to_cells, pad_to_cells
+from ttchat_tui.ui.widgets.cells import cut_at_start, cut_to_cells, pad_to_cells
 from ttchat_tui.ui.widgets.prompt.typed import Offer
 
 MOST_ROWS: Final = 8
@@ -155,15 +155,10 @@ def _row(offer: Offer, offers: Sequence[Offer], width: int) -> Content:
     """The title, and the sentence in a column of its own."""
     title = visible_line(offer.title)
     if not any(each.about for each in offers):
-        return Content(_cut_left(title, width))
+        return Content(cut_at_start(title, width))
     column = min(WIDEST_TITLE, width, max(cell_len(each.title) for each in offers))
     shown = pad_to_cells(cut_to_cells(title, column), column)
     room = width - column - 2
     about = visible_line(offer.about)
     about = cut_to_cells(about if cell_len(about) <= room else visible_line(offer.short) or about, room)
     return Content.assemble(shown, "  ", (about, "$text-muted"))
-
-
-def _cut_left(path: str, width: int) -> str:
-    """The end of a path says most."""
-    return path if cell_len(path) <= width else f"…{set_cell_size(path[::-1], width - 1)[::-1].lstrip()}"

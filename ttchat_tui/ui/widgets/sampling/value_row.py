@@ -12,6 +12,7 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
 
+from ttchat_tui.ui.widgets.cells import cut_at_start
 from ttchat_tui.ui.widgets.sampling.line_edit import LineEdit
 
 V = TypeVar("V")
@@ -252,9 +253,7 @@ class ValueRow(Widget, Generic[V], can_focus=True):
 
     def render_value(self, width: int) -> Content:
         """The value, right-aligned in `width` cells. A cut value starts with …"""
-        text = self.shown(self.value)
-        if len(text) > width:
-            text = "…" + text[len(text) - width + 1 :]
+        text = cut_at_start(self.shown(self.value), width)
         name = "value-row--modified" if self.is_modified else "value-row--value"
         return Content.styled(text.rjust(width), self.get_visual_style(name))
 

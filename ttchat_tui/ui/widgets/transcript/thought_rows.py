@@ -6,12 +6,12 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from rich.cells import cell_len
 from textual.content import Content
 
 from ttchat_tui.domain.generation import ThoughtFigures
 from ttchat_tui.domain.text import visible
 from ttchat_tui.ui.markdown.rows import RenderRow, RenderSpan, TextRow, VisualLine
+from ttchat_tui.ui.widgets.cells import cut_at_start
 
 _FAINT: Final = ".md-faint"
 _PART_OF_TAG: Final = re.compile(r"[<\[◁][^\s>\]▷]*\Z")
@@ -48,13 +48,7 @@ class LastLine:
         self._text = visible(lines[-1]).expandtabs(1).strip()
 
     def lines(self, width: int) -> Sequence[VisualLine]:
-        room, text = max(1, width - 2), self._text
-        if cell_len(text) > room:
-            start, cells = len(text), 1
-            while cells + cell_len(text[start - 1]) <= room:
-                start -= 1
-                cells += cell_len(text[start])
-            text = "…" + text[start:]
+        text = cut_at_start(self._text, max(1, width - 2))
         return [(RenderSpan(Content("  ")), RenderSpan(Content.styled(text, _FAINT)))]
 
     def looks_like(self, other: RenderRow) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, RadioButton, RadioSet
 
+from tests.size import sized
 from tests.ui.chat_app import until
 from tests.ui.shell_app import ShellApp, screen_text
 from ttchat_tui.config.schema import UiSettings
@@ -17,7 +18,7 @@ from ttchat_tui.domain.imports import ImportReport
 from ttchat_tui.domain.prompt_template import PromptTemplate, Variable
 from ttchat_tui.domain.text import visible
 from ttchat_tui.models.library import ModelRow
-from ttchat_tui.ui.screens.dialog import Dialog, DialogBox
+from ttchat_tui.ui.screens.dialog import LEAST_BESIDE, Dialog, DialogBox
 from ttchat_tui.ui.screens.help import HelpScreen
 from ttchat_tui.ui.screens.import_files import ImportFiles
 from ttchat_tui.ui.screens.model_picker import ModelPicker
@@ -123,6 +124,28 @@ async def test_every_dialog_is_whole_at_60_by_20() -> None:
                     assert not isinstance(field, RadioButton) or str(field.label) in shown, field
             assert box.scrollbars_enabled == (False, False), dialog
             assert "esc closes" in shown, dialog
+            app.pop_screen()
+
+
+async def test_a_dialog_leaves_a_readable_part_of_the_chat_beside_it_or_nothing() -> None:
+    """Also while the terminal is resized, and on both sides alike."""
+    app = ShellApp()
+    widths = (60, 80, 120, *range(62, 125, sized(7, 1)), 60)
+    async with app.run_test(size=(60, 20)) as pilot:
+        for dialog in every_dialog():
+            if isinstance(dialog, ThemePicker):
+                continue  # it shows the theme on the chat beside it
+            await pilot.resize_terminal(60, 20)
+            app.push_screen(dialog)
+            await pilot.pause()
+            box, seen = dialog.query_one(DialogBox), set[bool]()
+            for width in widths:
+                await pilot.resize_terminal(width, 20)
+                await pilot.pause()
+                left, right = box.region.x, width - box.region.right
+                assert (left, right) == (0, 0) or min(left, right) >= LEAST_BESIDE, (dialog, width)
+                seen.add(left > 0)
+            assert seen == {False, True}, dialog
             app.pop_screen()
 
 

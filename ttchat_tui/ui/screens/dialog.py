@@ -25,8 +25,19 @@ MOST_PREVIEWED: Final = 2_000
 """Characters of a text in a preview, which is drawn again with each key."""
 
 
+LEAST_BESIDE: Final = 4
+"""Cells of the chat on each side of a box. Of fewer, ends of words and corners of borders would be left."""
+
+
 class DialogBox(Vertical):
     """The box itself; looks are in styles/dialogs.tcss."""
+
+    def fit(self, screen_width: int) -> None:
+        """Take the whole width of a screen that is hardly wider than the box."""
+        wanted = self.styles.base.width
+        if wanted is not None and wanted.cells is not None:
+            is_beside = wanted.cells + 2 * LEAST_BESIDE <= screen_width
+            self.styles.width = wanted.cells if is_beside else screen_width
 
 
 class Dialog(DimmingScreen[Result | None]):
@@ -51,7 +62,15 @@ class Dialog(DimmingScreen[Result | None]):
             yield from self.body()
 
     def on_mount(self) -> None:
+        self._fit_boxes()
         self.screen_layout_refresh_signal.subscribe(self, self._layout_changed)
+
+    def on_resize(self) -> None:
+        self._fit_boxes()
+
+    def _fit_boxes(self) -> None:
+        for box in self.query_children(DialogBox):
+            box.fit(self.app.size.width)
 
     def _layout_changed(self, _: Screen[object]) -> None:
         if self.is_current and isinstance(self.app, PatchedApp):

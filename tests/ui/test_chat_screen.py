@@ -589,10 +589,23 @@ async def test_the_log_can_be_read_in_the_app(tmp_path: Path) -> None:
     chat.paths.engine_log_file.write_text("a native line \x1b[31m[red]\n")
     async with running(chat) as pilot:
         await pilot.press(*"/log", "enter")
-        await pilot.pause()
-        text = "\n".join(strip.text for strip in chat.app.screen._compositor.render_strips())
-        assert "a native line" in text
-        assert "[red]" in text
+        await until(pilot, lambda: "a native line" in _shown(chat) and "[red]" in _shown(chat))
+
+
+async def test_lines_of_the_log_are_whole_at_every_width(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    words = [f"word{number}" for number in range(60)]
+    chat.paths.engine_log_file.parent.mkdir(parents=True, exist_ok=True)
+    chat.paths.engine_log_file.write_text(" ".join(words))
+    async with running(chat, (60, 30)) as pilot:
+        await pilot.press(*"/log", "enter")
+        for width in (60, 80, 120, 61):
+            await pilot.resize_terminal(width, 30)
+            await until(pilot, lambda: not set(words).difference(_shown(chat).split()))
+
+
+def _shown(chat: ChatApp) -> str:
+    return "\n".join(strip.text for strip in chat.app.screen._compositor.render_strips())
 
 
 async def test_ctrl_q_leaves_from_a_dialog_too_and_keeps_the_draft(tmp_path: Path) -> None:

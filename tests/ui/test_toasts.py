@@ -31,6 +31,7 @@ from ttchat_tui.session.notices import (
 )
 from ttchat_tui.ui.screens.prompt_actions import faulty
 from ttchat_tui.ui.toasts import rows_of
+from ttchat_tui.ui.widgets.find_bar import FindBar
 from ttchat_tui.ui.widgets.history.panel import HistoryPanel
 from ttchat_tui.ui.widgets.key_line import KeyLine
 from ttchat_tui.ui.widgets.metrics.panel import MetricsPanel
@@ -292,6 +293,7 @@ def covered(chat: ChatApp) -> list[object]:
             SamplingPanel,
             MetricsPanel,
             QueuePanel,
+            FindBar,
         )
         things |= {each: each.region for kind in chat_only for each in screen.query(kind) if each.display}
         seen = chat.screen.transcript.region
@@ -327,6 +329,14 @@ PLACES: dict[str, str] = {
     "the ledger": "h i enter alt+c",
     "the tree": "h i enter alt+t",
     "the timeline": "h i enter f8",
+    "the log": "/ l o g escape enter",
+    "the palette": "ctrl+p",
+    "the palette with words": "ctrl+p a",
+    "the search": "h i enter alt+s",
+    "the words to find": "h i enter alt+slash",
+    "the models": "ctrl+o",
+    "saving": "h i enter ctrl+s",
+    "the themes": "/ t h e m e escape enter",
 }
 
 

@@ -7,20 +7,21 @@ from pathlib import Path
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.widgets import RichLog, Static
+from textual.widgets import RichLog
 
 from ttchat_tui.domain.text import visible
-from ttchat_tui.ui.textual_patches.dimmed_backdrop import DimmingScreen
+from ttchat_tui.ui.screens.dialog import CLOSES, Dialog
 
 TAIL_BYTES = 128 * 1024
 
 
-class LogScreen(DimmingScreen[None]):
+class LogScreen(Dialog[None]):
     """Reads the files when opened; `r` reads them again."""
 
     heading = "Log"
+    keys = f"r reloads · {CLOSES}"
     BINDINGS = [
-        Binding("escape,q", "dismiss", "Close"),
+        Binding("q", "cancel", "Close"),
         Binding("r", "reload", "Read again"),
     ]
 
@@ -28,18 +29,18 @@ class LogScreen(DimmingScreen[None]):
         super().__init__()
         self._files = files
 
-    def compose(self) -> ComposeResult:
-        yield Static("Log · r reloads, esc closes", id="log-title", markup=False)
-        yield RichLog(id="log", wrap=True, markup=False, highlight=False, auto_scroll=True)
+    def body(self) -> ComposeResult:
+        yield RichLog(wrap=True, min_width=1, markup=False, highlight=False, auto_scroll=True)
 
-    def on_mount(self) -> None:
-        self.action_reload()
+    def on_resize(self) -> None:
+        """Also called as it opens. The lines are wrapped as they are written, so they wait for the layout."""
+        self.call_after_refresh(self.action_reload)
 
     def action_reload(self) -> None:
         log = self.query_one(RichLog)
         log.clear()
         for file in self._files:
-            log.write(Text(str(file), style="bold"))
+            log.write(Text(visible(str(file)), style="bold"))
             for line in tail(file):
                 log.write(visible(line))
 

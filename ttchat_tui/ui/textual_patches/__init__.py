@@ -16,6 +16,7 @@ widgets that are removed while they mount count as a crash at exit |
 | `app` | `App._fatal_error` | the traceback shows the values of variables, which include the user's text |
 | `app` | `App.update_styles` (public) | a widget is styled for each class that its constructor sets, before it is mounted |
 | `app` | `App._prune` | the screen below a dialog is laid out and drawn whole twice more once that is removed |
+| `contested_widths` | `Strip.render_style` (public) | a row with an emoji of which the terminal has another idea is shifted behind it |
 | `dimmed_backdrop` | `Screen.render` | the colours of the chat behind a dialog are mixed anew for each piece of text |
 | `dirty_span_compositor` | `Compositor.render_partial_update`, `render_full_update`, `render_strips`, \
 `Screen._compositor` | one new word renders every message in view, and five layers of background |

@@ -26,6 +26,7 @@ from textual.widget import Widget
 from textual.widgets import Input, TextArea
 from textual.widgets._toast import ToastRack
 
+from ttchat_tui.ui.textual_patches import contested_widths as contested_widths  # wraps a method of Textual's
 from ttchat_tui.ui.textual_patches import mounting as mounting  # replaces a method of Textual's
 from ttchat_tui.ui.textual_patches import one_shot_timer as one_shot_timer  # replaces Textual's
 from ttchat_tui.ui.textual_patches import paste_parser

@@ -29,8 +29,8 @@ def words(source: str) -> list[str]:
 
 def assert_every_word_is_drawn(source: str, width: int) -> None:
     shown = "".join("".join(line).replace(" ", "") for line in drawn_text(whole(source), width))
-    # Quote bars and table borders separate the parts of a word that is too long for a line.
-    shown = re.sub(r"[▎│─┼\s]", "", shown)
+    # Quote bars, table borders and marks of continued code separate the parts of a word that is too long for a line.
+    shown = re.sub(r"[▎│─┼↳\s]", "", shown)
     rest = [word for word in words(source) if word not in shown]
     assert not rest
 

@@ -127,6 +127,9 @@ class CodeRows:
             piece = Content(line[self._chars : self._chars + WINDOW_CHARS])
             if not self._chars:
                 rows += self._rows(leaf, [piece], None, is_first=self._line == 0)
+                source = _source_of(leaf, self._line)
+                if isinstance(rows[-1], TextRow) and source.endswith(line):
+                    rows[-1].source = source.removesuffix(line) + piece.plain
             else:
                 rows.append(self._row(leaf, piece, self._rest, self._flow))
             last = rows[-1]
@@ -149,9 +152,7 @@ class CodeRows:
         for index, line in enumerate(lines):
             row = self._row(leaf, line, lead, None)
             if at is not None:
-                row.source = leaf.source[at + index + leaf.is_fenced]
-                if at + index == 0 and not leaf.is_fenced:
-                    row.source = "\n".join([*leaf.head, row.source])
+                row.source = _source_of(leaf, at + index)
             rows.append(row)
             lead = self._rest
         return list(rows)
@@ -164,6 +165,12 @@ class CodeRows:
         return TextRow(
             line, lead=lead, rest=self._rest, style=_FILL, pad=1, by_word=leaf.by_word, cost=cost, flow=flow
         )
+
+
+def _source_of(leaf: Leaf, line: int) -> str:
+    """The line of the message that line `line` of the code is in; the first of code without a fence, with those before it."""
+    source = leaf.source[line + leaf.is_fenced]
+    return source if line or leaf.is_fenced else "\n".join([*leaf.head, source])
 
 
 def _language(leaf: Leaf) -> str:

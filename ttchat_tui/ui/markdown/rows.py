@@ -10,6 +10,9 @@ from textual.content import Content
 from ttchat_tui.ui.markdown.wrap import wrap_offsets
 
 EMPTY: Final = Content("")
+_CONTINUED: Final = "↳"
+"""In the margin of a line that goes on from the line above, where rows are broken within words, as code is. One cell in every
+terminal."""
 
 
 class RenderSpan(NamedTuple):
@@ -112,7 +115,7 @@ class TextRow:
         """Before the other lines; as wide as `lead`."""
         self.style = style
         self.pad = pad
-        """Blank columns between the prefix and the text."""
+        """Columns between the prefix and the text; for the mark, where the row is broken within words."""
         self.by_word = by_word
         self.cost = cost
         self.flow = flow
@@ -151,8 +154,10 @@ class TextRow:
 
     def _lay_out(self, width: int) -> tuple[int, list[VisualLine], Content, Content]:
         carried, lead, rest = EMPTY, fitted(self.lead, width), fitted(self.rest, width)
+        is_continued = False
         if self.flow is not None:
-            _, _, carried, lead = self.flow._laid_out(width)
+            _, before, carried, lead = self.flow._laid_out(width)
+            is_continued = bool(before)
         text = carried + self.content if carried else self.content
         room = width - max(lead.cell_length, rest.cell_length) - 2 * self.pad
         offsets = wrap_offsets(text.plain, max(2, room), by_word=self.by_word)
@@ -165,15 +170,16 @@ class TextRow:
         for part, offset in zip(parts, offsets, strict=True):
             is_last = offset == offsets[-1] and not self._hands_on
             shown = part if is_last or not self.by_word else part.rstrip()
-            lines.append(tuple(self._pieces(lead, shown, offset - len(carried))))
-            lead = rest
+            lines.append(tuple(self._pieces(lead, shown, offset - len(carried), is_continued)))
+            lead, is_continued = rest, True
         return width, lines, carry, lead
 
-    def _pieces(self, prefix: Content, part: Content, x: int) -> Iterator[RenderSpan]:
+    def _pieces(self, prefix: Content, part: Content, x: int, is_continued: bool) -> Iterator[RenderSpan]:
         if prefix:
             yield RenderSpan(prefix, None, False)
         if self.pad:
-            yield RenderSpan(Content(" " * self.pad))
+            mark = _CONTINUED if is_continued and not self.by_word else ""
+            yield RenderSpan(Content.styled(mark.ljust(self.pad), ".md-faint"))
         if x >= 0:
             yield RenderSpan(part, x)
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from rich.cells import cell_len
+from rich.cells import cell_len, split_graphemes
 
 _WORDS: Final = re.compile(
     # a wide character is a word: Chinese and Japanese have no spaces
@@ -54,10 +54,10 @@ def _fold(
         breaks = list(range(first, end, width))
         offsets.extend(offset for offset in breaks if offset > offsets[-1])
         return offsets, (end - breaks[-1] if breaks else used + end - start)
-    for index in range(start, end):
-        cells = cell_len(text[index])
-        if used + cells > width and index > offsets[-1]:
-            offsets.append(index)
+    clusters, _ = split_graphemes(text[start:end])
+    for at, _, cells in clusters:
+        if used + cells > width and start + at > offsets[-1]:
+            offsets.append(start + at)
             used = 0
         used += cells
     return offsets, used

@@ -386,7 +386,7 @@ def test_parameters_are_read_for_every_token() -> None:
 
 
 def test_parameters_that_change_before_the_first_token_are_those_of_the_whole_reply() -> None:
-    run = Run(RecitingStepper("Hello"))
+    run = LoopRun(RecitingStepper("Hello"))
     warmer = SamplingParams(temperature=0.0, max_tokens=3)
     run.control.set_sampling(warmer)
     events = list(run)

@@ -33,7 +33,7 @@ async def test_settings_are_changed_by_a_command_and_act_on_the_running_reply(tm
     ("typed", "said"),
     [
         ("temperature=9", "temperature: give a number from 0 to 2."),
-        ("temprature=1", "'temprature=1' is no setting.\nDid you mean temperature?"),
+        ("temperatures=1", "'temperatures=1' is no setting.\nDid you mean temperature?"),
         ("top-k", "'top-k' has no value.\nWrite top_k=VALUE."),
         ("model=other", "/set takes no model.\n/model loads one."),
         ("temperature=1 constraint='regex [0-9]'", "/set takes no constraint.\n/constrain sets one."),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.fakes import Script
+from tests.fakes import Gate, Script
 from tests.session.test_candidates import FOUR, ask, finish
 from tests.session.test_chat import Chat
 from ttchat_tui.domain.candidates import MOST
-from ttchat_tui.domain.events import GenerationFinished
+from ttchat_tui.domain.events import GenerationFinished, TokenEvent
 from ttchat_tui.domain.reply_settings import ReplySettings, parse_reply_settings
 from ttchat_tui.domain.updates import Notice
+from ttchat_tui.ui.widgets.candidates.lane_words import figures_of_lane
 
 Start = Callable[..., Chat]
 
@@ -63,6 +64,25 @@ def test_another_session_shows_them_and_makes_one_again_with_what_labels_it(star
     assert chat.engine.requests[-1].sampling.temperature == 0.9
     assert labels(chat) == ["temperature 0.1", "temperature 0.9"]
     assert len(chat.session.tree()) == 4, "the replaced one stays a sibling"
+
+
+def test_those_that_the_app_ended_with_say_so(start: Start) -> None:
+    gate = Gate()
+    before = start(Script(replies=(FOUR,), batch_sizes=(4,), stepped=True), gate)
+    ask(before, "2 temperature=0.1,0.9 count")
+    gate.release(2)
+    for _ in range(2):
+        before.until(TokenEvent, row=1)
+    before.now += 5
+    before.session.tick()
+    chat = start(Script(replies=(FOUR,), batch_sizes=(4,)))
+    chat.store.recover()
+    chat.session.resume({}, None)
+    candidates = chat.session.candidates
+    candidates.reopen()
+    assert [lane.text for lane in candidates.lanes] == ["one two", "one two"]
+    assert [*map(figures_of_lane, candidates.lanes)] == ["■ 2 tok · interrupted"] * 2
+    gate.open()
 
 
 def test_versions_that_were_made_one_by_one_are_labelled_by_what_they_differ_in(start: Start) -> None:

@@ -16,12 +16,12 @@ from tests.ui.chat_app import ChatApp, running, settle, until
 from ttchat_tui.domain.candidates import CandidateOrder, parse_candidates
 from ttchat_tui.domain.constraint import Constraint, ConstraintKind
 from ttchat_tui.domain.events import GenerationEvent, GenerationStarted
-from ttchat_tui.domain.generation import GenerationRequest, GenerationStats
+from ttchat_tui.domain.generation import FinishReason, GenerationRequest, GenerationStats
 from ttchat_tui.domain.model_spec import Capabilities
 from ttchat_tui.domain.preset import BUILT_IN
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineDied
-from ttchat_tui.session.lane import Lane
+from ttchat_tui.session.lane import Lane, LaneEnding
 from ttchat_tui.ui.markdown.document import RenderChunk
 from ttchat_tui.ui.screens.candidates import KEYS, CandidatesScreen
 from ttchat_tui.ui.widgets.candidates.lane_view import LaneView
@@ -324,10 +324,10 @@ async def test_a_reply_that_fails_says_why_below_what_it_has(tmp_path: Path) -> 
     ],
 )
 def test_how_a_lane_ended_comes_before_its_rate_which_a_narrow_one_cuts(
-    reason: str, tokens: int, words: str
+    reason: FinishReason, tokens: int, words: str
 ) -> None:
     stats = GenerationStats(completion_tokens=41, decode_tps=94.2)
-    ending = SimpleNamespace(reason=reason, stats=stats)
+    ending = LaneEnding(reason, stats)
     lane: Any = SimpleNamespace(
         state="ended", tokens=tokens, variant=SimpleNamespace(model=""), ending=ending
     )

@@ -24,6 +24,8 @@ _NOTHING: Final = "It ended before its first token."
 class LaneEnding(NamedTuple):
     reason: FinishReason | None
     stats: GenerationStats | None
+    is_lost: bool = False
+    """The app ended while it ran."""
 
 
 class Lane:
@@ -101,7 +103,9 @@ class Lane:
             return LaneEnding(end.reason, end.stats)
         if self._running is not None or self.message is None or self.message.reply is None:
             return None
-        return LaneEnding(self.message.reply.finish_reason, self.message.reply.stats)
+        reply = self.message.reply
+        is_lost = reply.finish_reason is None and self.message.status in ("interrupted", "streaming")
+        return LaneEnding(reply.finish_reason, reply.stats, is_lost)
 
     @property
     def live(self) -> GenerationStats | None:

@@ -26,6 +26,8 @@ def figures_of_lane(lane: Lane) -> str:
     words = [f"{added:,} new of {tokens}" if lane.tokens > added else tokens]
     if ending.reason == "error":
         words.append("failed")
+    elif ending.is_lost:
+        words.append("interrupted")
     elif ending.reason in END_NOTES:
         words.append(END_NOTES[ending.reason])
     words += _rates(lane, ending.stats)
@@ -46,7 +48,8 @@ def mark_of(lane: Lane) -> str:
     if lane.state != "ended":
         return "●" if lane.state == "running" else "○"
     ending = lane.ending
-    return "✓" if ending is not None and ending.reason not in ("cancelled", "error") else "■"
+    is_whole = ending is not None and not ending.is_lost and ending.reason not in ("cancelled", "error")
+    return "✓" if is_whole else "■"
 
 
 def is_worth_showing(lane: Lane, since_s: float) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -10,18 +11,42 @@ from textual.binding import Binding
 from typer.testing import CliRunner
 
 from ttchat_tui.cli.main import app
+from ttchat_tui.domain.sampler_rules import RULES
 from ttchat_tui.storage.export_recording import FileRecording, FileToken
-from ttchat_tui.ui.commands import docs_table
+from ttchat_tui.ui.commands import TABLE, keys_of
 from ttchat_tui.ui.keys import key_label
 from ttchat_tui.ui.screens.inspector import InspectorScreen
 from ttchat_tui.ui.widgets.inspector.token_text import TokenText
 
 ROOT = Path(__file__).parents[1]
-USING = (ROOT / "docs" / "using.md").read_text(encoding="utf-8")
 
 
-def test_the_key_table_is_the_action_table() -> None:
-    assert docs_table() in USING, "paste ttchat_tui.ui.commands.docs_table() into docs/using.md"
+def table_of(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """Markdown."""
+    head, *lines = (f"| {' | '.join(cells)} |" for cells in (heads, *rows))
+    return "\n".join((head, f"|{'---|' * len(heads)}", *lines))
+
+
+def test_the_docs_have_the_table_of_actions_and_that_of_the_samplers_rules() -> None:
+    """A failure shows the table that belongs into the page."""
+    actions = (
+        (
+            " ".join(f"`{key_label(key)}`" for key in keys_of(action, {})),
+            f"`{action.usage}`" if action.slash else "",
+            action.help,
+        )
+        for action in TABLE
+    )
+    rules = (
+        (str(number), rule.name, ", ".join(f"`{field}`" for field in rule.fields), rule.effect)
+        for number, rule in enumerate(RULES, 1)
+    )
+    for page, heads, rows in (
+        ("using.md", ("key", "command", "what it does"), actions),
+        ("sampling.md", ("", "rule", "setting", "effect"), rules),
+    ):
+        table = table_of(heads, rows)
+        assert table in (ROOT / "docs" / page).read_text(encoding="utf-8"), table
 
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -41,7 +66,11 @@ def test_the_page_on_recordings_names_every_field_in_its_order() -> None:
 
 
 def test_the_keys_of_the_inspector_are_explained() -> None:
-    (about,) = re.findall(r"^- \*\*Inspector\*\* .*?(?=^- )", USING, re.MULTILINE | re.DOTALL)
+    (about,) = re.findall(
+        r"^- \*\*Inspector\*\* .*?(?=^- )",
+        (ROOT / "docs" / "using.md").read_text(encoding="utf-8"),
+        re.MULTILINE | re.DOTALL,
+    )
     own = (*InspectorScreen.BINDINGS, *TokenText.BINDINGS)
     bindings = [each for each in own if isinstance(each, Binding)]
     keys = {key_label(each.key.partition(",")[0]) for each in bindings}

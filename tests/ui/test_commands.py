@@ -22,7 +22,7 @@ from tests.ui.shell_app import screen_text
 from ttchat_tui.config.schema import UiSettings
 from ttchat_tui.domain.conversation import joined
 from ttchat_tui.ui import style_sheets
-from ttchat_tui.ui.commands import BY_NAME, TABLE, bindings, docs_table, grouped, keys_of
+from ttchat_tui.ui.commands import BY_NAME, TABLE, bindings, grouped, keys_of
 from ttchat_tui.ui.editing_keys import TAKEN, with_moved_keys
 from ttchat_tui.ui.key_check import check_keys
 from ttchat_tui.ui.keys import canonical_key, editing_keys, is_known, key_label
@@ -84,13 +84,6 @@ def test_the_keys_the_issue_names_are_the_defaults() -> None:
 
 def test_groups_hold_every_action_once() -> None:
     assert sorted(action.name for _, actions in grouped(TABLE) for action in actions) == sorted(BY_NAME)
-
-
-def test_the_docs_table_is_markdown_with_a_row_for_each_action() -> None:
-    lines = docs_table().splitlines()
-    assert len(lines) == len(TABLE) + 2
-    assert {line.count("|") for line in lines} == {4}
-    assert "| `ctrl+s` | `/save [file]` |" in docs_table()
 
 
 # --- keys from config

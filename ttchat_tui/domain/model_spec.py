@@ -184,8 +184,6 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """What to do if `sampling` has no `constraint`: sentences."""
     thinking: tuple[Thinking, ...] = ()
     """What `SamplingParams.thinking` may be besides `auto`; empty if the chat template understands none."""
-    live_sampling: bool = True
-    """Parameters may change while a reply streams."""
     pause: bool = True
     """A reply can be paused, and make single steps."""
     forcing: bool = True

@@ -57,12 +57,3 @@ RULES: Final[tuple[SamplerRule, ...]] = (
         "min-p", ("min_p",), "Drops tokens that are less probable than this share of the most probable one."
     ),
 )
-
-
-def rules_table() -> str:
-    """A Markdown table for the docs."""
-    rows = (
-        f"| {number} | {rule.name} | {', '.join(f'`{field}`' for field in rule.fields)} | {rule.effect} |"
-        for number, rule in enumerate(RULES, 1)
-    )
-    return "\n".join(("| | rule | setting | effect |", "|---|---|---|---|", *rows))

@@ -187,13 +187,3 @@ def grouped(table: Sequence[Action]) -> list[tuple[Group, list[Action]]]:
     for action in table:
         groups.setdefault(action.group, []).append(action)
     return list(groups.items())
-
-
-def docs_table(table: Sequence[Action] = TABLE) -> str:
-    """The table as Markdown, for docs/using.md."""
-    lines = ["| key | command | what it does |", "|---|---|---|"]
-    for action in table:
-        keys = " ".join(f"`{key_label(key)}`" for key in keys_of(action, {}))
-        slash = f"`{action.usage}`" if action.slash else ""
-        lines.append(f"| {keys} | {slash} | {action.help} |")
-    return "\n".join(lines) + "\n"

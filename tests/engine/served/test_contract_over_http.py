@@ -15,12 +15,12 @@ from ttchat_tui.domain.generation import Candidate, GenerationControl
 OTHERWISE_HERE: Final = {
     "test_load_phases_come_in_their_order_and_never_pass_their_end": "the server has loaded its model already",
     "test_the_engine_reports_what_it_loaded": "a server reports neither its vocabulary nor its threads",
-    "test_sampling_changed_during_a_reply_applies_from_the_next_token": "a request is sent once: live_sampling is False",
+    "test_sampling_changed_during_a_reply_applies_from_the_next_token": "a request is sent once",
     "test_every_row_streams_ends_once_and_the_batch_ends_last": "rows are requests: nothing holds them in step",
     "test_cancel_ends_all_rows_and_keeps_the_tokens_so_far": "rows are requests: nothing holds them in step",
     "test_the_prompt_as_ids_and_the_seed_give_the_same_reply_again": "a server gets messages, no ids",
     "test_the_parts_of_a_reply_add_up_and_agree_with_its_figures": "it has other parts: `test_engine` has the like of this",
-    "test_a_change_of_sampling_can_be_given_for_a_token": "a request is sent once: live_sampling is False",
+    "test_a_change_of_sampling_can_be_given_for_a_token": "a request is sent once",
     "test_a_token_can_be_given_in_place_of_the_drawn_one": "a server gets messages, no ids",
     "test_a_reply_is_followed_with_the_probabilities_that_it_was_written_with": "it says no ids: `test_following`",
     "test_a_batch_is_made_again_from_the_prompt_as_ids": "a server gets messages, no ids",
@@ -59,12 +59,11 @@ def test_the_exceptions_are_tests_that_exist() -> None:
     assert {*OTHERWISE_HERE, *UNSURE_OF_A_REAL_ONE} <= tests
 
 
-def test_a_server_is_named_by_its_endpoint_and_accepts_no_live_changes(subject: Subject) -> None:
+def test_a_server_is_named_by_its_endpoint(subject: Subject) -> None:
     info = subject.loaded()
     assert info.engine == "remote"
     assert info.endpoint in info.label
     assert f"remote:{info.model}" in info.served
-    assert not info.capabilities.live_sampling
 
 
 def test_every_row_is_a_request_that_ends_once(subject: Subject) -> None:

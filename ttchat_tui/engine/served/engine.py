@@ -293,7 +293,6 @@ def _capabilities(found: Survey, adaptation: Adaptation, options: RemoteOptions)
         sampling=adaptation.sampling(found.dialect),
         constraints=found.dialect.constraints,
         thinking=_thinking(found, adaptation),
-        live_sampling=False,
         pause=False,
         forcing=False,
         logprobs=found.dialect.logprobs and options.logprobs and "logprobs" not in adaptation.refused,

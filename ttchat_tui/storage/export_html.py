@@ -44,13 +44,13 @@ _CLASSES: Final = (
 
 def export_html(conversation: Conversation, messages: Sequence[Message]) -> str:
     """`messages`: one path, first to last."""
-    title = _escaped(visible_line(conversation.title)) or "Conversation"
+    title = html.escape(visible_line(conversation.title)) or "Conversation"
     parts = [
         f'<!doctype html>\n<html lang="und">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>',
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<style>\n{STYLE.read_text(encoding='utf-8')}</style>\n</head>\n<body>",
-        f"<header><h1>{title}</h1><p>{_escaped(local_time(conversation.created_at))}</p></header>",
+        f"<header><h1>{title}</h1><p>{html.escape(local_time(conversation.created_at))}</p></header>",
     ]
     if conversation.system_prompt.strip():
         parts.append(_article("system", "System", "", _markdown(conversation.system_prompt), ""))
@@ -68,9 +68,9 @@ def _message(message: Message) -> str:
 
 def _article(kind: str, heading: str, time: str, body: str, footer: str, status: str = "complete") -> str:
     name = f"{kind} failed" if status == "error" else kind
-    at = f"<time>{_escaped(time)}</time>" if time else ""
-    end = f"<footer>{_escaped(visible_line(footer))}</footer>\n" if footer else ""
-    head = f"<h2><span>{_escaped(visible_line(heading))}</span>{at}</h2>"
+    at = f"<time>{html.escape(time)}</time>" if time else ""
+    end = f"<footer>{html.escape(visible_line(footer))}</footer>\n" if footer else ""
+    head = f"<h2><span>{html.escape(visible_line(heading))}</span>{at}</h2>"
     return f'<article class="{name}">\n{head}\n<div dir="auto">\n{body}</div>\n{end}</article>'
 
 
@@ -92,10 +92,6 @@ def _markdown(text: str) -> str:
     return _PARSER.render(visible(text.replace("\r\n", "\n").replace("\r", "\n")))
 
 
-def _escaped(text: str) -> str:
-    return html.escape(text)
-
-
 class _Renderer(RendererHTML):
     """Links leave no trace, images become links (a page would fetch them), and code is coloured."""
 
@@ -104,8 +100,8 @@ class _Renderer(RendererHTML):
         return self.renderToken(tokens, idx, options, env)
 
     def image(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
-        address = _escaped(str(tokens[idx].attrGet("src") or ""))
-        words = _escaped(tokens[idx].content or "image")
+        address = html.escape(str(tokens[idx].attrGet("src") or ""))
+        words = html.escape(tokens[idx].content or "image")
         if not address.startswith(("http:", "https:")):
             return words
         return f'<a href="{address}" rel="noreferrer noopener">{words}</a>'
@@ -123,15 +119,15 @@ def _highlighted(code: str, language: str) -> str:
     except ClassNotFound:
         lexer = None
     if lexer is None:
-        return _escaped(code)
+        return html.escape(code)
     spans: list[str] = []
     at = 0
     # The unprocessed tokens: the others add or remove newlines.
     for start, kind, text in lexer.get_tokens_unprocessed(code):
         name = next((name for known, name in _CLASSES if kind in known), "")
-        spans.append(f'<span class="{name}">{_escaped(text)}</span>' if name else _escaped(text))
+        spans.append(f'<span class="{name}">{html.escape(text)}</span>' if name else html.escape(text))
         at = start + len(text)
-    return "".join(spans) + _escaped(code[at:])
+    return "".join(spans) + html.escape(code[at:])
 
 
 _PARSER: Final = MarkdownIt("commonmark", {"html": False}, renderer_cls=_Renderer).enable(

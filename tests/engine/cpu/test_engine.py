@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import torch
 
 from tests.engine.cpu.native_kernel import kernel_folder
 from tests.engine.cpu.tiny_models import build, described, save
@@ -233,9 +234,10 @@ def test_prompts_and_candidates_run_on_all_cores_where_a_step_is_bound_by_memory
     used: list[int] = []
     monkeypatch.setattr(loading, "usable_cores", lambda: cores)
     monkeypatch.setattr(loading, "warm_up", lambda *args: fastest)
-    monkeypatch.setattr(torch_model, "set_threads", used.append)
+    monkeypatch.setattr(torch, "set_num_threads", used.append)
     engine = CpuEngine()
     load(engine, folder, threads=0)
+    used.clear()  # weights are converted on one thread
     reply(engine, HELLO, GREEDY)
     assert used == [cores, fastest], "the prompt, then the steps"
     request = GenerationRequest(

@@ -289,7 +289,3 @@ def _check(folder: Path, info: Any) -> tuple[str, ...]:
     if not unused:
         return ()
     return (f"transformers leaves out {len(unused):,} of the folder's tensors, such as {unused[0]}.",)
-
-
-def set_threads(count: int) -> None:
-    torch.set_num_threads(count)

@@ -286,7 +286,7 @@ def _load_own(
     else:
         torch_model = _import_torch(report)
         model, plan = torch_model.load_torch_model(checkpoint, options, rope, converted)
-        stepper, set_threads = CachedStepper(model), torch_model.set_threads
+        stepper, set_threads = CachedStepper(model), import_torch().set_num_threads
         notes += notes_of_float32_cache(options)
     return _ColdModel(
         stepper=stepper,
@@ -389,7 +389,7 @@ def _load_auto(path: Path, spec: ModelSpec, reason: str, report: ProgressReporte
             *notes_of_float32_cache(options),
             *loaded.notes,
         ),
-        set_threads=auto_model.set_threads,
+        set_threads=import_torch().set_num_threads,
     )
 
 

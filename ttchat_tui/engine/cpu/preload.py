@@ -8,14 +8,14 @@ import importlib.util
 import os
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 _NATIVE: Final = ("libc10.so", "libtorch_cpu.so", "libtorch.so")
 """The slow libraries, in order of dependency."""
 
 
-def import_torch() -> None:
-    """Import torch. On Linux, map its native libraries first, by a foreign call that releases the GIL.
+def import_torch() -> Any:
+    """Import torch and return it. On Linux, map its native libraries first, by a foreign call that releases the GIL.
 
     `import torch` then finds them mapped. The longest stall of another thread falls from 311 to 65 ms.
 
@@ -24,7 +24,7 @@ def import_torch() -> None:
     """
     if "torch" not in sys.modules and sys.platform == "linux":
         _map_libraries()
-    importlib.import_module("torch")
+    return importlib.import_module("torch")
 
 
 def _map_libraries() -> None:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
-
 from ttchat_tui.domain.free_memory import available_bytes
 from ttchat_tui.domain.model_spec import CpuOptions
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import Checkpoint
@@ -38,7 +36,3 @@ def load_torch_model(
     check_memory(needed_bytes(config, plan), available)
     plan = with_prefill_copy(plan, options.prefill_copy, kernels, config, available)
     return DecoderModel(config, convert_weights(checkpoint, plan, report), rope), plan
-
-
-def set_threads(count: int) -> None:
-    torch.set_num_threads(count)

@@ -31,7 +31,7 @@ COLOURS = """
 """
 
 
-class Drawn:
+class BrowserTerminal:
     """The terminal in the page, from what its websocket brought."""
 
     def __init__(self, tab: Tab) -> None:
@@ -72,7 +72,7 @@ async def test_a_browser_shows_the_chat_takes_keys_and_asks_no_other_machine(
         page = ServedPage(tmp_path)
         try:
             async with tab(tmp_path / "chromium", 1000, 600) as opened:
-                drawn = Drawn(opened)
+                drawn = BrowserTerminal(opened)
                 await opened.call("Page.navigate", url=page.address)
                 await drawn.until(PROMPT)
                 await drawn.until("ready")

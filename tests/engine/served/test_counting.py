@@ -26,7 +26,7 @@ from ttchat_tui.models.tokenizers import local_tokenizers
 HELLO = (ChatMessage("user", "Hello?"),)
 
 
-class WordTokenizer:
+class CountingWords:
     """A local tokenizer with one token per word."""
 
     has_template = True
@@ -43,7 +43,7 @@ class WordTokenizer:
         return sum(len(message.content.split()) for message in messages)
 
 
-class Broken(WordTokenizer):
+class Broken(CountingWords):
     def count(self, messages: Sequence[ChatMessage]) -> int:
         raise EngineError("the template refuses")
 
@@ -53,7 +53,7 @@ def unknown_kind(client: socket.socket, _heard: Heard) -> None:
 
 
 def loaded(
-    server: RawServer, counter: type[WordTokenizer] = WordTokenizer, name: str = "org/model"
+    server: RawServer, counter: type[CountingWords] = CountingWords, name: str = "org/model"
 ) -> ServedEngine:
     engine = ServedEngine({}, counter_at=counter)
     spec = ModelSpec(
@@ -111,9 +111,9 @@ def test_a_tokenizer_of_the_same_model_counts_where_the_server_does_not() -> Non
     assert (count.prompt_tokens, count.is_estimate) == (3, False)
 
 
-@pytest.mark.parametrize(("counter", "name"), [(WordTokenizer, "org/other"), (Broken, "org/model")])
+@pytest.mark.parametrize(("counter", "name"), [(CountingWords, "org/other"), (Broken, "org/model")])
 def test_without_a_tokenizer_the_count_is_marked_as_an_estimate(
-    counter: type[WordTokenizer], name: str
+    counter: type[CountingWords], name: str
 ) -> None:
     assert loaded(RawServer(other=unknown_kind), counter, name).count(1, HELLO).is_estimate
 

@@ -10,7 +10,7 @@ import pytest
 from textual.pilot import Pilot
 
 from tests.ui.chat_app import until
-from tests.ui.textual_patches.test_drawn_once import Front, TwoScreens
+from tests.ui.textual_patches.test_drawn_once import FieldsInFront, TwoScreens
 from ttchat_tui.ui.textual_patches import app as patched
 
 
@@ -24,7 +24,7 @@ def collections(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 async def open_and_close(app: TwoScreens, pilot: Pilot[None]) -> None:
-    app.push_screen(Front())
+    app.push_screen(FieldsInFront())
     await pilot.pause()
     app.pop_screen()
     await pilot.pause()

@@ -36,8 +36,8 @@ class Below(DirtySpanScreen[None]):
             yield from (Label(f"line {number}") for number in range(60))
 
 
-class Front(DimmingScreen[None]):
-    DEFAULT_CSS = "Front { background: black 60%; }"
+class FieldsInFront(DimmingScreen[None]):
+    DEFAULT_CSS = "FieldsInFront { background: black 60%; }"
 
     def compose(self) -> ComposeResult:
         yield Input("words", compact=True)
@@ -81,7 +81,7 @@ async def test_a_dialog_and_what_is_below_it_are_drawn_whole_once_when_it_opens_
         await pilot.pause()
         calls.of(DirtySpanCompositor, "render_full_update")
         calls.of(DirtySpanCompositor, "reflow")
-        app.push_screen(Front())
+        app.push_screen(FieldsInFront())
         await pilot.pause()
         assert isinstance(app.focused, Input)
         assert calls.count["render_full_update"] == 1
@@ -106,7 +106,7 @@ async def test_a_widget_is_not_styled_before_it_is_mounted(monkeypatch: pytest.M
             apply(self, node, **options)  # type: ignore[arg-type]
 
         monkeypatch.setattr(Stylesheet, "apply", noted)
-        app.push_screen(Front())
+        app.push_screen(FieldsInFront())
         await pilot.pause()
         button = app.screen.query_one(Button)
         assert styled.count(button) == 1
@@ -173,7 +173,7 @@ async def test_what_is_below_a_dialog_is_rendered_again_only_where_it_has_change
             rendered.clear()
             for change in changes:
                 change()
-            app.push_screen(Front())
+            app.push_screen(FieldsInFront())
             await pilot.pause()
             await pilot.pause()
             return "\n".join(app.screen.render_line(y).text for y in range(8, 20))

@@ -62,6 +62,20 @@ def test_a_value_of_another_type(words: tuple[str, ...], flag: str) -> None:
     assert "integer" not in said
 
 
+@pytest.mark.parametrize(
+    "value", ["is not a valid int", "is not in the range 1<=x<=2", "Invalid value for x: y"]
+)
+def test_a_value_that_looks_like_a_refusal_is_quoted_as_it_was_typed(value: str) -> None:
+    assert refusal("--seed", value) == f"--seed: '{value}' is not a whole number. See `ttchat-tui --help`."
+
+
+@pytest.mark.parametrize(("words", "flag"), TYPED, ids=" ".join)
+def test_a_flag_without_its_value(words: tuple[str, ...], flag: str) -> None:
+    said = refusal(*words, flag)
+    assert said.startswith(f"Option '{flag}' requires an argument. See `ttchat-tui")
+    assert said.endswith(" --help`.")
+
+
 @pytest.mark.parametrize("words", REQUIRED, ids=" ".join)
 def test_an_argument_that_is_missing(words: tuple[str, ...]) -> None:
     assert refusal(*words).startswith("Missing argument '")

@@ -26,13 +26,11 @@ from ttchat_tui.config.paths import find_paths
 from ttchat_tui.config.toml_file import require_file
 from ttchat_tui.domain.prompt_template import TemplateKind
 
-_NOT_OF_TYPE: Final = re.compile(r"is not a valid (int|float)\w*(?: range)?")
-
+_NOT_OF_TYPE: Final = re.compile(r"is not a valid (int|float)\w*(?: range)?\Z")
+_OUT_OF_RANGE: Final = re.compile(r"is not in the range (\S+)<=x<=(-?[\d.]*\d)\Z")
+"""At the end of a refusal: what comes before may be a value that the user typed."""
 _INVALID: Final = "Invalid value for "
 _QUOTE: Final = "'"
-_OUT_OF_RANGE: Final = re.compile(r"is not in the range (\S+)<=x<=(-?[\d.]*\d)")
-
-
 _ParserRefusal: Final[Any] = typer.BadParameter.__base__
 """Of all that the parser refuses. It is in click or, from typer 0.26 on, in typer itself, without a public name."""
 _HELP_INSTEAD: Final = "NoArgsIsHelpError"
@@ -40,25 +38,26 @@ _HELP_INSTEAD: Final = "NoArgsIsHelpError"
 
 
 @contextmanager
-def _refusals_in_words() -> Generator[None, None, None]:
-    """Report what the parser refuses as all other errors are: one line, and exit code 2."""
+def _refusals_in_words(command: str) -> Generator[None, None, None]:
+    """Report what the parser refuses as all other errors are: one line, and exit code 2. `command`: that is being parsed."""
     try:
         yield
     except _ParserRefusal as error:
         if type(error).__name__ == _HELP_INSTEAD:
             raise
-        notify(_in_words(error.format_message(), error.ctx))
+        where = error.ctx.command_path if error.ctx is not None else command
+        notify(f"{_in_words(error.format_message())}. See `{where} --help`.")
         raise typer.Exit(USAGE_ERROR) from error
 
 
-def _in_words(refused: str, context: Any) -> str:
-    """What the parser refused, without Python's names of types, and where the flags are explained."""
+def _in_words(refused: str) -> str:
+    """What the parser refused, without Python's names of types and without the full stop."""
     place, colon, what = refused.partition(": ")
     if place.startswith(_INVALID):
         refused = f"{place.removeprefix(_INVALID).replace(_QUOTE, '')}{colon}{what}"
+    refused = refused.removesuffix(".")
     text = _NOT_OF_TYPE.sub(lambda match: f"is not a {'whole ' * (match[1] == 'int')}number", refused)
-    text = _OUT_OF_RANGE.sub(r"is not in the range \1 to \2", text).rstrip(".")
-    return f"{text}. See `{context.command_path} --help`." if context is not None else f"{text}."
+    return _OUT_OF_RANGE.sub(r"is not in the range \1 to \2", text)
 
 
 class Program(TyperGroup):
@@ -69,11 +68,12 @@ class Program(TyperGroup):
             return super().main(*arguments, **options)
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
-        with _refusals_in_words():
+        with _refusals_in_words("ttchat-tui"):
             return super().make_context(*arguments, **options)
 
     def invoke(self, ctx: Any) -> Any:
-        with _refusals_in_words():  # subcommands parse their flags here
+        words = (ctx.command_path, *ctx._protected_args)
+        with _refusals_in_words(" ".join(words)):  # subcommands parse their flags here
             return super().invoke(ctx)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

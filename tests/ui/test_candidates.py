@@ -9,9 +9,12 @@ from types import SimpleNamespace
 from typing import Any, get_args
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from textual.pilot import Pilot
 
 from tests.fakes import Gate, Script
+from tests.size import sized
 from tests.ui.chat_app import ChatApp, running, settle, until
 from ttchat_tui.domain.candidates import CandidateOrder, parse_candidates
 from ttchat_tui.domain.constraint import Constraint, ConstraintKind
@@ -323,12 +326,41 @@ async def test_a_reply_that_fails_says_why_below_what_it_has(tmp_path: Path) -> 
         ("stop", 41, "✓ 41 tok · 94.2 tok/s"),
     ],
 )
-def test_how_a_lane_ended_comes_before_its_rate_which_a_narrow_one_cuts(
-    reason: FinishReason, tokens: int, words: str
+def test_how_a_lane_ended_comes_before_its_rate(reason: FinishReason, tokens: int, words: str) -> None:
+    assert figures_of_lane(ended_lane(reason, tokens, 41, 94.2)) == words
+
+
+@settings(max_examples=sized(100, 3_000))
+@given(
+    st.sampled_from(["length", "context", "cancelled", "stop"]),
+    st.integers(1, 9_999),
+    st.integers(1, 9_999),
+    st.floats(0.1, 999.4),
+    st.sampled_from(["", "a-second-model"]),
+    st.integers(34, 80),
+)
+def test_a_lane_of_half_a_screen_of_80_cells_has_its_end_and_its_rate(
+    reason: FinishReason, tokens: int, added: int, rate: float, model: str, room: int
 ) -> None:
-    stats = GenerationStats(completion_tokens=41, decode_tps=94.2)
+    """It is 38 cells wide, four of them beside the words."""
+    words = figures_of_lane(ended_lane(reason, max(tokens, added), added, rate, model), room)
+    assert len(words) <= room
+    assert words.count("tok/s") == 1
+    short = {"length": "max tokens", "context": "context", "cancelled": "stopped", "stop": "✓"}
+    assert short[reason] in words
+
+
+def test_a_lane_shortens_first_what_can_be_shortened() -> None:
+    lane = ended_lane("length", 1024, 1024, 94.2, "second")
+    assert [figures_of_lane(lane, room) for room in (80, 50, 40, 34)] == [
+        "✓ 1,024 tok · ended at max tokens · 94.2 tok/s · TTFT 0.10 s",
+        "✓ 1,024 tok · max tokens · 94.2 tok/s",
+        "✓ 1,024 tok · max tokens · 94.2 tok/s",
+        "✓ 1,024 · max tokens · 94 tok/s",
+    ]
+
+
+def ended_lane(reason: FinishReason, tokens: int, added: int, rate: float, model: str = "") -> Any:
+    stats = GenerationStats(completion_tokens=added, decode_tps=rate, ttft_s=0.1)
     ending = LaneEnding(reason, stats)
-    lane: Any = SimpleNamespace(
-        state="ended", tokens=tokens, variant=SimpleNamespace(model=""), ending=ending
-    )
-    assert figures_of_lane(lane) == words
+    return SimpleNamespace(state="ended", tokens=tokens, variant=SimpleNamespace(model=model), ending=ending)

@@ -32,6 +32,10 @@ they are written: a scroll draws all lines of the view anew, and eight replies t
 either."""
 
 
+_BORDER_CELLS: Final = 4
+"""Corners and blanks beside a title in the border."""
+
+
 class DrawnRow(NamedTuple):
     row: RenderRow
     lines: Sequence[VisualLine]
@@ -140,15 +144,20 @@ class LaneView(ScrollView, can_focus=True):
         self._show_figures(now_s)
 
     def _show_figures(self, now_s: float) -> None:
-        if is_worth_showing(self.lane, now_s - self._shown_s):
-            words = figures_of_lane(self.lane)
-            if words != self._subtitle:
-                self._subtitle, self._shown_s = words, now_s
-                self.border_subtitle = Content(visible(words))
+        if is_worth_showing(self.lane, now_s - self._shown_s) and self._say_figures():
+            self._shown_s = now_s
         title = f"{self.number} · {visible(self.lane.label)}"
         if title != self._title:  # to set it draws the whole view anew
             self._title = title
             self.border_title = Content(title)
+
+    def _say_figures(self) -> bool:
+        """Returns whether they are others."""
+        words = figures_of_lane(self.lane, max(0, self.outer_size.width - _BORDER_CELLS))
+        is_other, self._subtitle = words != self._subtitle, words
+        if is_other:
+            self.border_subtitle = Content(visible(words))
+        return is_other
 
     # --- drawing
 
@@ -250,6 +259,7 @@ class LaneView(ScrollView, can_focus=True):
 
     def on_resize(self) -> None:
         self._draw(0)
+        self._say_figures()
 
     def notify_style_update(self) -> None:
         super().notify_style_update()

@@ -4,43 +4,55 @@ from __future__ import annotations
 
 from typing import Final
 
-from ttchat_tui.domain.generation import END_NOTES, GenerationStats
+from rich.cells import cell_len
+
+from ttchat_tui.domain.generation import END_NOTES, FinishReason
 from ttchat_tui.session.lane import Lane
 
 PAUSE_S: Final = 0.5
 """Between two figures of a lane that grows: they can be read, and the border is not drawn with every flush."""
 
+_SHORT_ENDS: Final[dict[FinishReason, str]] = {"length": "max tokens", "context": "context full"}
 
-def figures_of_lane(lane: Lane) -> str:
-    """`● 41 tok`; ended: `✓ 41 tok · stopped · 94.2 tok/s`, or `41 new of 104 tok` if it was continued. A narrow lane cuts the end."""
+
+def figures_of_lane(lane: Lane, room: int | None = None) -> str:
+    """`● 41 tok`; ended: `✓ 41 tok · stopped · 94.2 tok/s`, or `41 new of 104 tok` if it was continued.
+
+    In `room` cells the reason and the rate both have a place: the reason is shortened first, the TTFT left out next, then the
+    new tokens have no unit and the rate no decimal. What is still longer is cut by the border.
+    """
     if lane.state == "waiting":
         return f"{mark_of(lane)} waits"
-    tokens = f"{lane.tokens:,} tok"
+    forms = [_figures(lane, shortened) for shortened in range(4)]
+    return next((each for each in forms if room is None or cell_len(each) <= room), forms[-1])
+
+
+def _figures(lane: Lane, shortened: int) -> str:
+    """`shortened`: in how many of the ways that `figures_of_lane` names."""
+    is_tight, ending = shortened > 2, lane.ending
+    unit = "" if is_tight else " tok"
+    tokens = f"{lane.tokens:,}{unit}"
     if lane.state == "running":
         stats = lane.live if lane.variant.model else None
-        return f"{mark_of(lane)} {' · '.join([tokens, *_rates(lane, stats)])}"
-    ending = lane.ending
-    if ending is None:
+        words = [tokens]
+    elif ending is None:
         return mark_of(lane)
-    added = lane.tokens if ending.stats is None else ending.stats.completion_tokens
-    words = [f"{added:,} new of {tokens}" if lane.tokens > added else tokens]
-    if ending.reason == "error":
-        words.append("failed")
-    elif ending.is_lost:
-        words.append("interrupted")
-    elif ending.reason in END_NOTES:
-        words.append(END_NOTES[ending.reason])
-    words += _rates(lane, ending.stats)
-    return f"{mark_of(lane)} {' · '.join(words)}"
-
-
-def _rates(lane: Lane, stats: GenerationStats | None) -> list[str]:
-    words: list[str] = []
+    else:
+        stats = ending.stats
+        added = lane.tokens if stats is None else stats.completion_tokens
+        words = [f"{added:,} new of {tokens}" if lane.tokens > added and not is_tight else f"{added:,}{unit}"]
+        if ending.reason == "error":
+            words.append("failed")
+        elif ending.is_lost:
+            words.append("interrupted")
+        elif ending.reason in END_NOTES:
+            note = END_NOTES[ending.reason]
+            words.append(_SHORT_ENDS.get(ending.reason, note) if shortened else note)
     if stats is not None and stats.decode_tps is not None:
-        words.append(f"{stats.decode_tps:.1f} tok/s")
-    if stats is not None and lane.variant.model and stats.ttft_s is not None:
+        words.append(f"{stats.decode_tps:.{0 if is_tight else 1}f} tok/s")
+    if shortened < 2 and stats is not None and lane.variant.model and stats.ttft_s is not None:
         words.append(f"TTFT {stats.ttft_s:.2f} s")
-    return words
+    return f"{mark_of(lane)} {' · '.join(words)}"
 
 
 def mark_of(lane: Lane) -> str:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from textual.pilot import Pilot
 
 from tests.fakes import Gate, Script
+from tests.size import sized
 from tests.ui.chat_app import ChatApp, reply_ended, running, until
-from ttchat_tui.domain.anatomy import TimelinePart
+from ttchat_tui.domain.anatomy import PartName, TimelinePart
 from ttchat_tui.ui.widgets.timeline.about_reply import histogram
-from ttchat_tui.ui.widgets.timeline.bar import bar, cells_of, duration_words, legend
+from ttchat_tui.ui.widgets.timeline.bar import LETTERS, bar, cells_of, duration_words, legend
 
 TALK = Script(replies=("One two three four five six.", "Seven eight nine ten."), logprobs=True)
 
@@ -21,7 +25,12 @@ def on_screen(chat: ChatApp) -> str:
 
 
 async def shows(pilot: Pilot[None], chat: ChatApp, *words: str) -> None:
-    await until(pilot, lambda: all(each in on_screen(chat) for each in words))
+    """Wait until these words are on screen, however wide the blanks between them are."""
+    await until(pilot, lambda: all(_close(each) in _close(on_screen(chat)) for each in words))
+
+
+def _close(words: str) -> str:
+    return " ".join(words.split())
 
 
 async def say(pilot: Pilot[None], chat: ChatApp, words: str) -> None:
@@ -112,16 +121,46 @@ def test_a_bar_has_its_width_and_each_part_its_share(width: int, seconds: list[f
         assert not sum(seconds) or abs(found - share / sum(seconds) * width) < 1.0
     parts = [TimelinePart("decode", each) for each in seconds]
     assert bar(parts, width).cell_length == sum(cells)
+    words = "".join(("decode" if count > 6 else "D").ljust(count, "█") for count in cells if count)
+    assert bar(parts, width).plain == words, "the name, where it has room"
+
+
+PARTS = [
+    TimelinePart("wait", 0.0004),
+    TimelinePart("prefill", 0.25),
+    TimelinePart("decode", 12.0),
+    TimelinePart("screen", 0.125),
+]
+
+
+def test_a_legend_is_in_columns_where_two_have_room() -> None:
+    assert [line.plain for line in legend(PARTS, 60)] == [
+        "W wait     0.40 ms <0.1%   P prefill 250.0 ms  2.0%",
+        "D decode   12.00 s 97.0%   V screen  125.0 ms  1.0%",
+    ]
+    assert [line.plain for line in legend(PARTS, 116)] == [
+        "W wait     0.40 ms <0.1%   P prefill 250.0 ms  2.0%   D decode   12.00 s 97.0%   V screen  125.0 ms  1.0%"
+    ]
+
+
+@settings(max_examples=sized(60, 2_000))
+@given(
+    st.lists(st.sampled_from(get_args(PartName)), min_size=1, unique=True), st.integers(40, 150), st.data()
+)
+def test_a_legend_has_every_part_once_and_fits(
+    names: list[PartName], width: int, data: st.DataObject
+) -> None:
+    parts = [TimelinePart(name, data.draw(st.floats(1e-6, 999))) for name in names]
+    lines = [line.plain for line in legend(parts, width)]
+    assert max(map(len, lines)) <= width
+    found = " ".join(" ".join(lines).split())
+    for name in names:
+        assert found.count(f"{LETTERS[name]} {name} ") == 1
+    assert found.count("%") == len(names)
 
 
 def test_a_legend_names_every_part_within_its_width() -> None:
-    parts = [
-        TimelinePart("wait", 0.0004),
-        TimelinePart("prefill", 0.25),
-        TimelinePart("decode", 12.0),
-        TimelinePart("screen", 0.125),
-    ]
-    lines = [line.plain for line in legend(parts, 40)]
+    lines = [line.plain for line in legend(PARTS, 40)]
     assert max(map(len, lines)) <= 40
     assert "  ".join(lines) == (
         "W wait 0.40 ms <0.1%  P prefill 250.0 ms 2.0%  D decode 12.00 s 97.0%  V screen 125.0 ms 1.0%"

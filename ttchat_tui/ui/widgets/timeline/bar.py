@@ -1,4 +1,4 @@
-"""A bar whose parts are durations, and its legend. Each part begins with its own letter, so that no colour is needed."""
+"""A bar whose parts are durations, and its legend. Each part begins with its name or its own letter, so that no colour is needed."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ _COLOURS: Final[dict[PartName, str]] = {
 """Of the others: `$text-muted`."""
 
 GAP: Final = "  "
+_COLUMN_GAP: Final = "   "
 
 
 def colour_of(name: PartName) -> str:
@@ -56,11 +57,12 @@ def colour_of(name: PartName) -> str:
 
 
 def bar(parts: Sequence[TimelinePart], width: int) -> Content:
-    """`width` cells; a part that is too short for one is left out."""
+    """`width` cells; a part that is too short for one is left out, and one that has room for its name begins with that."""
     pieces: list[tuple[str, str]] = []
     for part, cells in zip(parts, cells_of([part.seconds for part in parts], width), strict=True):
         if cells:
-            pieces += [(LETTERS[part.name], "bold"), ("█" * (cells - 1), colour_of(part.name))]
+            name = part.name if len(part.name) < cells else LETTERS[part.name]
+            pieces += [(name, "bold"), ("█" * (cells - len(name)), colour_of(part.name))]
     return Content.assemble(*pieces)
 
 
@@ -78,20 +80,30 @@ def cells_of(shares: Sequence[float], width: int) -> list[int]:
 
 
 def legend(parts: Sequence[TimelinePart], width: int) -> list[Content]:
-    """Lines of at most `width` cells: letter, name, duration and share of each part."""
+    """Lines of at most `width` cells: letter, name, duration and share of each part. In columns where two have room, otherwise one
+    after the other."""
     total = sum(part.seconds for part in parts)
+    cells = [(part.name, duration_words(part.seconds), _share_words(part.seconds / total)) for part in parts]
+    name, duration, share = (max((len(each[at]) for each in cells), default=0) for at in range(3))
+    aligned = [
+        _item(part, f"{each[0]:<{name}} {each[1]:>{duration}} {each[2]:>{share}}")
+        for part, each in zip(parts, cells, strict=True)
+    ]
+    columns = (width + len(_COLUMN_GAP)) // (4 + name + duration + share + len(_COLUMN_GAP))
+    if columns > 1:
+        rows = (aligned[at : at + columns] for at in range(0, len(aligned), columns))
+        return [Content(_COLUMN_GAP).join(row) for row in rows]
     lines: list[Content] = []
-    used = 0
-    for part in parts:
-        words = f" {part.name} {duration_words(part.seconds)} {_share_words(part.seconds / total)}"
-        item = Content.assemble((LETTERS[part.name], f"bold {colour_of(part.name)}"), (words, ""))
-        if lines and used + len(GAP) + item.cell_length <= width:
+    for item in (_item(part, " ".join(each)) for part, each in zip(parts, cells, strict=True)):
+        if lines and lines[-1].cell_length + len(GAP) + item.cell_length <= width:
             lines[-1] = Content.assemble(lines[-1], GAP, item)
-            used += len(GAP) + item.cell_length
         else:
             lines.append(item)
-            used = item.cell_length
     return lines
+
+
+def _item(part: TimelinePart, words: str) -> Content:
+    return Content.assemble((LETTERS[part.name], f"bold {colour_of(part.name)}"), f" {words}")
 
 
 def _share_words(share: float) -> str:

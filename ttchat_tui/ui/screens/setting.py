@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.preset import Preset
@@ -12,8 +12,10 @@ from ttchat_tui.domain.sampling import TEMPLATE_FIELDS
 from ttchat_tui.domain.user_paths import unquoted
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.screens.chat_actions import ChatActions
-from ttchat_tui.ui.setting_choices import SettingValues
 from ttchat_tui.ui.widgets.prompt.pasted_text import as_draft
+
+if TYPE_CHECKING:
+    from ttchat_tui.ui.setting_choices import SettingValues
 
 _OWN_COMMANDS: Final = {
     "model": "/model loads one.",

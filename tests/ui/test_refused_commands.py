@@ -65,9 +65,11 @@ async def test_what_is_typed_below_a_refused_command_is_sent_without_it(
         assert prompt.text == command
 
 
-@pytest.mark.parametrize("editing", ["default", "emacs", "vi"])
 @pytest.mark.parametrize("above", ["", "a message that came back"])
-@pytest.mark.parametrize("command", REFUSED)
+@pytest.mark.parametrize(
+    ("editing", "command"),
+    [*(("default", each) for each in REFUSED), *((each, REFUSED[0]) for each in ("emacs", "vi"))],
+)
 async def test_typing_at_the_end_of_a_refused_command_corrects_it(
     tmp_path: Path, command: str, above: str, editing: EditingStyle
 ) -> None:

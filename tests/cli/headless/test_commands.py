@@ -136,7 +136,7 @@ def test_settings_belong_to_the_conversation_and_several_replies_are_read_in_tur
         assert session.sampling.logit_bias == {" the": -100.0}
         assert session.path[-1].sibling_count == 3
     shown = capsys.readouterr()
-    assert "temperature: give a number from 0 to 2. Usage: /set [name=value ...]" in shown.out
+    assert "temperature: give a number from 0 to 2. Usage: /set [settings]" in shown.out
     assert 'ban "␣the", boost "so" 3\n' in shown.out
     assert "'300' is no number from -100 to 100. Usage: /boost [text] [amount]" in shown.out
     assert "logit_bias: give TEXT=AMOUNT. Usage: /set" in shown.out

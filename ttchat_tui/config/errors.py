@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ttchat_tui.domain.errors import AppError
-from ttchat_tui.domain.text import visible
+from ttchat_tui.domain.text import one_line
 
 
 class ConfigError(AppError):
@@ -23,8 +23,8 @@ class ConfigError(AppError):
         """
         setting = "" if where.startswith("--") else setting.removeprefix("$").removeprefix(".")
         place = ": ".join(part for part in (where, setting) if part)
-        self._cure = _one_line(cure)
-        super().__init__(_one_line(about(place, what)), _sentence(self._cure))
+        self._cure = one_line(cure)
+        super().__init__(one_line(about(place, what)), _sentence(self._cure))
 
     def __str__(self) -> str:
         return f"{self.info.message}; {self._cure}" if self._cure else self.info.message
@@ -39,7 +39,3 @@ def _sentence(words: str) -> str:
     """`words` for a line of their own, such as below a message in a toast."""
     ending = "." if words[-1:].isalnum() else ""
     return f"{words[:1].upper()}{words[1:]}{ending}"
-
-
-def _one_line(text: str) -> str:
-    return visible(" ".join(text.split()))

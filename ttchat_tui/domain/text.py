@@ -116,6 +116,11 @@ def visible_line(text: str) -> str:
     return visible(_LINE_BREAK.sub(" ", text.strip("\r\n")))
 
 
+def one_line(text: str) -> str:
+    """`visible` text for one row: every run of white space, line breaks and tabs included, is one space."""
+    return visible(" ".join(text.split()))
+
+
 def without_hidden(text: str) -> tuple[str, int]:
     """`text` without the characters that `visible` would show as symbols, and their number.
 

@@ -12,7 +12,7 @@ from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.events import PreviousModel
 from ttchat_tui.domain.generation import FinishReason
 from ttchat_tui.domain.model_spec import EngineInfo
-from ttchat_tui.domain.text import counted, visible
+from ttchat_tui.domain.text import counted, one_line, visible
 from ttchat_tui.domain.updates import NOTE
 from ttchat_tui.engine.base import not_loaded
 
@@ -94,7 +94,7 @@ class Unsaved(msgspec.Struct, frozen=True):
 
 def quoted(text: str) -> str:
     """The beginning of `text`, on one line and without control characters, in a sentence: `“Clock repair”`."""
-    words = " ".join(visible(text[: 4 * _QUOTED]).split())
+    words = one_line(text[: 4 * _QUOTED])
     return f"“{words if len(words) <= _QUOTED else words[: _QUOTED - 1].rstrip() + '…'}”"
 
 

@@ -15,7 +15,7 @@ from ttchat_tui.domain.conversation import Conversation, Message, ReplyRecord
 from ttchat_tui.domain.literal_text import is_json
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.thoughts import normalised
-from ttchat_tui.storage.export_words import HEADINGS, figures_of, one_line
+from ttchat_tui.storage.export_words import HEADINGS, figures_of, without_line_breaks
 
 _OUR_WORDS: Final = frozenset(word.casefold() for word in HEADINGS.values())
 _LINE_ENDS: Final = re.compile(r"(\r\n|\r|\n)")
@@ -53,7 +53,7 @@ def preview_markdown(conversation: Conversation, messages: Sequence[Message], sh
 
 
 def _document(front_matter: str, conversation: Conversation, messages: Sequence[Message]) -> str:
-    parts = [front_matter, f"# {one_line(conversation.title) or 'Conversation'}"]
+    parts = [front_matter, f"# {without_line_breaks(conversation.title) or 'Conversation'}"]
     if conversation.system_prompt.strip():
         parts += ["## System", _content(conversation.system_prompt)]
     for message in messages:
@@ -71,7 +71,7 @@ def excerpt(messages: Sequence[Message]) -> str:
 
 def _heading(message: Message) -> str:
     """`You`, or `Assistant (gpt-4o)`."""
-    model = one_line(message.reply.model) if message.reply is not None else ""
+    model = without_line_breaks(message.reply.model) if message.reply is not None else ""
     return f"{HEADINGS[message.role]} ({model})" if model else HEADINGS[message.role]
 
 

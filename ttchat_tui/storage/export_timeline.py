@@ -18,7 +18,7 @@ from ttchat_tui import __version__
 from ttchat_tui.domain.conversation import Conversation, Message
 from ttchat_tui.domain.recording import Recording
 from ttchat_tui.domain.slices import Slice, slices_of
-from ttchat_tui.domain.text import visible
+from ttchat_tui.domain.text import one_line, visible
 
 COLUMNS: Final = ("reply", "model", "kind", "name", "token", "start_ms", "duration_ms", "text", "note")
 _NO_RECORDING: Final = Recording()
@@ -69,7 +69,7 @@ def _replies(
 
 def _events(message: Message, begun_s: float, slices: Sequence[Slice]) -> Iterator[dict[str, Any]]:
     place = {"pid": message.id, "tid": 1}
-    words = visible(" ".join(message.content[:_TITLE].split()))
+    words = one_line(message.content[:_TITLE])
     model = visible(message.reply.model) if message.reply else ""
     yield {
         "name": "process_name",

@@ -28,7 +28,7 @@ def figures_of(message: Message) -> Iterator[str]:
     reply = message.reply
     if reply is None:
         return
-    yield from filter(None, (one_line(reply.model), one_line(reply.engine)))
+    yield from filter(None, (without_line_breaks(reply.model), without_line_breaks(reply.engine)))
     stats = reply.stats
     if stats is not None:
         of_whole = f" new of {reply.tokens:,}" if reply.tokens > stats.completion_tokens else ""
@@ -42,8 +42,8 @@ def figures_of(message: Message) -> Iterator[str]:
     if message.status in _STATUS_WORDS:
         yield _STATUS_WORDS[message.status]
     if reply.error:
-        yield one_line(reply.error)
+        yield without_line_breaks(reply.error)
 
 
-def one_line(text: str) -> str:
+def without_line_breaks(text: str) -> str:
     return " ".join(text.split())

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from ttchat_tui.config.schema import NoticeWay
-from ttchat_tui.domain.text import visible_line
+from ttchat_tui.domain.text import one_line
 from ttchat_tui.ui.passthrough import passed_through
 
 BELL: Final = "\x07"
@@ -71,7 +71,7 @@ def _way_of(environment: Mapping[str, str]) -> NoticeWay:
 
 def _line(text: str, length: int) -> str:
     """Without tabs, which end the sequence in some terminals, and semicolons, which separate the fields of OSC 777."""
-    line = " ".join(visible_line(text[: 4 * length]).split()).replace(";", ",")
+    line = one_line(text[: 4 * length]).replace(";", ",")
     return line if len(line) <= length else f"{line[: length - 1].rstrip()}…"
 
 

@@ -11,9 +11,9 @@ from ttchat_tui.engine.served.chunks import (
     Progress,
     StreamChunk,
     first_line,
-    one_line,
     parse_chunks,
     server_message,
+    short_line,
 )
 from ttchat_tui.engine.served.loose_json import decoded
 from ttchat_tui.engine.served.sse import COMMENT, LONGEST_EVENT, EventDecoder, EventTooLong, ServerEvent
@@ -115,7 +115,7 @@ class AnswerStream:
             text = body[:200].decode("utf-8", "replace")
             if _ERROR.match(text):
                 raise ServerFailed(_words_of(text))
-            raise BadAnswer(f"answers with something that is not a stream: {one_line(text, 80)!r}")
+            raise BadAnswer(f"answers with something that is not a stream: {short_line(text, 80)!r}")
 
     def _chunks(self, data: bytes) -> Iterator[StreamChunk]:
         try:
@@ -164,7 +164,7 @@ class AnswerStream:
         if _ERROR.match(data):
             raise ServerFailed(_words_of(data)) from error
         if data[:1] in ("{", "["):
-            raise BadAnswer(f"sent a piece that is not JSON: {one_line(data, 60)!r}") from error
+            raise BadAnswer(f"sent a piece that is not JSON: {short_line(data, 60)!r}") from error
         if not data.startswith(":") and not _ALIVE.match(kind) and not _ALIVE.match(data):
             self.passed_over = self.passed_over or first_line(data)
             self.stray = self.stray or first_line(data)

@@ -183,13 +183,13 @@ def server_message(body: bytes | str) -> str:
     except ValueError:
         text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
         if not text.lstrip().startswith("<"):
-            return one_line(text)
+            return short_line(text)
         title = _TITLE.search(text)
-        return one_line(unescape(" ".join(title[1].split()))) if title else ""
-    return one_line(_message_of(found))
+        return short_line(unescape(" ".join(title[1].split()))) if title else ""
+    return short_line(_message_of(found))
 
 
-def one_line(text: str, longest: int = 300) -> str:
+def short_line(text: str, longest: int = 300) -> str:
     """The first non-empty line, shortened. Mask secrets before: half a key would not be recognised."""
     line = first_line(text)
     return line if len(line) <= longest else line[: longest - 1] + "…"

@@ -13,7 +13,7 @@ import httpx
 
 from ttchat_tui.domain.given_settings import setting
 from ttchat_tui.engine.base import EngineError
-from ttchat_tui.engine.served.chunks import one_line, server_message
+from ttchat_tui.engine.served.chunks import server_message, short_line
 from ttchat_tui.engine.served.endpoint import Endpoint
 from ttchat_tui.engine.served.exchange import BodyTooLarge
 from ttchat_tui.engine.served.retrying import is_loading, is_quota_used_up
@@ -47,7 +47,7 @@ def transport_error(error: Exception, endpoint: Endpoint) -> EngineError:
     name = endpoint.name
     if isinstance(error, httpx.ProxyError):
         return EngineError(
-            f"The proxy for {name} refuses the connection: {one_line(str(error))}.",
+            f"The proxy for {name} refuses the connection: {short_line(str(error))}.",
             cure=f"See {endpoint.proxy_env or 'the proxy'}; or name the server in NO_PROXY.",
             kind="endpoint_proxy",
         )
@@ -68,7 +68,8 @@ def transport_error(error: Exception, endpoint: Endpoint) -> EngineError:
             kind="connection_lost",
         )
     return EngineError(
-        f"The request to {name} failed: {type(error).__name__}: {one_line(str(error))}", kind="endpoint_error"
+        f"The request to {name} failed: {type(error).__name__}: {short_line(str(error))}",
+        kind="endpoint_error",
     )
 
 
@@ -85,7 +86,7 @@ def _no_connection(error: httpx.ConnectError, endpoint: Endpoint) -> EngineError
     name = endpoint.name
     if endpoint.proxy_env and _cause(error, ssl.SSLError) is None:
         return EngineError(
-            f"There is no connection to the proxy for {name}: {one_line(str(error))}.",
+            f"There is no connection to the proxy for {name}: {short_line(str(error))}.",
             cure=f"See {endpoint.proxy_env}; or name the server in NO_PROXY.",
             kind="endpoint_proxy",
         )
@@ -114,7 +115,7 @@ def _no_connection(error: httpx.ConnectError, endpoint: Endpoint) -> EngineError
             kind="endpoint_refused",
         )
     return EngineError(
-        f"There is no connection to {name}: {one_line(str(error))}.",
+        f"There is no connection to {name}: {short_line(str(error))}.",
         cure="Check the network and the base URL.",
         kind="endpoint_unreachable",
     )

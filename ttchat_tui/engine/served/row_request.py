@@ -15,7 +15,7 @@ from ttchat_tui.engine.base import EngineError
 from ttchat_tui.engine.decoding.ending import Ending
 from ttchat_tui.engine.served.answer_stream import AnswerStream, BadAnswer, ServerFailed
 from ttchat_tui.engine.served.caller import Caller
-from ttchat_tui.engine.served.chunks import StreamChunk, one_line
+from ttchat_tui.engine.served.chunks import StreamChunk, short_line
 from ttchat_tui.engine.served.errors import (
     ended_by_server,
     protocol_error,
@@ -141,7 +141,7 @@ class RowRequest(Ending):
                 self.reply.meter.timeline.note(answered_s=arrival.time_s - self._transport.received_s)
                 encodings = arrival.headers.get("content-encoding", "").lower().replace(" ", "").split(",")
                 if unread := sorted(set(encodings) - _ENCODINGS):
-                    what = f"compressed its answer with {one_line(unread[0], 20)}, which was not requested"
+                    what = f"compressed its answer with {short_line(unread[0], 20)}, which was not requested"
                     self._fail(protocol_error(self._transport.caller.endpoint, what))
             case Received() if not self._is_good:
                 self._refusal += arrival.data
@@ -218,7 +218,7 @@ class RowRequest(Ending):
             if self._stream.is_done:
                 self._check_finished(is_all=False)
         except ServerFailed as error:
-            said = one_line(self._masked(error))
+            said = short_line(self._masked(error))
             if not self.reply.has_begun:  # a gateway sends 200 before the server behind it refuses
                 answer = self._transport.on_refusal(400, self._masked(error).encode(), self._body)
                 if not isinstance(answer, EngineError):
@@ -242,7 +242,7 @@ class RowRequest(Ending):
             case "stop" | "length":
                 self._end(ending)
             case "broken off" | "filtered" | "failed":
-                self._fail(ended_by_server(endpoint, ending, one_line(self.reply.finish_reason, 60)))
+                self._fail(ended_by_server(endpoint, ending, short_line(self.reply.finish_reason, 60)))
             case None if self._stream.passed_over and not self.reply.has_begun:
                 if is_all or self._stream.is_done:
                     self._fail(
@@ -251,7 +251,7 @@ class RowRequest(Ending):
                         )
                     )
             case None if self._stream.is_done:
-                self.reply.stray = one_line(self._masked(self._stream.stray), 60)
+                self.reply.stray = short_line(self._masked(self._stream.stray), 60)
                 self._end("stop")
             case None if is_all and self._stream.is_empty:
                 self._fail(protocol_error(endpoint, f"answers with nothing ({self._status})"))
@@ -262,7 +262,7 @@ class RowRequest(Ending):
 
     @property
     def _passed_over(self) -> str:
-        return one_line(self._masked(self._stream.passed_over), 60)
+        return short_line(self._masked(self._stream.passed_over), 60)
 
     @property
     def _is_good(self) -> bool:

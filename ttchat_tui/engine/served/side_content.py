@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ttchat_tui.engine.served.chunks import ChunkChoice, one_line
+from ttchat_tui.engine.served.chunks import ChunkChoice, short_line
 from ttchat_tui.engine.served.message_parts import Call
 
 _LONGEST_ARGUMENTS: Final = 200
@@ -62,6 +62,6 @@ class _Call:
 
     @property
     def shown(self) -> str:
-        name = one_line(self._name, 80) or "a tool without a name"
-        arguments = one_line(" ".join(self._arguments.split()), _LONGEST_ARGUMENTS)
+        name = short_line(self._name, 80) or "a tool without a name"
+        arguments = short_line(" ".join(self._arguments.split()), _LONGEST_ARGUMENTS)
         return name if arguments in ("", "{}") else f"{name} with {arguments}"

@@ -16,13 +16,13 @@ from textual.widgets.option_list import Option
 from ttchat_tui.domain.anatomy import is_cold, latencies_of, whole_s
 from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.generation import GenerationStats
+from ttchat_tui.domain.text import one_line
 from ttchat_tui.session import ChatSession
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui.daemon_thread import in_daemon_thread
 from ttchat_tui.ui.screens.dialog import Dialog
 from ttchat_tui.ui.screens.message_keys import MessageChoice
 from ttchat_tui.ui.widgets.cells import cut_to_cells, pad_to_cells
-from ttchat_tui.ui.widgets.metrics.figures import one_line
 from ttchat_tui.ui.widgets.timeline.about_reply import lines_about, meanings, medians
 from ttchat_tui.ui.widgets.timeline.bar import duration_words
 from ttchat_tui.ui.widgets.transcript.message_format import clock_time

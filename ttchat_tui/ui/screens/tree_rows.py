@@ -16,7 +16,7 @@ from textual.style import Style
 from ttchat_tui.domain.outline import OutlineEntry
 from ttchat_tui.domain.reply_settings import differing, setting_words
 from ttchat_tui.domain.sampling import SamplingParams
-from ttchat_tui.domain.text import visible
+from ttchat_tui.domain.text import one_line, visible
 from ttchat_tui.domain.thoughts import extract_answer, extract_thoughts
 from ttchat_tui.session import plain_words
 from ttchat_tui.ui.widgets.cells import cut_to_cells, pad_to_cells
@@ -110,7 +110,7 @@ def beginning_of(entry: OutlineEntry) -> str:
     text = entry.beginning
     if entry.role == "assistant":
         text = extract_answer(text) or extract_thoughts(text)
-    return " ".join(visible(plain_words(text)).split())
+    return one_line(plain_words(text))
 
 
 def marks_of(row: TreeRow) -> list[str]:

@@ -14,8 +14,9 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from ttchat_tui.domain.ledger import Ledger, LedgerRow
+from ttchat_tui.domain.text import one_line
 from ttchat_tui.ui.widgets.cells import cut_to_cells, pad_to_cells
-from ttchat_tui.ui.widgets.metrics.figures import NOTHING, bar_text, one_line, share
+from ttchat_tui.ui.widgets.metrics.figures import NOTHING, bar_text, share
 
 _WHO_CELLS: Final = 9
 _FATE_CELLS: Final = 11

@@ -17,7 +17,7 @@ from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
 from ttchat_tui.domain.search import SearchHit, SearchResults
-from ttchat_tui.domain.text import visible
+from ttchat_tui.domain.text import one_line
 from ttchat_tui.session import PastPrompts
 from ttchat_tui.ui.widgets.line_field import LineField
 
@@ -151,7 +151,7 @@ class PromptSearch(Vertical):
 
 
 def _line(text: str) -> str:
-    return " ".join(visible(text[:MOST_READ]).split())
+    return one_line(text[:MOST_READ])
 
 
 def _snippet(hit: SearchHit) -> Content:

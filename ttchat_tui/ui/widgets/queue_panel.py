@@ -14,7 +14,7 @@ from textual.widgets.option_list import Option
 
 from ttchat_tui.domain.attachments import without_mentioned_blocks
 from ttchat_tui.domain.conversation import QueuedMessage
-from ttchat_tui.domain.text import visible
+from ttchat_tui.domain.text import one_line, visible
 from ttchat_tui.ui.widgets.cells import cut_to_cells
 
 MOST_READ = 500
@@ -110,7 +110,7 @@ class QueuePanel(OptionList):
         if message.conversation_id != self._conversation_id:
             about.append(f"in “{cut_to_cells(visible(message.title) or 'Untitled', room // 3)}”")
         right = f"  {'  '.join(about)}" if about else ""
-        words = " ".join(visible(self._typed[number - 1]).split())
+        words = one_line(self._typed[number - 1])
         left = cut_to_cells(f"{number}  {words}", room - len(right))
         return Content.assemble(left, (right, "$text-muted"))
 

@@ -10,7 +10,8 @@ from textual.content import Content
 from textual.widget import Widget
 
 from ttchat_tui.domain.events import EngineState, LoadPhase, LoadProgress
-from ttchat_tui.ui.widgets.metrics.figures import bar_text, bytes_text, count_text, one_line, share
+from ttchat_tui.domain.text import one_line
+from ttchat_tui.ui.widgets.metrics.figures import bar_text, bytes_text, count_text, share
 
 APP_NAME: Final = "ttchat"
 SEPARATOR: Final = " · "

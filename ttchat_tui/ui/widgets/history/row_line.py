@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from textual.style import Style
 
 from ttchat_tui.domain.conversation import ListedConversation
-from ttchat_tui.domain.text import visible
+from ttchat_tui.domain.text import one_line
 from ttchat_tui.session import Mark
 from ttchat_tui.ui.widgets.cells import cut_to_cells, pad_to_cells
 from ttchat_tui.ui.widgets.history.groups import GroupRow, age_of
@@ -71,7 +71,7 @@ def row_line(row: ListedConversation, state: RowState, now: float, width: int, s
     age = f" {age_of(row.updated_at, now)} "
     sign = f" {SIGNS[state.mark]}" if state.mark else ""
     room = max(0, width - len(NO_MARK) - len(sign) - len(age))
-    title = " ".join(visible(row.title).split()) or "Untitled"
+    title = one_line(row.title) or "Untitled"
     tags = _tags(row, room - min(cell_len(title), LEAST_TITLE))
     shown = pad_to_cells(cut_to_cells(title, room - cell_len(tags)), room - cell_len(tags))
     beginning = CHOSEN if state.is_chosen else CURRENT if state.is_current else NO_MARK

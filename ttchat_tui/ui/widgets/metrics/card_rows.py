@@ -11,7 +11,8 @@ from textual.timer import Timer
 from textual.widget import Widget
 
 from ttchat_tui.domain.telemetry import CardReading
-from ttchat_tui.ui.widgets.metrics.figures import NOTHING, count_text, one_line
+from ttchat_tui.domain.text import one_line
+from ttchat_tui.ui.widgets.metrics.figures import NOTHING, count_text
 
 ReadCards: TypeAlias = Callable[[], tuple[CardReading, ...]]
 """Called in a thread, since a faulty card may block its reader."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from ttchat_tui.domain.recording import perplexity_of
-from ttchat_tui.domain.text import visible
 
 NOTHING: Final = "–"
 """Shown for an unknown figure."""
@@ -71,8 +70,3 @@ def likelihood_words(mean_logprob: float | None, greedy_share: float | None) -> 
     if greedy_share is not None:
         parts.append(f"{greedy_share:.0%} greedy")
     return parts
-
-
-def one_line(text: str) -> str:
-    """Text from a file or a peer, made safe for one row: no control characters, line breaks or tabs."""
-    return visible(" ".join(text.split()))

@@ -11,6 +11,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widget import Widget
 
+from ttchat_tui.domain.text import one_line
 from ttchat_tui.ui.widgets.metrics.card_rows import CardRows, ReadCards
 from ttchat_tui.ui.widgets.metrics.figures import (
     NOTHING,
@@ -18,7 +19,6 @@ from ttchat_tui.ui.widgets.metrics.figures import (
     bytes_text,
     count_text,
     milliseconds_text,
-    one_line,
     rate_text,
     seconds_text,
     share,

@@ -182,6 +182,12 @@ class Recording(msgspec.Struct, frozen=True):
         return next((each.sampling for each in reversed(self.changes) if each.at <= index), own)
 
 
+def common_prefix(ids: Sequence[int], others: Sequence[int]) -> int:
+    """How many ids from the first one on are the same."""
+    shortest = min(len(ids), len(others))
+    return next((place for place in range(shortest) if ids[place] != others[place]), shortest)
+
+
 def text_id(piece: bytes, taken: Mapping[int, bytes]) -> int:
     """A negative id for a piece without one, the same in every reply unless another piece in `taken` has it."""
     token_id = -1 - (zlib.crc32(piece) & 0x7FFF_FFFF)

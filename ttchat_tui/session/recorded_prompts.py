@@ -9,7 +9,7 @@ from msgspec import structs
 
 from ttchat_tui.domain.conversation import Message
 from ttchat_tui.domain.generation import Given
-from ttchat_tui.domain.recording import RecordedPrompt, Recording
+from ttchat_tui.domain.recording import RecordedPrompt, Recording, common_prefix
 from ttchat_tui.storage.conversations import ConversationStore
 
 
@@ -63,9 +63,3 @@ def decoded_before(replies: Sequence[PromptedReply], place: int) -> tuple[Given,
         found.append(Given(prompt_ids=before.ids, ids=prompt.ids[begin : end + 1]))
         prompt = before
     return tuple(reversed(found))
-
-
-def common_prefix(ids: Sequence[int], others: Sequence[int]) -> int:
-    """How many ids from the first one on are the same."""
-    shortest = min(len(ids), len(others))
-    return next((place for place in range(shortest) if ids[place] != others[place]), shortest)

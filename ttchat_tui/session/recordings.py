@@ -18,9 +18,9 @@ from ttchat_tui.domain.recording import (
     RecordedToken,
     Recording,
     RecordLevel,
+    common_prefix,
 )
 from ttchat_tui.domain.thought_stream import ThoughtStream
-from ttchat_tui.session.recorded_prompts import common_prefix
 from ttchat_tui.session.recorder import Recorder
 from ttchat_tui.session.reply_timing import ReplyTiming
 from ttchat_tui.session.running_reply import RunningReply

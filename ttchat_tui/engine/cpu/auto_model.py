@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, Dyna
 
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import TEXT_ONLY
-from ttchat_tui.engine.cpu.stepper import CHUNK, common_prefix
+from ttchat_tui.engine.cpu.stepper import CHUNK, cached_of
 from ttchat_tui.engine.decoding.loop import PrefillAborted, Stepper
 from ttchat_tui.engine.text.json_file import read_json
 
@@ -79,7 +79,7 @@ class AutoStepper(Stepper):
         self.reset()
 
     def cached_prefix(self, ids: Sequence[int]) -> int:
-        known = common_prefix(self._ids, ids)
+        known = cached_of(self._ids, ids)
         if self._use.continuation == "cut" or known == len(self._ids) < len(ids):
             return known if self._use.continuation != "steps" or known == len(ids) - 1 else 0
         return 0

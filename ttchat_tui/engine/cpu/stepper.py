@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ttchat_tui.domain.recording import common_prefix
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import ModelConfig
 from ttchat_tui.engine.cpu.forward.kv_cache import KVCache
 from ttchat_tui.engine.cpu.forward.kv_fork import KVFork
@@ -155,10 +156,10 @@ class CachedStepper(Stepper, BatchStepper):
         """The row of the last batch that holds most leading ids, and how many. None is the cache itself."""
         if self._has_other_turns(len(ids)):
             return None, 0
-        row, known = None, common_prefix(self._ids, ids)
+        row, known = None, cached_of(self._ids, ids)
         if self._forked is not None and known == len(self._ids):
             for number, tail in enumerate(self._forked.ids):
-                length = common_prefix((*self._ids, *tail), ids)
+                length = cached_of((*self._ids, *tail), ids)
                 if length > known:
                     row, known = number, length
         return row, known
@@ -190,7 +191,6 @@ class CachedStepper(Stepper, BatchStepper):
         return hidden
 
 
-def common_prefix(held: Sequence[int], ids: Sequence[int]) -> int:
-    """Length of the common prefix, at most `len(ids) - 1`: the last id has to be computed for its logits."""
-    limit = min(len(held), len(ids) - 1)
-    return next((index for index in range(limit) if held[index] != ids[index]), max(limit, 0))
+def cached_of(held: Sequence[int], ids: Sequence[int]) -> int:
+    """How many of `ids` need no prefill: those that `held` begins with too, but not the last one, whose logits are wanted."""
+    return max(0, min(common_prefix(held, ids), len(ids) - 1))

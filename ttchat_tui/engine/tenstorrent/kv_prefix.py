@@ -7,12 +7,12 @@ So each load tests it against full prefills.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import takewhile
 from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ttchat_tui.domain.recording import common_prefix
 from ttchat_tui.engine.decoding.row import Drawn
 
 ALIGNMENT: Final = 64
@@ -50,8 +50,7 @@ class _Report(Protocol):
 def reusable_prefix(held: Sequence[int], ids: Sequence[int]) -> int:
     """How many leading ids of a prompt need no prefill: the prefix it shares with `held`, rounded down to a position where
     the card can start. Always fewer than all."""
-    common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(held, ids, strict=False)))
-    start = aligned(min(common, len(ids) - 1), ALIGNMENT)
+    start = aligned(min(common_prefix(held, ids), len(ids) - 1), ALIGNMENT)
     return aligned(start, _LONG_ALIGNMENT) if len(ids) - start > _LONG else start
 
 

@@ -23,7 +23,7 @@ from ttchat_tui.domain.conversation import QueuedMessage
 from ttchat_tui.domain.events import GenerationFinished
 from ttchat_tui.domain.updates import DraftReturned, Notice, Update
 from ttchat_tui.session.message_queue import MessageQueue
-from ttchat_tui.session.presence import BEAT_S, Heartbeats
+from ttchat_tui.session.presence import BEAT_S, Presence
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.database import open_in_memory
 from ttchat_tui.storage.errors import StorageError
@@ -48,7 +48,7 @@ class QueueWindow:
         self.store = store
         self.sent: list[int] = []
         self.queue = MessageQueue(store, list, lambda _: None)
-        self.presence = Heartbeats(store, clock, lambda: bool(self.queue.messages))
+        self.presence = Presence(store, clock, lambda: bool(self.queue.messages))
         self.is_alive = self.runs = True
         self.seen_at = clock.now
         """Its last sign of life."""
@@ -307,7 +307,7 @@ def test_a_long_prefill_on_another_host_is_no_interrupted_reply(beats: bool, exp
     asked = ask(store)
     with as_process(Writer("another host", 1, "1")):
         store.begin_reply(asked.conversation_id, asked.id, STARTED)
-        presence = Heartbeats(store, clock, lambda: True)
+        presence = Presence(store, clock, lambda: True)
         for _ in range(6):
             clock.now += BEAT_S
             if beats:

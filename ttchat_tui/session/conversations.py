@@ -37,7 +37,7 @@ from ttchat_tui.session.notices import held_after, not_sent
 from ttchat_tui.session.organising import Organising
 from ttchat_tui.session.other_windows import OtherWindows
 from ttchat_tui.session.past_prompts import PastPrompts
-from ttchat_tui.session.presence import Heartbeats
+from ttchat_tui.session.presence import Presence
 from ttchat_tui.session.recordings import RecordedReplies
 from ttchat_tui.session.reply_runner import ReplyRunner
 from ttchat_tui.session.reply_writer import ReplyWriter
@@ -90,7 +90,7 @@ class Conversations:
         )
         self.second = SecondModel(second_host, host, store, runner, self.constraining.defaults)
         self.queue = MessageQueue(store, self._begin_next, self._leave_empty)
-        self._presence = Heartbeats(
+        self._presence = Presence(
             store, clock, lambda: bool(self.queue.messages), lambda: self.running_replies
         )
         self.prompts = PastPrompts(store, lambda: self.search)

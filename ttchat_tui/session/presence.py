@@ -18,8 +18,8 @@ BEAT_S: Final = SILENCE_S / 4
 log = logging.getLogger(__name__)
 
 
-class Heartbeats:
-    """Without work it writes nothing."""
+class Presence:
+    """Writes this process's signs of life, as long as there is something to keep."""
 
     def __init__(
         self,
@@ -28,7 +28,7 @@ class Heartbeats:
         is_queue_filled: Callable[[], bool],
         running: Callable[[], Sequence[RunningReply]] = tuple,
     ) -> None:
-        """`running`: the running replies. Others are told when all of them are paused."""
+        """`running`: the running replies. Others can see whether all of them are paused."""
         self._running = running
         self._is_paused = False
         """As it was stored last."""

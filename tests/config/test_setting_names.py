@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,12 +20,13 @@ import ttchat_tui
 from ttchat_tui.cli.main import app
 from ttchat_tui.config.describe import _find  # pyright: ignore[reportPrivateUsage]
 from ttchat_tui.config.errors import ConfigError
-from ttchat_tui.config.load import load_config, names_as_given, place_of
+from ttchat_tui.config.load import config_and_names, load_config, place_of
 from ttchat_tui.config.paths import find_paths
 from ttchat_tui.config.schema import config_type
 from ttchat_tui.config.setting_names import FLAGS, flag_of
 from ttchat_tui.domain.given_settings import set_names
 from ttchat_tui.domain.given_settings import setting as written
+from ttchat_tui.domain.sampling import SamplingParams
 
 SETTINGS = [
     f"{section}.{name}"
@@ -122,27 +125,40 @@ def test_the_last_way_that_gives_a_setting_names_it(setting: str, tmp_path: Path
     section, _, name = setting.partition(".")
     variable, in_file = f"TTCHAT_{section}__{name}".upper(), f"[{section}] {name}"
     paths = find_paths({"TTCHAT_CONFIG_DIR": str(tmp_path)})
+    defaults = SamplingParams() if section == "sampling" else getattr(config_type()(), section)
+    value = 1 if (usual := getattr(defaults, name)) is None else usual
+    text = json.dumps(value)
 
     def name_of(environ: dict[str, str], flags: dict[str, Any]) -> str | None:
-        return names_as_given(paths, environ=environ, flags=flags).get(setting)
+        return config_and_names(paths, environ=environ, flags=flags)[1].get(setting)
 
     flag = flag_of(setting) or None
     assert name_of({}, {}) == flag
-    paths.config_file.write_text(f"{in_file.replace(' ', chr(10))} = 1\n")
+    paths.config_file.write_text(f"[{section}]\n{name} = {text}\n")
     assert name_of({}, {}) == in_file
-    assert name_of({variable: "1"}, {}) == variable
-    assert name_of({variable: "1"}, {setting: 1}) == (flag or variable)
+    assert name_of({variable: text.strip('"')}, {}) == variable
+    assert name_of({variable: text.strip('"')}, {setting: value}) == (flag or variable)
+
+
+def test_a_config_that_is_a_pipe_is_read_once() -> None:
+    """`--config <(…)`"""
+    reading, writing = os.pipe()
+    os.write(writing, b"[cpu]\nthreads = 2\n")
+    os.close(writing)
+    config, names = config_and_names(find_paths({}), environ={}, file=Path(f"/dev/fd/{reading}"))
+    os.close(reading)
+    assert (config.options_of("cpu").threads, names["cpu.threads"]) == (2, "[cpu] threads")
 
 
 def test_an_old_name_in_a_file_is_the_one_that_messages_have(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text("[model]\nthreads = 2\n")
     paths = find_paths({"TTCHAT_CONFIG_DIR": str(tmp_path)})
-    assert names_as_given(paths, environ={})["cpu.threads"] == "[model] threads"
+    assert config_and_names(paths, environ={})[1]["cpu.threads"] == "[model] threads"
 
 
 def test_a_table_in_a_file_is_named_with_the_file(tmp_path: Path) -> None:
     (file := tmp_path / "other.toml").write_text('[sampling.logit_bias]\n" the" = 2\n[cpu]\nthreads = 2\n')
-    names = names_as_given(find_paths({"TTCHAT_CONFIG_DIR": str(tmp_path)}), environ={}, file=file)
+    _, names = config_and_names(find_paths({"TTCHAT_CONFIG_DIR": str(tmp_path)}), environ={}, file=file)
     assert names["sampling.logit_bias"] == f"[sampling] logit_bias in {file}"
     assert names["cpu.threads"] == "[cpu] threads"
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -24,7 +24,7 @@ from ttchat_tui.cli.invocation import Invocation
 from ttchat_tui.cli.log_file import open_log
 from ttchat_tui.cli.second_engine import SecondEngine
 from ttchat_tui.cli.typed_ahead import TypedAhead
-from ttchat_tui.config.load import load_config, names_as_given, place_of
+from ttchat_tui.config.load import config_and_names, place_of
 from ttchat_tui.config.paths import Paths
 from ttchat_tui.config.schema import Config
 from ttchat_tui.config.ui_state import UiState, load_ui_state
@@ -146,9 +146,10 @@ def engine_alone(invocation: Invocation) -> tuple[Engine, Callable[[ProgressRepo
 
 def _config(invocation: Invocation) -> Config:
     """All settings. From now on the messages of this process name each as the user gave it."""
-    sources: Any = {"environ": os.environ, "file": invocation.config_file, "flags": invocation.flags}
-    config = load_config(invocation.paths, **sources)
-    set_names(names_as_given(invocation.paths, **sources))
+    config, names = config_and_names(
+        invocation.paths, environ=os.environ, file=invocation.config_file, flags=invocation.flags
+    )
+    set_names(names)
     return config
 
 

@@ -73,15 +73,35 @@ def load_config(
     Raises:
         ConfigError: one line with the file or variable, the setting, what is wrong, and the cure.
     """
+    return config_and_names(paths, environ=environ, file=file, flags=flags)[0]
+
+
+def config_and_names(
+    paths: Paths,
+    *,
+    environ: Mapping[str, str],
+    file: Path | None = None,
+    flags: Mapping[str, Any] | None = None,
+) -> tuple[Config, dict[str, str]]:
+    """As `load_config`, and how messages name each setting: by the flag, the variable or the place in the file that gives
+    its value; for a table, with the file. One that nothing gives has its flag's name, if it has a flag. All sources are read
+    once, since a file may be a pipe.
+    """
     values: dict[str, Any] = {}
-    config = config_type()()
+    config, names = config_type()(), dict(FLAGS)
     for layer in _layers(paths, environ, file, flags or {}):
         try:
             values = _merged(values, layer.values)
             config = _checked(values, layer)
         except RecursionError as error:
             raise ConfigError(layer.where, "is nested too deeply", cure="take it out") from error
-    return config
+        for setting, value in _given(layer.values):
+            if layer.way == "file":
+                of_file = f" in {shortened(layer.where)}" if isinstance(value, dict) else ""
+                names[setting] = in_file(layer.written.get(setting, setting)) + of_file
+            elif layer.where != _COMMAND_LINE:
+                names[setting] = layer.where
+    return config, names
 
 
 def place_of(
@@ -98,26 +118,6 @@ def place_of(
         if any(setting == given for given, _ in _given(layer.values)):
             return layer.where
     return str(file or paths.config_file)
-
-
-def names_as_given(
-    paths: Paths,
-    *,
-    environ: Mapping[str, str],
-    file: Path | None = None,
-    flags: Mapping[str, Any] | None = None,
-) -> dict[str, str]:
-    """How messages name each setting: by the flag, the variable or the place in the file that gives its value; for a table,
-    with the file. One that nothing gives has its flag's name, if it has a flag."""
-    names = dict(FLAGS)
-    for layer in _layers(paths, environ, file, flags or {}):
-        for setting, value in _given(layer.values):
-            if layer.way == "file":
-                of_file = f" in {shortened(layer.where)}" if isinstance(value, dict) else ""
-                names[setting] = in_file(layer.written.get(setting, setting)) + of_file
-            elif layer.where != _COMMAND_LINE:
-                names[setting] = layer.where
-    return names
 
 
 def _given(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

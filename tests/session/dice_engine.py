@@ -127,14 +127,14 @@ class DiceStepper(BatchStepper):
 class DiceEngine:
     """See `engine.base.Engine`."""
 
-    def __init__(self, dice: int) -> None:
+    def __init__(self, dice: int, template: str = TEMPLATE) -> None:
         self.gate = threading.Event()
         """Requests wait for it."""
         self.gate.set()
         tokens, stepper = DiceTokens(), DiceStepper(dice)
         self._responder = Responder(
             tokenizer=tokens,
-            template=ChatTemplate(TEMPLATE, {}, _CONTROLS),
+            template=ChatTemplate(template, {}, _CONTROLS),
             context_length=CONTEXT,
             stepper=stepper,
             batch=stepper,

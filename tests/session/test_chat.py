@@ -171,10 +171,13 @@ def test_the_whole_conversation_and_the_system_prompt_are_sent(start: Callable[.
     chat.session.set_system_prompt("Be brief.")
     chat.ask("first")
     chat.ask("second")
+    reply = chat.session.path[1]
+    assert reply.reply is not None
+    assert reply.reply.token_ids
     assert chat.engine.requests[-1].messages == (
         ChatMessage("system", "Be brief."),
         ChatMessage("user", "first"),
-        ChatMessage("assistant", "One."),
+        ChatMessage("assistant", "One.", token_ids=reply.reply.token_ids),
         ChatMessage("user", "second"),
     )
 

@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import asdict, replace
 
-from tests.session.dice_engine import DiceEngine, token
+from tests.session.dice_engine import TEMPLATE, DiceEngine, token
 from tests.session.test_chat import Chat
 from tests.size import sized
 from ttchat_tui.cli.replay.comparison import Replay, replay
@@ -38,8 +38,10 @@ END, STOP, MARK = token("<end>"), token("<stop>"), token("<mark>")
 class Dice(Chat):
     """A session on a model that throws dice. Each request is paused before its first token."""
 
-    def __init__(self, path: Path, number: int, sampling: SamplingParams = HOT) -> None:
-        self.dice, self.number = DiceEngine(number), number
+    def __init__(
+        self, path: Path, number: int, sampling: SamplingParams = HOT, template: str = TEMPLATE
+    ) -> None:
+        self.dice, self.number = DiceEngine(number, template), number
         super().__init__(path, engine=self.dice)
         self.session.set_sampling(sampling)
 

@@ -17,6 +17,8 @@ class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     content: str
     reasoning_content: str = ""
     """The thoughts of an earlier reply, which are not in its content. `SamplingParams.keep_thoughts` decides about them."""
+    token_ids: tuple[int, ...] = ()
+    """Of a reply: as a model wrote it, with its thoughts; empty: not known. A prompt has these ids where they stand for its text."""
 
 
 def loose_turns(messages: Sequence[ChatMessage], keep: Collection[int]) -> list[range]:

@@ -36,6 +36,8 @@ class OutgoingPart(msgspec.Struct, frozen=True):
     thoughts: str = ""
     """Of a reply; they are not in its content."""
     is_kept: bool = False
+    token_ids: tuple[int, ...] = ()
+    """Of a reply, as the model wrote it."""
 
 
 class Outgoing(msgspec.Struct, frozen=True):
@@ -90,6 +92,7 @@ def outgoing(
     needed = _last_question(said) if is_answered and not has_draft else len(said)
     summary = _summary_in(path, before=said[needed][0].id if needed < len(said) else None)
     unsent = _unsent([message for message, _ in said[:needed]], summary.id if summary is not None else 0)
+    continued = unfinished[0][0] if unfinished else None  # its ids are in the request
     parts: list[OutgoingPart] = []
     if system_prompt.strip():
         parts.append(OutgoingPart("system", "system", system_prompt))
@@ -98,9 +101,10 @@ def outgoing(
     for message, each in said:
         if message.id not in unsent:
             is_kept = message.context == "kept"
-            parts.append(
-                OutgoingPart("message", each.role, each.content, message.id, each.reasoning_content, is_kept)
-            )
+            thoughts, ids = each.reasoning_content, ()
+            if message.reply is not None and message is not continued:
+                ids = message.reply.token_ids
+            parts.append(OutgoingPart("message", each.role, each.content, message.id, thoughts, is_kept, ids))
     joined = _joined(parts)
     return Outgoing(
         messages=tuple(map(_message, joined)),
@@ -125,7 +129,7 @@ def _reply_as_said(content: str) -> ChatMessage:
 
 def _message(parts: Sequence[OutgoingPart]) -> ChatMessage:
     if len(parts) == 1:  # nearly all
-        return ChatMessage(parts[0].role, parts[0].content, parts[0].thoughts)
+        return ChatMessage(parts[0].role, parts[0].content, parts[0].thoughts, parts[0].token_ids)
     return ChatMessage(
         parts[0].role,
         "\n\n".join(part.content for part in parts),

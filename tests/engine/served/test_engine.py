@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import get_args
 
 import pytest
+from msgspec import structs
 
 from tests.engine.served.raw_server import (
     DONE,
@@ -172,6 +174,14 @@ def test_earlier_thoughts_are_sent_apart_or_as_wished(
     client = serve()
     client.reply(QUESTION, EARLIER, QUESTION, sampling=SamplingParams(keep_thoughts=keep))
     assert client.server.chats[0].json["messages"][1] == {"role": "assistant", **sent}
+
+
+@pytest.mark.parametrize("keep", get_args(KeepThoughts))
+def test_the_ids_of_an_earlier_reply_are_not_sent(serve: Serve, keep: KeepThoughts) -> None:
+    client = serve()
+    written = structs.replace(EARLIER, token_ids=(5, 6))
+    client.reply(QUESTION, written, QUESTION, sampling=SamplingParams(keep_thoughts=keep))
+    assert "token_ids" not in client.server.chats[0].json["messages"][1]
 
 
 def test_a_server_that_reads_no_thoughts_gets_none() -> None:

@@ -26,7 +26,7 @@ from ttchat_tui.engine.text.prompt_builder import EncodedPrompt, PromptBuilder
 from ttchat_tui.engine.text.template import ChatTemplate, PromptPiece
 from ttchat_tui.engine.text.text_stream import IncrementalDecoder, TextStream
 from ttchat_tui.engine.text.thought_end import ThoughtEnd
-from ttchat_tui.engine.text.token_ledger import NO_UNFINISHED_REPLY, UnfinishedReply
+from ttchat_tui.engine.text.token_ledger import NO_UNFINISHED_REPLY, UnfinishedReply, WrittenReply
 
 _TAIL: Final = 16
 """Tokens at the end of a prompt: enough for a tag."""
@@ -96,7 +96,7 @@ class Responder:
         self._thought_end = ThoughtEnd(template, tokenizer, tokenizer.controls)
         self._bias_ids = BiasIds(tokenizer)
         self._biases = BiasTable(self._bias_ids, suppressed)
-        self._prompts = PromptBuilder(template, tokenizer, context_length, clock)
+        self._prompts = PromptBuilder(template, tokenizer, context_length, clock, self._as_written)
 
     @property
     def thinking(self) -> tuple[Thinking, ...]:
@@ -225,6 +225,10 @@ class Responder:
             else None
             for sampling in _samplings(request)
         ]
+
+    def _as_written(self, ids: tuple[int, ...]) -> WrittenReply:
+        kept, text = self._whole_characters((), ids)
+        return WrittenReply(text, tuple(kept))
 
     def _whole_characters(self, written: Sequence[int], ids: Sequence[int]) -> tuple[Sequence[int], str]:
         """The ids after `written` up to the last whole character, and their text."""

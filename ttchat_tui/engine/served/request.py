@@ -24,10 +24,13 @@ _MOST_STOPS: Final = 4
 def as_read(
     messages: Sequence[ChatMessage], dialect: Dialect, keep: KeepThoughts, *, continue_last: bool = False
 ) -> tuple[ChatMessage, ...]:
-    """`messages` as the server reads them: thoughts of earlier replies apart where it can, else left out, unless they are
-    to be kept; of a reply to continue, the answer."""
+    """`messages` as the server reads them: as text, without ids; thoughts of earlier replies apart where it can, else left out,
+    unless they are to be kept; of a reply to continue, the answer."""
     known = "never" if keep == "auto" and not dialect.thoughts_as else keep
-    found = list(with_thoughts(messages, known))
+    read = with_thoughts(messages, known)
+    found = [
+        msgspec.structs.replace(message, token_ids=()) if message.token_ids else message for message in read
+    ]
     if continue_last and (answer := extract_answer(found[-1].content)):
         found[-1] = ChatMessage("assistant", answer)
     return tuple(found)

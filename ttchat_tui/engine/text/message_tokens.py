@@ -1,4 +1,5 @@
-"""The share of each message in a prompt: the tokens of its text, without those that the chat template puts around it."""
+"""Messages in a prompt: the tokens of each one's text, without those that the chat template puts around it, and the pieces that
+are replies as a model wrote them."""
 
 from __future__ import annotations
 
@@ -6,7 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from ttchat_tui.domain.chat import ChatMessage
-from ttchat_tui.engine.text.token_ledger import EncodedPiece
+from ttchat_tui.engine.text.template import PromptPiece
+from ttchat_tui.engine.text.token_ledger import EncodedPiece, WrittenReply
 
 _AHEAD: Final = 24
 """Pieces in which a message's text is looked for; a template that changes the text hides it from the search."""
@@ -45,6 +47,29 @@ def message_tokens(
             tokens[position] += share
             room -= share
     return tuple(tokens)
+
+
+def written_pieces(
+    messages: Sequence[ChatMessage],
+    pieces: Sequence[PromptPiece],
+    as_written: Callable[[tuple[int, ...]], WrittenReply],
+) -> dict[int, WrittenReply]:
+    """The pieces that end with the whole text of a reply whose ids are known, by their number.
+
+    Args:
+        as_written: the text of ids, and those of them that it has: without half a character at the end.
+    """
+    found: dict[int, WrittenReply] = {}
+    for number, spans in enumerate(_spans(messages, [(piece, ()) for piece in pieces])):
+        position, start, end = spans[-1] if spans else (0, 0, 0)
+        if not spans or not messages[position].token_ids or end != len(pieces[number].text):
+            continue
+        reply, content = as_written(messages[position].token_ids), pieces[number].text[start:]
+        # A model may begin with a space that its tokenizer leaves out of the text.
+        is_whole = reply.text.endswith(content) and not reply.text.removesuffix(content).strip()
+        if is_whole and reply.ids and pieces[number].text.endswith(reply.text):
+            found[number] = reply
+    return found
 
 
 class _Place(NamedTuple):

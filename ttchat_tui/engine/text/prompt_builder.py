@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -11,7 +12,7 @@ import msgspec
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.sampling import DEFAULTS, SamplingParams, Thinking
 from ttchat_tui.domain.thoughts import opens_thought
-from ttchat_tui.engine.text.message_tokens import message_tokens
+from ttchat_tui.engine.text.message_tokens import message_tokens, written_pieces
 from ttchat_tui.engine.text.template import ChatTemplate, PromptPiece, fit, shorten
 from ttchat_tui.engine.text.thinking import with_thoughts
 from ttchat_tui.engine.text.token_ledger import (
@@ -20,11 +21,20 @@ from ttchat_tui.engine.text.token_ledger import (
     PieceEncoder,
     TokenLedger,
     UnfinishedReply,
+    WrittenReply,
 )
 
 _RESERVE: Final = 512
 """Tokens kept free for a reply, or a quarter of the context if that is less. The same for every request, so that a count
 predicts the prompt of a reply exactly."""
+
+
+_REPLIES: Final = 4_096
+"""Replies whose text is remembered: it is needed for each count."""
+
+
+def _unknown(_ids: tuple[int, ...]) -> WrittenReply:
+    return WrittenReply("", ())
 
 
 class EncodedPrompt(msgspec.Struct, frozen=True):
@@ -71,10 +81,13 @@ class PromptBuilder:
         encoder: PieceEncoder,
         context_length: int,
         clock: Callable[[], float] = time.perf_counter,
+        as_written: Callable[[tuple[int, ...]], WrittenReply] = _unknown,
     ) -> None:
+        """`as_written`: see `written_pieces`."""
         self._clock = clock
         self._template = template
         self._ledger = TokenLedger(encoder)
+        self._as_written = lru_cache(_REPLIES)(as_written)
         self._context_length = context_length
         self._reserve = min(_RESERVE, context_length // 4)
 
@@ -103,7 +116,7 @@ class PromptBuilder:
             began_s = self._clock()
             pieces = self._pieces(kept, continue_last, unfinished, sampling.thinking)
             rendered_s = self._clock()
-            encoded = made[tuple(kept)] = tuple(self._ledger.encode(pieces, unfinished))
+            encoded = made[tuple(kept)] = tuple(self._encoded(kept, pieces, unfinished))
             template_s += rendered_s - began_s
             tokenise_s += self._clock() - rendered_s
             return sum(len(ids) for _, ids in encoded)
@@ -144,7 +157,7 @@ class PromptBuilder:
 
         def count(kept: Sequence[ChatMessage]) -> int:
             pieces = self._template.pieces(kept, thinking=sampling.thinking)
-            encoded = made[tuple(kept)] = self._ledger.encode(pieces)
+            encoded = made[tuple(kept)] = self._encoded(kept, pieces)
             return sum(len(ids) for _, ids in encoded)
 
         whole = with_thoughts(messages, sampling.keep_thoughts)
@@ -157,6 +170,16 @@ class PromptBuilder:
             for position, number in zip(left, kept, strict=True):
                 tokens[position] = number
         return CountedPrompt(fitted.tokens, tuple(tokens), fitted.fallen)
+
+    def _encoded(
+        self,
+        messages: Sequence[ChatMessage],
+        pieces: Sequence[PromptPiece],
+        unfinished: UnfinishedReply = NO_UNFINISHED_REPLY,
+    ) -> list[EncodedPiece]:
+        if not any(message.token_ids for message in messages):
+            return self._ledger.encode(pieces, unfinished)
+        return self._ledger.encode(pieces, unfinished, written_pieces(messages, pieces, self._as_written))
 
     def _length_of(self, text: str) -> int:
         return self._ledger.length_of(text)

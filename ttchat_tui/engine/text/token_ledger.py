@@ -2,12 +2,13 @@
 
 Tokenising a reply's text again may give other ids than were sampled. The ledger remembers the last prompt and reply piece
 by piece. A new prompt reuses the remembered ids for as many leading pieces as are equal, and only the rest is tokenised.
+Replies that come with their ids (`ChatMessage.token_ids`) need no memory: they are the same in another process.
 Pieces end at control tokens, where tokenisation does not depend on the text before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
 from ttchat_tui.engine.text.template import PromptPiece
@@ -21,6 +22,13 @@ class PieceEncoder(Protocol):
 
 EncodedPiece: TypeAlias = tuple[PromptPiece, tuple[int, ...]]
 """A piece and its ids."""
+
+
+class WrittenReply(NamedTuple):
+    """An earlier reply as the model wrote it."""
+
+    text: str
+    ids: tuple[int, ...]
 
 
 class UnfinishedReply(NamedTuple):
@@ -57,20 +65,27 @@ class TokenLedger:
         self._known: list[EncodedPiece] = []
 
     def encode(
-        self, pieces: Sequence[PromptPiece], unfinished: UnfinishedReply = NO_UNFINISHED_REPLY
+        self,
+        pieces: Sequence[PromptPiece],
+        unfinished: UnfinishedReply = NO_UNFINISHED_REPLY,
+        written: Mapping[int, WrittenReply] | None = None,
     ) -> list[EncodedPiece]:
-        """The ids of a prompt, piece by piece. If it ends with the text of `unfinished`, it ends with those ids."""
+        """The ids of a prompt, piece by piece. If it ends with the text of `unfinished`, it ends with those ids. `written`: the
+        replies that pieces end with, by the number of the piece, which have those ids there; None: they are not known."""
         last = pieces[-1] if pieces else None
         if last is None or last.is_control:
-            return self._encode(pieces)
+            return self._encode(pieces, written)
         # Half a character is no text yet: its ids follow what comes before the reply.
         texts = [*filter(None, unfinished.texts)] or [""] * bool(unfinished.ids)
         for text in filter(last.text.endswith, texts):
             head = PromptPiece(last.text.removesuffix(text), False)
-            before = self._encode([*pieces[:-1], head] if head.text else pieces[:-1])
+            earlier = written and {
+                number: reply for number, reply in written.items() if number < len(pieces) - 1
+            }
+            before = self._encode([*pieces[:-1], head] if head.text else pieces[:-1], earlier)
             head_ids = before.pop()[1] if head.text else ()
             return [*before, (last, (*head_ids, *unfinished.ids))]
-        return self._encode(pieces)
+        return self._encode(pieces, written)
 
     def length_of(self, text: str) -> int:
         """Tokens of a text inside a prompt."""
@@ -86,11 +101,22 @@ class TokenLedger:
             known.append((PromptPiece(reply_text, False), tuple(reply_ids)))
         self._known = known
 
-    def _encode(self, pieces: Sequence[PromptPiece]) -> list[EncodedPiece]:
+    def _encode(
+        self, pieces: Sequence[PromptPiece], written: Mapping[int, WrittenReply] | None
+    ) -> list[EncodedPiece]:
         same = 0
-        for piece, (known, _) in zip(pieces, self._known, strict=False):
+        # Where the messages have their ids, those decide about the last reply: so a conversation that is opened again has the
+        # same prompt.
+        remembered = self._known if written is None else self._known[:-1]
+        for piece, (known, _) in zip(pieces, remembered, strict=False):
             if piece != known:
                 break
             same += 1
-        ids = [ids for _, ids in self._known[:same]] + self._encoder.encode_pieces(pieces, same)
+        heads, written = list(pieces), written or {}
+        for number, reply in written.items():
+            heads[number] = PromptPiece(pieces[number].text.removesuffix(reply.text), False)
+        ids = [ids for _, ids in self._known[:same]] + self._encoder.encode_pieces(heads, same)
+        for number, reply in written.items():
+            if number >= same:
+                ids[number] += reply.ids
         return list(zip(pieces, ids, strict=True))

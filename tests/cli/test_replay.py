@@ -25,12 +25,19 @@ from ttchat_tui.cli.replay.comparison import replay
 from ttchat_tui.cli.replay.listing import write_replies
 from ttchat_tui.config.errors import ConfigError
 from ttchat_tui.domain.conversation import Message, ReplyRecord
-from ttchat_tui.domain.events import GenerationEvent, GenerationFinished, ProgressReporter, TokenEvent
+from ttchat_tui.domain.events import (
+    EngineLoaded,
+    GenerationEvent,
+    GenerationFinished,
+    ProgressReporter,
+    TokenEvent,
+)
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest, Given
 from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec
-from ttchat_tui.domain.recording import RecordedToken, Recording
+from ttchat_tui.domain.recording import RecordedToken, Recording, RecordLevel
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.factory import ENGINES
+from ttchat_tui.models.errors import ModelNameError
 from ttchat_tui.session.stored_requests import StoredReply, StoredRequest, stored_reply
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.database import open_in_memory
@@ -47,6 +54,13 @@ class Another(ScriptedEngine):
         return msgspec.structs.replace(info, label="cpu f16")
 
 
+class Named(ScriptedEngine):
+    """Whatever it loads has this name, as a file has the last part of its path."""
+
+    def load(self, spec: ModelSpec, report: ProgressReporter) -> EngineInfo:
+        return msgspec.structs.replace(super().load(spec, report), model="scripted")
+
+
 @pytest.fixture
 def run(own_folders: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Asks one question on a scripted engine, and gives a function that runs the command on an engine that knows its words."""
@@ -54,12 +68,14 @@ def run(own_folders: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     asked.ask("Count.")
     asked.close()
 
-    def command(*arguments: str, engine: ScriptedEngine | None = None) -> tuple[int, str, str]:
+    def command(
+        *arguments: str, engine: ScriptedEngine | None = None, model: str = "scripted"
+    ) -> tuple[int, str, str]:
         used = engine or asked.engine
         used._words, used._asked = asked.engine._words, asked.engine._asked
 
         def alone(invocation: Invocation):
-            assert invocation.flags["model.name"] == "scripted"
+            assert invocation.flags["model.name"] == model
             return used, lambda _report: ModelSpec(name="scripted")
 
         monkeypatch.setattr(chat, "engine_alone", alone)
@@ -249,13 +265,78 @@ def test_a_reply_is_computed_as_its_label_says_unless_a_flag_asks_for_another_co
     assert {name: seen[0].flags.get(name) for name in loaded} == loaded
 
 
-@pytest.mark.parametrize("place", ["/models/m/scripted", "cpu:/models/scripted", "/models/scripted/"])
-def test_a_model_that_is_named_by_its_path_is_found_there_again(own_folders: Path, place: str) -> None:
-    asked = Chat(own_folders / "data" / "conversations.db", KNOWN)
-    asked.session.model = place
+PLACES = ("/models/m/scripted", "cpu:/models/scripted", "/models/scripted/")
+
+
+def _with_model(own_folders: Path, place: str, record: RecordLevel = "full") -> Chat:
+    """A chat whose model was loaded by this argument, and is recorded as `scripted`."""
+    asked = Chat(own_folders / "data" / "conversations.db", engine=Named(KNOWN), record=record)
+    asked.session.load(place)
+    asked.until(EngineLoaded)
+    return asked
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("record", ["full", "off"])
+def test_a_model_that_is_named_by_its_path_is_found_there_again(
+    own_folders: Path, place: str, record: RecordLevel
+) -> None:
+    asked = _with_model(own_folders, place, record)
     asked.ask("Count.")
     reply = stored_reply(asked.store, 2)
     found = _settings_of(asked.store, reply)
     asked.close()
     assert reply.record.model == "scripted"
     assert found["model.name"].rstrip("/") == place.rstrip("/")
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_model_is_found_where_it_was_though_another_one_has_answered_since(
+    own_folders: Path, place: str
+) -> None:
+    asked = _with_model(own_folders, place)
+    asked.ask("Count.")
+    asked.session.load("elsewhere")
+    asked.until(EngineLoaded)
+    asked.ask("And now?")
+    replies = [stored_reply(asked.store, number) for number in (2, 4)]
+    found = [_settings_of(asked.store, each)["model.name"].rstrip("/") for each in replies]
+    asked.close()
+    assert found == [place.rstrip("/"), "elsewhere"]
+
+
+def test_the_reply_s_own_model_makes_it_again_also_by_its_path_and_another_file_of_that_name_is_compared(
+    own_folders: Path, tmp_path: Path, run: Run
+) -> None:
+    own, other = tmp_path / "own" / "scripted", tmp_path / "other" / "scripted"
+    for file in (own, other):
+        file.parent.mkdir()
+        file.write_text(file.parent.name)
+    asked = _with_model(own_folders, str(own))
+    asked.ask("Count.")
+    asked.close()
+    link = tmp_path / "linked"
+    link.symlink_to(own.parent)
+    for place, words in (
+        (str(own), "replayed by"),
+        (f"cpu:{own}", "replayed by"),
+        (str(link / "scripted"), "replayed by"),
+        (str(other), "compared with"),
+        (str(tmp_path / "missing" / "scripted"), "replayed by"),
+    ):
+        output = run("last", "--model", place, model=place)[1]
+        assert words in output, place
+
+
+def test_a_model_that_is_not_where_it_was_is_named_with_the_reply(own_folders: Path, tmp_path: Path) -> None:
+    place = str(tmp_path / "scripted.gguf")
+    asked = _with_model(own_folders, place)
+    asked.ask("Count.")
+    asked.close()
+    found = CliRunner().invoke(app, ["replay", "2"])
+    assert isinstance(found.exception, ModelNameError)
+    assert str(found.exception.info.message) == f"The model of reply 2: {place} does not exist."
+    assert found.exception.info.cure == "If it is somewhere else now, give its place: --model PLACE."
+    given = CliRunner().invoke(app, ["replay", "2", "--model", place])
+    assert isinstance(given.exception, ModelNameError)
+    assert given.exception.info.message == f"--model: {place} does not exist."

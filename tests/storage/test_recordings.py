@@ -153,7 +153,11 @@ RECORDED = Recording(
     ],
     changes=[SamplingChange(1, SamplingParams(temperature=0.5))],
     pauses=[Pause(1, 8.5)],
-    prompts=[RecordedPrompt(0, 0, (1, 70_000), 1, (BatchRow(7), BatchRow(8, SamplingParams(top_k=3))), 1)],
+    prompts=[
+        RecordedPrompt(
+            0, 0, (1, 70_000), 1, (BatchRow(7), BatchRow(8, SamplingParams(top_k=3))), 1, "/m/a.gguf"
+        )
+    ],
     pieces={5: b" a", 7: b"\xe2\x80", 9: b"b"},
     batches=[BatchChange(1, (0, 1))],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -16,8 +16,8 @@ class Invocation(msgspec.Struct, frozen=True, kw_only=True):
 
     flags: dict[str, Any]
     """Config keys (`sampling.temperature`) that flags set."""
-    model_flag: Literal["--model", "--preset"] = "--model"
-    """The flag that `model.name` in `flags` comes from."""
+    model_flag: str = "--model"
+    """Where `model.name` in `flags` comes from, for messages: `--model`, `--preset`, or the reply that is replayed."""
     config_file: Path | None
     paths: Paths
     prompt: str | None

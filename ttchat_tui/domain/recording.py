@@ -109,6 +109,8 @@ class RecordedPrompt(msgspec.Struct, frozen=True):
     """Of a batch all rows, row 0 included: in reduced precision several rows round otherwise than one. Empty: no batch."""
     row: int = 0
     """Its own."""
+    model: str = ""
+    """The model that was loaded, as an argument of `--model` that means the same file from any folder; empty: not recorded."""
 
 
 class RecordedToken(msgspec.Struct, frozen=True, gc=False):

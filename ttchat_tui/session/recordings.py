@@ -79,8 +79,8 @@ class RecordedReplies:
             timing.drawn(self._store)
         self._undrawn = [each.timing for each in self._running()]
 
-    def take_prompt(self, running: RunningReply, started: GenerationStarted) -> None:
-        """Record the prompt of a request that has started, if its engine says what it is."""
+    def take_prompt(self, running: RunningReply, started: GenerationStarted, model: str) -> None:
+        """Record the prompt of a request that has started, if its engine says what it is. `model`: see `RecordedPrompt.model`."""
         ids = started.prompt_ids
         if running.recorder is None or not ids:
             self._latest = None
@@ -97,6 +97,7 @@ class RecordedReplies:
             ids[shared:],
             started.cached_tokens,
             tuple(rows) if request.candidates else (),
+            model=model,
         )
         running.recorder.set_prompt(prompt)
         running.candidates.set_prompt(prompt)

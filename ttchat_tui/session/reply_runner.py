@@ -49,7 +49,7 @@ from ttchat_tui.session.elsewhere import out_of_sight
 from ttchat_tui.session.notices import nothing_added
 from ttchat_tui.session.recorder import Recorder
 from ttchat_tui.session.recordings import RecordedReplies
-from ttchat_tui.session.reply_writer import ReplyWriter
+from ttchat_tui.session.reply_writer import ReplyWriter, lasting_name
 from ttchat_tui.session.running_reply import RunningReply
 from ttchat_tui.session.thought_meter import ThoughtMeter
 from ttchat_tui.storage.conversations import ConversationStore
@@ -268,7 +268,7 @@ class ReplyRunner:
     def _start(self, running: RunningReply, event: GenerationStarted) -> None:
         """Record the model that really runs a reply that waited for a load, and its prompt."""
         running.has_started = True
-        self._recordings.take_prompt(running, event)
+        self._recordings.take_prompt(running, event, lasting_name(self._host.loaded_name))
         if (info := self._host.info) is not None:
             running.record = msgspec.structs.replace(running.record, model=info.model, engine=info.label)
 

@@ -28,6 +28,11 @@ _LOCAL: Final = "ttchat_tui.models.local"
 log = logging.getLogger(__name__)
 
 
+def lasting_name(model: str) -> str:
+    """See `models.local`."""
+    return importlib.import_module(_LOCAL).lasting_name(model)
+
+
 class ReplyWriter:
     """Writes the running reply and finished ones. A reply that cannot be written is kept in memory and retried."""
 
@@ -56,7 +61,7 @@ class ReplyWriter:
         was named for the load. Raises StorageError."""
         parent = home.path[-1]
         messages: list[Message] = []
-        place = importlib.import_module(_LOCAL).lasting_name(model)
+        place = lasting_name(model)
         for row in rows:
             own = msgspec.structs.replace(record, sampling=row.sampling or record.sampling, seed=row.seed)
             messages.append(self._store.begin_reply(parent.conversation_id, parent.id, own, place))

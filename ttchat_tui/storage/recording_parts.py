@@ -102,6 +102,8 @@ class _Columns(msgspec.Struct, array_like=True, frozen=True):
     """`Recording.controls`, of this part's pieces."""
     batches: tuple[tuple[int, tuple[int, ...]], ...] = ()
     """Index in the reply, and the rows of the batch from there on."""
+    models: tuple[str, ...] = ()
+    """`RecordedPrompt.model` of each of `prompts`; empty in parts that are older than the field."""
 
 
 def joined(parts: Sequence[Recording]) -> Recording:
@@ -207,6 +209,7 @@ def encoded(recording: Recording) -> StoredPart:
         ),
         controls=tuple((each, recording.controls[each]) for each in piece_ids if each in recording.controls),
         batches=tuple((each.at, each.rows) for each in recording.batches),
+        models=tuple(each.model for each in recording.prompts),
     )
     data = bytes([VERSION]) + zlib.compress(msgspec.msgpack.encode(columns), _LEVEL)
     return StoredPart(recording.first, len(recording.written), data)
@@ -228,7 +231,10 @@ def decoded(first: object, data: object, known: dict[int, bytes] | None = None) 
             changes=[SamplingChange(at, sampling_from(each)) for at, each in columns.changes],
             pauses=[Pause(*each) for each in columns.paused],
             pieces=_pieces(piece_ids, columns, {} if known is None else known),
-            prompts=[_prompt(*each) for each in columns.prompts],
+            prompts=[
+                _prompt(*each, *columns.models[place : place + 1])
+                for place, each in enumerate(columns.prompts)
+            ],
             controls=dict(columns.controls),
             batches=[BatchChange(*each) for each in columns.batches],
         )
@@ -243,10 +249,16 @@ def decoded(first: object, data: object, known: dict[int, bytes] | None = None) 
 
 
 def _prompt(
-    at: int, shared: int, ids: bytes, cached: int, rows: Sequence[tuple[int, str | None]], row: int
+    at: int,
+    shared: int,
+    ids: bytes,
+    cached: int,
+    rows: Sequence[tuple[int, str | None]],
+    row: int,
+    model: str = "",
 ) -> RecordedPrompt:
     found = tuple(BatchRow(seed, sampling_from(own) if own is not None else None) for seed, own in rows)
-    return RecordedPrompt(at, shared, _numbers("i", ids), cached, found, row)
+    return RecordedPrompt(at, shared, _numbers("i", ids), cached, found, row, model)
 
 
 def _tokens(columns: _Columns, ids: Sequence[int]) -> list[RecordedToken]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -22,7 +23,10 @@ from ttchat_tui.cli.tables import OutputChoice
 from ttchat_tui.config.paths import find_paths
 from ttchat_tui.domain.model_spec import EngineInfo
 from ttchat_tui.domain.recording import Recording
+from ttchat_tui.domain.user_paths import expanded
 from ttchat_tui.engine.factory import ENGINES
+from ttchat_tui.models.choice import split_kind
+from ttchat_tui.models.errors import ModelNameError
 from ttchat_tui.session.stored_requests import HOW_TO_FIND, NotReplayable, StoredReply, stored_reply
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
@@ -40,7 +44,10 @@ def replay_command(
         typer.Option("--list", help="Only list the replies of the latest conversations and their numbers."),
     ] = False,
     model: Annotated[
-        str, typer.Option("--model", "-m", help="Compare with this model; without it the reply's own.")
+        str,
+        typer.Option(
+            "--model", "-m", help="The model to load: another one is compared. Without it the reply's own."
+        ),
     ] = "",
     output: OutputChoice = "text",
     **_engine_flags: Any,
@@ -68,14 +75,20 @@ def replay_command(
             return
         reply = _found(store, message_id)
         flags = _settings_of(store, reply)
-    options = _options_of(reply)
-    if not model and not settings.keys() & {"model.engine", *options}:
+    options, is_own = _options_of(reply), not model or _is_own(model, reply)
+    if is_own and not settings.keys() & {"model.engine", *options}:
         flags |= options
     flags |= settings
     if model:
         flags["model.name"] = model
     invocation = structs.replace(invocation, flags=flags)
-    info, result, recording = _run(invocation, reply, must_follow=bool(model))
+    if not model:
+        invocation = structs.replace(invocation, model_flag=f"The model of reply {reply.message.id}")
+    try:
+        info, result, recording = _run(invocation, reply, must_follow=not is_own)
+    except ModelNameError as error:
+        cure = error.info.cure if model else "If it is somewhere else now, give its place: --model PLACE."
+        raise ModelNameError(error.info.message, cure=cure, kind=error.info.kind) from error
     if output == "json":
         write_report_json(info, reply, result, recording)
     else:
@@ -112,11 +125,36 @@ def _options_of(reply: StoredReply) -> dict[str, Any]:
 
 def _settings_of(store: ConversationStore, reply: StoredReply) -> dict[str, Any]:
     """The settings that load the model of the reply in its engine."""
-    name = store.conversation(reply.message.conversation_id).model
-    is_place_of_it = name.rstrip("/").rpartition("/")[2] == reply.record.model
-    flags = {"model.name": name if is_place_of_it else reply.record.model}
     kind = reply.record.engine.partition(" ")[0]
-    return {**flags, "model.engine": kind} if kind in ENGINES else flags
+    has_own_names = kind in ENGINES and ENGINES[kind].models == "names"
+    name = _recorded_model(reply)
+    if not name or (has_own_names and not _names(name, reply)):  # `remote:` is whatever a server lists first
+        name = store.conversation(reply.message.conversation_id).model
+        name = name if _names(name, reply) else reply.record.model
+    return {"model.name": name} | ({"model.engine": kind} if kind in ENGINES else {})
+
+
+def _recorded_model(reply: StoredReply) -> str:
+    """What was loaded for its last request, which its record is of, as an argument of `--model`; empty: not recorded."""
+    return reply.recording.prompts[-1].model if reply.recording.prompts else ""
+
+
+def _names(name: str, reply: StoredReply) -> bool:
+    """Whether this argument of `--model` ends in the name that the reply has recorded: `/models/NAME`, `remote:lab/NAME`."""
+    model, place = reply.record.model, name.rstrip("/")
+    return place == model or place.endswith((f"/{model}", f":{model}"))
+
+
+def _is_own(name: str, reply: StoredReply) -> bool:
+    """Whether this argument of `--model` is the reply's model: it has its name, and is no other file than the recorded one."""
+    given, own = _path_of(name), _path_of(_recorded_model(reply))
+    is_other_file = given.exists() and own.exists() and not given.samefile(own)
+    return _names(os.path.abspath(given) if given.exists() else name, reply) and not is_other_file
+
+
+def _path_of(name: str) -> Path:
+    """Of an argument of `--model`, which need not be a path."""
+    return expanded(split_kind(name, ENGINES)[1])
 
 
 def _run(

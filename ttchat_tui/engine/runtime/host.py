@@ -110,6 +110,11 @@ class EngineHost:
         return self._loads.info
 
     @property
+    def loaded_name(self) -> str:
+        """The name that the loaded model was requested by, as an argument of `--model`; empty without one."""
+        return self._loads.loaded_name
+
+    @property
     def is_loading(self) -> bool:
         """Whether a load is running or queued."""
         return self._loads.is_loading

@@ -76,6 +76,12 @@ class LoadQueue:
     # -- for the UI's thread
 
     @property
+    def loaded_name(self) -> str:
+        """The name that the loaded model was requested by; empty without one."""
+        current = self._last_loaded
+        return current.name if current is not None else ""
+
+    @property
     def is_loading(self) -> bool:
         """Whether a load is running or queued."""
         return bool(self._waiting)

@@ -227,6 +227,11 @@ def test_two_slashes_send_one() -> None:
     ("typed", "said"),
     [
         ("/newx", "Did you mean /new?"),
+        ("/sett", "Did you mean /set?"),
+        ("/conti", "Did you mean /continue?"),
+        ("/temperqture", "Did you mean /set temperature=VALUE?"),
+        ("/top-p 0.9", "Did you mean /set top-p=VALUE?"),
+        ("/bogus", "F1 lists"),
         ("/clear", "F1 lists"),
         ("/xyzzy", "F1 lists"),
         ("/undo it", "takes no argument"),

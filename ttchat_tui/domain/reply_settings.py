@@ -135,3 +135,18 @@ def names_near(name: str) -> str:
     names = ["model", *(each.replace("_", "-") for each in SamplingParams.__struct_fields__)]
     near = near_name(name.replace("_", "-"), names)
     return f"Did you mean {near}?" if near else f"The settings are {', '.join(names)}."
+
+
+_LIKE_A_COMMAND: Final = 0.75
+"""A letter more, less or exchanged in a short word; not `/older` for `/clear`."""
+
+
+def command_near(word: str, commands: Iterable[str]) -> str:
+    """`Did you mean /new?` for an unknown command; empty if none is near. Names have no slash. A setting that is typed as a
+    command is one of `/set`."""
+    known = {each: f"/{each}" for each in commands}
+    for field in SamplingParams.__struct_fields__:
+        name = field.replace("_", "-")
+        known.setdefault(name, f"/set {name}=VALUE")
+    near = near_name(word.lower().replace("_", "-"), known, _LIKE_A_COMMAND)
+    return f"Did you mean {known[near]}?" if near else ""

@@ -31,11 +31,11 @@ def bare_type(info: inspect.Type) -> inspect.Type:
     return info
 
 
-def near_name(typed: str, names: Iterable[str]) -> str:
-    """The name that was probably meant, which may begin with `typed`; empty if none is near."""
+def near_name(typed: str, names: Iterable[str], likeness: float = 0.6) -> str:
+    """The name that was probably meant, which may begin with `typed`; empty if none is near. `likeness`: of `difflib`, 0 to 1."""
     known = list(names)
     begun = [name for name in known if len(typed) > 1 and name.startswith(typed)]
-    return next(iter([*begun[:1], *difflib.get_close_matches(typed, known, n=1)]), "")
+    return next(iter([*begun[:1], *difflib.get_close_matches(typed, known, n=1, cutoff=likeness)]), "")
 
 
 def _range(info: inspect.FloatType | inspect.IntType) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import Final, TypeAlias
 
 import msgspec
 
 from ttchat_tui.domain.conversation import joined
+from ttchat_tui.domain.reply_settings import command_near
 from ttchat_tui.ui.commands import TABLE, Action
 
 _COMMAND: Final = re.compile(r"/([a-z][a-z-]*)(?:[ \t]+(.*))?\s*", re.IGNORECASE)
@@ -18,8 +18,6 @@ _ESCAPED: Final = re.compile(r"//+[^\s/].*")
 BY_SLASH: Final[dict[str, Action]] = {
     slash: action for action in TABLE for slash in (action.slash, action.alias) if slash
 }
-_CLOSE: Final = 0.75
-"""How similar a command must be to be suggested (`difflib`): a letter more, less or exchanged, not `/older` for `/clear`."""
 
 
 class PlainText(msgspec.Struct, frozen=True):
@@ -57,9 +55,8 @@ def parse_submission(text: str) -> Submission:
     word, argument = f"/{match[1].lower()}", (match[2] or "").strip()
     action = BY_SLASH.get(word)
     if action is None:
-        names = [each.removeprefix("/") for each in BY_SLASH]
-        close = difflib.get_close_matches(word.removeprefix("/"), names, n=1, cutoff=_CLOSE)
-        hint = f"Did you mean /{close[0]}?" if close else "F1 lists the commands."
+        near = command_near(word.removeprefix("/"), [each.removeprefix("/") for each in BY_SLASH])
+        hint = near or "F1 lists the commands."
         return SlashError(f"There is no command {word}. {hint} To send it as text, start with //.")
     if argument and not action.argument:
         return SlashError(f"{word} takes no argument. To send this as text, start with //.")

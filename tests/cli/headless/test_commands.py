@@ -20,9 +20,11 @@ from ttchat_tui.cli.headless.sampling_words import changed, described
 from ttchat_tui.domain.constraint import Constraint
 from ttchat_tui.domain.events import ProgressReporter
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo, ModelSpec
+from ttchat_tui.domain.reply_settings import command_near
 from ttchat_tui.domain.sampling import SamplingDefaults, SamplingParams
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.ui.commands import TABLE
+from ttchat_tui.ui.slash import SlashError, parse_submission
 
 
 def lines_of(capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -180,6 +182,36 @@ def test_a_command_that_the_screen_has_too_is_called_as_there() -> None:
     assert len(shared) >= 18
     for name in shared:
         assert on_screen[name].argument in COMMANDS[name].argument, name
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("sett", "Did you mean /set?"),
+        ("temperqture", "Did you mean /set temperature=VALUE?"),
+        ("bogus", ""),
+        ("cleer", ""),
+    ],
+)
+def test_a_command_that_is_not_there_is_answered_as_on_the_screen(
+    typed: str, meant: str, store: ConversationStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    on_screen = parse_submission(f"/{typed}")
+    assert isinstance(on_screen, SlashError)
+    with scripted_session(store=store) as session:
+        chat(session, f"/{typed}")
+    (line,) = lines_of(capsys)
+    assert line.partition("/help")[0].strip() == f"There is no command /{typed}. {meant}".strip()
+    assert on_screen.sentence.startswith(f"There is no command /{typed}. {meant or 'F1'}")
+
+
+@given(st.data())
+def test_a_command_with_one_letter_too_few_too_many_or_wrong_is_understood(data: st.DataObject) -> None:
+    names = [action.slash.removeprefix("/") for action in TABLE if len(action.slash) > 4]
+    name = data.draw(st.sampled_from(names))
+    at = data.draw(st.integers(1, len(name) - 1))
+    other = data.draw(st.sampled_from(["", name[at] * 2, "q"]))
+    assert command_near(name[:at] + other + name[at + 1 :], names)
 
 
 @settings(max_examples=sized(40, 4000), deadline=None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import shlex
 import shutil
 import textwrap
@@ -23,7 +22,7 @@ from ttchat_tui.domain.logit_bias import BAN, bias_words, typed_boost, typed_tex
 from ttchat_tui.domain.preset import Preset
 from ttchat_tui.domain.prompt_template import PromptTemplate
 from ttchat_tui.domain.recording import Recording
-from ttchat_tui.domain.reply_settings import ReplySettings, parse_reply_settings
+from ttchat_tui.domain.reply_settings import ReplySettings, command_near, parse_reply_settings
 from ttchat_tui.domain.text import counted, visible_line
 from ttchat_tui.domain.updates import NOTE, Notice, Update
 from ttchat_tui.domain.user_paths import current_folder, expanded, unquoted
@@ -65,8 +64,7 @@ class Commands:
         name, _, argument = (line.strip() or "help").partition(" ")
         command = COMMANDS.get(name.lower())
         if command is None:
-            near = difflib.get_close_matches(name, COMMANDS, n=1)
-            hint = f"Did you mean /{near[0]}? " if near else ""
+            hint = f"{command_near(name, COMMANDS)} ".lstrip()
             self._say(
                 f"There is no command /{name}. {hint}/help lists all commands; a line that starts with // is sent with one slash."
             )

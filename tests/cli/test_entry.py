@@ -110,3 +110,12 @@ def test_a_wrong_number_on_the_command_line_is_named_in_words(arguments: list[st
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 2
     assert said in result.output
+
+
+def test_what_the_parser_writes_has_no_colour_which_standard_output_would_show_as_codes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("shellingham.detect_shell", lambda: ("bash", "/bin/bash"))
+    said = CliRunner().invoke(app, ["--install-completion"], prog_name="ttchat-tui", color=True).output
+    assert said.startswith(f"bash completion installed in {tmp_path}")

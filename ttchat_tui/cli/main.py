@@ -97,7 +97,8 @@ app = typer.Typer(
     help="A full-screen chat for language models that run in-process, on a Tenstorrent card or on the CPU.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    # Standard output would show the parser's colours as codes.
+    context_settings={"help_option_names": ["-h", "--help"], "color": False},
     invoke_without_command=True,
 )
 app.add_typer(models.app, name="models")

@@ -54,11 +54,10 @@ def share(part: int, whole: int) -> float:
 def bar_text(filled_share: float, width: int) -> tuple[str, str]:
     """A bar's full and empty part, `width` cells together.
 
-    The first cell fills at any share above 0, the last only at 1.
+    The first cell fills from half of it on, so that nothing is lit for what is next to nothing; the last one only at 1.
     """
-    filled = int(filled_share * width)
-    if filled_share > 0 and width > 1:
-        filled = max(1, filled)
+    exact = filled_share * width
+    filled = max(int(exact), int(exact >= 0.5 and width > 1))
     return _FULL * filled, _EMPTY * (width - filled)
 
 

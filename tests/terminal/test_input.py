@@ -191,6 +191,22 @@ def test_a_screen_that_a_shell_took_meanwhile_is_drawn_again(start: Callable[...
     assert app.until_end() == 0
 
 
+@pytest.mark.parametrize("number", [signal.SIGTSTP, signal.SIGSTOP])
+def test_the_whole_screen_is_drawn_again_after_a_stop(start: Callable[..., PtyApp], number: int) -> None:
+    """Also where the terminal's settings are as they were: anyone may have written to it."""
+    app = start()
+    whole = app.until("/reload loads the model again")
+    app.kill(number)
+    until_stopped(app)
+    known = -1
+    while known != len(app.received):  # what it had written before
+        known = len(app.received)
+        app.read(0.1)
+    app.screen.reset()
+    app.kill(signal.SIGCONT)
+    app.until(lambda text: text.count("│") >= whole.count("│") > 40)
+
+
 def test_a_suspended_app_comes_back(start: Callable[..., PtyApp]) -> None:
     app = start()
     app.until("Write a message")

@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import RenderableType
+from textual import on
 from textual.app import App
 from textual.await_remove import AwaitRemove
 from textual.dom import DOMNode
@@ -127,6 +128,12 @@ class PatchedApp(App[None]):
         elif not self._will_catch_up:
             self._will_catch_up = True
             self.set_timer(CATCH_UP_S, self._catch_up)
+
+    @on(Driver.SignalResume)
+    def _draw_again(self) -> None:
+        """The process was stopped, and the terminal may show anything. Textual waits for a `Resize`, which lays out the screen
+        again only where its size is another."""
+        self.refresh()
 
     def _catch_up(self) -> None:
         if self._is_terminal_behind():

@@ -1,7 +1,8 @@
 """Textual's driver for terminals, with faults worked around.
 
 Overrides `_sigcont_application` and `_run_input_thread` of `LinuxDriver` in Textual 8.2.8. A SIGCONT without a suspension
-(after SIGSTOP, or from a supervisor) starts a second input thread, which reads half of the keys. Any error of the input
+(after SIGSTOP, or from a supervisor) starts a second input thread, which reads half of the keys, and the app does not get to
+know of it, though anything may have been written to the terminal meanwhile. Any error of the input
 thread is a crash with a traceback, also when only the terminal has gone.
 """
 
@@ -46,9 +47,12 @@ class TerminalDriver(LinuxDriver):
             super().resume_application_mode()
 
     def _sigcont_application(self, *_: object) -> None:
-        if not self._is_suspended and self._auto_restart and self._is_taken_away():
-            self._must_signal_resume = True
-            self.suspend_application_mode()
+        if not self._is_suspended and self._auto_restart:
+            if self._is_taken_away():
+                self._must_signal_resume = True
+                self.suspend_application_mode()
+            else:
+                self.send_message(self.SignalResume())
         super()._sigcont_application()
 
     def _is_taken_away(self) -> bool:

@@ -23,8 +23,10 @@ from ttchat_tui.domain.conversation import Draft, Edit, joined
 from ttchat_tui.domain.errors import REFUSALS, ErrorInfo
 from ttchat_tui.domain.events import GenerationEvent, GenerationFinished, GenerationStarted
 from ttchat_tui.domain.generation import GenerationControl, GenerationRequest
+from ttchat_tui.domain.recording import Recording
 from ttchat_tui.domain.updates import BranchShown, ConversationOpened, DraftReturned, ReplyEnded, Update
 from ttchat_tui.engine.base import refusal
+from ttchat_tui.session.forking import text_before
 from ttchat_tui.storage.drafts import StoredDrafts
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.storage.writers import Writer
@@ -230,6 +232,18 @@ class Screen:
             words = self.new_words()
             self.show(self.session.branching.write(replies[0].id, words, to_continue=True))
 
+    def rewrite(self) -> None:
+        replies = [each for each in self.session.path if each.role == "assistant"]
+        recording = self.session.recordings.of(replies[-1].id) if replies else Recording()
+        is_possible = not self.session.branching.why_not() and recording.tokens
+        if is_possible and text_before(replies[-1].content, recording, 0) is not None:
+            versions = replies[-1].sibling_count
+            self.show(self.session.forking.rewrite(replies[-1].id, recording, 0, self.new_words()))
+            self.end()
+            is_refused = self.window.engine.error is not None
+            last = self.store.message(self.session.path.ids[-1])
+            assert last.sibling_count == versions + (not is_refused), "a refused rewrite leaves no version"
+
     def new(self) -> None:
         self.session.save_draft(self.prompt)
         self.show(self.session.new_conversation())
@@ -256,7 +270,7 @@ class Screen:
         return Counter(word for text in found for word in re.findall(r"\[\d+\]", text))
 
 
-ACTS = ("type", "send", "compare", "edit", "retry", "resume", "write", "new", "open", "end")
+ACTS = ("type", "send", "compare", "edit", "retry", "resume", "write", "rewrite", "new", "open", "end")
 
 
 @settings(max_examples=sized(40, 2000), deadline=None)

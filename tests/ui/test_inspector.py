@@ -8,8 +8,9 @@ import pytest
 from msgspec import structs
 from textual.pilot import Pilot
 
-from tests.fakes import Gate, Script
+from tests.fakes import UNFOLLOWED, Gate, Script
 from tests.ui.chat_app import ChatApp, paths_in, reply_ended, running, settle, until
+from ttchat_tui.domain.constraint import Constraint
 from ttchat_tui.domain.conversation import ReplyRecord
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.storage.opening import open_store
@@ -128,6 +129,28 @@ async def test_an_alternative_and_words_of_ones_own_become_siblings(tmp_path: Pa
         await shows(pilot, chat, "continues from your words")
         await pilot.press("escape", "escape")
         await shows(pilot, chat, "OrOne two")
+
+
+async def test_words_that_the_constraint_refuses_return_to_the_prompt_and_leave_no_version(
+    tmp_path: Path,
+) -> None:
+    chat = ChatApp(tmp_path, KNOWN)
+    async with running(chat, (60, 20)) as pilot:
+        await pilot.press(*"count", "enter")
+        await reply_ended(pilot, chat)
+        first = chat.session.path[-1]
+        await inspect(pilot, chat)
+        for number, at in enumerate(("home", "right"), 1):
+            chat.session.set_sampling(SamplingParams(constraint=Constraint("regex", UNFOLLOWED)))
+            await pilot.press(at, "e", *"xyz", "enter")
+            await until(pilot, lambda number=number: chat.screen.prompt.text.count("xyz") == number)
+            await until(pilot, lambda: text(chat).shown == 6)
+            await shows(pilot, chat, f"token {number} of 6")
+        assert [each.id for each in chat.store.tree(first.conversation_id)] == chat.session.path.ids
+        chat.session.set_sampling(SamplingParams())
+        await pilot.press("e", *"xyz", "enter")
+        await reply_ended(pilot, chat)
+        assert chat.session.path[-1].content.startswith("One xyzOne two")
 
 
 async def test_a_running_reply_is_followed_to_its_end_and_cannot_be_forked(tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ class Forking:
 
     def rewrite(self, message_id: int, recording: Recording, at: int, text: str) -> list[Update]:
         """Write `text`, which may be empty, in the place of `recording.tokens[at]` and all that follow it, and let the model
-        continue after it. Raises StorageError: nothing has changed."""
+        continue after it. If that is refused, `text` returns to the prompt. Raises StorageError: nothing has changed."""
         if (why := self._session.branching.why_not()) is not None:
             return [Notice(why)]
         message = self._found(message_id)
@@ -125,14 +125,18 @@ class Forking:
         token = RecordedToken(typed, recording.tokens[at - 1].time_s if at else 0.0)
         record = structs.replace(message.reply, token_ids=ids or ())
         copy = self._copy(message, recording, at, token if piece else None, pieces)
-        return self._session.branching.write_as(
+        updates = self._session.branching.write_as(
             message.id,
             written,
             record,
             is_edited=bool(text) or message.is_edited,
             recorded=copy,
             to_continue=True,
+            is_kept=False,
         )
+        if self._session.running is not None:
+            self._session.running.words = text
+        return updates
 
     def _is_forbidden(self, reply: ReplyRecord, recording: Recording, at: int, token_id: int) -> bool:
         """The constraint of now, under which the reply was written too, has cut this alternative."""

@@ -366,7 +366,7 @@ class ReplyRunner:
         screen the message stays, with the error under it; so does one below which others have written."""
         if running.continued is not None and not running.replaced:
             return [*self._end_as_before(running), Notice(error)]
-        if running.replaced and running.asked is None:
+        if running.replaced and running.asked is None and not running.words:
             return [*self._withdraw(running), Notice(error)]
         return (self._withdraw if self._is_shown(running.home) else self._fail)(running, error)
 
@@ -375,11 +375,11 @@ class ReplyRunner:
         return self._end(running, "error", record, error)
 
     def _withdraw(self, running: RunningReply, error: ErrorInfo | None = None) -> list[Update]:
-        """Remove what this request stored, and show what it replaced again. With `error`, why it was refused, also the user's
-        message, which returns."""
+        """Remove what this request stored, and show what it replaced again. With `error`, why it was refused, what the user wrote
+        for it returns."""
         asked = [running.asked] if running.asked is not None and error is not None else []
         added = [*running.candidates.stored, running.message, *asked]
-        replaced, said = running.replaced, asked[0].content if asked else ""
+        replaced, said = running.replaced, asked[0].content if asked else running.words if error else ""
         try:
             text = self._store.withdraw(added, replaced[-1] if replaced else None, said)
         except StorageError as failure:

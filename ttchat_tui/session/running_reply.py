@@ -42,6 +42,8 @@ class RunningReply:
     """The engine has started it. Before that it waits, for example for a load."""
     is_copy = False
     """It continues a copy of `replaced[0]` that was made for it, and is removed if nothing is added."""
+    words = ""
+    """It continues these words of the user in place of `replaced`; they return to the prompt if the request is refused."""
 
     def __init__(
         self,

@@ -78,7 +78,8 @@ class InspectorScreen(Dialog[bool]):
         `set_bias`: `SteeringActions.set_bias`."""
         super().__init__()
         self._session = session
-        self._message = message
+        self._message = self._origin = message
+        """The reply on screen, and the one that it was forked from."""
         self._settings = settings
         self._change = change
         self._set_bias = set_bias
@@ -161,6 +162,9 @@ class InspectorScreen(Dialog[bool]):
 
     def _follow(self) -> None:
         """Show what a running reply has more, and at its end the rest."""
+        if self._message is not self._origin and self._session.path.place_of(self._message.id) is None:
+            self._message = self._origin  # the model refused the other one
+            self._open(self._text.cursor)
         if not self._is_live:
             return
         if self._is_running:
@@ -382,7 +386,7 @@ class InspectorScreen(Dialog[bool]):
     def _show_fork(self, at: int, action: Callable[[], list[Update]]) -> None:
         """Show the reply that `action` has made, at the token where it differs."""
         if self._change(action):
-            self._message = self._session.path[-1]
+            self._origin, self._message = self._message, self._session.path[-1]
             self._text.focus()
             self._open(at)
 

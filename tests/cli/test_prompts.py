@@ -116,6 +116,8 @@ def test_the_lists_name_what_is_usable_and_report_what_is_not(run: Run, tmp_path
         (("--json-schema", "{text}"), "is no JSON"),
         (("--grammar", "none.lark"), "--grammar: none.lark cannot be read"),
         (("--regex", ""), "--regex: it needs an expression"),
+        (("--choices", ""), "--choices: choices needs at least two texts with commas between"),
+        (("--choices", "yes,no,"), "--choices: choice 3 is empty"),
         (("--logit-bias", "the"), "--logit-bias: give TEXT=AMOUNT"),
         (("--preset", "none"), "none"),
         (("--template", "none"), "none"),

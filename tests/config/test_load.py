@@ -150,6 +150,18 @@ def test_lists_are_replaced_and_sections_are_merged(paths: Paths) -> None:
         ('[sampling]\nstop = ["a", ""]', "sampling.stop[1] is empty"),
         ('[sampling]\nlogit_bias = { " the" = -101 }', "from -100 to 100, which bans it at -100"),
         ('[sampling]\nlogit_bias = " the"', "sampling.logit_bias is text, not a section"),
+        (
+            '[sampling]\nconstraint = { kind = "choices", text = "yes,,no" }',
+            "sampling.constraint: choice 2 is empty: give it a text, or take out a comma; give a kind and a text: { kind =",
+        ),
+        (
+            '[sampling]\nconstraint = "regex a"',
+            "sampling.constraint is text, not a section; give a kind and a text",
+        ),
+        (
+            '[sampling]\nconstraint = { kind = "choices" }',
+            "the key `text` is missing; give a kind and a text: {",
+        ),
         ("[ui]\nsubmit_keys = []", "ui.submit_keys is empty"),
         ("[keys]\nstop = 1", "separated by commas"),
         (

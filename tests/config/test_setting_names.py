@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import typer
@@ -24,6 +24,7 @@ from ttchat_tui.config.load import config_and_names, load_config, place_of
 from ttchat_tui.config.paths import find_paths
 from ttchat_tui.config.schema import config_type
 from ttchat_tui.config.setting_names import FLAGS, flag_of
+from ttchat_tui.domain.constraint import ConstraintKind
 from ttchat_tui.domain.given_settings import set_names
 from ttchat_tui.domain.given_settings import setting as written
 from ttchat_tui.domain.sampling import SamplingParams
@@ -57,9 +58,7 @@ def test_every_flag_of_a_setting_is_one_of_the_command_line() -> None:
     }
     assert {*FLAGS.values()} <= known
     assert len(FLAGS) == len({*FLAGS.values()})
-    assert {
-        flag_of("sampling.constraint", {"kind": kind}) for kind in ("json-schema", "regex", "grammar")
-    } <= known
+    assert {flag_of("sampling.constraint", {"kind": kind}) for kind in get_args(ConstraintKind)} <= known
 
 
 def error_of(

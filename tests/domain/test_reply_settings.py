@@ -67,6 +67,15 @@ def test_the_range_of_a_number_is_named() -> None:
     assert refused.message == "temperature: give a number from 0 to 2."
 
 
+def test_choices_for_one_reply_are_typed_as_for_all() -> None:
+    settings = parse_reply_settings("""constraint='choices yes,"no, thanks"'""")
+    assert isinstance(settings, ReplySettings)
+    assert settings.sampling == {"constraint": Constraint("choices", 'yes,"no, thanks"')}
+    refused = parse_reply_settings("constraint='choices yes'")
+    assert isinstance(refused, ErrorInfo)
+    assert refused.message == "constraint: choices needs at least two texts with commas between: yes,no."
+
+
 def test_settings_lie_over_others() -> None:
     base = SamplingParams(top_k=5)
     made = ReplySettings("", {"temperature": 0.2, "stop": ("a b",)}).over(base)

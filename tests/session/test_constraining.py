@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
@@ -22,7 +23,7 @@ from ttchat_tui.storage.message_path import MessagePath
 
 ABLE = Script(replies=("one two",), honours=Capabilities().sampling | {"constraint"}, stepped_load=True)
 GOOD = Constraint("regex", "[0-9]+")
-KINDS: tuple[ConstraintKind, ...] = ("regex", "json-schema", "grammar")
+KINDS: tuple[ConstraintKind, ...] = get_args(ConstraintKind)
 Set = Callable[[Chat, Constraint], object]
 
 
@@ -113,7 +114,7 @@ def test_one_that_cannot_be_followed_leaves_the_one_before(
     if not is_loaded:
         window.session.unload()
         window.session.load("scripted")
-    bad = Constraint(kind, UNFOLLOWED)
+    bad = Constraint(kind, f"{UNFOLLOWED},no")
     way(window.chat, bad)
     assert window.session.constraining.is_on_trial
     assert of_kind(window.session.constraining.checked(), ConstraintChecked) == (
@@ -144,7 +145,7 @@ def test_one_that_can_be_followed_stays_and_is_announced_once(
     window.begin(GOOD)
     if not is_loaded:
         window.session.load("scripted")
-    way(window.chat, good := Constraint(kind, "fine"))
+    way(window.chat, good := Constraint(kind, "fine,good"))
     if not is_loaded:
         window.load()
     assert of_kind(window.checked(), ConstraintChecked) == [ConstraintChecked(good)]
@@ -156,7 +157,7 @@ def test_one_that_can_be_followed_stays_and_is_announced_once(
 def test_a_default_that_cannot_be_followed_does_not_apply(
     make: Callable[..., Constrained], kind: ConstraintKind
 ) -> None:
-    bad = Constraint(kind, UNFOLLOWED)
+    bad = Constraint(kind, f"{UNFOLLOWED},no")
     window = make(SamplingDefaults(constraint=bad))
     assert window.now == bad, "of config, flags or a preset that is given at the start"
     window.load()

@@ -273,7 +273,9 @@ TEXTS = (
 
 
 @pytest.mark.parametrize("text", TEXTS)
-@pytest.mark.parametrize("constraint", [None, *(Constraint(kind, ".") for kind in get_args(ConstraintKind))])
+@pytest.mark.parametrize(
+    "constraint", [None, *(Constraint(kind, ".,?") for kind in get_args(ConstraintKind))]
+)
 async def test_a_lane_shows_a_reply_as_the_chat_does(
     tmp_path: Path, constraint: Constraint | None, text: str
 ) -> None:

@@ -182,6 +182,7 @@ FILES_IN_COMMANDS = [
     (("/constrain js", "tab", "src/", "tab"), "/constrain json-schema src/chat.py"),
     (("/constrain grammar my", "enter"), "/constrain grammar my notes.md"),
     (("/constrain regex my", "tab", "tab"), "/constrain regex my"),
+    (("/constrain ch", "tab", "my,src", "tab"), "/constrain choices my,src"),
     (("/retry constraint='json-schema src/", "tab"), "/retry constraint='json-schema src/chat.py'"),
     (("/model ./src", "tab"), "/model ./src/"),
     (("/import nothing", "tab"), "/import nothing"),

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from tests.fakes import UNFOLLOWED, Gate, Script
 from tests.ui.chat_app import ChatApp, reply_ended, running, settle, until
 from tests.ui.test_elsewhere import shown
-from ttchat_tui.domain.constraint import MOST_CHARACTERS, Constraint
+from ttchat_tui.domain.constraint import MOST_CHARACTERS, Constraint, ConstraintKind
 from ttchat_tui.domain.model_spec import Capabilities
+from ttchat_tui.ui.services import Resume
 from ttchat_tui.ui.widgets.sampling.panel import SamplingPanel
 
 
@@ -76,6 +78,31 @@ async def test_however_narrow_the_count_of_tokens_is_whole_beside_the_constraint
             assert "─ regex" in shown(chat).splitlines()[-2]
 
 
+async def test_choices_are_shown_as_they_are_typed_and_refused_ones_stay_in_the_prompt(
+    tmp_path: Path,
+) -> None:
+    chat = ChatApp(tmp_path, Script(replies=("no",), honours=Capabilities().sampling | {"constraint"}))
+    async with running(chat) as pilot:
+        await pilot.press(*'/constrain choices yes,"no, thanks"', "enter")
+        await until(pilot, lambda: '─ choices yes, "no, thanks" ─' in shown(chat).splitlines()[-2])
+        assert 'Constraint: choices yes, "no, thanks", from the next reply on.' in chat.toasts()
+        await pilot.press(*"/constrain choices yes,yes", "enter")
+        refusal = "/constrain: choices 1 and 2 are the same: take one out."
+        await until(pilot, lambda: refusal in chat.toasts()[-1])
+        assert chat.screen.prompt.text == "/constrain choices yes,yes"
+        chat.screen.prompt.set_draft("")
+        await pilot.press(*"well?", "enter")
+        await reply_ended(pilot, chat)
+        stored = chat.session.path[-1].reply
+        assert stored is not None
+        assert stored.sampling is not None
+        assert stored.sampling.constraint == Constraint("choices", 'yes,"no, thanks"')
+    able = Script(honours=Capabilities().sampling | {"constraint"})
+    again = ChatApp(tmp_path, able, resume=Resume({}))
+    async with running(again) as pilot:
+        await until(pilot, lambda: '─ choices yes, "no, thanks" ─' in shown(again).splitlines()[-2])
+
+
 async def test_an_engine_without_constraints_is_named(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
     async with running(chat) as pilot:
@@ -94,19 +121,23 @@ async def test_an_engine_without_constraints_is_named(tmp_path: Path) -> None:
             in chat.toasts()[-1]
         )
         assert [name for name, _ in chat.screen.choices_constrain()] == ["json-schema ", "off"]
+        chat.screen.command_constrain("choices a,b")
+        await until(pilot, lambda: "scripted cannot constrain a reply by choices.\n" in chat.toasts()[-1])
 
 
 def ways(chat: ChatApp, kind: str) -> dict[str, Callable[[], object]]:
     """What a user does to set a constraint that cannot be followed, from the content of a file or typed."""
-    constraint = {"kind": kind, "text": UNFOLLOWED}
+    constraint = {"kind": kind, "text": f"{UNFOLLOWED},no"}
     library = chat.screen.library
     library.presets_dir.mkdir(parents=True, exist_ok=True)
-    preset = f"[sampling]\ntemperature = 0.1\nconstraint = {{ kind = '{kind}', text = '{UNFOLLOWED}' }}\n"
+    preset = (
+        f"[sampling]\ntemperature = 0.1\nconstraint = {{ kind = '{kind}', text = '{constraint['text']}' }}\n"
+    )
     (library.presets_dir / "bad.toml").write_text(preset)
     library.read()
     file = chat.screen.services.paths.data_dir / "form.txt"
     file.write_text(f'{{"title": "{UNFOLLOWED}"}}' if kind == "json-schema" else UNFOLLOWED)
-    typed = constraint["text"] if kind == "regex" else file
+    typed = constraint["text"] if kind in ("choices", "regex") else file
     return {
         "command": lambda: chat.screen.command_constrain(f"{kind} {typed}"),
         "preset": lambda: chat.screen.command_preset("bad"),
@@ -115,7 +146,7 @@ def ways(chat: ChatApp, kind: str) -> dict[str, Callable[[], object]]:
 
 
 @pytest.mark.parametrize("way", ["command", "preset", "panel"])
-@pytest.mark.parametrize("kind", ["regex", "json-schema", "grammar"])
+@pytest.mark.parametrize("kind", get_args(ConstraintKind))
 async def test_one_that_cannot_be_followed_is_nowhere_said_to_be_set(
     tmp_path: Path, way: str, kind: str
 ) -> None:

@@ -43,6 +43,8 @@ def test_the_names_show_a_constraint_that_can_be_typed_and_no_text_of_a_file() -
 
     assert about(None) == ", now off"
     assert about(Constraint("regex", "[0-9]+")) == ", now regex [0-9]+"
+    assert about(Constraint("choices", 'yes,"no, thanks"')) == ', now choices yes, "no, thanks"'
+    assert about(Constraint("choices", f"yes,{'x' * 99}")) == ""
     assert about(Constraint("json-schema", '{"title": "Person"}')) == ""
     assert about(Constraint("regex", "x" * 500)) == "", "a part of it is another one"
     assert setting_values("constraint", CHANGED, SamplingParams(), ()).offered[0][0] == "regex [0-9]+ ('|\")"

@@ -84,6 +84,10 @@ LogitBias: TypeAlias = Annotated[
 JsonSchema: TypeAlias = Annotated[
     Path | None, typer.Option(metavar="FILE", help="The reply is JSON that is valid against this schema.")
 ]
+Choices: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="TEXT,TEXT,…", help='The reply is one of these texts: yes,no,"well, maybe".'),
+]
 Regex: TypeAlias = Annotated[
     str | None,
     typer.Option(
@@ -148,6 +152,7 @@ def settings(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _CONSTRAINTS: Final[dict[str, ConstraintKind]] = {
+    "choices": "choices",
     "json_schema": "json-schema",
     "regex": "regex",
     "grammar": "grammar",
@@ -158,7 +163,7 @@ def _constraint(given: Mapping[str, Any]) -> Constraint | None:
     """
     Raises:
         typer.BadParameter: there are two.
-        ConfigError: the file cannot be read, or is none of this kind.
+        ConfigError: the file cannot be read, or is none of this kind; or the choices cannot be used.
     """
     names = [name for name in _CONSTRAINTS if given[name] is not None]
     if not names:
@@ -171,6 +176,8 @@ def _constraint(given: Mapping[str, Any]) -> Constraint | None:
             raise ConfigError("--regex", "it needs an expression")
         return Constraint("regex", decoded(given[name]))
     try:
+        if name == "choices":
+            return Constraint("choices", decoded(given[name]))
         return constraint_from_file(_CONSTRAINTS[name], Path(given[name]))
     except ConstraintError as error:
         raise ConfigError(_flag(name), str(error)) from error

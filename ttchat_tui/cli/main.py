@@ -144,6 +144,7 @@ def start(
     seed: flags.Seed = None,
     stop: flags.Stop = None,
     logit_bias: flags.LogitBias = None,
+    choices: flags.Choices = None,
     json_schema: flags.JsonSchema = None,
     regex: flags.Regex = None,
     grammar: flags.Grammar = None,

@@ -76,6 +76,8 @@ def expectation(path: Sequence[str], schema: type | None = None) -> str:
             return 'give a string in "quotes"'
         case inspect.VarTupleType():
             return 'give a list of strings: ["…", "…"]'
+        case inspect.StructType() if "constraint" in path[-1:]:
+            return 'give a kind and a text: { kind = "choices", text = "yes,no" }'
         case inspect.StructType():
             return f"give a section: [{'.'.join(path)}]"
         case inspect.DictType(value_type=inspect.StructType()):

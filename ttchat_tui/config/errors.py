@@ -27,7 +27,7 @@ class ConfigError(AppError):
         super().__init__(one_line(about(place, what)), _sentence(self._cure))
 
     def __str__(self) -> str:
-        return f"{self.info.message}; {self._cure}" if self._cure else self.info.message
+        return f"{self.info.message.rstrip('.')}; {self._cure}" if self._cure else self.info.message
 
 
 def about(place: str, what: str) -> str:

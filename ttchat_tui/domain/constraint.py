@@ -1,8 +1,9 @@
-"""Constraints: the form that a reply must have, by a JSON schema, a regular expression or a grammar."""
+"""Constraints: the form that a reply must have, by choices, a JSON schema, a regular expression or a grammar."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Final, Literal, NoReturn, TypeAlias, cast
 
@@ -13,16 +14,20 @@ from ttchat_tui.domain.special_files import special_file
 from ttchat_tui.domain.text import visible_line
 from ttchat_tui.domain.user_paths import expanded
 
-ConstraintKind: TypeAlias = Literal["json-schema", "regex", "grammar"]
-"""grammar: in the Lark dialect of llguidance."""
+ConstraintKind: TypeAlias = Literal["choices", "json-schema", "regex", "grammar"]
+"""choices: one of these texts. grammar: in the Lark dialect of llguidance."""
 
 MOST_CHARACTERS: Final = 1_000_000
-CONSTRAINT_FORMS: Final = "json-schema FILE, regex EXPRESSION, grammar FILE or off"
+MOST_CHOICES: Final = 1_000
+LONGEST_CHOICE: Final = 500
+CONSTRAINT_FORMS: Final = "json-schema FILE, regex EXPRESSION, grammar FILE, choices TEXT,TEXT or off"
 """What the user types, wherever a constraint is set: on the screen, in the plain chat, as a setting of one reply."""
 _SHOWN: Final = 40
-"""Characters of a regular expression, or of a schema's name, that are shown."""
+"""Characters of choices, of a regular expression, or of a schema's name, that are shown."""
 _PROPERTIES: Final = 4
 """Properties of a schema that are shown where it has no title."""
+_CHOICE: Final = re.compile(r'\s*"(?P<quoted>(?:[^"]|"")*)"\s*(?P<rest>[^,]*)|(?P<plain>[^,]*)')
+"""To the comma after it, or to the end."""
 
 
 class Constraint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -34,15 +39,35 @@ class Constraint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     kind: ConstraintKind
     text: Annotated[str, Meta(min_length=1, max_length=MOST_CHARACTERS)]
-    """The schema as JSON, the expression, or the grammar."""
+    """The schema as JSON, the expression, the grammar, or the choices as they are typed: commas between, and quotation marks
+    around one that has a comma, a quotation mark at its beginning, or space at an end; a second mark for one inside."""
+
+    def __post_init__(self) -> None:
+        """Give choices one spelling, so that those with the same texts are equal.
+
+        Raises:
+            ConstraintError: there are fewer than two or too many, or one is empty, too long, there twice or quoted wrongly.
+        """
+        if self.kind == "choices":
+            msgspec.structs.force_setattr(self, "text", ", ".join(map(_typed, _parsed(self.text))))
+
+    @property
+    def choices(self) -> list[str]:
+        """The texts of choices."""
+        return _parsed(self.text)
+
+    @property
+    def named(self) -> str:
+        """Its kind in a sentence: `a regex`, `choices`."""
+        return self.kind if self.kind == "choices" else f"a {self.kind}"
 
     @property
     def summary(self) -> str:
-        """`json-schema "Person"` by its title, else `json-schema {name, age}` by the first properties; `regex [0-9]+`; `grammar
-        of 12 lines`."""
-        if self.kind == "regex":
+        """`choices yes, no`; `regex [0-9]+`; `json-schema "Person"` by its title, else `json-schema {name, age}` by the first
+        properties; `grammar of 12 lines`."""
+        if self.kind in ("choices", "regex"):
             shown = self.text if len(self.text) <= _SHOWN else f"{self.text[: _SHOWN - 1]}…"
-            return visible_line(f"regex {shown}")
+            return visible_line(f"{self.kind} {shown}")
         if self.kind == "grammar":
             lines = len(self.text.splitlines())
             return f"grammar of {lines} line{'s' * (lines != 1)}"
@@ -57,17 +82,19 @@ class ConstraintError(ValueError):
 
 
 def typed_constraint(typed: str) -> Constraint | None:
-    """The constraint of `regex R`, `json-schema FILE` or `grammar FILE`; None for `off`.
+    """The constraint of `choices A,B`, `regex R`, `json-schema FILE` or `grammar FILE`; None for `off`.
 
     Raises:
-        ConstraintError: it is none of these, or the file cannot be read.
+        ConstraintError: it is none of these, the file cannot be read, or the choices cannot be used.
     """
     kind, _, value = typed.strip().partition(" ")
     kind, value = kind.lower().replace("_", "-"), value.strip()
     if kind == "off" and not value:
         return None
-    if kind not in ("json-schema", "regex", "grammar"):
+    if kind not in ("choices", "json-schema", "regex", "grammar"):
         raise ConstraintError(f"give {CONSTRAINT_FORMS}.")
+    if kind == "choices":
+        return Constraint(kind, value)
     if not value:
         raise ConstraintError(f"{kind} needs {'an expression' if kind == 'regex' else 'a file'}.")
     if kind == "regex":
@@ -104,6 +131,48 @@ def constraint_from_file(kind: ConstraintKind, path: Path) -> Constraint:
         if not isinstance(schema, dict | bool):
             raise ConstraintError(f"{named} is no JSON schema, which is an object, true or false.")
     return Constraint(kind, text)
+
+
+def _parsed(choices: str) -> list[str]:
+    """The texts of typed choices. Raises ConstraintError."""
+    found: list[str] = []
+    at = 0 if choices.strip() else 1
+    while at <= len(choices):
+        part, number = _CHOICE.match(choices, at), len(found) + 1
+        assert part is not None, "the pattern matches an empty text too"
+        at = part.end() + 1
+        quoted, plain = part["quoted"], (part["plain"] or "").strip()
+        if plain.startswith('"'):
+            raise ConstraintError(
+                f"the quotation mark before choice {number} has no partner: write one after it."
+            )
+        if part["rest"]:
+            rest = visible_line(part["rest"][:_SHOWN])
+            raise ConstraintError(
+                f'after the quotation mark that ends choice {number} comes {rest}: put a comma between, or write "" for a quotation mark inside.'
+            )
+        found.append(plain if quoted is None else quoted.replace('""', '"'))
+    if len(found) < 2:
+        raise ConstraintError("choices needs at least two texts with commas between: yes,no.")
+    if len(found) > MOST_CHOICES:
+        raise ConstraintError(f"there are {len(found):,} choices: give at most {MOST_CHOICES:,}.")
+    first: dict[str, int] = {}
+    for number, choice in enumerate(found, start=1):
+        if not choice.strip():
+            raise ConstraintError(f"choice {number} is empty: give it a text, or take out a comma.")
+        if len(choice) > LONGEST_CHOICE:
+            raise ConstraintError(
+                f"choice {number} has {len(choice):,} characters: give at most {LONGEST_CHOICE:,}."
+            )
+        if (earlier := first.setdefault(choice, number)) != number:
+            raise ConstraintError(f"choices {earlier} and {number} are the same: take one out.")
+    return found
+
+
+def _typed(choice: str) -> str:
+    """A choice as it is typed."""
+    needs_marks = "," in choice or choice.startswith('"') or choice != choice.strip()
+    return '"{}"'.format(choice.replace('"', '""')) if needs_marks else choice
 
 
 def _no_constant(name: str) -> NoReturn:

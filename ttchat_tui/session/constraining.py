@@ -159,7 +159,7 @@ def unsupported(info: EngineInfo, constraint: Constraint) -> ErrorInfo | None:
         kinds = " or ".join(sorted(can.constraints))
         return ErrorInfo(
             kind="constraint",
-            message=f"{info.label} cannot constrain a reply by a {constraint.kind}.",
+            message=f"{info.label} cannot constrain a reply by {constraint.named}.",
             cure=f"It takes {kinds}; in-process engines take all.",
         )
     return None

@@ -125,7 +125,7 @@ TABLE: Final[tuple[Action, ...]] = (
     Action("system", "Set the system prompt", "Model", 'Set the system prompt of this conversation; without a text, edit it in the panel. /system "" removes it.', slash="/system", argument="text", is_new=True),
     Action("preset", "Choose a preset", "Model", "Use a preset's system prompt, sampling and model in this conversation.", slash="/preset", argument="preset"),
     Action("save_preset", "Save as a preset", "Model", "Save this conversation's system prompt, sampling and model as a preset.", slash="/save-preset", argument="name"),
-    Action("constrain", "Constrain the form of replies", "Model", "Replies are JSON of a schema, match a regular expression, or are in the language of a grammar: json-schema FILE, regex EXPRESSION, grammar FILE or off.", slash="/constrain", argument="form"),
+    Action("constrain", "Constrain the form of replies", "Model", "Replies are JSON of a schema, match a regular expression, are in the language of a grammar, or are one of some texts: json-schema FILE, regex EXPRESSION, grammar FILE, choices TEXT,TEXT or off.", slash="/constrain", argument="form"),
     Action("think", "Choose how much the model thinks", "Model", "Choose whether, or how long, the model thinks before it answers: auto, off, on, low, medium, high, as far as its template understands it.", slash="/think", argument="level"),
     Action("toggle_conversations", "Show or hide the conversations", "View", "Show or hide the list on the left.", "f3", footer="chats"),
     Action("toggle_sampling", "Show or hide sampling and metrics", "View", "Show or hide the panel on the right.", "f4", footer="panel"),

@@ -18,7 +18,7 @@ _WITHOUT_RANGE: Final = {
     "stop": "a text that ends the reply",
     "seed": "a whole number or random",
     "logit_bias": "TEXT=AMOUNT, -100 to 100; -100 bans the token",
-    "constraint": "'json-schema FILE', 'regex EXPRESSION', 'grammar FILE' or off",
+    "constraint": "'json-schema FILE', 'regex EXPRESSION', 'grammar FILE', 'choices TEXT,TEXT' or off",
 }
 """What the settings accept that have no range of numbers."""
 
@@ -60,7 +60,9 @@ def setting_values(
 def _typed_value(name: str, value: Any) -> str:
     """A value as it is typed; empty for stop strings and biases, which are typed one by one, and for the text of a file."""
     if name == "constraint":
-        return "off" if value is None else value.summary if value.summary == f"regex {value.text}" else ""
+        if value is None:
+            return "off"
+        return value.summary if value.summary == f"{value.kind} {value.text}" else ""
     if value is None:
         return "random"
     if isinstance(value, (tuple, Mapping)):

@@ -270,6 +270,7 @@ def test_a_constraint_that_the_model_cannot_follow_is_refused_when_it_is_set(
         good, bad = "constraint='regex yes|no'", f"constraint='regex {UNFOLLOWED}'"
         chat(
             session,
+            '/constrain choices "a, b",c',
             f"/set {good}",
             f"/set {bad}",
             f"/constrain regex {UNFOLLOWED}",
@@ -280,6 +281,7 @@ def test_a_constraint_that_the_model_cannot_follow_is_refused_when_it_is_set(
     shown = capsys.readouterr()
     assert shown.err.count("The regex cannot be used. Correct it. regex yes|no stays.") == 2
     assert UNFOLLOWED not in shown.out
+    assert 'Constraint: choices "a, b", c.' in shown.out
 
 
 def test_the_constraint_of_a_preset_is_a_matter_of_the_presets_model(

@@ -160,6 +160,7 @@ def test_a_reply_can_be_continued(subject: Subject) -> None:
 
 IN_FORM: Final = {
     Constraint("regex", "(yes|no)[.]"): ("yes.", "no."),
+    Constraint("choices", 'maybe,"no, thanks"'): ("maybe", "no, thanks"),
     Constraint("json-schema", '{"enum": ["yes", "no"]}'): ('"yes"', '"no"'),
 }
 """A constraint, and the replies that fit."""

@@ -185,6 +185,25 @@ def test_a_reply_matches_the_whole_expression(expression: str, seed: int) -> Non
     assert re.fullmatch(f"({expression})+[0-9]", text)
 
 
+@settings(max_examples=sized(20, 1000), deadline=None)
+@given(
+    st.lists(st.text(st.sampled_from(ALPHABET), min_size=1, max_size=5).filter(str.strip), min_size=2, max_size=5, unique=True),
+    st.integers(0, 100),
+)  # fmt: skip
+def test_a_reply_is_exactly_one_of_the_choices(texts: list[str], seed: int) -> None:
+    choices = Constraint("choices", ",".join('"{}"'.format(each.replace('"', '""')) for each in texts))
+    text, end = reply(responder(seed=seed), constraint=choices)
+    assert (end.reason, end.stats.has_form) == ("stop", True), end.error
+    assert text in texts
+
+
+@pytest.mark.parametrize("typed", ["yes,yes sir", "yes sir,yes", "a.c,abc", "a|b,(c"])
+def test_each_choice_can_be_drawn_and_nothing_else(typed: str) -> None:
+    choices = Constraint("choices", typed)
+    drawn = {reply(responder(seed=seed), constraint=choices)[0] for seed in range(40)}
+    assert drawn == {*choices.choices}
+
+
 def test_each_candidate_has_the_form_and_its_recording_names_the_cut() -> None:
     found = events(responder(), rows=3, constraint=Constraint("regex", "(yes|no){1,3}[.]"))
     for row in range(3):

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
 import msgspec
@@ -248,11 +248,17 @@ def messages(body: Json) -> tuple[ChatMessage, ...]:
     return tuple(ChatMessage(one["role"], one["content"]) for one in body["messages"])
 
 
+_LITERAL: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
+
+
 def form_of(body: Json) -> Json | str | None:
-    """The JSON schema or the regular expression that a reply is asked to fit."""
-    regex: str | None = (body.get("structured_outputs") or {}).get("regex")
-    if regex is not None:
-        return regex
+    """The JSON schema or the regular expression that a reply is asked to fit. Choices are one, also as a grammar."""
+    wanted: Json = body.get("structured_outputs") or {}
+    choices = wanted.get("choice") or [
+        json.loads(each) for each in _LITERAL.findall(body.get("grammar") or "")
+    ]
+    if "regex" in wanted or choices:
+        return wanted.get("regex") or "|".join(map(re.escape, choices))
     wished = body.get("response_format") or {}
     schema: Json | None = wished["json_schema"]["schema"] if wished.get("type") == "json_schema" else None
     return schema
@@ -261,7 +267,7 @@ def form_of(body: Json) -> Json | str | None:
 def _first_that_fits(form: Json | str) -> str:
     """What this model says under a constraint. Of schemas it knows `enum` only."""
     if isinstance(form, str):
-        return next(each for each in ("no", "no.", "7") if re.fullmatch(form, each))
+        return next(each for each in ("no", "no.", "7", "maybe") if re.fullmatch(form, each))
     return json.dumps(form["enum"][0])
 
 

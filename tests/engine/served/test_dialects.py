@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -127,6 +129,7 @@ def test_other_refusals_are_not_taken_for_a_full_context() -> None:
 
 
 SCHEMA = Constraint("json-schema", '{"type": "integer"}')
+CHOICES = Constraint("choices", "yes,no")
 
 
 @pytest.mark.parametrize(
@@ -135,6 +138,11 @@ SCHEMA = Constraint("json-schema", '{"type": "integer"}')
         (dialects.VLLM, SCHEMA, "response_format"),
         (dialects.VLLM, Constraint("regex", "a+"), "structured_outputs"),
         (dialects.VLLM, Constraint("grammar", "start: /a/"), "structured_outputs"),
+        (dialects.VLLM, CHOICES, "structured_outputs"),
+        (dialects.LLAMA_CPP, CHOICES, "grammar"),
+        (dialects.LLAMA_CPP_PYTHON, CHOICES, "grammar"),
+        (dialects.OLLAMA, CHOICES, ""),
+        (dialects.OPENAI, CHOICES, ""),
         (dialects.LLAMA_CPP, SCHEMA, "response_format"),
         (dialects.LLAMA_CPP_PYTHON, SCHEMA, "response_format"),
         (dialects.OPENAI, SCHEMA, "response_format"),
@@ -148,14 +156,32 @@ def test_a_constraint_goes_into_the_servers_own_field_or_is_refused(
     sampling = msgspec.structs.replace(SAMPLING, constraint=constraint)
     assert (constraint.kind in dialect.constraints) is bool(field)
     if not field:
-        with pytest.raises(UnusableConstraint, match=f"{dialect.name} cannot constrain a reply by a"):
+        with pytest.raises(
+            UnusableConstraint, match=f"{dialect.name} cannot constrain a reply by {constraint.named}"
+        ):
             body_of(dialect, "m", MESSAGES[:1], sampling, 1, max_tokens=7)
         return
     body = body_of(dialect, "m", MESSAGES[:1], sampling, 1, max_tokens=7)
     assert body.keys() - body_of(dialect, "m", MESSAGES[:1], SAMPLING, 1, max_tokens=7).keys() == {field}
     sent = str(body[field])
-    assert "integer" in sent or constraint.text in sent
+    assert "integer" in sent or constraint.text in sent or all(each in sent for each in constraint.choices)
     refused = parse_refusal(
         b'{"error": {"message": "Unrecognized request argument: %b", "code": 400}}' % field.encode()
     )
     assert field not in Adaptation().learn_from(body, refused).refused, "it is never left out"
+
+
+@given(st.lists(st.text(max_size=8).filter(str.strip), min_size=2, max_size=4, unique=True))
+def test_choices_are_sent_as_they_are_meant(texts: list[str]) -> None:
+    quoted = ",".join('"{}"'.format(each.replace('"', '""')) for each in texts)
+    sampling = SamplingParams(constraint=Constraint("choices", quoted))
+    vllm, gbnf = (
+        body_of(each, "m", MESSAGES[:1], sampling, 1, max_tokens=7)
+        for each in (dialects.VLLM, dialects.LLAMA_CPP)
+    )
+    assert vllm["structured_outputs"] == {"choice": texts}
+    grammar = gbnf["grammar"]
+    assert grammar.isprintable() or "".join(texts).isprintable() is False
+    literals = re.findall(r'"((?:[^"\\]|\\x[0-9A-F]{2})*)"', grammar)
+    assert grammar == "root ::= " + " | ".join(f'"{each}"' for each in literals)
+    assert [re.sub(r"\\x(..)", lambda code: chr(int(code[1], 16)), each) for each in literals] == texts

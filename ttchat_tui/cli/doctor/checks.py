@@ -29,7 +29,7 @@ from ttchat_tui.storage.opening import about_the_file, open_store
 
 PACKAGES: Final = ("transformers", "ttnn", "textual")
 EXTRAS: Final[dict[str, tuple[str, str]]] = {
-    "constrain": ("llguidance", "--json-schema, --regex and --grammar of in-process engines"),
+    "constrain": ("llguidance", "--choices, --json-schema, --regex and --grammar of in-process engines"),
     "web": ("textual-serve", "ttchat-tui serve"),
 }
 """Extras that no engine declares: the package, and what it is for."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+import re
 from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
 from typing import Any, Final, Protocol
@@ -250,6 +251,8 @@ def _grammar(matcher: Any, constraint: Constraint) -> str:
             schema = _read_exactly(constraint.text)
             text = _AS_OBJECT[schema] if isinstance(schema, bool) else constraint.text
             return matcher.grammar_from_json_schema(text, defaults=_JSON_DEFAULTS)
+        case "choices":
+            return matcher.grammar_from_regex("|".join(map(re.escape, constraint.choices)))
         case "regex":
             backslashes = len(constraint.text) - len(constraint.text.rstrip("\\"))
             if backslashes % 2:  # it would escape the end, which llguidance adds

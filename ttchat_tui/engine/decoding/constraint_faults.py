@@ -282,4 +282,9 @@ def _key_of(node: dict[str, Any], known: dict[str, str]) -> str | None:
             return key if key in node else None
 
 
-_FAULTS: Final = {"regex": _of_regex, "grammar": _of_grammar, "json-schema": _of_schema}
+_FAULTS: Final = {
+    "choices": _of_regex,
+    "regex": _of_regex,
+    "grammar": _of_grammar,
+    "json-schema": _of_schema,
+}

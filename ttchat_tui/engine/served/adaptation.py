@@ -13,7 +13,9 @@ from ttchat_tui.engine.served.dialects import Dialect
 from ttchat_tui.engine.served.refusal import Refusal
 
 LENGTHS: Final = ("max_tokens", "max_completion_tokens")
-_ESSENTIAL: Final = frozenset({"model", "messages", "stream", "response_format", "structured_outputs"})
+_ESSENTIAL: Final = frozenset(
+    {"model", "messages", "stream", "response_format", "structured_outputs", "grammar"}
+)
 """Never left out: without a constraint, the reply would have another form than was asked for."""
 _OPENAI: Final = frozenset({*LENGTHS, "temperature", "top_p", "stop"})
 """Fields every server of this API accepts. Dropped last when a refusal names no field."""

@@ -57,7 +57,9 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     json_schema: JsonSchemaField = "none"
     """How a reply is constrained by a JSON schema."""
     structured_outputs: bool = False
-    """A regular expression or a grammar goes into `structured_outputs`."""
+    """A regular expression, a grammar or choices go into `structured_outputs`."""
+    gbnf: bool = False
+    """Choices go into `grammar`, in llama.cpp's language for it."""
     seed_bits: int = 63
     logprobs: bool = False
     has_prompt_logprobs: bool = False
@@ -76,6 +78,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
             found.add("json-schema")
         if self.structured_outputs:
             found |= {"regex", "grammar"}
+        if self.structured_outputs or self.gbnf:
+            found.add("choices")
         return frozenset(found)
 
 
@@ -138,6 +142,7 @@ LLAMA_CPP: Final = Dialect(
     thinking=_template_arguments(has_effort=False),
     thoughts_as=("reasoning_content",),
     json_schema="json_schema",
+    gbnf=True,
     seed_bits=32,
     logprobs=True,
     counting="llama.cpp",
@@ -147,6 +152,7 @@ LLAMA_CPP_PYTHON: Final = Dialect(
     fields=_LLAMA_CPP,
     stream_options={},
     json_schema="json_object",
+    gbnf=True,
     seed_bits=32,
     counting="llama-cpp-python",
 )

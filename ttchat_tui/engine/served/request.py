@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
@@ -58,11 +59,21 @@ def constraint_fields(dialect: Dialect, constraint: Constraint) -> dict[str, Any
             return {"response_format": {"type": "json_object", "schema": _schema(constraint.text)}}
         case ("regex" | "grammar") as kind, _ if dialect.structured_outputs:
             return {"structured_outputs": {kind: constraint.text}}
+        case "choices", _ if dialect.structured_outputs:
+            return {"structured_outputs": {"choice": constraint.choices}}
+        case "choices", _ if dialect.gbnf:
+            return {"grammar": f"root ::= {' | '.join(map(_gbnf, constraint.choices))}"}
         case _:
             raise UnusableConstraint(
-                f"{dialect.name} cannot constrain a reply by a {constraint.kind}.",
+                f"{dialect.name} cannot constrain a reply by {constraint.named}.",
                 cure="Take the constraint out (/constrain off), or load the model in-process.",
             )
+
+
+def _gbnf(text: str) -> str:
+    """A text as a literal of llama.cpp's grammars (`grammars/README.md` there)."""
+    escaped = re.sub(r'[\x00-\x1f\x7f"\\]', lambda found: f"\\x{ord(found[0]):02X}", text)
+    return f'"{escaped}"'
 
 
 def _schema(text: str) -> object:

@@ -65,6 +65,7 @@ class ConstraintActions(ChatActions):
         info = self.session.info
         kinds = info.capabilities.constraints if info is not None else Capabilities().constraints
         listed = [
+            ("choices ", "the whole reply is one of these texts; then yes,no"),
             ("json-schema ", "replies are JSON that is valid against a schema; then the file"),
             ("regex ", "the whole reply matches an expression"),
             ("grammar ", "replies are in the language of a Lark grammar; then the file"),

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from tests.fakes import Script
-from tests.ui.chat_app import ChatApp, reply_ended, running, settle
+from tests.fakes import Gate, Script
+from tests.ui.chat_app import ChatApp, reply_ended, running, settle, until
 from ttchat_tui.domain.model_spec import Capabilities
+from ttchat_tui.session.notices import SENT_WITH_ITS_SETTINGS
 
 
 async def test_settings_are_changed_by_a_command_and_act_on_the_running_reply(tmp_path: Path) -> None:
@@ -49,6 +50,29 @@ async def test_what_cannot_be_set_changes_nothing(tmp_path: Path, typed: str, sa
         await settle(pilot, chat)
         assert said in chat.toasts()
         assert chat.session.sampling == before
+
+
+@pytest.mark.parametrize("endpoint", ["", "lab"])
+async def test_a_reply_that_runs_on_a_server_keeps_its_settings_and_this_is_said(
+    tmp_path: Path, endpoint: str
+) -> None:
+    gate = Gate()
+    chat = ChatApp(tmp_path, Script(replies=("one two",), stepped=True), gate)
+    async with running(chat, (140, 40)) as pilot:
+        assert chat.session.info is not None
+        chat.host._loads.info = replace(chat.session.info, endpoint=endpoint)
+        said = SENT_WITH_ITS_SETTINGS.message
+        await pilot.press("f5", "down", "right")
+        await settle(pilot, chat)
+        assert said not in chat.toasts(), "no reply runs"
+        chat.screen.show_updates(chat.session.submit("count"))
+        gate.release()
+        await pilot.press("right")
+        await settle(pilot, chat)
+        assert (said in chat.toasts()) == bool(endpoint)
+        gate.open()
+        await reply_ended(pilot, chat)
+        await until(pilot, lambda: said not in chat.toasts())
 
 
 async def test_what_the_engine_does_not_take_is_said(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from ttchat_tui.session.notices import (
     ANSWERED_BY_OTHER,
     NO_MODEL,
     OLDEST,
+    SENT_WITH_ITS_SETTINGS,
     STILL_LOADING,
     STOP_IT_THERE,
     answered_elsewhere,
@@ -164,7 +165,7 @@ def test_each_notice_of_a_state_is_over_with_it(is_now: bool) -> None:
         other_windows=SimpleNamespace(is_answering=is_now),
     )
     of_states = [
-        STILL_LOADING, STOP_IT_THERE, ANSWERED_BY_OTHER, NO_MODEL, BEING_WRITTEN,
+        STILL_LOADING, STOP_IT_THERE, ANSWERED_BY_OTHER, NO_MODEL, BEING_WRITTEN, SENT_WITH_ITS_SETTINGS,
         still_running("Wait."), answered_elsewhere("“A”", "Wait."), runs_elsewhere("“A”"),
     ]  # fmt: skip
     assert [is_over(each, cast("ChatSession", states)) for each in of_states] == [not is_now] * len(of_states)

@@ -58,6 +58,11 @@ OTHER_HAS_ENDED = ErrorInfo(
     cure="/continue resumes it.",
 )
 
+SENT_WITH_ITS_SETTINGS: Final = ErrorInfo(
+    kind=NOTE,
+    message="The server has the settings of the running reply: yours apply from the next one on.",
+)
+
 _RUNS_HERE: Final = "A reply is still running."
 _NO_MORE: Final[dict[FinishReason, str]] = {
     "stop": "the model ends its reply here",
@@ -80,6 +85,8 @@ def is_over(notice: ErrorInfo, session: ChatSession) -> bool:
             return session.has_model
         case _ if notice == STOP_IT_THERE:
             return not session.other_windows.is_answering
+        case _ if notice == SENT_WITH_ITS_SETTINGS:
+            return not session.is_answering
         case _:
             return notice == STILL_LOADING and session.engine_state != "loading"
 

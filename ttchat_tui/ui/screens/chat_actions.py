@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from ttchat_tui.session import ChatSession
     from ttchat_tui.ui.app import TtchatApp
     from ttchat_tui.ui.widgets.history.panel import HistoryPanel
-    from ttchat_tui.ui.widgets.sampling.panel import SamplingPanel
 
 
 class ChatActions(SidebarScreen):
@@ -363,22 +362,6 @@ class ChatActions(SidebarScreen):
         await self.app.run_action("help")
 
     # --- messages from the sidebars, handled by name: their classes are imported after this one
-
-    def on_sampling_panel_params_changed(self, event: SamplingPanel.ParamsChanged) -> None:
-        thinking = self.session.sampling.thinking
-        try:
-            self.session.set_sampling(event.params)
-        except StorageError as error:
-            self.show_error(error.info)
-        if event.params.thinking != thinking:  # the prompt has another length
-            self.count()
-
-    def on_sampling_panel_system_prompt_changed(self, event: SamplingPanel.SystemPromptChanged) -> None:
-        try:
-            self.session.set_system_prompt(event.text)
-        except StorageError as error:
-            self.show_error(error.info)
-        self.count()
 
     def on_history_panel_conversation_chosen(self, event: HistoryPanel.ConversationChosen) -> None:
         self.open_conversation(event.id)

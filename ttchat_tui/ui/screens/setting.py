@@ -1,4 +1,4 @@
-"""The actions of the chat screen that change the conversation's settings by typing them."""
+"""The actions of the chat screen that change the conversation's settings: commands, and the panel."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from ttchat_tui.domain.preset import Preset
 from ttchat_tui.domain.reply_settings import ReplySettings, parse_reply_settings, setting_words
 from ttchat_tui.domain.sampling import TEMPLATE_FIELDS
 from ttchat_tui.domain.user_paths import unquoted
+from ttchat_tui.session.notices import SENT_WITH_ITS_SETTINGS
+from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.screens.chat_actions import ChatActions
 from ttchat_tui.ui.widgets.prompt.pasted_text import as_draft
 
 if TYPE_CHECKING:
     from ttchat_tui.ui.setting_choices import SettingValues
+    from ttchat_tui.ui.widgets.sampling.panel import SamplingPanel
 
 _OWN_COMMANDS: Final = {
     "model": "/model loads one.",
@@ -50,6 +53,7 @@ class SettingActions(ChatActions):
             self._refresh_settings()
             self.count()
             self._say_what_applies(settings)
+            self._say_when()
 
     def _say_what_applies(self, settings: ReplySettings) -> None:
         sampling, info = self.session.sampling, self.session.info
@@ -63,6 +67,12 @@ class SettingActions(ChatActions):
         if ignored and info is not None:
             said += f" {info.label} takes no {' and no '.join(ignored)}."
         self.notify(f"{said[0].upper()}{said[1:]}", markup=False)
+
+    def _say_when(self) -> None:
+        """Say that a reply which runs on a server keeps its settings."""
+        session = self.session
+        if session.is_answering and session.info is not None and session.info.endpoint:
+            self.show_error(SENT_WITH_ITS_SETTINGS)
 
     def choices_set(self) -> list[tuple[str, str]]:
         """The names of the settings."""
@@ -83,4 +93,23 @@ class SettingActions(ChatActions):
         self._apply(Preset(name="/system", system_prompt=as_draft(text)))
         said = "The system prompt is set" if text else "There is no system prompt any more"
         self.notify(f"{said}, from the next message on. /undo brings the one before back.", markup=False)
+        self.count()
+
+    # --- messages from the sampling panel, handled by name: its class is imported after this one
+
+    def on_sampling_panel_params_changed(self, event: SamplingPanel.ParamsChanged) -> None:
+        thinking = self.session.sampling.thinking
+        try:
+            self.session.set_sampling(event.params)
+        except StorageError as error:
+            self.show_error(error.info)
+        self._say_when()
+        if event.params.thinking != thinking:  # the prompt has another length
+            self.count()
+
+    def on_sampling_panel_system_prompt_changed(self, event: SamplingPanel.SystemPromptChanged) -> None:
+        try:
+            self.session.set_system_prompt(event.text)
+        except StorageError as error:
+            self.show_error(error.info)
         self.count()

@@ -76,6 +76,11 @@ async def test_however_narrow_the_count_of_tokens_is_whole_beside_the_constraint
             await pilot.resize_terminal(width, 20)
             await until(pilot, lambda: shown(chat).splitlines()[-2].endswith(" · 12 files · 9 / 256 tok ─╯"))
             assert "─ regex" in shown(chat).splitlines()[-2]
+        chat.screen.prompt.set_attachments("12 files", "nothing.py: no such file, sent as text")
+        for width in range(46, 80, 5):
+            await pilot.resize_terminal(width, 20)
+            await until(pilot, lambda: shown(chat).splitlines()[-2].endswith(" · 9 / 256 tok ─╯"))
+            assert re.search("─ regex.* · 12 files · nothi", shown(chat).splitlines()[-2])
 
 
 async def test_choices_are_shown_as_they_are_typed_and_refused_ones_stay_in_the_prompt(

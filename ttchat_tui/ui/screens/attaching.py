@@ -76,8 +76,7 @@ class Attaching(Completing):
         count = len(attached.names)
         files = f"{count} file{'s' * (count != 1)}" if count else ""
         unknown = "" if self._is_naming_file else ", ".join(map(visible_line, attached.unknown))
-        note = f"{unknown}: no such file, sent as text" if unknown else ""
-        self.prompt.set_attachments(" · ".join(filter(None, (files, note))))
+        self.prompt.set_attachments(files, f"{unknown}: no such file, sent as text" if unknown else "")
         self._count_text(attached.text)
 
     @property

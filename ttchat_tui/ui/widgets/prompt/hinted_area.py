@@ -11,8 +11,8 @@ from ttchat_tui.config.schema import EditingStyle
 from ttchat_tui.ui.widgets.cells import cut_to_cells
 from ttchat_tui.ui.widgets.prompt.folding_area import FoldingArea
 
-LEAST_FORM = 6
-"""Cells of the constraint's name in the border that stay where what else is in it needs the room."""
+LEAST_CUT = 6
+"""Cells that stay of the constraint's name, and of the names that are no files, where what else is in the border needs the room."""
 
 
 class HintedArea(FoldingArea):
@@ -20,7 +20,7 @@ class HintedArea(FoldingArea):
 
     def __init__(self, editing: EditingStyle, **options: Any) -> None:
         super().__init__(editing, **options)
-        self._token_hint = self._attachments = self._form = ""
+        self._token_hint = self._attachments = self._missing = self._form = ""
 
     def set_token_hint(self, hint: str) -> None:
         """Show a few words in the lower border, such as `23 tok`; empty for none."""
@@ -28,10 +28,11 @@ class HintedArea(FoldingArea):
             self._token_hint = hint
             self._show_hints()
 
-    def set_attachments(self, words: str) -> None:
-        """Show what is attached, or why not, before the token hint: `2 files`; empty for nothing."""
-        if words != self._attachments:
-            self._attachments = words
+    def set_attachments(self, words: str, missing: str = "") -> None:
+        """Show what is attached, or why not, before the token hint: `2 files`; empty for nothing. `missing`: what is mentioned
+        and is no file, cut where the room is needed."""
+        if (words, missing) != (self._attachments, self._missing):
+            self._attachments, self._missing = words, missing
             self._show_hints()
 
     def set_form(self, words: str) -> None:
@@ -41,8 +42,11 @@ class HintedArea(FoldingArea):
             self._show_hints()
 
     def _show_hints(self) -> None:
-        others = [each for each in (self._attachments, self._token_hint) if each]
-        room = self.outer_size.width - 6 - sum(cell_len(each) + 3 for each in others)
-        form = cut_to_cells(self._form, max(LEAST_FORM, room))
-        hints = self.with_fold_hint(" · ".join(filter(None, (form, *others))))
+        whole = [each for each in (self._attachments, self._token_hint) if each]
+        room = self.outer_size.width - 6 - sum(cell_len(each) + 3 for each in whole)
+        least = min(LEAST_CUT, cell_len(self._form))
+        missing = cut_to_cells(self._missing, max(LEAST_CUT, room - (least and least + 3)))
+        form = cut_to_cells(self._form, max(LEAST_CUT, room - (cell_len(missing) + 3 if missing else 0)))
+        hints = " · ".join(filter(None, (form, self._attachments, missing, self._token_hint)))
+        hints = self.with_fold_hint(hints)
         self.border_subtitle = Content(hints) if hints else None

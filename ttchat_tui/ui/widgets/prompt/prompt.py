@@ -332,7 +332,7 @@ class Prompt(HintedArea):
         self._fit_height()
         self._report_beginning()
         if not self.document.text:
-            self._attachments = ""
+            self._attachments = self._missing = ""
         self._show_hints()
         if self._pause is not None:
             self._pause.stop()

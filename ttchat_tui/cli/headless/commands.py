@@ -329,7 +329,7 @@ class _Command(NamedTuple):
 
 COMMANDS: Final[dict[str, _Command]] = {
     "help": _Command("", "List the commands.", Commands.help),
-    "retry": _Command("[settings]", "Answer the last message again; the old reply stays as another version. /retry model=NAME temperature=0.2 changes settings for this reply.", Commands.retry),
+    "retry": _Command("[settings]", "Answer the last message again; the old reply stays as another version. /retry temperature=0.2 changes settings for this reply alone; model=NAME loads that model, which stays loaded.", Commands.retry),
     "continue": _Command("", "Resume the last reply where it was cut off or stopped.", Commands.continue_reply),
     "branch": _Command("[message] [n]", "List the versions of a message (the last reply), or show version n.", Commands.branch),
     "candidates": _Command("[N what text]", "Several replies to text or the last message: 4 temperature=0.2..1.4; they are versions of each other.", Commands.candidates),

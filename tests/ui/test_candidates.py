@@ -16,19 +16,20 @@ from textual.pilot import Pilot
 from tests.fakes import Gate, Script
 from tests.size import sized
 from tests.ui.chat_app import ChatApp, running, settle, until
-from ttchat_tui.domain.candidates import CandidateOrder, parse_candidates
+from ttchat_tui.domain.candidates import CandidateOrder, Variant, parse_candidates
 from ttchat_tui.domain.constraint import Constraint, ConstraintKind
 from ttchat_tui.domain.events import GenerationEvent, GenerationStarted
 from ttchat_tui.domain.generation import FinishReason, GenerationRequest, GenerationStats
 from ttchat_tui.domain.model_spec import Capabilities
 from ttchat_tui.domain.preset import BUILT_IN
+from ttchat_tui.domain.reply_settings import ReplySettings
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineDied
 from ttchat_tui.session.lane import Lane, LaneEnding
 from ttchat_tui.ui.markdown.document import RenderChunk
 from ttchat_tui.ui.screens.candidates import KEYS, CandidatesScreen
 from ttchat_tui.ui.widgets.candidates.lane_view import LaneView
-from ttchat_tui.ui.widgets.candidates.lane_words import figures_of_lane
+from ttchat_tui.ui.widgets.candidates.lane_words import figures_of_lane, settings_beside
 from ttchat_tui.ui.widgets.prompt import placeholder
 from ttchat_tui.ui.widgets.prompt.prompt import PLACEHOLDER
 from ttchat_tui.ui.widgets.transcript.chunk import MessageChunk
@@ -218,6 +219,60 @@ async def test_two_models_stream_side_by_side_and_the_kept_one_closes_the_screen
         assert [each.content for each in chat.session.path] == ["count", "Five six seven."]
         await until(pilot, lambda: "1 other candidate deleted. /undo brings it back." in chat.toasts())
         assert chat.session.second.model == "", "it is freed"
+
+
+@pytest.mark.parametrize("is_own", [False, True])
+async def test_the_titles_of_two_models_name_the_settings_in_which_they_differ(
+    tmp_path: Path, is_own: bool
+) -> None:
+    scripts = [
+        Script(replies=("One.",), recommended=SamplingParams(temperature=each, top_k=top_k))
+        for each, top_k in ((0.2, 50), (0.7, 40))
+    ]
+    chat = ChatApp(tmp_path, scripts[0], second=(scripts[1], Gate()))
+    async with running(chat, (120, 30)) as pilot:
+        if is_own:
+            chat.session.set_sampling(SamplingParams(temperature=1.5))
+        ask_two_models(chat)
+        chat.screen._show_candidates()
+        await ended(pilot, chat)
+        titles = ["1 · scripted", "2 · other"]
+        if not is_own:
+            titles = [f"{titles[0]} · temperature 0.2, top-k 50", f"{titles[1]} · temperature 0.7, top-k 40"]
+        await until(
+            pilot, lambda: [str(each.border_title) for each in chat.app.screen.query(LaneView)] == titles
+        )
+
+
+SAMPLINGS = st.builds(
+    SamplingParams,
+    temperature=st.sampled_from((0.2, 0.7)),
+    top_k=st.sampled_from((40, 50)),
+    seed=st.none() | st.integers(0, 9),
+)
+
+
+@given(
+    st.lists(st.tuples(SAMPLINGS | st.none(), st.sets(st.sampled_from(("temperature", "top_k")))), max_size=5)
+)
+def test_what_a_label_names_and_what_is_the_same_for_all_is_not_said_again(
+    made: list[tuple[SamplingParams | None, set[str]]],
+) -> None:
+    lanes: list[Any] = [
+        SimpleNamespace(
+            sampling=sampling,
+            variant=Variant("", 0, ReplySettings(sampling=dict.fromkeys(names, 0))),
+        )
+        for sampling, names in made
+    ]
+    said = settings_beside(lanes)
+    labelled = {name for _, names in made for name in names}
+    known = [sampling for sampling, _ in made if sampling is not None]
+    for (sampling, _), words in zip(made, said, strict=True):
+        for name, shown in (("temperature", "temperature"), ("top_k", "top-k")):
+            is_other = len({getattr(each, name) for each in known}) > 1 and name not in labelled
+            assert (shown in words) == (is_other and sampling is not None)
+        assert "seed" not in words
 
 
 async def test_the_prompt_promises_nothing_while_only_the_second_model_streams(

@@ -11,6 +11,7 @@ from ttchat_tui.domain.events import RowFinished
 from ttchat_tui.domain.generation import FinishReason, GenerationStats, ThoughtFigures
 from ttchat_tui.domain.meter import Meter
 from ttchat_tui.domain.model_spec import EngineInfo
+from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.session.running_reply import RunningReply
 
 LaneState: TypeAlias = Literal["waiting", "running", "ended"]
@@ -106,6 +107,12 @@ class Lane:
         reply = self.message.reply
         is_lost = reply.finish_reason is None and self.message.status in ("interrupted", "streaming")
         return LaneEnding(reply.finish_reason, reply.stats, is_lost)
+
+    @property
+    def sampling(self) -> SamplingParams | None:
+        """What its reply began with; None: it has none yet."""
+        record = self.message.reply if self.message is not None else None
+        return record.sampling if record is not None else None
 
     @property
     def live(self) -> GenerationStats | None:

@@ -23,7 +23,7 @@ from ttchat_tui.ui.daemon_thread import in_daemon_thread
 from ttchat_tui.ui.screens.dialog import Dialog
 from ttchat_tui.ui.widgets.candidates.differences import Marks, differences, words_of
 from ttchat_tui.ui.widgets.candidates.lane_view import LaneGrid, LaneView
-from ttchat_tui.ui.widgets.candidates.lane_words import mark_of
+from ttchat_tui.ui.widgets.candidates.lane_words import mark_of, settings_beside
 from ttchat_tui.ui.widgets.transcript.folding import Folding
 
 LEAST_WIDTH: Final = 38
@@ -136,6 +136,10 @@ class CandidatesScreen(Dialog[ErrorInfo]):
                 self.dismiss(self._said)
                 return
             self._replace_views()
+        for view, words in zip(
+            self._views, settings_beside([each.lane for each in self._views]), strict=True
+        ):
+            view.settings = words
         late = [view for view in self.undrawn if view in self._views]
         self.undrawn = [*late, *(view for view in self._views if view not in late)]
         self._show_reason()

@@ -80,6 +80,8 @@ class LaneView(ScrollView, can_focus=True):
         super().__init__()
         self.lane = lane
         self.number = number
+        self.settings = ""
+        """Of the reply, after its label: see `settings_beside`."""
         self._folding = folding
         self._source = ""
         self._is_final = self._is_paused = False
@@ -146,7 +148,7 @@ class LaneView(ScrollView, can_focus=True):
     def _show_figures(self, now_s: float) -> None:
         if is_worth_showing(self.lane, now_s - self._shown_s) and self._say_figures():
             self._shown_s = now_s
-        title = f"{self.number} · {visible(self.lane.label)}"
+        title = " · ".join(filter(None, (str(self.number), visible(self.lane.label), visible(self.settings))))
         if title != self._title:  # to set it draws the whole view anew
             self._title = title
             self.border_title = Content(title)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from rich.cells import cell_len
 
 from ttchat_tui.domain.generation import END_NOTES, FinishReason
+from ttchat_tui.domain.reply_settings import differing, setting_words
 from ttchat_tui.session.lane import Lane
 
 PAUSE_S: Final = 0.5
@@ -53,6 +55,16 @@ def _figures(lane: Lane, shortened: int) -> str:
     if shortened < 2 and stats is not None and lane.variant.model and stats.ttft_s is not None:
         words.append(f"TTFT {stats.ttft_s:.2f} s")
     return f"{mark_of(lane)} {' · '.join(words)}"
+
+
+def settings_beside(lanes: Sequence[Lane]) -> list[str]:
+    """Of each lane the settings in which they differ and that no label names, as two models have their own recommendations:
+    `temperature 0.2, top-k 50`. Empty: they do not differ, or it has not begun."""
+    named = {"seed", *(name for lane in lanes for name in lane.variant.settings.sampling)}
+    names = [
+        each for each in differing([lane.sampling for lane in lanes if lane.sampling]) if each not in named
+    ]
+    return [", ".join(setting_words(lane.sampling, names)) if lane.sampling else "" for lane in lanes]
 
 
 def mark_of(lane: Lane) -> str:

@@ -290,6 +290,34 @@ def test_a_model_that_is_named_by_its_path_is_found_there_again(
     assert found["model.name"].rstrip("/") == place.rstrip("/")
 
 
+@pytest.mark.parametrize(
+    ("place", "loaded"),
+    [
+        ("remote:lab/scripted", "remote:lab/scripted"),
+        ("remote:scripted", "remote:scripted"),
+        ("remote:", "scripted"),
+        ("remote:lab/", "scripted"),
+    ],
+)
+def test_a_server_is_asked_for_the_model_that_it_had_then_not_for_its_first(
+    own_folders: Path, place: str, loaded: str
+) -> None:
+    class Served(Named):
+        def load(self, spec: ModelSpec, report: ProgressReporter) -> EngineInfo:
+            return msgspec.structs.replace(super().load(spec, report), label="remote vllm @ lab")
+
+    asked = Chat(own_folders / "data" / "conversations.db", engine=Served(KNOWN))
+    asked.session.load(place)
+    asked.until(EngineLoaded)
+    asked.ask("Count.")
+    asked.session.load("elsewhere")
+    asked.until(EngineLoaded)
+    asked.ask("And now?")
+    found = _settings_of(asked.store, stored_reply(asked.store, 2))
+    asked.close()
+    assert found == {"model.name": loaded, "model.engine": "remote"}
+
+
 @pytest.mark.parametrize("place", PLACES)
 def test_a_model_is_found_where_it_was_though_another_one_has_answered_since(
     own_folders: Path, place: str

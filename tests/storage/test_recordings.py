@@ -5,9 +5,11 @@ from __future__ import annotations
 import zlib
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from tests.size import sized
 from tests.storage.examples import FINISHED, STARTED, answer, ask
@@ -268,3 +270,11 @@ def test_a_checkpoint_of_a_deleted_reply_writes_nothing(store: ConversationStore
     store.checkpoint(reply.id, "text", (), [encoded(RECORDED)])
     assert store.recordings.of(reply.id) == Recording()
     assert answer(store, asked).content == "Hello."
+
+
+def test_a_part_that_is_older_than_the_place_of_its_model_has_none() -> None:
+    part = encoded(RECORDED)
+    columns = msgspec.msgpack.decode(zlib.decompress(part.data[1:]))
+    older = part.data[:1] + zlib.compress(msgspec.msgpack.encode(columns[:-1]))
+    assert [each.model for each in decoded(0, part.data).prompts] == ["/m/a.gguf"]
+    assert decoded(0, older).prompts == [structs.replace(RECORDED.prompts[0], model="")]

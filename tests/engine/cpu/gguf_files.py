@@ -172,7 +172,10 @@ def _rope_scaling(config: ModelConfig) -> dict[str, Any]:
         case "yarn":
             # With a magnitude of 1, mscale and mscale_all_dim are 1.
             equal = {"rope.scaling.yarn_log_multiplier": 1.0} if scaling.magnitude == 1.0 else {}
-            return {"rope.scaling.type": "yarn", "rope.scaling.factor": scaling.factor, **original, **equal}
+            named = {} if equal else {"rope.scaling.yarn_attn_factor": scaling.magnitude}
+            return {
+                "rope.scaling.type": "yarn", "rope.scaling.factor": scaling.factor, **original, **equal, **named
+            }  # fmt: skip
         case "longrope":  # The type is not written.
             return {**original, "rope.scaling.attn_factor": scaling.magnitude}
         case "llama3":

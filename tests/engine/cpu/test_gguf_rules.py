@@ -61,6 +61,7 @@ REFUSED: list[tuple[str, Any]] = [
     ("rope.dimension_count", 2),
     ("rope.dimension_sections", [1, 1, 0, 0]),
     ("rope.scaling.yarn_ext_factor", 1.0),
+    ("rope.scaling.yarn_attn_factor", 1.2),
     ("tensor_data_layout", "another"),
     ("something_new", 1),
     ("something_new", "relu"),
@@ -177,6 +178,32 @@ def test_keys_of_others_are_no_hyperparameters() -> None:
             {"rope__scaling__factor": 4.0, "rope__scaling__type": "yarn"},
             RopeScaling(kind="yarn", factor=4.0, original_context=16, magnitude=0.1 * math.log(4.0) + 1.0),
         ),
+        (
+            {
+                "rope__scaling__factor": 4.0,
+                "rope__scaling__type": "yarn",
+                "rope__scaling__yarn_ext_factor": 1.0,
+                "rope__scaling__yarn_attn_factor": 1.0,
+            },
+            RopeScaling(kind="yarn", factor=4.0, original_context=16, magnitude=0.1 * math.log(4.0) + 1.0),
+        ),
+        (
+            {
+                "rope__scaling__factor": 4.0,
+                "rope__scaling__type": "yarn",
+                "rope__scaling__yarn_attn_factor": 1.5,
+                "rope__scaling__attn_factor": 2.0,
+            },
+            RopeScaling(kind="yarn", factor=4.0, original_context=16, magnitude=3.0),
+        ),
+        (
+            {
+                "rope__scaling__factor": 1.0,
+                "rope__scaling__type": "yarn",
+                "rope__scaling__yarn_attn_factor": 1.5,
+            },
+            RopeScaling(kind="yarn", original_context=16, magnitude=1.5),
+        ),
     ],
 )
 def test_rope_scaling_is_read_as_llama_cpp_reads_it(
@@ -211,6 +238,16 @@ def test_a_number_that_makes_no_model_is_refused_in_words(
     fields: dict[str, Any], words: str, tmp_path: Path
 ) -> None:
     assert words in refusal(tmp_path, tiny_metadata(**fields))
+
+
+@pytest.mark.parametrize("kind", [None, "longrope", "yarn"])
+def test_a_stretch_beside_the_factors_of_longrope_is_refused(kind: str | None, tmp_path: Path) -> None:
+    """llama.cpp would apply both; its converter writes no such file."""
+    factors = {f"rope_factors_{name}.weight": ones(2) for name in ("short", "long")}
+    fields = {"rope__scaling__type": kind, "rope__scaling__original_context_length": 8}
+    opened(tmp_path, tiny_metadata(**fields), tiny_tensors() | factors).close()
+    metadata = tiny_metadata(**fields, rope__scaling__factor=4.0)
+    assert "rope.scaling.factor = 4.0" in refusal(tmp_path, metadata, tiny_tensors() | factors)
 
 
 def test_an_array_with_the_same_value_for_each_layer_is_that_value(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ DESCRIBED: dict[str, tuple[str, dict[str, Any]]] = {
     "olmo2": ("Olmo2", {}),
     "olmo3": ("Olmo3", {**_SLIDING, "rope_parameters": {
         "sliding_attention": {"rope_type": "default", "rope_theta": 500.0},
-        "full_attention": {"rope_type": "yarn", "rope_theta": 500.0, "factor": 8.0,
+        "full_attention": {"rope_type": "yarn", "rope_theta": 500.0, "factor": 8.0, "attention_factor": 1.4,
                            "original_max_position_embeddings": 32}}}),
     "smollm3": ("SmolLM3", {"no_rope_layers": [1, 1, 1, 0], "num_hidden_layers": 4}),
     "glm4": ("Glm4", {"rope_parameters": {"rope_type": "default", "rope_theta": 500.0, "partial_rotary_factor": 0.5}}),

@@ -140,7 +140,9 @@ class GgufConfig:
         partial = () if self.family.has_pairs_in_gguf else ("rope.dimension_count",)
         is_wide = self.metadata.get(f"{self.architecture}.block_count") == self.family.wide_layers
         wide = ("attention.scale",) if is_wide else ()
-        return (*self.family.gguf_keys, *partial, *wide)
+        kind = self.metadata.get(f"{self.architecture}.rope.scaling.type")
+        yarn = ("rope.scaling.yarn_attn_factor",) if kind == "yarn" else ()
+        return (*self.family.gguf_keys, *partial, *wide, *yarn)
 
     def _window(self) -> int:
         """Positions; 0 is all. `check_keys` refuses a window that the family's files do not have."""
@@ -192,7 +194,10 @@ class GgufConfig:
         factor = self._number("rope.scaling.factor", self._number("rope.scale_linear", 1.0)) or 1.0
         magnitude = self._number("rope.scaling.attn_factor", 1.0)
         original = self._count("rope.scaling.original_context_length", self._count("context_length"))
+        kind = self.metadata.get(f"{self.architecture}.rope.scaling.type", "linear")
         if short_factors is not None and long_factors is not None:
+            if factor != 1.0 and kind != "none":
+                raise self._unsupported("rope.scaling.factor", factor)  # llama.cpp would apply both.
             return RopeScaling(
                 kind="longrope",
                 original_context=original,
@@ -200,12 +205,11 @@ class GgufConfig:
                 short_factors=tuple(short_factors.tolist()),
                 long_factors=tuple(long_factors.tolist()),
             )
-        kind = self.metadata.get(f"{self.architecture}.rope.scaling.type", "linear")
         if kind in ("", "default"):  # Ollama's converter, of a config.json without one.
             kind = "none"
         if kind not in ("none", "linear", "yarn", "longrope"):
             raise self._unsupported("rope.scaling.type", kind)
-        if kind == "none" or factor == 1.0:
+        if kind == "none" or (factor == 1.0 and not self._attention_factor()):
             grows = self._own("attention.temperature_scale", 0.0)
             plain = magnitude == 1.0 and not grows
             return (
@@ -217,6 +221,11 @@ class GgufConfig:
             return self._yarn(factor, original, magnitude)
         return RopeScaling(kind="linear", factor=factor, original_context=original, magnitude=magnitude)
 
+    def _attention_factor(self) -> float:
+        """YaRN's magnitude where config.json names one (`attention_factor`). llama.cpp saves 1 where none is named."""
+        named = self._own("rope.scaling.yarn_attn_factor", 0.0)
+        return 0.0 if named == 1.0 else named
+
     def _yarn(self, factor: float, original: int, magnitude: float) -> RopeScaling:
         share = self._number("rope.scaling.yarn_log_multiplier", 0.0)
         usual = yarn_magnitude(factor) / (yarn_magnitude(factor, share) if share else 1.0)
@@ -226,7 +235,7 @@ class GgufConfig:
             original_context=original,
             beta_fast=self._number("rope.scaling.yarn_beta_fast", 32.0),
             beta_slow=self._number("rope.scaling.yarn_beta_slow", 1.0),
-            magnitude=usual * magnitude,
+            magnitude=(self._attention_factor() or usual) * magnitude,
         )
 
     def _own(self, key: str, default: float) -> float:

@@ -103,7 +103,7 @@ _NEUTRAL: Final[Mapping[str, tuple[Any, ...]]] = {
     "router_logit_softcapping": (0,),
     "rope.dimension_sections": (0,),
     "rope.scaling.alpha": (0, 1),
-    "rope.scaling.yarn_attn_factor": (1,),
+    "rope.scaling.yarn_attn_factor": (0, 1),
     "rope.scaling.yarn_ext_factor": (-1, 0),
     "swiglu_clamp_exp": (0,),
     "swiglu_clamp_shexp": (0,),
@@ -270,6 +270,11 @@ def _is_no_shorter(value: Any, metadata: Mapping[str, Any], prefix: str) -> bool
     return type(value) is int and value >= metadata[f"{prefix}context_length"]
 
 
+def _is_usual_share(value: Any, metadata: Mapping[str, Any], prefix: str) -> bool:
+    """Of YaRN in the frequencies: all of it."""
+    return _same(value, 1) and metadata.get(f"{prefix}rope.scaling.type") == "yarn"
+
+
 def _has_no_window(value: Any, metadata: Mapping[str, Any], prefix: str) -> bool:
     return not metadata.get(f"{prefix}attention.sliding_window")
 
@@ -284,5 +289,6 @@ _REPEATED: Final[Mapping[str, Callable[[Any, Mapping[str, Any], str], bool]]] = 
     "rope.dimension_count": _is_head_size,
     "rope.dimension_count_swa": _is_rotary_size,
     "rope.freq_base_swa": _is_usual_base,
+    "rope.scaling.yarn_ext_factor": _is_usual_share,
 }
 """Keys that change nothing where they only repeat what follows from others."""

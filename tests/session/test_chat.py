@@ -20,8 +20,10 @@ from ttchat_tui.domain.events import (
     EngineLoaded,
     EngineStateChanged,
     GenerationFinished,
+    ProgressReporter,
     TokenEvent,
 )
+from ttchat_tui.domain.model_spec import EngineInfo, ModelSpec
 from ttchat_tui.domain.recording import RecordLevel
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.updates import (
@@ -123,6 +125,24 @@ def test_a_model_that_does_not_load_leaves_the_one_before_to_be_reloaded(start: 
     assert said[0].error.message == "There is no model 'missing'. scripted is loaded again."
     chat.until(EngineLoaded)
     assert (chat.session.model, chat.session.loaded_model) == ("scripted", "scripted")
+
+
+def test_the_model_before_has_the_name_that_its_server_gives_it(tmp_path: Path) -> None:
+    class Served(ScriptedEngine):
+        """`remote:` names none: the server chooses."""
+
+        def load(self, spec: ModelSpec, report: ProgressReporter) -> EngineInfo:
+            info = super().load(spec, report)
+            return msgspec.structs.replace(info, model="parrot-1b") if spec.name == "remote:" else info
+
+    chat = Chat(tmp_path / "conversations.db", engine=Served())
+    chat.session.load("remote:")
+    chat.until(EngineLoaded)
+    chat.session.load(MODEL_MISSING)
+    (said,) = [update for update in chat.until(EngineFailed) if isinstance(update, Notice)]
+    assert said.error.message == "There is no model 'missing'. parrot-1b is loaded again."
+    assert chat.session.model == "remote:", "by which it is loaded"
+    chat.close()
 
 
 def test_a_superseded_load_does_not_undo_the_newer_request(start: Callable[..., Chat]) -> None:

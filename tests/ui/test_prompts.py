@@ -91,7 +91,7 @@ async def test_a_filled_template_joins_the_draft_and_a_system_one_becomes_the_sy
         assert chat.screen.sampling_panel is not None
         assert chat.screen.sampling_panel.system_prompt == "You are a pirate."
         await command(pilot, chat, "/template pirat")
-        assert chat.toasts()[-1].endswith("there is no template pirat\nDid you mean pirate?")
+        assert chat.toasts()[-1].endswith("there is no template pirat.\nDid you mean pirate?")
 
 
 async def test_the_draft_and_the_system_prompt_are_saved_as_new_templates(tmp_path: Path) -> None:

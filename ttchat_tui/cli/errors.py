@@ -30,7 +30,7 @@ _TOO_MANY_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 def show_error(info: ErrorInfo) -> None:
     """Write the message and its cure to stderr."""
-    notify(f"{info.message} {info.cure}".strip())
+    notify(info.line)
 
 
 def notify(text: str, quoted: str = "") -> None:

@@ -78,7 +78,7 @@ def filled_template(name: str, assignments: Sequence[str]) -> tuple[TemplateKind
         info = problem.info
         is_known = problem.variable in template.variables
         cure = f"{info.cure.rstrip('.')}: -V {problem.variable}=…" if is_known else info.cure
-        raise ConfigError("-V", f"{info.message} {cure}") from problem
+        raise ConfigError("-V", structs.replace(info, cure=cure).line) from problem
 
 
 def preset_settings(name: str) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from typing import ClassVar, Final, Literal, TypeAlias
 
 import msgspec
 
+from ttchat_tui.domain.text import as_sentence
+
 ErrorKind: TypeAlias = Literal[
     # Anywhere
     "busy", "config", "disk_full", "internal", "note", "not_found", "nothing_to_do", "system", "usage",
@@ -43,9 +45,24 @@ class ErrorInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: ErrorKind
     message: str
-    """One sentence, without a traceback."""
+    """One sentence, without a traceback. It may end with foreign text: `lab wants a key (401): bad key`."""
     cure: str = ""
     """What to do or to run; empty where there is no advice to give."""
+
+    @property
+    def sentence(self) -> str:
+        """The message, for text that another sentence follows."""
+        return as_sentence(self.message)
+
+    @property
+    def line(self) -> str:
+        """Message and cure in one line."""
+        return " ".join(filter(None, (self.sentence, self.cure)))
+
+    @property
+    def lines(self) -> str:
+        """The message, and the cure in a line below."""
+        return "\n".join(filter(None, (self.sentence, self.cure)))
 
 
 REFUSALS: Final[frozenset[ErrorKind]] = frozenset(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ttchat_tui.domain.text import counted
+from ttchat_tui.domain.text import as_sentence, counted
 
 
 class ImportStopped(Exception):
@@ -21,7 +21,7 @@ class ImportProblem(msgspec.Struct, frozen=True):
     cure: str = ""
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.reason}.{f' {self.cure}' if self.cure else ''}"
+        return f"{as_sentence(f'{self.place}: {self.reason}')} {self.cure}".strip()
 
 
 class ImportReport(msgspec.Struct, frozen=True, kw_only=True):

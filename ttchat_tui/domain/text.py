@@ -200,6 +200,16 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
+_ENDED: Final = re.compile(r"[.!?…。！？][)\]}\"'”’»]*\Z")
+_TWO_STOPS: Final = re.compile(r"(?<!\.)\.\.\Z")
+
+
+def as_sentence(text: str) -> str:
+    """`text` with the end of a sentence, which foreign text at its end, such as a server's words, may lack or have twice."""
+    ended = _TWO_STOPS.sub(".", text.rstrip(" ,:;"))
+    return ended if not ended or _ENDED.search(ended) else f"{ended}."
+
+
 def json_escaped(document: str) -> str:
     r"""A JSON document with all control characters as \uXXXX: the same value, and safe for the terminal.
 

@@ -309,7 +309,7 @@ class Candidates:
         that need none in particular."""
         for lane in self._waiting:
             if lane.variant.model == model or (is_lost and not lane.variant.model):
-                lane.give_up(f"{error.message} {error.cure}".rstrip())
+                lane.give_up(error.line)
         return self.begin_next()
 
     @property

@@ -348,7 +348,7 @@ class ChatSession(Conversations):
             case LoadProgress():
                 return [EngineProgress(event)]
             case EngineLoaded(info):
-                self.loaded_model = self._loading_model
+                self.loaded_model, self.loaded_name = self._loading_model, info.model
                 self.constraining.note_load()
                 if self.running is not None:
                     self.running.adopt_defaults(self.default_sampling)
@@ -394,4 +394,4 @@ class ChatSession(Conversations):
         if before == "none" or self._loading_model != self.model:
             return Notice(error)
         self.model = self.loaded_model
-        return Notice(previous_again(error, before, self.model))
+        return Notice(previous_again(error, before, self.loaded_name))

@@ -75,6 +75,8 @@ class Conversations:
         """The model that was requested last; it may be loading or have failed."""
         self.loaded_model = ""
         """The name under which the current or last loaded model was requested."""
+        self.loaded_name = ""
+        """What that model calls itself: `remote:` asks for any model of a server."""
         store.recover()
         self._system_prompt = system_prompt
         self._opened = OpenConversation(store, system_prompt)

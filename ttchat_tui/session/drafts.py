@@ -65,7 +65,7 @@ class Drafts:
             except StorageError as error:
                 unsent = filter(str.strip, (draft.text, "" if draft.edit is None else draft.edit.text))
                 lost += [
-                    Unsaved(f"{error.info.message} This was written and not sent:", each) for each in unsent
+                    Unsaved(f"{error.info.sentence} This was written and not sent:", each) for each in unsent
                 ]
         return lost
 

@@ -57,7 +57,7 @@ class Forking:
         if (error := self._session.branching.why_not()) is not None:
             if self._session.is_answering:
                 return _PAUSED if self._session.pausing.is_paused else _RUNNING
-            return f"{error.message} {error.cure}".strip()
+            return error.line
         reply, info = message.reply, self._session.info
         if info is None:
             return "No model is loaded."

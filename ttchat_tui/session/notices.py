@@ -108,7 +108,7 @@ def quoted(text: str) -> str:
 def previous_again(error: ErrorInfo, before: PreviousModel, model: str) -> ErrorInfo:
     """A load has failed, and `model` is the loaded one again."""
     stays = "stays loaded" if before == "kept" else "is loaded again"
-    return msgspec.structs.replace(error, message=f"{error.message} {model} {stays}.")
+    return msgspec.structs.replace(error, message=f"{error.sentence} {model} {stays}.")
 
 
 def nothing_added(reason: FinishReason) -> ErrorInfo:

@@ -110,7 +110,7 @@ class SecondLanes:
         else:
             for lane in self.waiting:
                 if lane.variant.model == model:
-                    lane.give_up(f"{error.message} {error.cure}".rstrip())
+                    lane.give_up(error.line)
         return second.free()
 
     # --- words

@@ -73,4 +73,4 @@ def about_the_file(notice: ErrorInfo) -> ErrorInfo:
 
 
 def _notice(info: ErrorInfo) -> ErrorInfo:
-    return msgspec.structs.replace(info, message=f"{info.message} {NOT_KEPT}")
+    return msgspec.structs.replace(info, message=f"{info.sentence} {NOT_KEPT}")

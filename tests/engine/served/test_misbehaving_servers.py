@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.engine.engine_subject import finished, text
 from tests.engine.served.scripted_server import (
@@ -32,7 +35,9 @@ from ttchat_tui.domain.model_spec import ModelSpec, RemoteOptions
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.engine.base import EngineError
 from ttchat_tui.engine.served import row_request
+from ttchat_tui.engine.served.endpoint import Endpoint
 from ttchat_tui.engine.served.engine import ServedEngine
+from ttchat_tui.engine.served.errors import status_error
 
 SAID = "Grüße, 世界 👩‍🚀! All of it."
 HELLO = (ChatMessage("user", "Hello"),)
@@ -330,9 +335,23 @@ def test_every_refusal_has_its_own_message(answer: ScriptedAnswer, kind: str, wo
     with serving(ScriptedServer(answers=[answer] * 5)) as server:
         error = error_of(reply(server, retries=0))
     assert error.kind == kind
-    assert word in f"{error.message} {error.cure}"
-    assert KEY not in f"{error.message} {error.cure}"
+    assert word in error.line
+    assert KEY not in error.line
     assert "<" not in error.message
+
+
+@given(
+    st.sampled_from([400, 401, 403, 404, 413, 429, 500, 501, 503, 529]),
+    st.text(st.one_of(st.sampled_from(".:;,!?) …"), st.characters(codec="utf-8", categories=["L", "N"])), max_size=20),
+    st.booleans(),
+)  # fmt: skip
+def test_whatever_a_server_says_ends_before_our_cure_begins(status: int, words: str, has_key: bool) -> None:
+    body = json.dumps({"error": {"message": words}}).encode()
+    endpoint = Endpoint(name="lab", base_url="http://127.0.0.1:8000/v1", api_key_env="LAB_KEY")
+    error = status_error(status, body, endpoint, has_key=has_key, model="m", known=["n"]).info
+    said = error.line.removesuffix(error.cure)
+    assert re.search(r"[.!?…]\)* ?\Z", said), error.line
+    assert not re.search(r"(?<!\.)\.\. ?\Z", said), error.line
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504, 529])

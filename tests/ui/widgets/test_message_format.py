@@ -6,6 +6,7 @@ import time
 from datetime import datetime
 
 import pytest
+from msgspec import structs
 
 from ttchat_tui.domain.conversation import Message, MessageStatus, ReplyRecord
 from ttchat_tui.domain.errors import LOAD_AGAIN, ErrorInfo
@@ -142,6 +143,16 @@ def test_a_reply_that_can_be_resumed_says_how() -> None:
     assert says_how("error", "interrupted")
     assert not says_how("stop")
     assert not says_how("context"), "there is no room to resume it"
+
+
+@pytest.mark.parametrize("said", ["lab is busy (429): slow down", "lab is busy (429): slow down."])
+def test_the_cure_of_a_failed_reply_follows_a_whole_sentence(said: str) -> None:
+    failed = reply("", reason="error", status="error")
+    assert failed.reply is not None
+    failed = structs.replace(failed, reply=structs.replace(failed.reply, error=said))
+    assert note_of(failed, "Wait.") == "lab is busy (429): slow down. Wait."
+    fault = fault_view(ErrorInfo(kind="rate_limited", message=said, cure="Wait."))
+    assert fault.note.startswith("lab is busy (429): slow down.\nWait.\n")
 
 
 @pytest.mark.parametrize("content", ["", " \n"])

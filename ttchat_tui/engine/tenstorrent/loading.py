@@ -274,7 +274,7 @@ def _fault_notes(arguments: Any) -> tuple[str, ...]:
     if getattr(arguments, "device_name", "") != "P100":
         return ()
     fault = p100_fault(Path(_library_module("model_config").__file__))
-    return () if fault is None else (f"{fault.message} {fault.cure}",)
+    return () if fault is None else (fault.line,)
 
 
 def _warm_model(

@@ -113,7 +113,7 @@ class _Store:
 def _interrupted(info: ErrorInfo, report: ImportReport) -> ErrorInfo:
     return msgspec.structs.replace(
         info,
-        message=f"{info.message} Before that: {report}.",
+        message=f"{info.sentence} Before that: {report}.",
         cure=f"{info.cure} Then import again: what is already here is not added twice.".strip(),
     )
 

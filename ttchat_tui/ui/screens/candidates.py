@@ -235,7 +235,7 @@ class CandidatesScreen(Dialog[ErrorInfo]):
     def _reason(self) -> str:
         session, candidates = self._session, self._session.candidates
         if self._said is not None:
-            return visible(f"{self._said.message} {self._said.cure}".rstrip())
+            return visible(self._said.line)
         if candidates.is_running and session.pausing.is_paused:
             return PAUSED
         if self._is_keeping:

@@ -57,11 +57,10 @@ class ChatActions(SidebarScreen):
 
     def show_error(self, error: ErrorInfo) -> None:
         """Show an error's message and cure in a toast."""
-        text = f"{error.message}\n{error.cure}" if error.cure else error.message
         severity = "information" if error.kind == NOTE else "warning" if error.kind == "busy" else "error"
         self._has_failed |= error.kind != NOTE
-        self._errors = {**self._errors, text: error}
-        self.notify(text, severity=severity, markup=False, timeout=5 if error.kind == NOTE else 8)
+        self._errors = {**self._errors, error.lines: error}
+        self.notify(error.lines, severity=severity, markup=False, timeout=5 if error.kind == NOTE else 8)
 
     def drop_untrue_toasts(self) -> None:
         """Remove toasts about what has ended since, such as a load."""

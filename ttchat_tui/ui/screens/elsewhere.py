@@ -97,11 +97,7 @@ class Elsewhere(ChatActions):
 
     def _report_unread(self, error: ErrorInfo) -> None:
         """Once: while its toast is on screen, another failure says nothing new."""
-        words = (
-            f"{error.message}\n{error.cure} {TRIED_AGAIN}"
-            if error.cure
-            else f"{error.message}\n{TRIED_AGAIN}"
-        )
+        words = structs.replace(error, cure=f"{error.cure} {TRIED_AGAIN}".strip()).lines
         if words not in (toast.message for toast in cast("TtchatApp", self.app).shown_toasts()):
             self.notify(words, severity="error", markup=False, timeout=8)
 
@@ -132,10 +128,8 @@ class Elsewhere(ChatActions):
         if update.status == "complete":
             self.notify(f"The reply in {name} is complete.", markup=False)
         elif error is not None:
-            words = f"The reply in {name} failed. {error.message}"
-            self.notify(
-                f"{words}\n{error.cure}" if error.cure else words, severity="error", markup=False, timeout=8
-            )
+            failed = structs.replace(error, message=f"The reply in {name} failed. {error.message}")
+            self.notify(failed.lines, severity="error", markup=False, timeout=8)
         else:
             self.notify(
                 f"The reply in {name} was stopped; the text so far is kept.", severity="warning", markup=False
@@ -151,9 +145,9 @@ class Elsewhere(ChatActions):
             log.warning("interrupted replies could not be looked for: %s", error)
             return
         if found:
-            error = cut_off(found)
-            words = f"{error.message} {error.cure}"
-            self.notify(words, title=toasts.INTERRUPTED, severity="warning", markup=False, timeout=10)
+            self.notify(
+                cut_off(found).line, title=toasts.INTERRUPTED, severity="warning", markup=False, timeout=10
+            )
             self.show_updates([ConversationsChanged()])
 
     def follow_others(self) -> None:

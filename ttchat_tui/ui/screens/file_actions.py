@@ -237,7 +237,7 @@ class FileActions(ChatActions):
                     export.write_export, file, format, conversation, messages, recordings=recordings
                 )
             except StorageError as error:
-                so_far = f"{error.info.message} {done:,} of {len(ids):,} conversations were saved."
+                so_far = f"{error.info.sentence} {done:,} of {len(ids):,} conversations were saved."
                 self.show_error(msgspec.structs.replace(error.info, message=so_far))
                 return
             done += 1

@@ -100,7 +100,7 @@ class ImportFiles(Dialog[ImportReport]):
         try:
             report = await asyncio.to_thread(self._run, file, self._note, is_dry_run)
         except AppError as error:
-            self._say(f"{error.info.message} {error.info.cure}")
+            self._say(error.info.line)
         except Exception as error:
             log.exception("the import of %s failed", file)
             self._say(

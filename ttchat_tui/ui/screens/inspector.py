@@ -137,7 +137,7 @@ class InspectorScreen(Dialog[bool]):
                     self._note_end()
                 self._show_growth(recording)
         except StorageError as error:
-            self._explain(f"{error.info.message}\n{error.info.cure}".strip())
+            self._explain(error.info.lines)
             return
         if not self._text.shown:
             nothing = f"Nothing was recorded of this reply. {setting('engine.record')} says what is recorded."

@@ -189,7 +189,7 @@ class LedgerDialog(Dialog[MessageChoice | str]):
         try:
             self._decide(action())
         except StorageError as error:
-            self.notify(f"{error.info.message}\n{error.info.cure}".strip(), severity="error", markup=False)
+            self.notify(error.info.lines, severity="error", markup=False)
             return False
         return True
 

@@ -89,7 +89,7 @@ class TimelineScreen(Dialog[MessageChoice]):
         try:
             self._replies = self._session.timelines.latest(MOST, is_everywhere=self._is_everywhere)
         except StorageError as error:
-            self._about.update(f"{error.info.message}\n{error.info.cure}".strip())
+            self._about.update(error.info.lines)
             return
         self._was_running = self._session.timelines.running() is not None
         self._time_cells = max((len(clock_time(each.created_at)) + 1 for each in self._replies), default=0)
@@ -157,8 +157,7 @@ class TimelineScreen(Dialog[MessageChoice]):
         try:
             recording = await in_daemon_thread(self._session.recordings.reader(message.id))
         except StorageError as error:
-            words = f"{error.info.message}\n{error.info.cure}".strip()
-            self.notify(words, severity="warning", markup=False)
+            self.notify(error.info.lines, severity="warning", markup=False)
             return
         self._latencies[message.id] = latencies_of(_stats_of(message), recording)
         if self._chosen is not None and self._chosen.id == message.id:

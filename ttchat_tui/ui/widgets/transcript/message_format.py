@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from msgspec import structs
 from textual.content import Content
 
 from ttchat_tui.domain.conversation import Message, ReplyRecord
@@ -12,7 +13,7 @@ from ttchat_tui.domain.errors import LOAD_AGAIN, ErrorInfo
 from ttchat_tui.domain.generation import END_NOTES, GenerationStats
 from ttchat_tui.domain.literal_text import language_of
 from ttchat_tui.domain.reply_settings import setting_words
-from ttchat_tui.domain.text import counted
+from ttchat_tui.domain.text import as_sentence, counted
 from ttchat_tui.domain.thoughts import normalised
 from ttchat_tui.domain.updates import PromptCost
 from ttchat_tui.ui.widgets.metrics.figures import likelihood_words
@@ -147,7 +148,7 @@ def _ending_of(status: str, reply: ReplyRecord | None, error_cure: str) -> str:
             return ""
         case "error":
             error = reply.error if reply and reply.error else "The reply failed."
-            return f"{error} {error_cure}".strip()
+            return f"{as_sentence(error)} {error_cure}".strip()
         case "interrupted" if reply is None or reply.finish_reason != "cancelled":
             why = f" · {reply.error.rstrip('.')}" if reply and reply.error else ""
             return f"interrupted{why}{CONTINUE_HINT}"
@@ -166,7 +167,7 @@ def fault_view(error: ErrorInfo) -> MessageView:
         status="error",
         title="No model",
         text="",
-        note="\n".join(part for part in (error.message, with_reload_hint(error.cure)) if part),
+        note=structs.replace(error, cure=with_reload_hint(error.cure)).lines,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import unicodedata
 from itertools import pairwise
@@ -181,6 +182,26 @@ def test_a_sentencepiece_reply_loses_only_the_space_that_opens_it(text: str) -> 
     for is_start, expected in ((True, text), (False, " " + text)):
         decoder = tokenizer.new_decoder(is_start=is_start)
         assert "".join([decoder.push(i) for i in ids]) + decoder.flush() == expected
+
+
+@settings(deadline=None)
+@given(st.text(alphabet="ab  é", min_size=1, max_size=12))
+@pytest.mark.parametrize("space", ["▁", " "])
+def test_user_defined_runs_of_spaces_are_tokens_however_a_file_writes_them(space: str, text: str) -> None:
+    metadata = {
+        **SPM,
+        "tokenizer.ggml.tokens": [*SPM["tokenizer.ggml.tokens"], 2 * space, 3 * space],
+        "tokenizer.ggml.scores": [*SPM["tokenizer.ggml.scores"], 0.0, 0.0],
+        "tokenizer.ggml.token_type": [*SPM["tokenizer.ggml.token_type"], 4, 4],
+        "tokenizer.ggml.add_space_prefix": False,
+    }
+    tokenizer = tokenizer_from_gguf(metadata)
+    two = len(SPM["tokenizer.ggml.tokens"])
+    runs = [len(run) for run in re.findall(" +", text)]
+    ids = ids_of(tokenizer, text)
+    assert ids.count(two + 1) == sum(length // 3 for length in runs)
+    assert ids.count(two) == sum(length % 3 == 2 for length in runs)
+    assert decoded(tokenizer, ids) == text
 
 
 def test_merges_are_ordered_by_score() -> None:

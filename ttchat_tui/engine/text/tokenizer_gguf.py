@@ -13,7 +13,7 @@ from ttchat_tui.engine.text.gguf_splits import SPLITS, Split
 from ttchat_tui.engine.text.template import TemplateData
 from ttchat_tui.engine.text.tokenizer import ChatTokenizer
 
-_UNKNOWN, _CONTROL, _USER_DEFINED = 2, 3, 4
+_NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED = 1, 2, 3, 4
 """`tokenizer.ggml.token_type`, from llama.cpp's llama_token_type."""
 
 _CURE: Final = "Use the model's safetensors folder instead, or choose another GGUF file of the model."
@@ -50,6 +50,7 @@ def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> ChatTokenizer:
         case "gpt2" | "gemma4":
             tokenizer = _bpe(metadata, vocab, _split(metadata))
         case "llama":
+            metadata = {**metadata, "tokenizer.ggml.token_type": _kinds(metadata, vocab)}
             tokenizer = _sentencepiece(metadata, vocab)
         case kind:
             what = f", which is {_OTHER_KINDS[str(kind)]}" if str(kind) in _OTHER_KINDS else ""
@@ -210,6 +211,15 @@ def _model(metadata: Mapping[str, Any], vocab: dict[str, int], **options: Any) -
                     _DAMAGED,
                 ) from error
         raise
+
+
+def _kinds(metadata: Mapping[str, Any], vocab: Mapping[str, int]) -> list[int]:
+    """`tokenizer.ggml.token_type`, with runs of "▁" as the normal tokens that llama.cpp takes them for. The first files of Gemma
+    call them user-defined; later converters write these with spaces, as text has them."""
+    kinds = _list(metadata, "token_type").copy()
+    for index in [index for text, index in vocab.items() if not text.strip("▁") and index < len(kinds)]:
+        kinds[index] = _NORMAL if kinds[index] == _USER_DEFINED else kinds[index]
+    return kinds
 
 
 def _sentencepiece(metadata: Mapping[str, Any], vocab: dict[str, int]) -> Tokenizer:

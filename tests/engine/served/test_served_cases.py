@@ -287,7 +287,7 @@ ASSERTED: Final[dict[str, Check]] = {
     "s429_long": fails("rate_limited", "10 min"),
     "s429_quota": both(fails("quota_used_up", "quota"), not_waited_for),
     "s500_once": fails("endpoint_error", "oops"),
-    "s404_model": fails("model_missing", "there: m2.", "--model remote:m2"),
+    "s404_model": fails("model_missing", "there: m2.", "such as remote:m2"),
     "m_bare_list": listed_once,
     "m_data_null": fails("model_missing", "no models yet", asked=0),
     "m_dup": listed_once,

@@ -282,7 +282,7 @@ def _chosen(model: str, found: Survey, endpoint: Endpoint) -> str:
     if not known:
         raise ModelLoadError(
             f"{endpoint.name} has no models yet.",
-            cure="Load one there, or name one: --model ID.",
+            cure="Load one there, or name one: remote:ID.",
             kind="model_missing",
         )
     return next((each.id for each in found.models if each.is_chat), known[0])

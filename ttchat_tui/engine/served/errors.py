@@ -241,6 +241,6 @@ def model_missing(model: str, known: Sequence[str], endpoint: Endpoint, *, said:
         tail = f"{tail.rstrip(' ;.')}; there: {there}."
     return EngineError(
         f"{endpoint.name} does not serve {model!r}{tail}",
-        cure=f"Choose one of them: --model {endpoint.model_name(known[0])}" if known else "",
+        cure=f"Choose one of them, such as {endpoint.model_name(known[0])}." if known else "",
         kind="model_missing",
     )

@@ -12,7 +12,6 @@ from tests.storage.examples import FINISHED, STARTED, answer
 from tests.ui.chat_app import ChatApp, running, settle, until
 from tests.ui.shell_app import screen_text
 from ttchat_tui.domain.conversation import Message
-from ttchat_tui.domain.search import SearchResults
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.opening import open_scratch_store
 from ttchat_tui.storage.search.thread import SearchThread
@@ -362,26 +361,22 @@ async def test_a_long_indexing_is_announced_and_its_end_too(tmp_path: Path) -> N
         assert [toast.split()[0] for toast in chat.toasts()] == ["What", "Everything"]
 
 
-async def test_an_index_that_fails_is_not_announced_as_complete(tmp_path: Path) -> None:
-    chat = ChatApp(tmp_path, store=open_scratch_store())
-    async with running(chat) as pilot:
-        for results in (
-            SearchResults(asked="", indexed=0.3),
-            SearchResults(asked="", problem="Search failed."),
-        ):
-            chat.screen._report_index(results)
-        await pilot.pause()
-        assert [toast.split()[0] for toast in chat.toasts()] == ["What"]
-
-
-async def test_the_end_of_an_indexing_is_announced_after_a_search_was_closed(tmp_path: Path) -> None:
+async def test_a_question_is_answered_although_the_index_is_brought_up_to_date(tmp_path: Path) -> None:
+    """As after an import, or once the modules are imported that the first frame did not need."""
     chat = ChatApp(tmp_path)
+    said(chat.store, "A mesh of devices")
     async with running(chat) as pilot:
-        await searched(pilot, chat, "")
+        await pilot.press("alt+s")
+        await until(pilot, lambda: isinstance(chat.app.screen, SearchDialog))
         dialog = chat.app.screen
+        assert isinstance(dialog, SearchDialog)
+        for letter in "mesh":
+            await pilot.press(letter)
+            chat.screen.start_search()
+        await until(pilot, lambda: dialog._results.asked == "mesh")
+        assert len(dialog._results.hits) == 1
         await pilot.press("escape")
         await until(pilot, lambda: not dialog.is_attached)
-        await pilot.pause()
         thread = chat.session.search
         assert isinstance(thread, SearchThread)
-        assert thread._asked is not None
+        assert (thread._asked, thread._report) == (None, chat.screen._report_index)

@@ -15,7 +15,7 @@ from tests.fakes import Script
 from tests.size import sized
 from tests.ui.chat_app import ChatApp, reply_ended, running
 from ttchat_tui.config.schema import Config, NoticeWay, UiSettings
-from ttchat_tui.domain.text import visible_line
+from ttchat_tui.domain.text import one_line, visible_line
 from ttchat_tui.ui.screens import elsewhere
 from ttchat_tui.ui.terminal_notice import BELL, TEXT_LENGTH, TITLE_LENGTH, notice
 
@@ -50,7 +50,7 @@ def test_any_text_becomes_one_short_line_of_one_sequence(way: NoticeWay, title: 
         said = base64.b64decode(said).decode()
         assert said == visible_line(said)
     assert len(said) <= TEXT_LENGTH
-    start = " ".join(visible_line(text[:20]).split()).replace(";", ",")[:10].rstrip()
+    start = one_line(text[:20]).replace(";", ",")[:10].rstrip()
     assert way == "osc9" or said.startswith(start)
     assert len(base64.b64decode(found["title"])) <= 4 * TITLE_LENGTH if way == "osc99" else True
 

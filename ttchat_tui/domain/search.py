@@ -107,6 +107,11 @@ class Search(Protocol):
         newest query is answered. The index is brought up to date, also for an empty query."""
         ...
 
+    def refresh(self, report: Callable[[float], None]) -> None:
+        """Bring the index up to date. `report` is called on the search's thread with the indexed share of all messages, between 0
+        and 1: now, and whenever the index is brought up to date later. Questions are answered meanwhile."""
+        ...
+
     def forget(self, answer: Answer) -> None:
         """Call `answer` no more. A query with another one stays."""
         ...

@@ -154,6 +154,39 @@ def test_an_error_of_any_kind_is_reported_and_the_next_query_answered(
     assert [hit.message_id for hit in answered("needle").hits] == [said.id]
 
 
+def test_a_refresh_reports_until_all_is_indexed_and_takes_no_questions_place(
+    store: ConversationStore, search: SearchThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ttchat_tui.storage.search.index.BATCH_MESSAGES", 1)
+    monkeypatch.setattr("ttchat_tui.storage.search.thread.ANSWER_AGAIN_S", 0.0)
+    for number in range(5):
+        say(store, f"needle {number}")
+    answers: queue.SimpleQueue[SearchResults] = queue.SimpleQueue()
+    reports: queue.SimpleQueue[float] = queue.SimpleQueue()
+    search.ask("needle", answers.put)
+    search.refresh(reports.put)
+    while answers.get(timeout=PATIENCE_S).indexed < 1:
+        pass
+    shares = [reports.get(timeout=PATIENCE_S)]
+    while shares[-1] < 1:
+        shares.append(reports.get(timeout=PATIENCE_S))
+    assert shares == sorted(shares)
+
+
+def test_an_index_that_fails_reports_no_share(
+    store: ConversationStore, search: SearchThread, answered: Answered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reports: list[float] = []
+    say(store, "needle")
+    with monkeypatch.context() as patched:
+        patched.setattr("ttchat_tui.storage.search.thread.SearchIndex", lambda *_: 1 // 0)
+        search.refresh(reports.append)
+        assert answered("needle").problem
+    assert reports == []
+    answered("needle")
+    assert reports[-1] == 1.0
+
+
 def test_nothing_is_answered_after_the_end(store: ConversationStore, search: SearchThread) -> None:
     search.close()
     search.close()

@@ -7,7 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from ttchat_tui.domain.search import Answer, SearchResults
 from ttchat_tui.storage.errors import to_storage_error
@@ -16,6 +16,7 @@ from ttchat_tui.storage.search.index import SearchIndex, index_file, remove_inde
 from ttchat_tui.storage.search.query import parse_query
 
 log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 PAUSE_S: Final = 0.02
 """After each batch, about as long as it took: building an index leaves the screen most of the interpreter's time."""
@@ -31,7 +32,7 @@ CLOSING_S: Final = 5.0
 
 
 class SearchThread:
-    """`domain.search.Search` for one database. The thread starts with the first `ask`."""
+    """`domain.search.Search` for one database. The thread starts with the first `ask` or `refresh`."""
 
     def __init__(self, database: Callable[[], Path]) -> None:
         """`database`: where it is now. The store continues in another file if its own is replaced."""
@@ -41,6 +42,7 @@ class SearchThread:
         """The newest query, until it is forgotten."""
         self._is_new = False
         """It has no answer yet."""
+        self._report: Callable[[float], None] | None = None
         self._is_awake = False
         self._is_closed = False
         self._is_searching = False
@@ -55,6 +57,12 @@ class SearchThread:
             self._asked, self._is_new = (typed, answer), True
             if self._is_searching and self._index is not None:
                 self._index.interrupt()
+        self._wake()
+
+    def refresh(self, report: Callable[[float], None]) -> None:
+        """See `Search.refresh`."""
+        with self._changed:
+            self._report = report
         self._wake()
 
     def forget(self, answer: Answer) -> None:
@@ -76,7 +84,7 @@ class SearchThread:
         """See `Search.close`."""
         with self._changed:
             self._is_closed = True
-            self._asked = None
+            self._asked = self._report = None
             if self._index is not None:
                 self._index.interrupt()
             self._changed.notify_all()
@@ -160,6 +168,10 @@ class SearchThread:
 
     def _answer(self, index: SearchIndex, *, again: bool = False) -> None:
         with self._changed:
+            report = self._report
+        if report is not None:
+            self._take(report, index.share)
+        with self._changed:
             if self._asked is None or not (self._is_new or again):
                 return
             (typed, answer), self._is_new, self._is_searching = self._asked, False, True
@@ -174,7 +186,10 @@ class SearchThread:
         with self._changed:
             is_newest = self._asked is not None and self._asked == (typed, answer) and not self._is_new
         if is_newest:
-            try:
-                answer(results)
-            except Exception:
-                log.exception("the answer to a search was not taken")
+            self._take(answer, results)
+
+    def _take(self, take: Callable[[_T], None], what: _T) -> None:
+        try:
+            take(what)
+        except Exception:
+            log.exception("the answer to a search was not taken")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from textual.message import Message
 
 from ttchat_tui.domain.matching import Matcher
-from ttchat_tui.domain.search import SearchHit, SearchResults, needles_in, typed_as
+from ttchat_tui.domain.search import SearchHit, needles_in, typed_as
 from ttchat_tui.ui import deferred
 from ttchat_tui.ui.screens.chat_actions import ChatActions
 from ttchat_tui.ui.widgets.transcript.transcript import Transcript
@@ -42,14 +42,12 @@ class Finding(ChatActions):
     def start_search(self) -> None:
         """Bring the index up to date in the background. If that takes long, say so."""
         if self.session.search is not None:
-            self.session.search.ask("", self._report_index)
+            self.session.search.refresh(self._report_index)
 
-    def _report_index(self, results: SearchResults) -> None:
+    def _report_index(self, share: float) -> None:
         """Called on the search's thread."""
-        if results.problem:  # the next search reports it
-            return
         with suppress(RuntimeError):  # the app has ended
-            self.post_message(self.Indexed(results.indexed))
+            self.post_message(self.Indexed(share))
 
     def on_finding_indexed(self, event: Indexed) -> None:
         if 0 < event.share < 1 and not self._is_indexing:  # the first answer comes before the first batch
@@ -73,7 +71,6 @@ class Finding(ChatActions):
 
         async def open_hit(hit: SearchHit | None) -> None:
             self._searched = dialog.typed
-            self.start_search()  # the dialog's questions have taken its place
             if hit is not None:
                 await self._open_hit(hit, dialog.needles)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ttchat_tui.domain.attachments import without_mentioned_blocks
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 class Recalling(ChatActions):
     """One method for each action; `command_<name>` takes what follows a slash command."""
 
-    start_search: Callable[[], None]
     _prompt_search: PromptSearch | None = None
     """Mounted on first use."""
 
@@ -40,7 +38,6 @@ class Recalling(ChatActions):
     def _close_prompt_search(self, *, to_prompt: bool = True) -> None:
         if self._prompt_search is not None:
             self._prompt_search.close()
-            self.start_search()  # the list's questions have taken its place
         if to_prompt:
             self.prompt.focus()
 

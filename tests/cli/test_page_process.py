@@ -50,9 +50,10 @@ class Browser:
         self.is_closed = True
 
 
-async def started(program: str, page: Browser) -> PageProcess:
+async def started(program: str, page: Browser, before: str = "") -> PageProcess:
+    """`before`: a shell's commands."""
     process = PageProcess(
-        f"exec {shlex.join([sys.executable, '-c', program])}",
+        f"{before} exec {shlex.join([sys.executable, '-c', program])}",
         write_bytes=page.write,
         write_str=page.write,
         close=page.close,
@@ -81,16 +82,18 @@ async def test_a_page_ends_with_its_chat_however_that_ends(program: str) -> None
     assert page.is_closed
 
 
+@pytest.mark.parametrize("before", ["", "trap '' HUP;"], ids=["", "under nohup"])
 @pytest.mark.parametrize(
     "program",
     ["import time; time.sleep(120)", f"{READY}; time.sleep(120)"],
     ids=["before it is ready", "on screen"],
 )
 async def test_a_chat_that_is_stuck_does_not_outlive_its_page(
-    program: str, monkeypatch: pytest.MonkeyPatch
+    program: str, before: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(web_server, "PATIENCE_S", 0.0)
-    process = await started(program, Browser())
+    monkeypatch.setattr(web_server, "FORCE_S", 0.5)
+    process = await started(program, Browser(), before)
     await asyncio.wait_for(process.stop(), 60)
 
 

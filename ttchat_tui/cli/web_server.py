@@ -32,6 +32,8 @@ _CLOSED: Final = (
 )
 PATIENCE_S: Final = 30.0
 """How long a chat whose page was closed has to end."""
+FORCE_S: Final = 10.0
+"""How long it has after SIGHUP, which a server that was started by `nohup` makes it ignore."""
 _PAGE: Final = Path(__file__).with_name("page")
 _Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 LOOPBACK: Final = ("localhost", "127.0.0.1", "[::1]")
@@ -58,15 +60,20 @@ class PageProcess(AppService):
     async def stop(self) -> None:
         """End the chat, whose page was closed. One that does not end gets SIGHUP, as from a terminal that has gone: an app that
         is stuck then ends by force. SIGTERM would break off an engine that takes long to close."""
-        hang_up = asyncio.get_running_loop().call_later(PATIENCE_S, self._hang_up)
+        loop = asyncio.get_running_loop()
+        later = [
+            loop.call_later(PATIENCE_S, self._send, signal.SIGHUP),
+            loop.call_later(PATIENCE_S + FORCE_S, self._send, signal.SIGKILL),
+        ]
         try:
             await super().stop()
         finally:
-            hang_up.cancel()
+            for each in later:
+                each.cancel()
 
-    def _hang_up(self) -> None:
+    def _send(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.returncode is None:
-            self._process.send_signal(signal.SIGHUP)
+            self._process.send_signal(number)
 
 
 server.AppService = PageProcess  # pyright: ignore[reportPrivateImportUsage]

@@ -157,6 +157,26 @@ def test_a_reply_with_unknown_or_foreign_ids_is_continued_from_its_text() -> Non
     assert talk.reply(unfinished, 100, written_ids=strange, continue_last=True)[0] == LINE[1:]
 
 
+@pytest.mark.parametrize("at", [0, 1, 2], ids=["at its beginning", "inside", "at its end"])
+@pytest.mark.parametrize("foreign", [4_000_000_000, "<end>"], ids=["unknown", "ends a turn"])
+@pytest.mark.parametrize("continue_last", [False, True])
+def test_ids_without_a_text_here_that_another_model_wrote_are_in_no_prompt(
+    continue_last: bool, foreign: int | str, at: int
+) -> None:
+    """A model with a larger vocabulary, or with another end of its turns, has written the same text."""
+    tokenizer = byte_tokenizer()
+    extra = foreign if isinstance(foreign, int) else id_of(tokenizer, foreign)
+    own = tokenizer.encode("H.").ids
+    ids = (*own[:at], extra, *own[at:])
+    said = ChatMessage("assistant", "H.", token_ids=() if continue_last else ids)
+    messages = [QUESTION, said] if continue_last else [QUESTION, said, QUESTION]
+    talk, fresh = Talk(tokenizer), Talk(tokenizer)
+    talk.reply(messages, 1, written_ids=ids if continue_last else (), continue_last=continue_last)
+    plain = [ChatMessage(each.role, each.content) for each in messages]
+    fresh.reply(plain, 1, continue_last=continue_last)
+    assert talk.stepper.cache == fresh.stepper.cache
+
+
 THINKS: Final = (
     "{% for m in messages %}<{{ m.role }}>{{ m.content.split('</think>')[-1] }}<end>{% endfor %}"
     "{% if add_generation_prompt %}<assistant><think>\n{% endif %}"

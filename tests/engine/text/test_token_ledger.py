@@ -10,7 +10,7 @@ from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.engine.base import PromptTooLong
 from ttchat_tui.engine.text.prompt_builder import PromptBuilder
 from ttchat_tui.engine.text.template import ChatTemplate, PromptPiece
-from ttchat_tui.engine.text.token_ledger import TokenLedger, UnfinishedReply
+from ttchat_tui.engine.text.token_ledger import TokenLedger, UnfinishedReply, WrittenReply
 
 TEMPLATE = (
     "{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}<end>{% endfor %}"
@@ -34,7 +34,12 @@ class OneIdPerLetter:
 
 
 def builder(context_length: int = 100) -> PromptBuilder:
-    return PromptBuilder(ChatTemplate(TEMPLATE, {}, CONTROLS), OneIdPerLetter(), context_length)
+    return PromptBuilder(
+        ChatTemplate(TEMPLATE, {}, CONTROLS),
+        OneIdPerLetter(),
+        context_length,
+        as_written=lambda ids: WrittenReply("hello", ids),
+    )
 
 
 def user(text: str) -> ChatMessage:
@@ -62,6 +67,18 @@ def test_ids_survive_several_turns() -> None:
         messages += [assistant(f"reply {turn}"), user("b")]
     ids = prompts.build(messages).ids
     assert [i for i in ids if i < 3] == [0, 1, 2]
+
+
+def test_versions_with_the_same_text_have_their_own_ids() -> None:
+    prompts = builder()
+    talk = [
+        (user("hi"), ChatMessage("assistant", "hello", token_ids=ids), user("x")) for ids in ((7,), (8, 9))
+    ]
+    for messages in (*talk, *talk):
+        prompt = prompts.build(messages)
+        prompts.remember(prompt, [7], "hello")
+        assert prompt.ids == builder().build(messages).ids
+        assert [each for each in prompt.ids if each < 10] == list(messages[1].token_ids)
 
 
 def test_a_changed_reply_is_encoded_again() -> None:

@@ -202,7 +202,7 @@ class Responder:
         """The ids and text of the message to continue, if its ids are known and still decode to its text: as it streamed, or
         in the form in which replies with thoughts are stored."""
         ids = request.written_ids
-        if not request.continue_last or not ids:
+        if not request.continue_last or not ids or self._are_foreign(ids):
             return NO_UNFINISHED_REPLY
         text, raw = (_decode_ids(self._new_decoder(is_start=is_start), ids) for is_start in (True, False))
         content = request.messages[-1].content
@@ -226,7 +226,16 @@ class Responder:
             for sampling in _samplings(request)
         ]
 
+    def _are_foreign(self, ids: Sequence[int]) -> bool:
+        """Another model wrote them, even if their text is the same here: one is not in the vocabulary, or ends a turn. Neither
+        has a text."""
+        tokenizer = self._tokenizer
+        return any(each in tokenizer.end_ids or not tokenizer.piece_of(each) for each in ids)
+
     def _as_written(self, ids: tuple[int, ...]) -> WrittenReply:
+        """As `written_pieces` wants it; without ids if another model wrote it."""
+        if self._are_foreign(ids):
+            return WrittenReply("", ())
         kept, text = self._whole_characters((), ids)
         return WrittenReply(text, tuple(kept))
 

@@ -105,9 +105,9 @@ class TokenLedger:
         self, pieces: Sequence[PromptPiece], written: Mapping[int, WrittenReply] | None
     ) -> list[EncodedPiece]:
         same = 0
-        # Where the messages have their ids, those decide about the last reply: so a conversation that is opened again has the
-        # same prompt.
-        remembered = self._known if written is None else self._known[:-1]
+        # Where the messages have their ids, those alone decide: so a conversation that is opened again has the same prompt, and
+        # a version of a reply has its own ids, not those of another version with the same text.
+        remembered = self._known if written is None else ()
         for piece, (known, _) in zip(pieces, remembered, strict=False):
             if piece != known:
                 break
@@ -117,6 +117,5 @@ class TokenLedger:
             heads[number] = PromptPiece(pieces[number].text.removesuffix(reply.text), False)
         ids = [ids for _, ids in self._known[:same]] + self._encoder.encode_pieces(heads, same)
         for number, reply in written.items():
-            if number >= same:
-                ids[number] += reply.ids
+            ids[number] += reply.ids
         return list(zip(pieces, ids, strict=True))

@@ -29,6 +29,7 @@ from ttchat_tui.domain.reply_settings import ReplySettings
 from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.updates import NOTE, Notice
 from ttchat_tui.session.stored_requests import NotReplayable, stored_reply
+from ttchat_tui.ui.engine_pump import merge_tokens
 
 HOT = SamplingParams(temperature=1.0, top_k=0, top_p=1.0, max_tokens=12, seed=5)
 COOL = replace(HOT, temperature=0.2)
@@ -141,6 +142,26 @@ def test_a_reply_has_the_parameters_that_its_first_token_was_drawn_with(start_di
     assert reply.reply.stats is not None
     assert (reply.reply.sampling, reply.reply.stats.sampling_changes) == (cooler, 1)
     assert [each.at for each in chat.store.recordings.of(reply.id).changes] == [0, 1]
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_a_change_in_the_middle_of_the_first_event_is_not_one_of_the_beginning(
+    start_dice: Start, rows: int
+) -> None:
+    """The screen takes all tokens at once that came since it was drawn."""
+    chat = start_dice(sampling=ENDLESS)
+    chat.ask(rows=rows)
+    running = chat.session.running
+    assert running is not None
+    running.control.step()
+    chat.recorder.until(TokenEvent, row=rows - 1)
+    running.control.set_sampling(replace(ENDLESS, temperature=0.1))
+    running.control.resume()
+    chat.recorder.until(GenerationFinished)
+    for event in merge_tokens(chat.recorder.events[chat.applied :]):
+        chat.session.apply(event)
+    replies = chat.store.children(chat.session.path[-2].id, chat.session.path[-2].conversation_id)
+    assert [each.reply.sampling if each.reply else None for each in replies] == [ENDLESS] * rows
 
 
 def test_a_change_right_before_the_end_is_recorded_and_ends_the_replay(start_dice: Start) -> None:

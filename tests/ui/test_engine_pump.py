@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.ui.chat_app import ChatApp, running, until
 from ttchat_tui.domain.chat import ChatMessage
 from ttchat_tui.domain.events import PrefillProgress, TokenEvent
-from ttchat_tui.domain.recording import Distribution, Pause, SamplingChange
+from ttchat_tui.domain.recording import BatchChange, Distribution, Pause, Recording, SamplingChange
 from ttchat_tui.domain.sampling import SamplingParams
+from ttchat_tui.session.recorder import Recorder
 from ttchat_tui.ui.engine_pump import LONGEST_PAUSE_S, SHORTEST_PAUSE_S, merge_tokens, next_pause_s
 
 
@@ -79,6 +82,37 @@ def test_what_is_recorded_keeps_its_token_when_events_are_merged() -> None:
     assert event.pieces == {1: b"a", 3: b"c"}
     assert event.sampling_changes == (SamplingChange(2, warmer),)
     assert event.pauses == (Pause(2, 4.0), Pause(2, 1.0))
+
+
+PARAMETERS = st.builds(SamplingParams, temperature=st.sampled_from((0.2, 1.5)))
+EVENTS = st.lists(
+    st.builds(
+        lambda number, **fields: msgspec.structs.replace(token(number), **fields),
+        st.integers(0, 9),
+        row=st.integers(0, 1),
+        drafted=st.sampled_from(((), (True,))),
+        forced=st.sampled_from(((), (True,))),
+        distributions=st.sampled_from(((), (Distribution(2, 0.5, b""),))),
+        pieces=st.sampled_from(({}, {1: b"a"})),
+        controls=st.sampled_from(({}, {2: b"b"})),
+        sampling_changes=st.just(()) | st.tuples(st.builds(SamplingChange, st.just(0), PARAMETERS)),
+        pauses=st.sampled_from(((), (Pause(0, 1.0),))),
+        batches=st.sampled_from(((), (BatchChange(0, (0, 1)),))),
+    ),
+    max_size=6,
+)
+
+
+@given(EVENTS)
+def test_a_recording_of_merged_events_is_that_of_all_events(events: list[TokenEvent]) -> None:
+    def recordings(taken: list[TokenEvent]) -> list[Recording]:
+        recorders = Recorder(), Recorder()
+        for event in taken:
+            recorders[event.row].add(event)
+        return [recorder.recording for recorder in recorders]
+
+    merged = [event for event in merge_tokens(events) if isinstance(event, TokenEvent)]
+    assert recordings(merged) == recordings(events)
 
 
 def test_an_event_says_of_each_token_whether_it_was_drafted() -> None:

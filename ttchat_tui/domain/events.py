@@ -11,6 +11,7 @@ from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.domain.generation import FinishReason, GenerationStats
 from ttchat_tui.domain.model_spec import Capabilities, EngineInfo
 from ttchat_tui.domain.recording import BatchChange, Distribution, Pause, RecordedToken, SamplingChange
+from ttchat_tui.domain.sampling import SamplingParams
 from ttchat_tui.domain.timeline import ColdWork, StepParts
 
 EngineState: TypeAlias = Literal["empty", "loading", "ready", "generating", "unloading", "failed"]
@@ -165,6 +166,11 @@ class TokenEvent(msgspec.Struct, frozen=True, tag=True):
     """An end token that the user chose, which ended the reply after this event's tokens."""
     arrived_s: tuple[float | None, ...] = ()
     """For each time when it came into the app's process, by `time.perf_counter`. The engine thread of the app fills it."""
+
+    @property
+    def begins_with(self) -> SamplingParams | None:
+        """The parameters that its first token was drawn with; None: as before."""
+        return next((each.sampling for each in self.sampling_changes if each.at == 0), None)
 
 
 class StepScores(msgspec.Struct, frozen=True, tag=True):

@@ -79,8 +79,8 @@ class CandidateRow:
         return "".join(self._parts)
 
     def add(self, event: TokenEvent) -> None:
-        if event.sampling_changes and not self._token_ids and self.message.reply is not None:
-            record = structs.replace(self.message.reply, sampling=event.sampling_changes[0].sampling)
+        if event.begins_with is not None and not self._token_ids and self.message.reply is not None:
+            record = structs.replace(self.message.reply, sampling=event.begins_with)
             self.message = structs.replace(self.message, reply=record)
         self.thoughts.add(event)
         if event.ends_thought:

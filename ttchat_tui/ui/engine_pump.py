@@ -62,6 +62,7 @@ def _merged(run: Sequence[TokenEvent]) -> TokenEvent:
         controls={token_id: text for event in run for token_id, text in event.controls.items()},
         sampling_changes=_placed(run, "sampling_changes"),
         pauses=_placed(run, "pauses"),
+        batches=_placed(run, "batches"),
         spent=_aligned(run, "spent", None),
         end=run[-1].end,
         arrived_s=_aligned(run, "arrived_s", None),

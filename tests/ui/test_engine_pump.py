@@ -160,6 +160,8 @@ def test_between_the_bounds_flushes_take_less_than_a_tenth_of_a_core() -> None:
 async def test_updates_while_the_app_exits_are_not_drawn_and_do_not_crash(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path)
     async with running(chat) as pilot:
+        for timer in list(chat.screen._timers):  # they do nothing while an app exits
+            timer.stop()
         await chat.screen.query_one("#columns").remove()
         chat.host.count([ChatMessage("user", "hi")])
         await until(pilot, lambda: chat.screen.pump._wake.is_set())

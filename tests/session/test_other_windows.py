@@ -86,6 +86,25 @@ def test_a_pause_in_another_window_is_seen_until_it_ends(answered: tuple[Chat, O
     assert not windows.is_paused
 
 
+def test_versions_that_another_window_is_writing_are_no_candidates_yet(
+    answered: tuple[Chat, OtherProcess],
+) -> None:
+    chat, other = answered
+    with as_process(ELSEWHERE):
+        second = other.store.begin_reply(other.reply.conversation_id, other.reply.parent_id or 0, STARTED)
+    other.write("one")
+    chat.session.other_windows.follow()
+    candidates = chat.session.candidates
+    candidates.reopen()
+    assert not candidates.is_on_screen, "they would be shown as ended"
+    other.store.finish_reply(second.id, "two", "complete", STARTED)
+    other.end()
+    chat.session.other_windows.follow()
+    candidates.reopen()
+    assert candidates.is_on_screen
+    assert {lane.text for lane in candidates.lanes} == {WORDS[-1], "two"}
+
+
 def test_a_window_tells_others_at_once_that_it_pauses_and_resumes(start: Start, tmp_path: Path) -> None:
     gate = Gate()
     chat = start(Script(replies=("one two three",), stepped=True), gate)

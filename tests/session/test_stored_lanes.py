@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from tests.fakes import Gate, Script
 from tests.session.test_candidates import FOUR, ask, finish
 from tests.session.test_chat import Chat
@@ -11,6 +13,7 @@ from ttchat_tui.domain.candidates import MOST
 from ttchat_tui.domain.events import GenerationFinished, TokenEvent
 from ttchat_tui.domain.reply_settings import ReplySettings, parse_reply_settings
 from ttchat_tui.domain.updates import Notice
+from ttchat_tui.storage.imports.imported import foreign_reply
 from ttchat_tui.ui.widgets.candidates.lane_words import figures_of_lane
 
 Start = Callable[..., Chat]
@@ -132,6 +135,25 @@ def test_a_version_with_messages_below_is_not_deleted_with_the_others(start: Sta
     ]
     assert len(chat.session.tree()) == below + 1
     assert first.id in {each.id for each in chat.session.tree()}
+
+
+@pytest.mark.parametrize("models", [("", ""), ("", "other"), ("gpt-4", "gpt-4")])
+def test_imported_ones_are_labelled_by_what_is_known_of_them(start: Start, models: tuple[str, str]) -> None:
+    chat = start(Script(replies=(FOUR,)))
+    chat.ask("count")
+    question = chat.session.path[0]
+    chat.store.branches.cut([chat.session.path[1]], question.id)
+    for model in models:
+        reply = chat.store.begin_reply(question.conversation_id, question.id, foreign_reply(model, "ChatGPT"))
+        chat.store.finish_reply(reply.id, FOUR, "complete", foreign_reply(model, "ChatGPT"))
+    chat.session.open(question.conversation_id)
+    candidates = chat.session.candidates
+    candidates.reopen()
+    last = "other" if "other" in models else "version 2"
+    assert labels(chat) == ["version 1", last]
+    candidates.regenerate(candidates.lanes[0])
+    finish(chat)
+    assert labels(chat) == [f"seed {candidates.lanes[0].variant.seed}", last]
 
 
 def test_a_reply_alone_and_a_message_without_one_have_no_lanes(start: Start) -> None:

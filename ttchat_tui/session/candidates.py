@@ -30,7 +30,7 @@ from ttchat_tui.engine.runtime.host import EngineHost
 from ttchat_tui.session.candidate_rows import draw_rows, fresh_seed, why_alike
 from ttchat_tui.session.conversation import OpenConversation
 from ttchat_tui.session.drafts import Drafts
-from ttchat_tui.session.lane import Lane
+from ttchat_tui.session.lane import Lane, version_label
 from ttchat_tui.session.notices import NO_MODEL, others_deleted
 from ttchat_tui.session.reply_runner import ReplyRunner
 from ttchat_tui.session.second_lanes import SecondLanes
@@ -129,8 +129,9 @@ class Candidates:
 
     def reopen(self) -> None:
         """Take the last message's replies as lanes: those that were asked for last, otherwise those that are stored, if they
-        are several. Raises StorageError."""
-        if not self.is_running and not (self.is_on_screen and len(self.lanes) > 1):
+        are several and no other window is writing there. Raises StorageError."""
+        is_written = self.is_running or self._session.other_windows.is_answering
+        if not is_written and not (self.is_on_screen and len(self.lanes) > 1):
             self._home, self._asked, self._kept = self._shown_home(), None, None
             self.lanes, self._question_id = stored_lanes(self._store, self._home.path, self.lanes)
 
@@ -330,7 +331,7 @@ class Candidates:
         if (why := self._why_not_again(lane)) is not None:
             return [Notice(why)]
         label, seed = lane.label_made_by(self._session.info), fresh_seed()
-        if label == f"seed {lane.variant.seed}":
+        if label in (f"seed {lane.variant.seed}", lane.message and version_label(lane.message)):
             label = f"seed {seed}"
         lane.ask_again(msgspec.structs.replace(lane.variant, label=label, seed=seed))
         return self.begin_next()

@@ -22,6 +22,11 @@ Wish: TypeAlias = Literal["answer", "continue"]
 _NOTHING: Final = "It ended before its first token."
 
 
+def version_label(message: Message) -> str:
+    """The label of a stored reply of which nothing is known."""
+    return f"version {message.sibling_index + 1}"
+
+
 class LaneEnding(NamedTuple):
     reason: FinishReason | None
     stats: GenerationStats | None
@@ -123,7 +128,7 @@ class Lane:
     def label_made_by(self, info: EngineInfo | None) -> str:
         """Its label once the loaded model has made it again, which another model may have made."""
         record = self.message.reply if self.message is not None else None
-        if self.variant.model or record is None or info is None:
+        if self.variant.model or record is None or not record.model or info is None:
             return self.label
         return self.label.replace(record.model, info.model)
 

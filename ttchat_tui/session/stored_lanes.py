@@ -7,7 +7,7 @@ from typing import Final
 
 from ttchat_tui.domain.candidates import MOST, Variant
 from ttchat_tui.domain.reply_settings import ReplySettings, differing, setting_words
-from ttchat_tui.session.lane import Lane
+from ttchat_tui.session.lane import Lane, version_label
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.message_path import MessagePath
 
@@ -45,12 +45,10 @@ def stored_lanes(
     for message, record in zip(replies, records, strict=True):
         if (lane := own.get(message.id)) is None:
             held = {name: getattr(record.sampling, name) for name in names} if record.sampling else {}
-            words = [record.model] if has_models else []
+            words = [record.model] if has_models and record.model else []
             words += setting_words(record.sampling, names) if record.sampling else []
             if not words:
-                words = [
-                    f"version {message.sibling_index + 1}" if record.seed is None else f"seed {record.seed}"
-                ]
+                words = [version_label(message) if record.seed is None else f"seed {record.seed}"]
             lane = Lane(Variant(", ".join(words), record.seed or 0, ReplySettings(sampling=held)))
             lane.wish, lane.message, lane.note = None, message, record.error
         lanes.append(lane)

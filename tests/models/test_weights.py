@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from tests.engine.cpu.raw_gguf import ValueOfType, gguf_bytes, tiny_metadata, tiny_tensors
 from tests.models.builders import GGUF, write_folder
 from tests.size import sized
+from ttchat_tui.models.gguf_head import is_truncated
 from ttchat_tui.models.weights import find_weights, is_incomplete, size_on_disk
 
 
@@ -90,6 +92,20 @@ def test_a_file_that_is_not_gguf_is_refused(tmp_path: Path) -> None:
     file.write_bytes(b"<html>not found</html>")
     with pytest.raises(ValueError, match="not a GGUF file"):
         find_weights(file)
+
+
+def test_a_folder_with_a_named_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "model.gguf")
+    with pytest.raises(ValueError, match="is a named pipe"):
+        find_weights(tmp_path)
+    assert not is_truncated(tmp_path / "model.gguf")
+
+
+@pytest.mark.parametrize("name", ["m.Q6_K.gguf.part1of2", "m.gguf.part2of2", "m.gguf-split-a"])
+def test_a_part_of_a_file_that_was_cut_says_how_to_join_it(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(GGUF if "1" in name else b"the rest")
+    with pytest.raises(ValueError, match="join the parts in order"):
+        find_weights(tmp_path / name)
 
 
 def test_a_missing_path_is_reported(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,8 @@ from ttchat_tui.models.gguf_head import is_truncated, what_else
 
 GGUF_MAGIC: Final = b"GGUF"
 INDEX: Final = "model.safetensors.index.json"
+_CUT: Final = re.compile(r"\.gguf[.-](part\d+of\d+|split-[a-z]+)$", re.IGNORECASE)
+"""How files above the hub's limit of 50 GB are cut. Shards, in contrast, are files of their own."""
 _LENGTH: Final = 8
 """Bytes of the length that opens a safetensors file."""
 
@@ -131,6 +134,10 @@ def _check_whole(path: Path) -> None:
 
 
 def _check_gguf(path: Path) -> None:
+    if _CUT.search(path.name):
+        raise ValueError(
+            "is a part of a file that was cut for its upload: join the parts in order with `cat`"
+        )
     head = _head(path, len(LFS_POINTER))
     if head == LFS_POINTER:
         raise ValueError("is a git-lfs pointer; `git lfs pull` fetches the file itself")

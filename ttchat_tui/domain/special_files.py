@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 _NAMES: Final = {
     stat.S_IFIFO: "a named pipe",
@@ -25,3 +25,14 @@ def special_file(path: Path) -> str:
         return f"{name} (by a link to {os.path.realpath(path)})" if name and path.is_symlink() else name
     except (OSError, ValueError):  # opening it raises the same error
         return ""
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """A file for reading.
+
+    Raises:
+        OSError: it cannot be opened, or is a special file.
+    """
+    if what := special_file(path):
+        raise OSError(f"it is {what}")
+    return path.open("rb")

@@ -23,7 +23,7 @@ from ttchat_tui.domain.model_files import (
     MOST_GGUF_TENSORS,
     gguf_that_is_no_model,
 )
-from ttchat_tui.domain.special_files import special_file
+from ttchat_tui.domain.special_files import open_regular
 
 _SIZES: Final = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 """GGUF value type → bytes."""
@@ -68,9 +68,7 @@ def is_truncated(path: Path) -> bool:
 
 @contextmanager
 def _mapped(path: Path) -> Generator[mmap.mmap]:
-    if what := special_file(path):  # Opening a pipe waits for a writer.
-        raise ValueError(what)
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    with open_regular(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         yield data
 
 

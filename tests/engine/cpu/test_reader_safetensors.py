@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from tests.engine.cpu.tiny_models import CHATML, build, save
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import RopeScaling
+from ttchat_tui.engine.cpu.checkpoints.gguf_file import GgufFile
 from ttchat_tui.engine.cpu.checkpoints.hf_config import read_config, why_not_own
 from ttchat_tui.engine.cpu.checkpoints.safetensors_file import SafetensorsFolder
 from ttchat_tui.engine.text.tokenizer_folder import template_from_folder, tokenizer_from_folder
@@ -130,6 +132,31 @@ def test_a_missing_or_broken_file_is_refused(folder: Path, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(ModelLoadError):
         SafetensorsFolder(folder)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "config.json", "generation_config.json", "model.safetensors", "model.safetensors.index.json",
+        "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "chat_template.json",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["a named pipe", "a device"])
+def test_a_special_file_is_refused_and_not_read(folder: Path, name: str, kind: str) -> None:
+    """Opening a pipe waits for a writer, and /dev/zero has no end."""
+    (folder / name).unlink(missing_ok=True)
+    if kind == "a device":
+        (folder / name).symlink_to("/dev/zero")
+    else:
+        os.mkfifo(folder / name)
+    with pytest.raises(ModelLoadError, match=f"{name} cannot be read: it is {kind}"):
+        [read(folder) for read in (SafetensorsFolder, tokenizer_from_folder, template_from_folder)]
+
+
+def test_a_pipe_in_place_of_a_gguf_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.gguf")
+    with pytest.raises(ModelLoadError, match="it is a named pipe"):
+        GgufFile(tmp_path / "x.gguf")
 
 
 def test_a_file_that_was_cut_short_is_refused(folder: Path) -> None:

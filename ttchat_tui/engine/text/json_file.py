@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ttchat_tui.domain.model_files import LARGEST_TEXT, LFS_POINTER
+from ttchat_tui.domain.special_files import open_regular
 from ttchat_tui.engine.base import ModelLoadError
 
 
@@ -46,7 +47,7 @@ def check_text(path: Path) -> None:
     """
     try:
         size = path.stat().st_size
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             start = file.read(len(LFS_POINTER))
     except OSError as error:
         raise ModelLoadError(f"{path} cannot be read: {error}.", "Download the model again.") from error

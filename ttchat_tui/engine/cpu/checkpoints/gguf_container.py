@@ -23,6 +23,7 @@ from ttchat_tui.domain.model_files import (
     MOST_GGUF_TENSORS,
 )
 from ttchat_tui.domain.shards import shards_of
+from ttchat_tui.domain.special_files import open_regular
 from ttchat_tui.engine.base import ModelLoadError
 
 _SCALARS: Final = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
@@ -110,7 +111,7 @@ class GgufContainer:
 
     def _open(self, path: Path) -> None:
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 self.data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except (OSError, ValueError) as error:
             raise ModelLoadError(f"{path} cannot be read: {error}.", "Check the path.") from error

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.model_files import LONGEST_SAFETENSORS_HEADER
+from ttchat_tui.domain.special_files import open_regular
 from ttchat_tui.engine.base import ModelLoadError
 from ttchat_tui.engine.cpu.checkpoints.checkpoint import RawTensor
 from ttchat_tui.engine.cpu.checkpoints.float_types import FLOAT_TYPES
@@ -48,7 +49,7 @@ class SafetensorsContainer:
         """
         self._path = path
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             length = int.from_bytes(self._data[:_LENGTH], "little")
             if length > LONGEST_SAFETENSORS_HEADER:

@@ -55,6 +55,8 @@ DIALECTS = {
     "kimi": ("◁think▷", "◁/think▷"),
     "command a": ("<|START_THINKING|>", "<|END_THINKING|><|START_RESPONSE|>"),
     "openthinker": ("<|begin_of_thought|>", "<|end_of_thought|>\n\n<|begin_of_solution|>"),
+    "apertus": ("<|inner_prefix|>", "<|inner_suffix|>"),
+    "hunyuan 3": ("<think:opensource>", "</think:opensource>"),
     "gemma 4": ("<|channel>thought", "<channel|>"),
     "gpt-oss": (
         "<|channel|>analysis<|message|>",

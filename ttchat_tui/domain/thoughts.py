@@ -25,6 +25,8 @@ DIALECTS: Final = (
     (r"◁think▷", r"◁/think▷"),  # Kimi
     (r"<\|START_THINKING\|>", r"<\|END_THINKING\|>(?:\s*<\|START_RESPONSE\|>)?"),  # Command A
     (r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>(?:\s*<\|begin_of_solution\|>)?"),  # OpenThinker
+    (r"<\|inner_prefix\|>", r"<\|inner_suffix\|>"),  # Apertus
+    (r"<think:opensource>", r"</think:opensource>"),  # Hunyuan 3
     (r"<\|channel>thought", r"<channel\|>"),  # Gemma 4
     (  # gpt-oss
         r"(?:(?:<\|start\|>assistant)?<\|channel\|>)?analysis<\|message\|>",
@@ -36,7 +38,7 @@ DIALECTS: Final = (
 """Opening and closing tags as regular expressions. `OPENING` and `CLOSING` are of the first dialect."""
 ENDS: Final = (
     "</think>", "</seed:think>", "</thought>", "</reasoning>", "[/THINK]", "◁/think▷", "<|END_THINKING|><|START_RESPONSE|>",
-    "<|end_of_thought|>\n\n<|begin_of_solution|>", "<channel|>", "<|end|><|start|>assistant<|channel|>final<|message|>",
+    "<|end_of_thought|>\n\n<|begin_of_solution|>", "<|inner_suffix|>", "</think:opensource>", "<channel|>", "<|end|><|start|>assistant<|channel|>final<|message|>",
     "assistantfinal",
 )  # fmt: skip
 """The end of a thought in each of `DIALECTS`, with what begins the answer."""

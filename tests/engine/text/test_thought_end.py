@@ -64,8 +64,8 @@ def test_control_tokens_of_the_end_are_control_tokens() -> None:
 def test_each_dialect_has_its_end() -> None:
     assert len(ENDS) == len(DIALECTS)
     openers = ["<think>", "<seed:think>", "<thought>", "<reasoning>", "[THINK]", "◁think▷", "<|START_THINKING|>",
-        "<|begin_of_thought|>", "<|channel>thought", "<|channel|>analysis<|message|>"]  # fmt: skip
-    for opener, closing in zip(openers, ENDS, strict=False):
+        "<|begin_of_thought|>", "<|inner_prefix|>", "<think:opensource>", "<|channel>thought", "<|channel|>analysis<|message|>"]  # fmt: skip
+    for opener, closing in zip(openers, ENDS[:-1], strict=True):
         begun = f"{opener}hm"
         assert end_of_open_thought(begun) == closing
         assert ends_thought(closing)

@@ -198,6 +198,7 @@ class _Scripted:
         return 0
 
     def prefill(self, ids: Sequence[int], report: Any) -> NDArray[np.float32]:
+        assert max(ids) == 0  # Every vocabulary has this token.
         return np.zeros(1, np.float32)
 
     def step(self, token_id: int) -> NDArray[np.float32]:

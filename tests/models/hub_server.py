@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 REPO = "maker/toy"
 COMMIT = "c0ffee0123456789"
@@ -77,7 +77,7 @@ class _Handler(BaseHTTPRequestHandler):
     hub: Hub
 
     def do_GET(self) -> None:
-        hub, path = self.hub, urlsplit(self.path).path
+        hub, path = self.hub, unquote(urlsplit(self.path).path)
         hub.requests.append((path, {name.lower(): value for name, value in self.headers.items()}))
         odd = next((answer for start, answer in hub.answers.items() if path.startswith(start)), None)
         if odd is not None:

@@ -6,6 +6,7 @@ import hashlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 import pytest
@@ -61,6 +62,58 @@ def test_the_files_of_one_model_are_fetched_and_found_listed_and_removed_by_the_
     assert resolve(row.name, tmp_path / "models", environ).path == path
     assert remove(row.name, tmp_path / "models", environ) > 0
     assert installed(tmp_path / "models", environ) == ()
+
+
+ODD = [
+    "toy model (1)",
+    "100%",
+    "50%20off",
+    "a#b?c",
+    "tóy 名前",
+    "it's a=b;c&d",
+    "a:b~c",
+    "sub dir/toy",
+    "x" * 180,
+]
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_a_file_may_have_any_name_that_can_be_shown(
+    odd: str, tmp_path: Path, hub: Hub, environ: dict[str, str]
+) -> None:
+    file = f"{odd}-Q5_K_M.gguf"
+    hub.files[file] = GGUF + odd.encode()
+    for name in (f"{REPO}:Q5_K_M", f"{REPO}/{file}", f"https://hf.co/{REPO}/blob/main/{quote(file)}"):
+        path = pull(entry(name), tmp_path / "models", ignore, environ)
+        assert path.read_bytes() == hub.files[file]
+        assert resolve(name, tmp_path / "models", environ).path == path
+    assert {row.path for row in installed(tmp_path / "models", environ)} >= {path}
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "../a",
+        "a/../b",
+        "/etc/a",
+        ".a",
+        "a/.b",
+        "a\\b",
+        "a\nb",
+        "a\x1b[2J",
+        "\u202ea",
+        " a",
+        "a//b",
+        "x" * 300,
+    ],
+)
+def test_a_name_that_is_not_below_the_folder_or_cannot_be_shown_is_not_fetched(
+    file: str, tmp_path: Path, hub: Hub, environ: dict[str, str]
+) -> None:
+    hub.files = {f"{file}-Q5_K_M.gguf": GGUF, **FILES}
+    with pytest.raises(ModelError, match="has no Q5_K_M"):
+        pull(entry(f"{REPO}:Q5_K_M"), tmp_path / "models", ignore, environ)
+    assert entry_for_hub_name(f"{REPO}/{file}.gguf") is None
 
 
 def test_an_interrupted_file_resumes(tmp_path: Path, hub: Hub, environ: dict[str, str]) -> None:

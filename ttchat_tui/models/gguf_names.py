@@ -18,6 +18,10 @@ _QUANTISATION: Final = re.compile(
     re.IGNORECASE,
 )
 """As `llama-quantize` and those who publish its files write them. `UD-`: Unsloth's mixes of formats."""
+_DEEPEST: Final = 4
+"""Parts of a path. Shards often are in a folder of their quantisation."""
+_LONGEST: Final = 200
+"""Bytes of a name in a path; the file system holds 255."""
 _NO_MODEL: Final = re.compile(r"mmproj|imatrix", re.IGNORECASE)
 
 
@@ -27,6 +31,17 @@ def quantisation_of(path: str) -> str:
         if found := _QUANTISATION.findall(part):
             return str(found[-1]).upper()
     return ""
+
+
+def is_plain(path: str) -> bool:
+    """Whether a path that a server or a user names is below its folder, not hidden, and can be stored and shown."""
+    parts = path.split("/")
+    return len(parts) <= _DEEPEST and all(map(_is_plain_part, parts))
+
+
+def _is_plain_part(name: str) -> bool:
+    is_usual = name.isprintable() and name == name.strip() and "\\" not in name
+    return is_usual and name[:1] not in ("", ".") and len(name.encode()) <= _LONGEST
 
 
 def models_among(names: Iterable[str]) -> dict[str, list[str]]:

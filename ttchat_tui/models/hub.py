@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final, Protocol
+from urllib.parse import quote
 
 import httpx
 import msgspec
@@ -21,7 +22,7 @@ from ttchat_tui.domain.events import ProgressReporter
 from ttchat_tui.models import hub_settings
 from ttchat_tui.models.catalog import HubGguf, HuggingFace
 from ttchat_tui.models.errors import ModelError, UnexpectedAnswer
-from ttchat_tui.models.gguf_names import choose
+from ttchat_tui.models.gguf_names import choose, is_plain
 from ttchat_tui.models.space import require_space
 from ttchat_tui.models.verify import ByteProgress, git_blob_id, sha256_of
 
@@ -32,8 +33,7 @@ _PAUSES_S: Final = (0.5, 1.0, 2.0, 2.0, 2.0)
 """Before the next attempt. Short, because a cancellation waits for it."""
 
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}")
-_PLAIN_PATH: Final = re.compile(rf"({_PLAIN_NAME.pattern}/){{0,3}}{_PLAIN_NAME.pattern}")
-"""Shards often are in a folder of their quantisation."""
+"""Of the files of a folder, which transformers names."""
 
 _LONGEST_ANSWER: Final = 2**26
 """Bytes of a listing. Those of the largest repositories have a few megabytes."""
@@ -198,7 +198,7 @@ class Session:
         if target.is_file() and target.stat().st_size == file.size:
             progress.at(before + file.size)
             return
-        url = f"{self.endpoint}/{self._source.repo}/resolve/{commit}/{file.rfilename}"
+        url = f"{self.endpoint}/{self._source.repo}/resolve/{commit}/{quote(file.rfilename)}"
         failures = 0
         while not (part.exists() and _size(part) == file.size):
             had, cause = _size(part), None
@@ -292,7 +292,7 @@ def _files_to_fetch(source: HuggingFace | HubGguf, repository: Repository) -> li
 
 
 def _gguf_files(source: HuggingFace | HubGguf, files: Mapping[str, _Sibling]) -> list[_Sibling]:
-    names = [name for name in files if _PLAIN_PATH.fullmatch(name)]
+    names = [name for name in files if is_plain(name)]
     try:
         if isinstance(source, HuggingFace):
             if not any(name.endswith(".gguf") for name in names):

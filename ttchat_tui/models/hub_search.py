@@ -14,7 +14,7 @@ from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.models import hub_settings
 from ttchat_tui.models.catalog import HubGguf
 from ttchat_tui.models.errors import ModelError, UnexpectedAnswer
-from ttchat_tui.models.gguf_names import models_among, quantisation_of
+from ttchat_tui.models.gguf_names import is_plain, models_among, quantisation_of
 from ttchat_tui.models.hub import Session, connected
 from ttchat_tui.models.hub_names import entry_for_hub_name
 
@@ -60,7 +60,7 @@ def search(text: str, environ: Mapping[str, str], limit: int = REPOSITORIES) -> 
                 if error.info.kind in ("model_gated", "model_unknown"):
                     continue  # nothing of it can be fetched
                 raise
-            sizes = {file.rfilename: file.size for file in listing.siblings}
+            sizes = {file.rfilename: file.size for file in listing.siblings if is_plain(file.rfilename)}
             yield from sorted(_models_of(hit.id, sizes), key=lambda model: (model.size_bytes, model.name))
 
 

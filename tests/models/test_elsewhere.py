@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,41 @@ def test_their_folders_may_be_elsewhere(tmp_path: Path) -> None:
     assert resolve("llama.cpp:y.gguf", tmp_path / "m", environ).path == file
 
 
+@pytest.mark.parametrize("is_pointed", [False, True])
+def test_the_models_folder_that_a_user_chose_in_lm_studio_is_searched(
+    is_pointed: bool, tmp_path: Path
+) -> None:
+    home = tmp_path / "elsewhere" if is_pointed else tmp_path / ".lmstudio"
+    if is_pointed:
+        (tmp_path / ".lmstudio-home-pointer").write_text(f"{home}\n")
+    usual, chosen = (gguf(folder / "pub/repo/a.gguf") for folder in (home / "models", tmp_path / "disk"))
+    environ = {"HOME": str(tmp_path)}
+    assert resolve("lmstudio:pub/repo/a.gguf", tmp_path / "m", environ).path == usual
+    (home / "settings.json").write_text(json.dumps({"downloadsFolder": str(tmp_path / "disk"), "x": 1}))
+    assert resolve("lmstudio:pub/repo/a.gguf", tmp_path / "m", environ).path == chosen
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"\xff",
+        b'{"downloadsFolder": 7}',
+        b'{"downloadsFolder": "a"}',
+        b"[" * 9999,
+        b'{"downloadsFolder": "/\\u0000"}',
+        b'{"downloadsFolder": "/\\ud800"}',
+    ],
+)
+def test_damaged_settings_of_lm_studio_hide_no_model(content: bytes, tmp_path: Path) -> None:
+    file = gguf(tmp_path / ".lmstudio" / "models" / "pub" / "repo" / "a.gguf")
+    (tmp_path / ".lmstudio" / "settings.json").write_bytes(content)
+    (tmp_path / ".lmstudio-home-pointer").write_bytes(content)
+    assert resolve("lmstudio:pub/repo/a.gguf", tmp_path / "m", {"HOME": str(tmp_path)}).path == file
+
+
 @pytest.mark.parametrize(
     ("name", "cure"),
     [
@@ -198,6 +234,7 @@ def test_a_manifest_without_measure_is_not_read(tmp_path: Path) -> None:
     ollama(root, "registry.ollama.ai/library/good/latest", "aa")
     large = root / "manifests" / "registry.ollama.ai" / "library" / "good" / "large"
     large.write_bytes((large.parent / "latest").read_bytes() + b" " * 2**20)
+    os.mkfifo(large.with_name("pipe"))
     assert [
         row.name for row in installed(tmp_path / "models", {"HOME": str(tmp_path), "HF_HOME": str(tmp_path)})
     ] == ["ollama:good"]

@@ -2,7 +2,7 @@
 
 Layouts, as these programs write them:
 Hugging Face: `models--org--name/snapshots/<commit>/…`.
-LM Studio: `<models>/publisher/repository/file.gguf`.
+LM Studio: `<models>/publisher/repository/file.gguf`; `downloadsFolder` of its settings.json names another `<models>`.
 llama.cpp: `<cache>/org_repository_file.gguf` (common/download.cpp); newer versions use the Hugging Face cache.
 Ollama: `<models>/manifests/<host>/<namespace>/<model>/<tag>` is JSON; its layer of the type
 `application/vnd.ollama.image.model` names `<models>/blobs/sha256-…`, a GGUF file.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
@@ -19,6 +20,7 @@ import msgspec
 
 from ttchat_tui.domain.decoding import decodable
 from ttchat_tui.domain.shards import shards_of
+from ttchat_tui.domain.special_files import open_regular
 from ttchat_tui.domain.user_paths import expanded, home
 from ttchat_tui.models import hub_settings
 from ttchat_tui.models.catalog import HubGguf
@@ -50,6 +52,10 @@ class FoundModel(msgspec.Struct, frozen=True):
     """What --model takes."""
     path: Path
     program: Program
+
+
+class _LmStudioSettings(msgspec.Struct, frozen=True):
+    downloads_folder: str = msgspec.field(default="", name="downloadsFolder")
 
 
 class _Layer(msgspec.Struct, frozen=True, rename="camel"):
@@ -152,10 +158,8 @@ def _ollama_blob(manifest: Path, root: Path) -> Path | None:
     """The weights of a manifest; None without them, and for a model in several blobs or with an adapter: one of them alone is
     another model."""
     try:
-        if manifest.stat().st_size > _LARGEST_MANIFEST:
-            return None
-        layers = msgspec.json.decode(manifest.read_bytes(), type=decodable(_Manifest)).layers
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        layers = msgspec.json.decode(_small_text(manifest), type=decodable(_Manifest)).layers
+    except (msgspec.DecodeError, RecursionError):
         return None
     digests = [layer.digest for layer in layers if layer.media_type == _OLLAMA_MODEL]
     if len(digests) != 1 or any(layer.media_type == _OLLAMA_ADAPTER for layer in layers):
@@ -199,10 +203,30 @@ def _user_home(environ: Mapping[str, str]) -> Path:
 
 
 def _lm_studio_folders(environ: Mapping[str, str]) -> list[Path]:
-    return [
-        _user_home(environ) / ".lmstudio" / "models",
-        _user_home(environ) / ".cache" / "lm-studio" / "models",
-    ]
+    """The models folder that the user chose in LM Studio, and those of its folders: the one that its pointer names, that of
+    today, and that of its first versions."""
+    at_home = _user_home(environ)
+    folders = [at_home / ".lmstudio", at_home / ".cache" / "lm-studio"]
+    if pointed := _small_text(at_home / ".lmstudio-home-pointer").strip():
+        folders.insert(0, Path(pointed))
+    chosen: list[Path] = []
+    for folder in folders:
+        with suppress(msgspec.DecodeError, RecursionError):
+            text = _small_text(folder / "settings.json")
+            named = msgspec.json.decode(text, type=decodable(_LmStudioSettings)).downloads_folder
+            chosen += [Path(named)] if named else []
+    every = (*chosen, *(folder / "models" for folder in folders))
+    return list(dict.fromkeys(folder for folder in every if folder.is_absolute() and "\0" not in str(folder)))
+
+
+def _small_text(path: Path) -> str:
+    """The text of a file of another program; empty if there is none, it is no text, or is without measure."""
+    try:
+        with open_regular(path) as file:
+            content = file.read(_LARGEST_MANIFEST + 1)
+        return content.decode("utf-8") if len(content) <= _LARGEST_MANIFEST else ""
+    except (OSError, ValueError):
+        return ""
 
 
 def _llama_cpp_folder(environ: Mapping[str, str]) -> Path:

@@ -60,6 +60,20 @@ def test_a_token_that_a_file_calls_an_end_comes_from_no_message() -> None:
     assert ids_of(text, "a<own>b").count(len(LETTERS)) == 1
 
 
+@pytest.mark.parametrize("is_added", [True, False, None])
+def test_a_prompt_without_a_template_begins_as_the_tokenizer_begins_texts(is_added: bool | None) -> None:
+    flag = {} if is_added is None else {"add_bos_token": is_added}
+    tokenizer = gguf({"<s>": CONTROL}, bos_token_id="<s>", **flag)
+    text = chat_text(tokenizer, TemplateData(special={"bos_token": "<s>"}))
+    prompt = text.template.render([ChatMessage("user", "a")])
+    assert prompt == ("<s>" if is_added else "") + "User: a\nAssistant:"
+    written = chat_text(
+        tokenizer,
+        TemplateData(source="{{ bos_token }}{{ messages[0].content }}", special={"bos_token": "<s>"}),
+    )
+    assert written.template.render([ChatMessage("user", "a")]) == "<s>a"
+
+
 def test_a_folder_with_mistyped_tokens_is_no_other_case(tmp_path: Path) -> None:
     tokenizer = Tokenizer(models.BPE(vocab={letter: n for n, letter in enumerate(LETTERS)}, merges=[]))
     tokenizer.decoder = decoders.ByteLevel()

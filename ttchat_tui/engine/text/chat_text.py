@@ -42,12 +42,21 @@ def chat_text(
     Raises:
         TemplateError: the template is not valid Jinja, or does not end.
     """
-    template = ChatTemplate(data.source, data.special, tokenizer.controls, options)
+    special = data.special if data.source else {**data.special, "bos_token": _beginning(tokenizer)}
+    template = ChatTemplate(data.source, special, tokenizer.controls, options)
     framing = _framing(tokenizer, template)
     if not framing:
         return ChatText(tokenizer, template)
     tokenizer = tokenizer.with_controls(framing)
-    return ChatText(tokenizer, ChatTemplate(data.source, data.special, tokenizer.controls, options))
+    return ChatText(tokenizer, ChatTemplate(data.source, special, tokenizer.controls, options))
+
+
+def _beginning(tokenizer: ChatTokenizer) -> str:
+    """The control tokens that the tokenizer puts before every text. Without a template a prompt is such a text: a vocabulary may
+    name a token for its beginning that its model was not trained with (Qwen)."""
+    return "".join(
+        tokenizer.piece_of(each).decode() for each in tokenizer.beginning if each in tokenizer.control_ids
+    )
 
 
 def _framing(tokenizer: ChatTokenizer, template: ChatTemplate) -> set[str]:

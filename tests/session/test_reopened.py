@@ -11,11 +11,13 @@ from typing import Final
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.session.dice_engine import TEMPLATE
-from tests.session.test_replayed import COOL, HOT, Dice
+from tests.session.dice_engine import TEMPLATE, DiceEngine
+from tests.session.test_replayed import COOL, ENDING, ENDLESS, HOT, Dice
 from tests.size import sized
-from ttchat_tui.domain.events import GenerationFinished, PromptCounted
+from ttchat_tui.cli.replay.comparison import replay
+from ttchat_tui.domain.events import GenerationFinished, GenerationStarted, PromptCounted
 from ttchat_tui.domain.updates import PromptCost
+from ttchat_tui.session.stored_requests import stored_reply
 
 _ROLE: Final = "<turn>{{ message.role }}\n"
 _ANSWER: Final = (
@@ -79,3 +81,26 @@ def test_the_context_is_the_same_live_and_after_the_conversation_is_opened_again
         with closing(Dice(file, number, template=TEMPLATES[template])) as again:
             again.session.open(conversation_id)
             assert counted(again) == live
+
+
+def test_a_reply_that_is_continued_from_nothing_is_made_again(tmp_path: Path) -> None:
+    """Its first prompt is replaced by the second one, which begins otherwise where the template opens a thought."""
+    template = TEMPLATES["opens thoughts"]
+    with closing(Dice(tmp_path / "conversations.db", 1, ENDLESS, template)) as chat:
+        chat.ask()
+        chat.end()
+        chat.session.set_sampling(ENDING)
+        chat.ask()
+        reply = chat.end()
+        assert reply.reply is not None
+        assert not reply.reply.token_ids
+        chat.session.set_sampling(ENDLESS)
+        chat.begin(chat.session.branching.continue_reply)
+        reply = chat.end()
+        assert reply.reply is not None
+        assert reply.reply.token_ids
+        stored = stored_reply(chat.store, reply.id)
+        assert (
+            stored.requests[0].request.given.prompt_ids == chat.recorder.of(GenerationStarted)[-1].prompt_ids
+        )
+        assert replay(DiceEngine(1, template), stored, lambda _count: None)[0].difference is None

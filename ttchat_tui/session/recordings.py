@@ -85,7 +85,10 @@ class RecordedReplies:
         if running.recorder is None or not ids:
             self._latest = None
             return
-        base_id = running.message.id if running.continued is not None else _reply_before(running)
+        is_first = (
+            running.recorder.first == 0
+        )  # of a reply that was continued from nothing, too: the one before it is replaced
+        base_id = _reply_before(running) if is_first else running.message.id
         known = self._latest.ids if self._latest is not None and self._latest.message_id == base_id else []
         shared = common_prefix(known, ids)
         request = running.request
@@ -101,7 +104,7 @@ class RecordedReplies:
         )
         running.recorder.set_prompt(prompt)
         running.candidates.set_prompt(prompt)
-        before = ids if running.continued is None else known
+        before = ids if is_first else known
         self._latest = _Sequence(running.message.id, before, running.recorder) if before else None
 
     def of(self, message_id: int) -> Recording:

@@ -243,11 +243,8 @@ class Conversations:
         return [ConversationOpened(None, ())]
 
     def open(self, conversation_id: int) -> list[Update]:
-        """Show a stored conversation with its settings, and with the text of its running reply so far.
-
-        Raises:
-            StorageError: nothing has changed.
-        """
+        """Show a stored conversation with its settings, and with the text of its running reply so far. Raises StorageError:
+        nothing has changed."""
         running = self._runner.running
         conversation = self._store.conversation(conversation_id)
         home = self._answered

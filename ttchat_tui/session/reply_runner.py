@@ -268,7 +268,7 @@ class ReplyRunner:
     def _start(self, running: RunningReply, event: GenerationStarted) -> None:
         """Record the model that really runs a reply that waited for a load, and its prompt."""
         running.has_started = True
-        self._recordings.take_prompt(running, event, lasting_name(self._host.loaded_name))
+        self._recordings.take_prompt(running, event, lasting_name(self._host.loaded_model))
         if (info := self._host.info) is not None:
             running.record = msgspec.structs.replace(running.record, model=info.model, engine=info.label)
 

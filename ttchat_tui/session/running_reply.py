@@ -42,6 +42,8 @@ class RunningReply:
     """The engine has started it. Before that it waits, for example for a load."""
     is_copy = False
     """It continues a copy of `replaced[0]` that was made for it, and is removed if nothing is added."""
+    _is_dirty = False
+    """It has text that is not on disk."""
     words = ""
     """It continues these words of the user in place of `replaced`; they return to the prompt if the request is refused."""
 
@@ -99,7 +101,6 @@ class RunningReply:
         """For the rest of this reply, over that of the conversation."""
         self.received = len(self._token_ids)
         """Tokens so far, of a continued reply with those before; chunks of a server that does not count tokens."""
-        self._is_dirty = False
         self._backoff_s = CHECKPOINT_S
         rows = 1 + len(others)
         self._due = [now + CHECKPOINT_S * (number + 1) / rows for number in range(rows)]

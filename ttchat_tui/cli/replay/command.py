@@ -78,12 +78,9 @@ def replay_command(
     options, is_own = _options_of(reply), not model or _is_own(model, reply)
     if is_own and not settings.keys() & {"model.engine", *options}:
         flags |= options
-    flags |= settings
-    if model:
-        flags["model.name"] = model
-    invocation = structs.replace(invocation, flags=flags)
-    if not model:
-        invocation = structs.replace(invocation, model_flag=f"The model of reply {reply.message.id}")
+    flags |= settings | ({"model.name": model} if model else {})
+    named = {} if model else {"model_flag": f"The model of reply {reply.message.id}"}
+    invocation = structs.replace(invocation, flags=flags, **named)
     try:
         info, result, recording = _run(invocation, reply, must_follow=not is_own)
     except ModelNameError as error:

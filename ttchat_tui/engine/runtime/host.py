@@ -110,9 +110,9 @@ class EngineHost:
         return self._loads.info
 
     @property
-    def loaded_name(self) -> str:
+    def loaded_model(self) -> str:
         """The name that the loaded model was requested by, as an argument of `--model`; empty without one."""
-        return self._loads.loaded_name
+        return self._loads.loaded_model
 
     @property
     def is_loading(self) -> bool:

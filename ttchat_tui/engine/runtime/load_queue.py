@@ -76,7 +76,7 @@ class LoadQueue:
     # -- for the UI's thread
 
     @property
-    def loaded_name(self) -> str:
+    def loaded_model(self) -> str:
         """The name that the loaded model was requested by; empty without one."""
         current = self._last_loaded
         return current.name if current is not None else ""

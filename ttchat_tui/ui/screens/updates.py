@@ -141,8 +141,7 @@ class UpdateDrawing(Elsewhere):
             case ReplyBegan(message):
                 self._begin_reply(message)
             case ReplyStarted(_, dropped_messages):
-                self.metrics.phase = "prefill"
-                self._show_dropped(dropped_messages)
+                self._show_start(dropped_messages)
             case ReplyPrefilling(_, done, total):
                 self._show_prefill(done, total)
             case ReplyDelayed(_, words):
@@ -360,7 +359,8 @@ class UpdateDrawing(Elsewhere):
         """Put a text that was not answered before the draft."""
         self.prompt.give_back(text)
 
-    def _show_dropped(self, dropped_messages: int) -> None:
+    def _show_start(self, dropped_messages: int) -> None:
+        self.metrics.phase = "prefill"
         if dropped_messages:
             self.notify(left_out(dropped_messages), severity="warning", markup=False)
 

@@ -97,11 +97,7 @@ class Prompt(HintedArea):
         pages: int
 
     def __init__(
-        self,
-        settings: UiSettings = DEFAULTS,
-        *,
-        id: str | None = None,
-        classes: str | None = None,
+        self, settings: UiSettings = DEFAULTS, *, id: str | None = None, classes: str | None = None
     ) -> None:
         super().__init__(
             settings.editing, id=id, classes=classes, placeholder=PLACEHOLDER, highlight_cursor_line=False
@@ -163,11 +159,10 @@ class Prompt(HintedArea):
 
     def _begin_below(self, above: str) -> bool:
         """Begin a new paragraph, if `above` came back and was not touched. Returns whether it was so."""
-        is_untouched = bool(above) and self.text == above
-        is_at_end = self.cursor_location == self.document.end and self.selection.is_empty
-        if is_untouched and is_at_end:
+        is_at_end = self.selection.is_empty and self.cursor_location == self.document.end
+        if is_untouched := is_at_end and above != "" and self.text == above:
             self.replace(_BREAK, self.document.end, self.document.end, maintain_selection_offset=False)
-        return is_untouched and is_at_end
+        return is_untouched
 
     def write(self, text: str) -> None:
         """Insert `text` at the cursor, or in place of the selection, as one edit."""

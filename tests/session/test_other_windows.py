@@ -99,7 +99,7 @@ def test_versions_that_another_window_is_writing_are_no_candidates_yet(
     assert not candidates.is_on_screen, "they would be shown as ended"
     other.store.finish_reply(second.id, "two", "complete", STARTED)
     other.end()
-    chat.session.other_windows.follow()
+    assert chat.session.other_windows.is_answering, "as of the last look"
     candidates.reopen()
     assert candidates.is_on_screen
     assert {lane.text for lane in candidates.lanes} == {WORDS[-1], "two"}

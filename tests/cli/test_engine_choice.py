@@ -87,6 +87,15 @@ def test_quitting_waits_for_a_card_to_close(machine: Path) -> None:
     assert engine_choice.timeouts(configured("cpu")).close_s < 5
 
 
+def test_a_card_beside_a_server_has_its_time_and_its_advice_too(machine: Path) -> None:
+    """A model of the card may be loaded in a chat that began with `--base-url`."""
+    seat_a_card(machine)
+    served, card = configured("remote"), configured("tt")
+    assert engine_choice.timeouts(served) == engine_choice.timeouts(card)
+    assert engine_choice.shutdown_s(served) == engine_choice.shutdown_s(card)
+    assert "tt-smi -r" in engine_choice.advice(served)("Segmentation fault")
+
+
 def test_a_card_has_time_to_report_itself_that_it_hangs() -> None:
     """ttnn's time-out (60 s unless it is changed) names the cure; our kill would leave a card to be reset."""
     timeouts = with_minimum(Timeouts(min_step_s=8.0, silence_s=5.0, step_s=60.0), CARD)

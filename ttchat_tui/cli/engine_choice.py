@@ -33,21 +33,21 @@ def _preferred_kind() -> EngineKind:
 
 
 def timeouts(config: Config) -> Timeouts:
-    """When the engine's process counts as hung."""
+    """When the engine's process counts as hung. It has models of this machine, also beside a server."""
     settings = config.engine
     base = Timeouts(
         silence_s=settings.hang_timeout_s,
         load_silence_s=settings.load_hang_timeout_s,
         step_s=settings.step_timeout_s or None,
     )
-    return with_minimum(base, ENGINES[chosen_kind(config)].min_timeouts)
+    return with_minimum(base, ENGINES[local_kind(config)].min_timeouts)
 
 
 def advice(config: Config) -> Callable[[str], str]:
     """What to do after the engine's process died, by its last output."""
-    return ENGINES[chosen_kind(config)].advice
+    return ENGINES[local_kind(config)].advice
 
 
 def shutdown_s(config: Config) -> float:
     """How long quitting waits before it kills the engine: one that takes long to close gets its time."""
-    return max(SHUTDOWN_S, ENGINES[chosen_kind(config)].min_timeouts.close_s + _AFTER_CLOSE_S)
+    return max(SHUTDOWN_S, ENGINES[local_kind(config)].min_timeouts.close_s + _AFTER_CLOSE_S)

@@ -23,6 +23,8 @@ from ttchat_tui.domain.sampling import SamplingParams
         ("model=llama", ReplySettings("llama")),
         ("temperature=0.2 top-k=0", ReplySettings("", {"temperature": 0.2, "top_k": 0})),
         ('model="a b" seed=none', ReplySettings("a b", {"seed": None})),
+        ("stop=none constraint=None", ReplySettings("", {"stop": (), "constraint": None})),
+        ("logit-bias=none logit-bias=a=2", ReplySettings("", {"logit_bias": {"a": 2.0}})),
         ("stop=### stop='the end'", ReplySettings("", {"stop": ("###", "the end")})),
     ],
 )

@@ -25,6 +25,8 @@ async def test_settings_are_changed_by_a_command_and_act_on_the_running_reply(tm
         assert "Temperature 1.25, top-k 7." in chat.toasts()
         await pilot.press(*"/set seed=random", "enter")
         assert "A new seed for each reply." in chat.toasts()
+        await pilot.press(*"/set stop=none top-k=8", "enter")
+        assert "Top-k 8, no stop texts." in chat.toasts()
         await pilot.press(*"Hello", "enter")
         await reply_ended(pilot, chat)
         assert chat.engine.requests[-1].sampling.temperature == 1.25
@@ -35,7 +37,7 @@ async def test_settings_are_changed_by_a_command_and_act_on_the_running_reply(tm
     [
         ("temperature=9", "temperature: give a number from 0 to 2."),
         ("temperatures=1", "'temperatures=1' is no setting.\nDid you mean temperature?"),
-        ("top-k", "'top-k' has no value.\nWrite top_k=VALUE."),
+        ("top-k", "'top-k' has no value.\nWrite top-k=VALUE."),
         ("model=other", "/set takes no model.\n/model loads one."),
         ("temperature=1 constraint='regex [0-9]'", "/set takes no constraint.\n/constrain sets one."),
         ("logit-bias=' the=5'", "/set takes no logit-bias.\n/ban and /boost set it for a token."),

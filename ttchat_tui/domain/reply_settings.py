@@ -17,7 +17,8 @@ from ttchat_tui.domain.logit_bias import bias_words, typed_bias
 from ttchat_tui.domain.sampling import SamplingParams, shown_value
 from ttchat_tui.domain.value_words import bare_type, near_name, wanted_value
 
-_NO_SEED: Final = ("none", "random")
+_NONE: Final = ("none", "random")
+"""Takes out a fixed seed, a constraint, all stop texts or all biases."""
 
 
 class ReplySettings(msgspec.Struct, frozen=True):
@@ -35,8 +36,8 @@ NO_SETTINGS: Final = ReplySettings()
 
 
 def parse_reply_settings(text: str) -> ReplySettings | ErrorInfo:
-    """Parse `name=value` pairs; a value with spaces is quoted. A hyphen in a name is an underscore. An error names the pair,
-    and what it takes or which name was probably meant."""
+    """Parse `name=value` pairs; a value with spaces is quoted, and `none` takes out what has no number. A hyphen in a name is an
+    underscore. An error names the pair, and what it takes or which name was probably meant."""
     try:
         words = shlex.split(text)
     except ValueError:
@@ -48,16 +49,21 @@ def parse_reply_settings(text: str) -> ReplySettings | ErrorInfo:
         if name != "model" and name not in SamplingParams.__struct_fields__:
             return ErrorInfo(kind="usage", message=f"{word!r} is no setting.", cure=names_near(name))
         if not equals or not value:
-            return ErrorInfo(kind="usage", message=f"{word!r} has no value.", cure=f"Write {name}=VALUE.")
+            return ErrorInfo(
+                kind="usage", message=f"{word!r} has no value.", cure=f"Write {name.replace('_', '-')}=VALUE."
+            )
+        is_none = value.lower() in _NONE
         if name == "model":
             model = value
         elif name == "constraint":
             try:
-                typed[name] = typed_constraint(value)
+                typed[name] = typed_constraint("off" if is_none else value)
             except ConstraintError as error:
                 return ErrorInfo(kind="usage", message=f"constraint: {error}")
         elif name == "stop":
-            typed[name] = (*typed.get(name, ()), value)
+            typed[name] = (*typed.get(name, ()), *(() if is_none else (value,)))
+        elif name == "logit_bias" and is_none:
+            typed.setdefault(name, {})
         elif name == "logit_bias":
             try:
                 text, amount = typed_bias(value)
@@ -65,7 +71,7 @@ def parse_reply_settings(text: str) -> ReplySettings | ErrorInfo:
                 return ErrorInfo(kind="usage", message=f"logit-bias: {error}.")
             typed[name] = {**typed.get(name, {}), text: amount}
         else:
-            typed[name] = None if name == "seed" and value.lower() in _NO_SEED else value
+            typed[name] = None if name == "seed" and is_none else value
     try:
         valid = msgspec.convert(typed, decodable(SamplingParams), strict=False)
     except msgspec.ValidationError as error:

@@ -123,6 +123,7 @@ def test_settings_belong_to_the_conversation_and_several_replies_are_read_in_tur
                 "/set temperature=0.2 'stop=the end'",
                 "/set temperature=9",
                 "/set warmth=1",
+                "/set model=other",
                 "/system Be brief.",
                 '/ban " the"',
                 "/boost so 3",
@@ -139,10 +140,11 @@ def test_settings_belong_to_the_conversation_and_several_replies_are_read_in_tur
         assert session.path[-1].sibling_count == 3
     shown = capsys.readouterr()
     assert "temperature: give a number from 0 to 2. Usage: /set [settings]" in shown.out
+    assert "/set takes no model. /retry model=NAME loads one. Usage: /set [settings]" in shown.out
     assert 'ban "␣the", boost "so" 3\n' in shown.out
     assert "'300' is no number from -100 to 100. Usage: /boost [text] [amount]" in shown.out
-    assert "logit_bias: give TEXT=AMOUNT. Usage: /set" in shown.out
-    assert "There is no parameter warmth. The settings are model, temperature," in shown.out
+    assert "logit-bias: give TEXT=AMOUNT. Usage: /set" in shown.out
+    assert "'warmth=1' is no setting. The settings are model, temperature," in shown.out
     assert "Candidate 2, top-k 20:\nOne.\n[1 token" in shown.out
     assert "Candidate 3, top-k 30:\nOne.\n[1 token" in shown.out, "two at a time, in turn"
     assert "There is no message to answer yet." in shown.err

@@ -333,7 +333,7 @@ COMMANDS: Final[dict[str, _Command]] = {
     "continue": _Command("", "Resume the last reply where it was cut off or stopped.", Commands.continue_reply),
     "branch": _Command("[message] [n]", "List the versions of a message (the last reply), or show version n.", Commands.branch),
     "candidates": _Command("[N what text]", "Several replies to text or the last message: 4 temperature=0.2..1.4; they are versions of each other.", Commands.candidates),
-    "set": _Command("[settings]", "Show the sampling, or change it: temperature=0.2 top_k=40 seed=none stop=END.", Commands.set_sampling),
+    "set": _Command("[settings]", "Show the sampling, or change it: temperature=0.2 top-k=40 seed=none stop=END; stop=none removes all stop texts.", Commands.set_sampling),
     "constrain": _Command("[form]", "Show or set the form of replies: json-schema FILE, regex EXPRESSION, grammar FILE, choices TEXT,TEXT or off.", Commands.constrain),
     "ban": _Command("[text]", 'List bans and boosts, or ban a token in this conversation: /ban " the".', Commands.ban),
     "boost": _Command("[text] [amount]", "List bans and boosts, or add 2 or another amount to the logit of a token.", Commands.boost),

@@ -26,6 +26,8 @@ _OWN_COMMANDS: Final = {
     "logit_bias": "/ban and /boost set it for a token.",
 }
 """Settings that are tried before they apply."""
+_REMOVED: Final = {"seed": "a new seed for each reply", "stop": "no stop texts"}
+"""What is said of a setting that is taken out."""
 
 
 class SettingActions(ChatActions):
@@ -58,12 +60,13 @@ class SettingActions(ChatActions):
     def _say_what_applies(self, settings: ReplySettings) -> None:
         sampling, info = self.session.sampling, self.session.info
         words = setting_words(sampling, settings.sampling)
+        words += [said for name, said in _REMOVED.items() if settings.sampling.get(name, "") in (None, ())]
         ignored = [
             name.replace("_", "-")
             for name in settings.sampling
             if info is not None and name not in info.capabilities.sampling | TEMPLATE_FIELDS
         ]
-        said = f"{', '.join(words)}." if words else "A new seed for each reply."
+        said = f"{', '.join(words)}."
         if ignored and info is not None:
             said += f" {info.label} takes no {' and no '.join(ignored)}."
         self.notify(f"{said[0].upper()}{said[1:]}", markup=False)

@@ -10,7 +10,7 @@ from tests.fakes import Gate, Script
 from tests.session.test_candidates import FOUR, ask, finish
 from tests.session.test_chat import Chat
 from ttchat_tui.domain.candidates import MOST
-from ttchat_tui.domain.events import GenerationFinished, TokenEvent
+from ttchat_tui.domain.events import GenerationFinished, GenerationStarted, TokenEvent
 from ttchat_tui.domain.reply_settings import ReplySettings, parse_reply_settings
 from ttchat_tui.domain.updates import Notice
 from ttchat_tui.storage.imports.imported import foreign_reply
@@ -135,6 +135,23 @@ def test_a_version_with_messages_below_is_not_deleted_with_the_others(start: Sta
     ]
     assert len(chat.session.tree()) == below + 1
     assert first.id in {each.id for each in chat.session.tree()}
+
+
+def test_a_version_that_is_being_written_is_no_candidate_yet(start: Start) -> None:
+    gate = Gate()
+    chat = start(Script(replies=(FOUR,), stepped=True), gate)
+    gate.open()
+    chat.ask("count")
+    gate.shut()
+    chat.session.branching.regenerate()
+    chat.until(GenerationStarted)
+    candidates = chat.session.candidates
+    candidates.reopen()
+    assert not candidates.is_on_screen, "it would be shown as interrupted"
+    gate.open()
+    chat.until(GenerationFinished)
+    candidates.reopen()
+    assert [lane.text for lane in candidates.lanes] == [FOUR] * 2
 
 
 @pytest.mark.parametrize("models", [("", ""), ("", "other"), ("gpt-4", "gpt-4")])

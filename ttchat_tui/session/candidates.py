@@ -129,8 +129,9 @@ class Candidates:
 
     def reopen(self) -> None:
         """Take the last message's replies as lanes: those that were asked for last, otherwise those that are stored, if they
-        are several and no other window is writing there. Raises StorageError."""
-        is_written = self.is_running or self._shown_home().id in self._session.other_windows.answered()
+        are several and none is being written, here or in another window. Raises StorageError."""
+        is_written = self.is_running or self._session.is_answering
+        is_written = is_written or self._shown_home().id in self._session.other_windows.answered()
         if not is_written and not (self.is_on_screen and len(self.lanes) > 1):
             self._home, self._asked, self._kept = self._shown_home(), None, None
             self.lanes, self._question_id = stored_lanes(self._store, self._home.path, self.lanes)

@@ -168,8 +168,8 @@ class TokenEvent(msgspec.Struct, frozen=True, tag=True):
     """For each time when it came into the app's process, by `time.perf_counter`. The engine thread of the app fills it."""
 
     @property
-    def begins_with(self) -> SamplingParams | None:
-        """The parameters that its first token was drawn with; None: as before."""
+    def first_sampling(self) -> SamplingParams | None:
+        """The parameters that its first token was drawn with, if they changed before it; None: as before."""
         return next((each.sampling for each in self.sampling_changes if each.at == 0), None)
 
 

@@ -79,8 +79,8 @@ class CandidateRow:
         return "".join(self._parts)
 
     def add(self, event: TokenEvent) -> None:
-        if event.begins_with is not None and not self._token_ids and self.message.reply is not None:
-            record = structs.replace(self.message.reply, sampling=event.begins_with)
+        if event.first_sampling is not None and not self._token_ids and self.message.reply is not None:
+            record = structs.replace(self.message.reply, sampling=event.first_sampling)
             self.message = structs.replace(self.message, reply=record)
         self.thoughts.add(event)
         if event.ends_thought:

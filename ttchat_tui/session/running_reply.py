@@ -186,8 +186,8 @@ class RunningReply:
             event = msgspec.structs.replace(event, text=answer, ends_thought=False)
         elif event.ends_thought:
             self._parts.insert(0, OPENING)
-        if event.begins_with is not None and not self._token_ids and self.continued is None:
-            self.record = msgspec.structs.replace(self.record, sampling=event.begins_with)
+        if event.first_sampling is not None and not self._token_ids and self.continued is None:
+            self.record = msgspec.structs.replace(self.record, sampling=event.first_sampling)
         self.thoughts.add(event)
         self._parts.append(event.text)
         self._token_ids.extend(event.token_ids)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.size import sized
 from tests.ui.markdown.screen import drawn, drawn_text, whole
+from ttchat_tui.ui.markdown.wrap import wrap_offsets
 
 REAL_TEXT = sorted((Path(__file__).parents[2] / "data" / "real_text").glob("*.txt"))
 REPLY = Path(__file__).parent / "data" / "reply.md"
@@ -195,3 +196,9 @@ def test_deleted_lines_of_a_diff_have_their_own_colour() -> None:
     shown = drawn(whole("```diff\n-old\n+new\n```"), 40)
     assert ("-old", (".md-block", ".md-deleted")) in shown[1]
     assert ("+new", (".md-block", ".md-string")) in shown[2]
+
+
+@pytest.mark.parametrize("mark", ["\ufe0f", "\u200d", "\u0301"])
+def test_a_line_may_begin_with_a_mark_for_the_character_before_it(mark: str) -> None:
+    """rich before 14.3.3 hangs on the first."""
+    assert wrap_offsets(f"{mark}{'é' * 9}", 4, by_word=False) == [0, 5, 9]

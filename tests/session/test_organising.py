@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fakes import Gate, Script
 from tests.session.test_chat import Chat
+from tests.size import sized
+from ttchat_tui.domain.candidates import Variant
 from ttchat_tui.domain.events import GenerationFinished
+from ttchat_tui.domain.preset import Preset
 from ttchat_tui.domain.updates import ConversationsChanged, Notice
 from ttchat_tui.session.titles import INSTRUCTION, tidied
 from ttchat_tui.storage.errors import StorageError
@@ -192,3 +197,52 @@ def test_a_run_of_the_instruction_is_no_title_wherever_it_stands(data: st.DataOb
     before = data.draw(st.sampled_from(["", "Clocks: ", '"']))
     assert tidied(before + change(" ".join(run))) == ""
     assert tidied(" ".join([*run[:2], "clocks", *run[2:]])) != "", "two words of it and two more may be one"
+
+
+@settings(max_examples=sized(40, 2_000), deadline=None)
+@given(st.lists(st.sampled_from(["preset", "delete", "archive", "keep"]), min_size=1, max_size=5))
+def test_what_was_done_last_is_undone_first(acts: list[str]) -> None:
+    """A preset or a system prompt, a deletion, an archiving, and candidates of which one is kept."""
+    with tempfile.TemporaryDirectory() as folder:
+        chat = Chat(Path(folder) / "conversations.db", Script(replies=("one",), batch_sizes=(2,)))
+        spare = [chat.store.create_conversation(title=f"{at}").id for at in range(5)]
+        for at, each in enumerate(spare):
+            chat.store.add_user_message(each, None, f"{at}")
+        chat.ask("hello")
+        session, done = chat.session, list[tuple[str, int | str]]()
+        for number, act in enumerate(acts):
+            if act == "preset":
+                session.presets.apply(Preset(name=f"p{number}", system_prompt=f"{number}"))
+                # Only the last preset can be taken back.
+                done = [each for each in done if each[0] != "preset"]
+                done.append((act, f"p{number}"))
+            elif act == "keep":
+                wanted = [Variant(f"seed {seed}", seed) for seed in (1, 2)]
+                session.candidates.ask(wanted)
+                chat.until(GenerationFinished)
+                session.candidates.keep(session.candidates.lanes[0])
+                done.append((act, len(session.tree())))
+            elif act == "delete":
+                session.delete(spare[number])
+                done.append((act, spare[number]))
+            else:
+                # A deletion makes an older archiving one that cannot be undone.
+                session.organising.archive([spare[number]])
+                done = [each for each in done if each[0] != "archive"]
+                done.append((act, spare[number]))
+            if act in ("delete", "keep"):
+                done = [each for each in done if each[0] != "archive"]
+        for act, what in reversed(done):
+            name, _ = session.presets.take_back()
+            if act == "preset":
+                assert name == what
+                continue
+            assert name == "", "what was done since comes first"
+            before = len(session.tree())
+            assert session.branching.undo()
+            if act == "keep":
+                assert len(session.tree()) == before + 1
+            else:
+                listed = {each.id for each in session.organising.listed() if not each.is_archived}
+                assert what in listed
+        chat.close()

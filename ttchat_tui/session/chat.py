@@ -85,7 +85,7 @@ class ChatSession(Conversations):
 
     @cached_property
     def presets(self) -> Presets:
-        return Presets(self, lambda: self._opened)
+        return Presets(self, self._store, lambda: self._opened)
 
     @cached_property
     def folds(self) -> Folds:

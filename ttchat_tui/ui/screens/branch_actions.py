@@ -268,7 +268,6 @@ class BranchActions(ChatActions):
         self._change(delete)
         if not count:
             return False
-        self.session.presets.forget()
         followed = f", with the {counted(count - 1, 'message')} that followed" if count > 1 else ""
         what = "The conversation is deleted" if self.session.conversation is None else f"Deleted{followed}"
         self.notify(f"{what}. {undo} brings it back.", markup=False)

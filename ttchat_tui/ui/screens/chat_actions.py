@@ -233,7 +233,6 @@ class ChatActions(SidebarScreen):
         """Delete without asking, since it can be undone."""
         self.keep_draft()
         if self.attempt(lambda: self.session.delete(*ids)):
-            self.session.presets.forget()
             several = f"{len(ids):,} conversations deleted. /undo brings them back."
             self.notify(several if len(ids) > 1 else "Deleted. /undo brings it back.", markup=False)
 

@@ -36,13 +36,8 @@ class OrganisingActions(ChatActions):
         self._switch(self.session.organising.pin, "pinned", "no longer pinned")
 
     def action_archive(self) -> None:
-        def change(ids: tuple[int, ...]) -> tuple[bool, list[Update]]:
-            done = self.session.organising.archive(ids)
-            self.session.presets.forget()  # /undo takes back what was done last
-            return done
-
         done = "archived. /undo takes it back; /archived shows all that are"
-        self._switch(change, done, "back in the list")
+        self._switch(self.session.organising.archive, done, "back in the list")
 
     def _switch(
         self, change: Callable[[tuple[int, ...]], tuple[bool, list[Update]]], done: str, undone: str

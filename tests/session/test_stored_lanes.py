@@ -137,6 +137,20 @@ def test_a_version_with_messages_below_is_not_deleted_with_the_others(start: Sta
     assert first.id in {each.id for each in chat.session.tree()}
 
 
+def test_one_that_the_user_has_changed_says_so_until_it_is_made_again(start: Start) -> None:
+    chat = start(Script(replies=(FOUR,)))
+    chat.ask("count")
+    reply = chat.session.path[-1]
+    assert reply.reply is not None
+    chat.session.branching.write(reply.id, "one two five", to_continue=False)
+    candidates = chat.session.candidates
+    candidates.reopen()
+    assert labels(chat) == [f"seed {reply.reply.seed}", f"seed {reply.reply.seed}, edited"]
+    candidates.regenerate(candidates.lanes[1])
+    finish(chat)
+    assert labels(chat)[1] == f"seed {candidates.lanes[1].variant.seed}"
+
+
 def test_a_version_that_is_being_written_is_no_candidate_yet(start: Start) -> None:
     gate = Gate()
     chat = start(Script(replies=(FOUR,), stepped=True), gate)

@@ -22,6 +22,10 @@ Wish: TypeAlias = Literal["answer", "continue"]
 _NOTHING: Final = "It ended before its first token."
 
 
+EDITED: Final = ", edited"
+"""At the end of the label of a stored reply that the user has changed."""
+
+
 def version_label(message: Message) -> str:
     """The label of a stored reply of which nothing is known."""
     return f"version {message.sibling_index + 1}"
@@ -128,9 +132,10 @@ class Lane:
     def label_made_by(self, info: EngineInfo | None) -> str:
         """Its label once the loaded model has made it again, which another model may have made."""
         record = self.message.reply if self.message is not None else None
+        label = self.label.removesuffix(EDITED)
         if self.variant.model or record is None or not record.model or info is None:
-            return self.label
-        return self.label.replace(record.model, info.model)
+            return label
+        return label.replace(record.model, info.model)
 
     def ask_again(self, variant: Variant) -> None:
         """Wait for another reply in the place of the one that it has."""

@@ -7,7 +7,7 @@ from typing import Final
 
 from ttchat_tui.domain.candidates import MOST, Variant
 from ttchat_tui.domain.reply_settings import ReplySettings, differing, setting_words
-from ttchat_tui.session.lane import Lane, version_label
+from ttchat_tui.session.lane import EDITED, Lane, version_label
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.message_path import MessagePath
 
@@ -49,7 +49,8 @@ def stored_lanes(
             words += setting_words(record.sampling, names) if record.sampling else []
             if not words:
                 words = [version_label(message) if record.seed is None else f"seed {record.seed}"]
-            lane = Lane(Variant(", ".join(words), record.seed or 0, ReplySettings(sampling=held)))
+            label = ", ".join(words) + EDITED * message.is_edited
+            lane = Lane(Variant(label, record.seed or 0, ReplySettings(sampling=held)))
             lane.wish, lane.message, lane.note = None, message, record.error
         lanes.append(lane)
     return lanes, question_id

@@ -374,6 +374,17 @@ async def test_vi_keys_edit_the_draft_and_the_border_has_the_mode() -> None:
     assert submitted(await with_prompt(act, Prompt(UiSettings(editing="vi")))) == ["fo"]
 
 
+@pytest.mark.parametrize("habit", [":w", ":wq", ":q!", ":x", ":", ":s/a/b/", "v:w"])
+async def test_a_colon_command_of_habit_sends_and_changes_nothing(habit: str) -> None:
+    async def act(pilot: Pilot[None], prompt: Prompt) -> None:
+        await pilot.press(*"abc", "escape", *habit, "enter")
+        await pilot.pause()
+        assert prompt.text == "abc"
+        await pilot.press("escape", "escape", "enter")
+
+    assert submitted(await with_prompt(act, Prompt(UiSettings(editing="vi")))) == ["abc"]
+
+
 async def test_emacs_keys_edit_the_draft_and_recall_prompts() -> None:
     async def act(pilot: Pilot[None], prompt: Prompt) -> None:
         prompt.set_history(["before"])

@@ -21,7 +21,7 @@ from ttchat_tui.ui.widgets.prompt.editing.vi_commands import (
     Command,
     TextChange,
     extent_of,
-    is_search,
+    is_line,
     is_unfinished,
     parse,
     span_of,
@@ -61,7 +61,7 @@ class Vi:
 
     @property
     def takes_enter(self) -> bool:
-        return is_search(self._typed)
+        return is_line(self._typed)
 
     @property
     def _is_selecting(self) -> bool:

@@ -17,7 +17,7 @@ _VISUAL: Final = re.compile(rf"{_PREFIX}{_NAME}", re.DOTALL)
 _BEGUN: Final = r"(?:(?:[1-9]\d*)?\".?)?(?:[1-9]\d*)?"
 _UNFINISHED: Final = re.compile(rf"{_BEGUN}(?:[dcy](?:[1-9]\d*)?[ia]?)?[gfFtTr]?")
 _UNFINISHED_VISUAL: Final = re.compile(rf"{_BEGUN}[gfFtTria]?")
-_SEARCH: Final = re.compile(r"(?:[1-9]\d*)?(?:\".)?(?:[1-9]\d*)?(?:[dcy](?:[1-9]\d*)?)?[/?][^\n]*")
+_LINE: Final = re.compile(r"(?:[1-9]\d*)?(?:\".)?(?:[1-9]\d*)?(?:[dcy](?:[1-9]\d*)?)?[/?][^\n]*|:[^\n]*")
 
 _SHORT: Final = {"x": "dl", "X": "dh", "D": "d$", "C": "c$", "s": "cl", "S": "cc", "Y": "yy"}
 INSERTS: Final = "iaIAoO"
@@ -57,12 +57,12 @@ class Command(NamedTuple):
 def is_unfinished(typed: str, *, is_selecting: bool) -> bool:
     """Whether more keys may follow."""
     unfinished = _UNFINISHED_VISUAL if is_selecting else _UNFINISHED
-    return unfinished.fullmatch(typed) is not None or is_search(typed)
+    return unfinished.fullmatch(typed) is not None or is_line(typed)
 
 
-def is_search(typed: str) -> bool:
-    """Whether words to search for are being typed; a newline ends them."""
-    return _SEARCH.fullmatch(typed) is not None
+def is_line(typed: str) -> bool:
+    """Whether words to search for are being typed, or a `:` command, of which there is none; a newline ends them."""
+    return _LINE.fullmatch(typed) is not None
 
 
 def parse(typed: str, *, is_selecting: bool) -> Command | None:

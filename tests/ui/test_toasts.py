@@ -134,6 +134,18 @@ async def test_enter_removes_stale_toasts_and_leaves_errors(tmp_path: Path) -> N
         ]  # fmt: skip
 
 
+async def test_why_a_command_was_refused_goes_when_the_next_one_runs(tmp_path: Path) -> None:
+    chat = ChatApp(tmp_path)
+    async with running(chat, toasts=True) as pilot:
+        chat.screen.notify("a disk is full", severity="error", timeout=30, markup=False)
+        for command in ("/nonsense", "/set bogus=3", "/set temperature=0.5"):
+            chat.screen.prompt.clear_draft()
+            chat.screen.prompt.text = command
+            await pilot.press("enter")
+            await pilot.pause()
+        assert chat.toasts() == ["a disk is full", "Temperature 0.5."]
+
+
 async def test_what_a_toast_says_of_now_goes_when_it_is_over(tmp_path: Path) -> None:
     gate = Gate()
     chat = ChatApp(tmp_path, Script(replies=("one two",), stepped=True, stepped_load=True), gate)

@@ -64,9 +64,12 @@ class ChatActions(SidebarScreen):
 
     def drop_untrue_toasts(self) -> None:
         """Remove toasts about what has ended since, such as a load."""
+        self._drop_toasts(lambda error: is_over(error, self.session))
+
+    def _drop_toasts(self, is_past: Callable[[ErrorInfo], bool]) -> None:
         for toast in cast("TtchatApp", self.app).shown_toasts():
             error = self._errors.get(toast.message)
-            if error is not None and is_over(error, self.session):
+            if error is not None and is_past(error):
                 self.drop_toast(toast.message)
 
     def drop_toast(self, words: str) -> None:
@@ -95,6 +98,7 @@ class ChatActions(SidebarScreen):
         """A slash command: `command_<name>` where an argument follows it, otherwise the plain action. False: it has shown
         an error."""
         self._has_failed = False
+        self._drop_toasts(lambda error: error.kind == "usage")  # of the command before
         command = getattr(self, f"command_{action.name}", None) if argument else None
         if command is None:
             await self.run_action(action.name)

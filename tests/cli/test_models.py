@@ -38,7 +38,7 @@ def test_the_path_without_a_name_is_that_of_the_configured_model(tmp_path: Path,
 
 def test_the_path_without_a_name_and_settings_is_that_of_the_default() -> None:
     done = models("path")
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
     assert "smollm2-135m-instruct is not on this machine." in done.stderr
 
 
@@ -46,6 +46,11 @@ def test_the_path_of_a_wrong_setting_names_the_setting() -> None:
     done = models("path", TTCHAT_MODEL="nonsense")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("ttchat-tui: TTCHAT_MODEL: No model is called 'nonsense'.")
+
+
+def test_a_file_of_the_users_is_refused_before_anything_is_done(file: Path) -> None:
+    done = models("rm", str(file))
+    assert (done.returncode, done.stdout, file.exists()) == (2, "", True)
 
 
 @pytest.mark.parametrize("command", ["pull", "path", "rm"])

@@ -138,6 +138,24 @@ def test_what_a_flag_names_and_cannot_be_used_is_a_result(
     assert "Usage" not in "".join(printed)
 
 
+@pytest.mark.parametrize("output", ["text", "json"])
+@pytest.mark.parametrize(("kind", "ending", "good"), [("prompts", "md", "Hi."), ("presets", "toml", "")])
+@pytest.mark.parametrize(
+    ("files", "code"), [((), 0), (("good",), 0), (("bad",), 1), (("good", "bad"), 1), (("bad", "worse"), 1)]
+)
+def test_a_list_that_leaves_a_file_out_has_failed_in_part(
+    own_folders: Path, kind: str, ending: str, good: str, files: tuple[str, ...], code: int, output: str
+) -> None:
+    folder = own_folders / "config" / kind
+    folder.mkdir(parents=True)
+    for name in files:
+        (folder / f"{name}.{ending}").write_text(good if name == "good" else "+++\n")
+    done = program.run(kind, "list", "--output", output)
+    assert done.returncode == code, done.stderr
+    assert ("good" in done.stdout) == ("good" in files)
+    assert all((f"{name}.{ending}" in done.stderr) == (name != "good") for name in files)
+
+
 @pytest.mark.parametrize(("stdin", "said"), [("", "the prompt is empty"), ("\0\1\2", "stdin cannot be sent")])
 def test_a_prompt_that_cannot_be_sent_is_a_result(run: Run, stdin: str, said: str) -> None:
     printed = run("-p", "-", "--output", "json", stdin=stdin)

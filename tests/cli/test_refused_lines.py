@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from tests.cli import program
 from ttchat_tui.cli.main import app
+from ttchat_tui.models.catalog import catalog
 
 NONE = "none.json"
 
@@ -97,6 +98,7 @@ def test_a_page_has_flags_of_the_screen_only(line: tuple[str, ...]) -> None:
     ("score", NONE), ("score", "."), ("import", NONE), ("import", __file__, NONE), ("-p", "x", "--attach", NONE),
     ("-p", "x", "--json-schema", NONE), ("-p", "x", "--grammar", NONE), ("-p", "x", "--template", NONE), ("-p", "x", "--preset", NONE),
     ("-p", "x", "-m", f"./{NONE}"), ("bench", "-m", f"./{NONE}"), ("models", "pull", NONE), ("models", "rm", NONE), ("models", "path", NONE),
+    *(("models", command, each.alias) for command in ("rm", "path") for each in catalog().models[:3]), ("models", "path"),
     ("export", "99"), ("replay", "99"), ("--config", NONE, "-p", "x"), ("serve", "--", "--config", NONE),
     *(("--config", NONE, *words) for words, each in COMMANDS if words not in ((), ("doctor",)) and not hasattr(each, "commands")
       and not any(parameter.required for parameter in each.params)),

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from msgspec import structs
 
-from ttchat_tui.cli.errors import USAGE_ERROR, notify
+from ttchat_tui.cli.errors import ENGINE_ERROR, notify
 from ttchat_tui.cli.standard_output import write_json
 from ttchat_tui.cli.tables import OutputChoice, write_aligned
 from ttchat_tui.config.errors import ConfigError
@@ -133,8 +133,8 @@ def _preset_json(preset: Preset) -> dict[str, Any]:
 
 
 def _report(faults: Mapping[str, ConfigError]) -> None:
-    """Name the files that cannot be used, and end with the exit code of an error in the settings."""
+    """Name the files that cannot be used. The others are listed: the exit code is that of work that failed in part."""
     for error in faults.values():
         notify(str(error))
     if faults:
-        raise typer.Exit(USAGE_ERROR)
+        raise typer.Exit(ENGINE_ERROR)

@@ -12,7 +12,7 @@ class ModelError(AppError):
 
 
 class ModelNameError(ModelError):
-    """A name that no model has, on this machine or on the hub."""
+    """A name that no model has, on this machine or on the hub, or whose model the command cannot take."""
 
     def at(self, place: str) -> ModelNameError:
         """The same error with the flag, variable or setting that the name comes from."""

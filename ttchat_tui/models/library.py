@@ -13,7 +13,7 @@ from ttchat_tui.domain.user_paths import shortened
 from ttchat_tui.models import hub_settings
 from ttchat_tui.models.catalog import CatalogEntry, HuggingFace, catalog, entry_for_repo
 from ttchat_tui.models.elsewhere import FoundModel, Program, found_elsewhere, program_of
-from ttchat_tui.models.errors import ModelError
+from ttchat_tui.models.errors import ModelNameError
 from ttchat_tui.models.fetch import LOCKS, PARTIAL, origin_of, read_origin
 from ttchat_tui.models.gguf_names import quantisation_of
 from ttchat_tui.models.hub_names import entry_for_hub_name
@@ -83,11 +83,11 @@ def model_path(name: str, models_dir: Path, environ: Mapping[str, str]) -> Path:
     """The path of `name`.
 
     Raises:
-        ModelError: `model_missing`: it is not on this machine; and what `resolve` raises.
+        ModelNameError: `model_missing`: it is not on this machine; and what `resolve` raises.
     """
     found = resolve(name, models_dir, environ)
     if found.path is None:
-        raise ModelError(
+        raise ModelNameError(
             f"{found.name} is not on this machine.",
             kind="model_missing",
             cure=f"`ttchat-tui models pull {found.name}` fetches it.",
@@ -101,7 +101,7 @@ def remove(name: str, models_dir: Path, environ: Mapping[str, str]) -> int:
     A process that has the model loaded keeps it until it ends. Nothing outside `models_dir` is ever deleted.
 
     Raises:
-        ModelError: `model_not_ours`: files of the user or of the Hugging Face cache; `model_missing`: there are no files;
+        ModelNameError: `model_not_ours`: files of the user or of the Hugging Face cache; `model_missing`: there are no files;
             and what `resolve` raises.
     """
     found = resolve(name, models_dir, environ)
@@ -225,10 +225,14 @@ def _outside_catalog(models_dir: Path, environ: Mapping[str, str]) -> Iterator[C
             yield entry_for_repo(repo)
 
 
-def _not_ours(name: str, path: Path | None, program: Program | None = None) -> ModelError:
+def _not_ours(name: str, path: Path | None, program: Program | None = None) -> ModelNameError:
     if path is None:
-        return ModelError(f"There are no files of {name} to delete.", kind="model_missing")
-    return ModelError(
+        return ModelNameError(
+            f"There are no files of {name} to delete.",
+            kind="model_missing",
+            cure="`ttchat-tui models list --here` shows the models of this machine.",
+        )
+    return ModelNameError(
         f"{name} was not pulled by ttchat-tui: it is at {path}.",
         kind="model_not_ours",
         cure=_OWN_WAY[program].format(name=name.partition(":")[2]),

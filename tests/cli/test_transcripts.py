@@ -12,6 +12,7 @@ from tests.cli import program
 from tests.storage.examples import STARTED, answer, ask
 from tests.storage.test_recordings import recorded_reply
 from ttchat_tui.storage import writers
+from ttchat_tui.storage.export import ENDINGS
 from ttchat_tui.storage.opening import open_store
 
 
@@ -65,6 +66,18 @@ def test_json_has_every_version_of_a_reply_and_markdown_the_one_on_screen(own_fo
     markdown = Path(export().stdout.strip()).read_text()
     assert "second answer" in markdown
     assert "first answer" not in markdown
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_every_file_suffix_names_its_format_too(own_folders: Path, ending: str) -> None:
+    store = open_store(own_folders / "data" / "conversations.db")
+    recorded_reply(store)
+    store.close()
+    by_name = export("-f", ENDINGS[ending], "--to", "-")
+    by_suffix = export("-f", ending.removeprefix("."), "--to", "-")
+    assert (by_suffix.returncode, by_suffix.stdout) == (0, by_name.stdout)
+    file = Path(export("-f", ending.removeprefix(".")).stdout.strip())
+    assert file.is_file()
 
 
 def test_trace_adds_what_was_recorded_of_each_token_to_json(own_folders: Path) -> None:

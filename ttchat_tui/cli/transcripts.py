@@ -19,6 +19,7 @@ from ttchat_tui.domain.conversation import Conversation
 from ttchat_tui.domain.errors import ErrorInfo
 from ttchat_tui.storage.conversations import ConversationStore
 from ttchat_tui.storage.errors import StorageError
+from ttchat_tui.storage.export import ENDINGS
 from ttchat_tui.storage.export_words import local_time
 from ttchat_tui.storage.opening import about_the_file, open_store
 
@@ -26,6 +27,8 @@ NOTHING_YET: Final = ErrorInfo(kind="not_found", message="There is no conversati
 
 
 class Format(str, Enum):
+    """The formats, and file suffixes that name one of them otherwise."""
+
     markdown = "markdown"
     json = "json"
     jsonl = "jsonl"
@@ -33,6 +36,9 @@ class Format(str, Enum):
     text = "text"
     timeline = "timeline"
     csv = "csv"
+    md = "md"
+    txt = "txt"
+    trace = "trace"
 
 
 _Target: TypeAlias = Annotated[
@@ -127,7 +133,7 @@ def _format_of(given: Format | None, has_branches: bool, has_recordings: bool) -
     """None: the suffix decides."""
     if has_branches or has_recordings:
         return "jsonl" if has_branches else "json"
-    return given.value if given is not None else None
+    return ENDINGS.get(f".{given.value}", given.value) if given is not None else None
 
 
 def _write_list(store: ConversationStore, output: str) -> None:

@@ -21,6 +21,7 @@ from tests.ui.chat_app import until
 from tests.ui.shell_app import screen_text
 from ttchat_tui.config.schema import UiSettings
 from ttchat_tui.domain.conversation import joined
+from ttchat_tui.domain.tags import tags_in
 from ttchat_tui.ui import style_sheets
 from ttchat_tui.ui.commands import BY_NAME, TABLE, bindings, grouped, keys_of
 from ttchat_tui.ui.editing_keys import TAKEN, with_moved_keys
@@ -63,6 +64,13 @@ def test_the_screen_has_a_method_for_every_action_and_one_for_every_argument() -
     assert {
         name.removeprefix("command_") for name in dir(ChatScreen) if name.startswith("command_")
     } == with_argument
+
+
+def test_the_help_of_every_command_that_takes_tags_says_what_separates_them() -> None:
+    takes_tags = [action for action in TABLE if action.argument == "tags"]
+    assert {action.slash for action in takes_tags} == {"/tag", "/untag"}
+    assert all("with blanks or commas between" in action.help for action in takes_tags)
+    assert tags_in("work, deep sea") == ("work", "deep", "sea")
 
 
 def test_the_default_keys_have_no_conflicts_and_are_left_to_us_by_terminals_and_editor() -> None:

@@ -23,10 +23,11 @@ async def test_tokens_are_banned_boosted_and_chosen(tmp_path: Path) -> None:
         chat.screen.command_boost("x")
         chat.screen.command_boost("x 500")
         assert biasing.all == {" five": -100.0, " ok": -3.0, "x": 2.0}
+        await settle(pilot, chat)
+        assert any("an amount from -100 to 100" in toast for toast in chat.toasts())
         await pilot.press(*"/unban x", "enter")
         chat.screen.command_unban("x")
         await settle(pilot, chat)
-        assert any("an amount from -100 to 100" in toast for toast in chat.toasts())
         assert any('"x" is neither banned nor boosted.' in toast for toast in chat.toasts())
         await settle(pilot, chat)
         assert '"␣five"' in shown(chat)

@@ -144,8 +144,11 @@ async def test_commands_and_their_arguments_complete(tmp_path: Path) -> None:
         assert chat.session.conversation is not None
         assert chat.session.conversation.title == "Apple", "not the newer one that contains it"
         await burst(pilot, chat, "/open quince", "enter")
-        assert any("No conversation has the title quince" in toast for toast in chat.toasts())
+        assert any("No conversation has the title “quince”" in toast for toast in chat.toasts())
         assert prompt.text == "/open quince", "a command that fails comes back"
+        await burst(pilot, chat, "ctrl+u", "/open e", "enter")
+        assert "3 conversations match “e”" in chat.toasts()[-1]
+        assert chat.session.conversation.title == "Apple", "which of them is meant is not guessed"
 
         await burst(pilot, chat, "ctrl+u", "/find")
         assert (offered(chat)[0].split()[0], highlighted(chat)) == ("/find", None), "enter runs it"

@@ -90,7 +90,7 @@ def test_conversations_are_found_opened_renamed_deleted_and_brought_back(
                 "/open 1.4",
                 "/find-here CRUST",
                 "/open 7",
-                "/open x y",
+                "/open",
                 "/open baking",
                 "/open clocks",
             ),
@@ -110,6 +110,36 @@ def test_conversations_are_found_opened_renamed_deleted_and_brought_back(
         "“Clocks?” is back.",
         "Give words. Usage: /search words",
     ]
+
+
+def test_a_title_that_several_conversations_match_opens_none(
+    store: ConversationStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    titles = ("Talk 10 about X", *(f"Talk {number}" for number in range(100, 110)), "Notes", "Notes", "notes")
+    numbers = {store.create_conversation(title=title).id: title for title in titles}
+    for number in numbers:
+        store.add_user_message(number, None, "Hi")
+    with scripted_session(store=store) as session:
+        chat(session, "/open Talk 10", "/open Notes", "/open nothing-like-this", "/open  ")
+        assert session.conversation is None
+        several, same, none = capsys.readouterr().err.splitlines()[-3:]
+        assert (
+            "11 conversations match “Talk 10”: 11: “Talk 109”, 10: “Talk 108”, 9: “Talk 107” and 8 more."
+            in several
+        )
+        assert several.endswith("/open NUMBER opens one of them, and /find lists them all.")
+        assert "2 conversations match “Notes”: 13: “Notes”, 12: “Notes”." in same
+        assert "No conversation has the title “nothing-like-this”. /find lists the titles" in none
+    for typed, title in [
+        ("talk 105", "Talk 105"),
+        ("10 about", "Talk 10 about X"),
+        ("notes", "notes"),
+        ("12", "Notes"),
+    ]:
+        with scripted_session(store=store) as session:
+            chat(session, f"/open {typed}")
+            assert session.conversation is not None
+            assert session.conversation.title == title
 
 
 def test_settings_belong_to_the_conversation_and_several_replies_are_read_in_turn(

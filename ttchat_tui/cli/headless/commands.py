@@ -347,7 +347,7 @@ COMMANDS: Final[dict[str, _Command]] = {
     "find": _Command("[words]", "List the conversations, with these words in their title.", Commands.find),
     "search": _Command("words", "Search all messages and titles of all conversations.", Commands.search),
     "find-here": _Command("words", "List the messages of this conversation with these words.", Commands.find_here),
-    "open": _Command("title", "Open the conversation of this title, or of the number that /find and /search show.", Commands.open),
+    "open": _Command("title", "Open the conversation of this title, the only one whose title contains it, or that of a number that /find and /search show.", Commands.open),
     "rename": _Command("[title]", "Give the conversation another title.", Commands.rename),
     "delete": _Command("", "Delete the conversation; /undo brings it back.", Commands.delete),
     "undo": _Command("", "Bring back the conversation or the messages that were deleted last.", Commands.undo),

@@ -12,6 +12,7 @@ from ttchat_tui.domain.matching import Matcher
 from ttchat_tui.domain.search import Search, SearchHit, SearchResults
 from ttchat_tui.domain.text import counted, visible_line
 from ttchat_tui.session import ChatSession, first_words, name_of
+from ttchat_tui.session.by_title import require_title, titled
 
 MOST_LISTED: Final = 30
 _SNIPPET: Final = 120
@@ -106,13 +107,13 @@ class PlainListing:
         self._count(len(found), "conversation")
 
     def number_of(self, title: str) -> int:
-        """The newest conversation with this title, or with these words in it. Raises UsageError."""
-        matcher = Matcher([title])
-        found = [each for each in self._session.conversations() if matcher.has_all(each.title)]
-        exact = [each for each in found if each.title.casefold() == title.casefold()]
-        if not title or not found:
+        """The number of the one conversation that `title` names. Raises UsageError; AppError: there is none, or there are
+        several."""
+        if not title:
             raise UsageError("Give a title, or a number that /find or /search shows.")
-        return (exact or found)[0].id
+        found = titled(self._session.conversations(), title)
+        cure = "/open NUMBER opens one of them, and /find lists them all."
+        return require_title(found, title, cure=cure, named=lambda each: f"{each.id}: {name_of(each)}").id
 
     def hits_here(self, words: str) -> None:
         """The messages of the open branch with all `words`."""

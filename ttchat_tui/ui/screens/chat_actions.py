@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, cast
 from textual import getters
 from textual.message import Message as TextualMessage
 
-from ttchat_tui.domain.errors import ErrorInfo
+from ttchat_tui.domain.errors import AppError, ErrorInfo
 from ttchat_tui.domain.updates import NOTE, Update
 from ttchat_tui.models.errors import ModelError
 from ttchat_tui.session import with_served_name
+from ttchat_tui.session.by_title import require_title, titled
 from ttchat_tui.session.notices import is_over
 from ttchat_tui.storage.errors import StorageError
 from ttchat_tui.ui import deferred
@@ -183,21 +184,17 @@ class ChatActions(SidebarScreen):
         self.action_focus_history()
 
     def command_open(self, title: str) -> None:
-        """Open the conversation with this title, or the newest whose title contains it."""
-        wanted = title.casefold()
+        """Open the conversation with this title, or the only one whose title contains it; of equal titles the newest, as
+        the completion offers it."""
         try:
-            conversations = self.session.organising.listed()
-        except StorageError as error:
+            found = titled(self.session.organising.listed(), title)
+            newest = {each.title: each for each in reversed(found)}
+            cure = "Type more of the title, or look for it in the list: /find."
+            chosen = require_title(list(newest.values())[::-1], title, cure=cure)
+        except AppError as error:
             self.show_error(error.info)
-            return
-        exact = (each.id for each in conversations if each.title.casefold() == wanted)
-        containing = (each.id for each in conversations if wanted in each.title.casefold())
-        found = next(exact, None) or next(containing, None)
-        if found is None:
-            message = f"No conversation has the title {title}."
-            self.show_error(ErrorInfo(kind="usage", message=message, cure="/search looks into the messages."))
         else:
-            self.open_conversation(found)
+            self.open_conversation(chosen.id)
 
     def choices_open(self) -> list[tuple[str, Callable[[], str]]]:
         """The titles, of equal ones the newest. Raises StorageError."""

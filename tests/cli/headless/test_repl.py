@@ -241,6 +241,31 @@ def test_piped_lines_are_answered_on_stdout_and_figures_go_to_stderr(own_folders
     assert [each.startswith("[1 token") for each in figures] == [True, True]
 
 
+@pytest.mark.parametrize(
+    ("lines", "code", "replies"),
+    [
+        ("/frob", 2, 1), ("/set bogus=1", 2, 1), ("/quit now", 2, 1), ("/retry", 2, 1), ("/save", 2, 1),
+        ("/set", 0, 1), ("/open nothing", 2, 0), ("/new nothing", 2, 0),
+    ],
+)  # fmt: skip
+def test_a_piped_command_that_fails_is_an_error_on_stderr(
+    own_folders: Path, lines: str, code: int, replies: int
+) -> None:
+    done = subprocess.run(
+        PROGRAM,
+        env={**os.environ, **Script(replies=("First.",)).environment()},
+        input=f"{lines}\nHello\n",
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert done.returncode == code, done.stderr
+    assert done.stdout.count("First.") == replies
+    assert code == 0 or done.stdout == "First.\n" * replies
+    assert done.stderr.count("ttchat-tui: ") == (code != 0)
+
+
 class ReplTerminal:
     """The REPL on a real pty. What was read beyond what was waited for is kept for the next wait."""
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from ttchat_tui.cli.errors import DONE, notify, show_error
+from ttchat_tui.cli.errors import DONE, ENGINE_ERROR, USAGE_ERROR, exit_code_of, notify, show_error
 from ttchat_tui.cli.headless.driver import Driver, Replied, TextEvent, write_text
 from ttchat_tui.cli.progress import ProgressLine, describe
 from ttchat_tui.domain.candidates import CandidateOrder
@@ -20,7 +20,7 @@ from ttchat_tui.domain.generation import END_NOTES
 from ttchat_tui.domain.preset import Preset
 from ttchat_tui.domain.reply_settings import ReplySettings
 from ttchat_tui.domain.text import VisibleReply, counted, visible
-from ttchat_tui.domain.updates import BiasRefused, ConstraintChecked, Notice, Update
+from ttchat_tui.domain.updates import NOTE, BiasRefused, ConstraintChecked, Notice, Update
 from ttchat_tui.engine.base import not_loaded
 
 NO_MODEL: Final = msgspec.structs.replace(
@@ -39,12 +39,15 @@ class Answers:
         self.driver = driver
         self.session = driver.session
         self.is_on_terminal = is_on_terminal
+        self.failure = DONE
+        """The exit code of what failed first."""
+        driver.report = self.fail
 
     def load(self, name: str) -> int | None:
         self.driver.apply_pending()  # an earlier failure must not count as the end of this load
         for update in self.session.load(name):
             if isinstance(update, Notice):
-                show_error(update.error)
+                self.fail(update.error)
         return self.wait_for_load()
 
     def wait_for_load(self) -> int | None:
@@ -61,7 +64,7 @@ class Answers:
         loaded = self.driver.wait_for_load(show if self.is_on_terminal else progress)
         progress.close()
         if loaded.error is not None:
-            show_error(loaded.error)
+            self.fail(loaded.error, exit_code_of(loaded.error))
         elif loaded.info is not None:
             for note in loaded.info.notes:
                 notify(note)
@@ -75,11 +78,11 @@ class Answers:
         for update in self.driver.wait_for_count():
             match update:
                 case ConstraintChecked(_, ErrorInfo() as error):
-                    show_error(
+                    self.fail(
                         msgspec.structs.replace(error, cure=f"{error.cure} {update.what_applies}".strip())
                     )
                 case Notice(error) | BiasRefused(error):
-                    show_error(error)
+                    self.fail(error)
                 case _:
                     pass
 
@@ -122,7 +125,7 @@ class Answers:
         """Ask for a reply and write it, after a load if the last one was cancelled."""
         if self.session.info is None:
             if self.session.engine_state == "failed":
-                show_error(NO_MODEL)
+                self.fail(NO_MODEL, ENGINE_ERROR)
                 return None
             exit_code = self.load(self.session.model)
             if exit_code is not None or self.session.info is None:
@@ -146,8 +149,22 @@ class Answers:
         for note in replied.notes:
             notify(note)
         if replied.error is not None:
-            show_error(replied.error)
+            self.fail(replied.error, exit_code_of(replied.error))
         return DONE if replied.is_reader_gone else _exit_code(replied.signal_number)
+
+    def fail(self, error: ErrorInfo, exit_code: int = USAGE_ERROR) -> None:
+        """Report an error; `exit_code` is that of the program where lines are piped."""
+        show_error(error)
+        if error.kind != NOTE:
+            self.failure = self.failure or exit_code
+
+    def refuse(self, text: str) -> None:
+        """Say that a line cannot be used: as an error where lines are piped."""
+        self.failure = self.failure or USAGE_ERROR
+        if self.is_on_terminal:
+            self.say(text)
+        else:
+            notify(text)
 
     def remark(self, text: str) -> None:
         """Print what is no reply: to stderr where lines are piped."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from itertools import starmap
 from typing import Final, NamedTuple
 
-from ttchat_tui.cli.errors import DONE, show_error
+from ttchat_tui.cli.errors import DONE, USAGE_ERROR
 from ttchat_tui.cli.headless.answers import NO_MODEL, Answers
 from ttchat_tui.cli.headless.listing import PlainListing, UsageError
 from ttchat_tui.cli.headless.sampling_words import changed, described, with_constraint
@@ -65,27 +65,31 @@ class Commands:
         command = COMMANDS.get(name.lower())
         if command is None:
             hint = f"{command_near(name, COMMANDS)} ".lstrip()
-            self._say(
+            self._answers.refuse(
                 f"There is no command /{name}. {hint}/help lists all commands; a line that starts with // is sent with one slash."
             )
             return None
         if argument.strip() and not command.argument:
-            self._say(f"/{name} takes no argument. A line that starts with // is sent with one slash.")
+            self._answers.refuse(
+                f"/{name} takes no argument. A line that starts with // is sent with one slash."
+            )
             return None
         try:
             return command.run(self, argument.strip())
         except UsageError as error:
-            self._say(f"{error} Usage: /{name} {command.argument}")
+            self._answers.refuse(f"{error} Usage: /{name} {command.argument}")
         except AppError as error:
-            show_error(error.info)
+            self._answers.fail(error.info)
         except KeyboardInterrupt:
             self._say("\n(stopped)")
-        return None
+            return None
+        # What is piped next is meant for the conversation that could not be opened.
+        return USAGE_ERROR if name.lower() in ("open", "new") and not self._answers.is_on_terminal else None
 
     def _show(self, updates: list[Update]) -> None:
         for update in updates:
             if isinstance(update, Notice):
-                show_error(update.error)
+                self._answers.fail(update.error)
 
     # --- replies
 
@@ -95,7 +99,7 @@ class Commands:
     def retry(self, typed: str) -> int | None:
         settings = parse_reply_settings(typed)
         if isinstance(settings, ErrorInfo):
-            show_error(settings)
+            self._answers.fail(settings)
             return None
         if settings.model:
             ended = self.model(settings.model)
@@ -109,7 +113,7 @@ class Commands:
     def candidates(self, typed: str) -> int | None:
         order = parse_candidates(typed)
         if isinstance(order, ErrorInfo):
-            show_error(order)
+            self._answers.fail(order)
             return None
         return self._answers.compare(order, self._library.preset)
 
@@ -144,7 +148,7 @@ class Commands:
         except ValueError as error:
             raise UsageError(f"{error}.") from error
         if refusal is not None:
-            show_error(refusal)
+            self._answers.fail(refusal)
             return
         self._answers.check_settings()
         words = starmap(bias_words, self._session.biasing.all.items())
@@ -194,7 +198,7 @@ class Commands:
             variables = "" if isinstance(each, Preset) else "".join(f" {name}=" for name in each.variables)
             self._say(visible_line(f"{each.name}{variables}: {about}"))
         for fault in faults:
-            show_error(fault.info)
+            self._answers.fail(fault.info)
         if not entries:
             self._say("There are none.")
 
@@ -234,7 +238,7 @@ class Commands:
             if each.kind == NOTE:  # what is back
                 self._say(each.message)
             else:
-                show_error(each)
+                self._answers.fail(each)
         if not updates:
             self._say("Nothing is deleted.")
 
@@ -268,7 +272,7 @@ class Commands:
     def save(self, where: str) -> None:
         conversation = self._session.conversation
         if conversation is None:
-            show_error(NOTHING_TO_SAVE)
+            self._answers.fail(NOTHING_TO_SAVE)
             return
         typed = unquoted(where) or f"{self._paths.exports_dir}/"
         target = place_for(typed, current_folder(), conversation)
@@ -303,7 +307,7 @@ class Commands:
             return self._answers.load(name)
         info = self._session.info
         if info is None:
-            show_error(NO_MODEL)
+            self._answers.fail(NO_MODEL)
         else:
             self._say(f"{info.model}, {info.label}, context of {info.context_length:,} tokens")
         return None

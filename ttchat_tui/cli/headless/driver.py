@@ -124,6 +124,8 @@ class Driver:
 
     def __init__(self, session: ChatSession) -> None:
         self.session = session
+        self.report: Callable[[ErrorInfo], None] = show_error
+        """Receives the errors of what is waited for."""
         self._wakeup = threading.Event()
         self._pending: deque[EngineEvent] = deque()
         session.set_waker(self._wakeup.set)
@@ -275,7 +277,7 @@ class Driver:
                     replied.error = error
                     self.session.save_draft("")  # there is no prompt to which it could return
                 case Notice(error):
-                    show_error(error)
+                    self.report(error)
                 case ReplyDelayed(_, words):
                     notify(f"{words}.")
                 case ReplyStarted(_, dropped) if dropped:

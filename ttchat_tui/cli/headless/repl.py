@@ -53,7 +53,7 @@ class Repl:
         with line_history(self._history_file if self._is_on_terminal else None):
             while exit_code is None:
                 exit_code = self._turn()
-        return exit_code
+        return exit_code if self._is_on_terminal else exit_code or self._answers.failure
 
     def _greet(self) -> None:
         conversation = self._session.conversation

@@ -266,6 +266,24 @@ def test_a_piped_command_that_fails_is_an_error_on_stderr(
     assert done.stderr.count("ttchat-tui: ") == (code != 0)
 
 
+@pytest.mark.parametrize(("lines", "code"), [("Hello\n/frob\n", 1), ("/frob\nHello\n", 2)])
+def test_what_failed_first_gives_the_exit_code_of_piped_lines(
+    own_folders: Path, lines: str, code: int
+) -> None:
+    script = Script(replies=("one two",), fault="raise", fault_at=1)
+    done = subprocess.run(
+        PROGRAM,
+        env={**os.environ, **script.environment()},
+        input=lines,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert done.returncode == code, done.stderr
+    assert "The script says so." in done.stderr
+
+
 class ReplTerminal:
     """The REPL on a real pty. What was read beyond what was waited for is kept for the next wait."""
 

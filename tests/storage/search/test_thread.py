@@ -46,6 +46,14 @@ def answered(search: SearchThread) -> Callable[[str], SearchResults]:
 Answered = Callable[[str], SearchResults]
 
 
+def say_five(store: ConversationStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five messages, which are indexed and answered with one by one."""
+    monkeypatch.setattr("ttchat_tui.storage.search.index.BATCH_MESSAGES", 1)
+    monkeypatch.setattr("ttchat_tui.storage.search.thread.ANSWER_AGAIN_S", 0.0)
+    for number in range(5):
+        say(store, f"needle {number}")
+
+
 def test_a_query_is_answered_with_what_was_just_said(store: ConversationStore, answered: Answered) -> None:
     said = say(store, "needle")
     assert [hit.message_id for hit in answered("needle").hits] == [said.id]
@@ -56,10 +64,7 @@ def test_a_query_is_answered_with_what_was_just_said(store: ConversationStore, a
 def test_a_query_is_answered_again_until_all_is_indexed(
     store: ConversationStore, search: SearchThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ttchat_tui.storage.search.index.BATCH_MESSAGES", 1)
-    monkeypatch.setattr("ttchat_tui.storage.search.thread.ANSWER_AGAIN_S", 0.0)
-    for number in range(5):
-        say(store, f"needle {number}")
+    say_five(store, monkeypatch)
     answers: queue.SimpleQueue[SearchResults] = queue.SimpleQueue()
     search.ask("needle", answers.put)
     shares: list[float] = []
@@ -157,10 +162,7 @@ def test_an_error_of_any_kind_is_reported_and_the_next_query_answered(
 def test_a_refresh_reports_until_all_is_indexed_and_takes_no_questions_place(
     store: ConversationStore, search: SearchThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ttchat_tui.storage.search.index.BATCH_MESSAGES", 1)
-    monkeypatch.setattr("ttchat_tui.storage.search.thread.ANSWER_AGAIN_S", 0.0)
-    for number in range(5):
-        say(store, f"needle {number}")
+    say_five(store, monkeypatch)
     answers: queue.SimpleQueue[SearchResults] = queue.SimpleQueue()
     reports: queue.SimpleQueue[float] = queue.SimpleQueue()
     search.ask("needle", answers.put)

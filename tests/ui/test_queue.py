@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from textual.pilot import Pilot
+
 from tests.fakes import Gate, Script
 from tests.ui.chat_app import ChatApp, reply_ended, running, settle, until
 from tests.ui.test_elsewhere import shown
@@ -134,13 +136,18 @@ async def test_a_message_of_another_conversation_names_it_and_what_it_waits_for(
         await until(pilot, lambda: [each.content for each in chat.session.path] == ["hi", "one two"])
 
 
+async def two_conversations(pilot: Pilot[None], chat: ChatApp, title: str) -> tuple[int, int]:
+    """The one on screen, with a reply, and another one of this title."""
+    await pilot.press(*"hello", "enter")
+    await reply_ended(pilot, chat)
+    assert chat.session.conversation is not None
+    return chat.session.conversation.id, chat.store.create_conversation(title=title).id
+
+
 async def test_the_cursor_stays_in_the_conversation_of_a_message_that_was_dropped(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path, Script(replies=("one two",)))
     async with running(chat, (100, 30)) as pilot:
-        await pilot.press(*"hello", "enter")
-        await reply_ended(pilot, chat)
-        assert chat.session.conversation is not None
-        here, other = chat.session.conversation.id, chat.store.create_conversation(title="Other").id
+        here, other = await two_conversations(pilot, chat, "Other")
         for home, text in ((here, "a"), (other, "b"), (here, "c"), (other, "d"), (here, "e")):
             chat.store.queue.add(home, text, 1)
         chat.store.queue.leave()
@@ -164,10 +171,7 @@ async def test_the_cursor_stays_in_the_conversation_of_a_message_that_was_droppe
 async def test_what_is_held_in_other_conversations_is_one_line_until_it_is_looked_at(tmp_path: Path) -> None:
     chat = ChatApp(tmp_path, Script(replies=("one two",)))
     async with running(chat, (80, 24)) as pilot:
-        await pilot.press(*"hello", "enter")
-        await reply_ended(pilot, chat)
-        assert chat.session.conversation is not None
-        here, other = chat.session.conversation.id, chat.store.create_conversation(title="Closed").id
+        here, other = await two_conversations(pilot, chat, "Closed")
         for number in range(4):
             chat.store.queue.add(other, f"left {number}", 1)
         chat.store.queue.leave()

@@ -21,8 +21,9 @@ class Organising:
         """`refresh` reads these conversations again where they are open."""
         self._store = store
         self._refresh = refresh
-        self.last: tuple[bool, tuple[int, ...]] | None = None
-        """The archiving that `undo_archiving` takes back: whether it archived or returned to the list, and the conversations that it changed."""
+        self.last_archiving: tuple[bool, tuple[int, ...]] | None = None
+        """What `undo_archiving` takes back: whether it archived or returned to the list, and the conversations that it
+        changed."""
 
     def listed(self) -> Sequence[ListedConversation]:
         """All conversations, newest first; the same object as before if nothing has changed. What other windows have written
@@ -51,17 +52,17 @@ class Organising:
         is_archived = not all(each.is_archived for each in listed)
         self._store.set_archived(ids, is_archived)
         changed = tuple(each.id for each in listed if each.is_archived != is_archived)
-        self.last = (is_archived, changed)
+        self.last_archiving = (is_archived, changed)
         return is_archived, self._changed(ids)
 
     def undo_archiving(self) -> list[Update]:
         """Take back the last `archive` of this session, unless something was deleted since. Empty: there is nothing."""
-        if self.last is None:
+        if self.last_archiving is None:
             return []
-        was_archived, ids = self.last
+        was_archived, ids = self.last_archiving
         found = [each.id for each in self._listed(ids) if each.is_archived == was_archived]
         self._store.set_archived(found, not was_archived)
-        self.last = None
+        self.last_archiving = None
         if not found:  # brought back since
             return []
         subject = (
@@ -74,7 +75,7 @@ class Organising:
 
     def forget_archiving(self) -> None:
         """Something else is the last that can be undone."""
-        self.last = None
+        self.last_archiving = None
 
     def tag(self, ids: Sequence[int], *, add: Sequence[str] = (), remove: Sequence[str] = ()) -> list[Update]:
         """Give them tags and take others away."""

@@ -109,7 +109,7 @@ class Presets:
         return preset_of("", session.sampling, model=session.model, system_prompt=session.system_prompt)
 
     def _undoable(self) -> _Undoable:
-        return _Undoable(self._session.organising.last, self._store.last_deleted())
+        return _Undoable(self._session.organising.last_archiving, self._store.last_deleted())
 
     def _settings(self) -> _Settings:
         return _Settings(self._home().sampling, self._session.system_prompt, self._session.model)

@@ -85,9 +85,8 @@ class RecordedReplies:
         if running.recorder is None or not ids:
             self._latest = None
             return
-        is_first = (
-            running.recorder.first == 0
-        )  # of a reply that was continued from nothing, too: the one before it is replaced
+        # Also of a reply that was continued from nothing: the one before it is replaced.
+        is_first = running.recorder.first == 0
         base_id = _reply_before(running) if is_first else running.message.id
         known = self._latest.ids if self._latest is not None and self._latest.message_id == base_id else []
         shared = common_prefix(known, ids)
